@@ -1,0 +1,81 @@
+"""Fair comparisons of regularization and transfer learning in image segmentation.
+
+Names are loaded when they are first asked for: `import seglab`, and reading results, must not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from seglab.compare import Comparison, compare
+    from seglab.data import CamVid, ImageMaskFolder, SegmentationDataModule, Shapes
+    from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
+    from seglab.losses import CrossEntropy, Dice, WeightedSum
+    from seglab.metrics import ConfusionMatrix
+    from seglab.module import SegmentationModule
+    from seglab.networks import network, unet
+    from seglab.regularizers import L1, L2, ElasticNet, Proximal, Regularizer, SmoothL1
+    from seglab.run import Result, Run
+    from seglab.sample import IGNORE, Batch, Sample
+    from seglab.stage import Progress, Stage
+    from seglab.study.main import main
+    from seglab.study.study import Study
+
+_HOMES = {
+    "seglab.compare": ("Comparison", "compare"),
+    "seglab.data": ("CamVid", "ImageMaskFolder", "SegmentationDataModule", "Shapes"),
+    "seglab.freezing": ("FreezeSchedule", "FrozenEncoder", "FullFineTuning"),
+    "seglab.losses": ("CrossEntropy", "Dice", "WeightedSum"),
+    "seglab.metrics": ("ConfusionMatrix",),
+    "seglab.module": ("SegmentationModule",),
+    "seglab.networks": ("network", "unet"),
+    "seglab.regularizers": ("L1", "L2", "ElasticNet", "Proximal", "Regularizer", "SmoothL1"),
+    "seglab.run": ("Result", "Run"),
+    "seglab.sample": ("IGNORE", "Batch", "Sample"),
+    "seglab.stage": ("Progress", "Stage"),
+    "seglab.study.main": ("main",),
+    "seglab.study.study": ("Study",),
+}
+
+__all__ = [
+    "IGNORE",
+    "L1",
+    "L2",
+    "Batch",
+    "CamVid",
+    "Comparison",
+    "ConfusionMatrix",
+    "CrossEntropy",
+    "Dice",
+    "ElasticNet",
+    "FreezeSchedule",
+    "FrozenEncoder",
+    "FullFineTuning",
+    "ImageMaskFolder",
+    "Progress",
+    "Proximal",
+    "Regularizer",
+    "Result",
+    "Run",
+    "Sample",
+    "SegmentationDataModule",
+    "SegmentationModule",
+    "Shapes",
+    "SmoothL1",
+    "Stage",
+    "Study",
+    "WeightedSum",
+    "compare",
+    "main",
+    "network",
+    "unet",
+]
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,9 @@
+"""What happens around a training step, beside the network and the loss."""
+
+from seglab.callbacks.finite import FiniteLoss, NonFiniteLossError
+from seglab.callbacks.pictures import PredictionPictures
+from seglab.callbacks.randomness import StepRandomness
+from seglab.callbacks.step_order import StepOrder
+from seglab.callbacks.throughput import Throughput
+
+__all__ = ["FiniteLoss", "NonFiniteLossError", "PredictionPictures", "StepOrder", "StepRandomness", "Throughput"]

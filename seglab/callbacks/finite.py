@@ -1,0 +1,43 @@
+"""Stops a training whose loss has become NaN or infinite: Lightning would train on to the end and report success."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss of a training is no longer a number."""
+
+
+class FiniteLoss(Callback):
+    """Raises `NonFiniteLossError`, on all ranks together.
+
+    Looked at every step on a CPU; on a GPU, where looking waits for the device, at each logging interval and epoch end.
+    """
+
+    def __init__(self) -> None:
+        self._bad: torch.Tensor | None = None
+
+    @override
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        bad = ~torch.isfinite(outputs["loss"].detach())
+        self._bad = bad if self._bad is None else self._bad | bad
+        every = 1 if pl_module.device.type == "cpu" else max(1, trainer.log_every_n_steps)
+        if trainer.world_size == 1 and (batch_idx + 1) % every == 0:
+            self._look(trainer, pl_module)
+
+    @override
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        bad = self._bad is not None and bool(self._bad)
+        self._bad = None
+        if trainer.strategy.reduce_boolean_decision(bad, all=False):
+            raise NonFiniteLossError(
+                f"the training loss is NaN or infinite (epoch {trainer.current_epoch}, step {trainer.global_step}); "
+                "lower the learning rate, clip gradients, or look for images with extreme values"
+            )

@@ -1,0 +1,168 @@
+"""The one component that owns the order of a training step.
+
+backward → unscale → add penalty gradient → clip → scale learning rates → update → prox with the scaled rates → restore rates.
+
+Why each piece sits where it does: Lightning calls `on_before_optimizer_step` after the scaler has unscaled the gradients and
+before it clips, once per optimizer step and not per accumulated batch: the penalty's gradient belongs there. The optimizer's own
+step hooks run only on steps that really happen, not on those that a gradient scaler skips: learning rates and prox belong there.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+from torch.optim import Optimizer
+from typing_extensions import override
+
+from seglab.regularizers import Applied, OptimizerStepSizes
+from seglab.stage import Progress, Stage
+
+if TYPE_CHECKING:
+    from seglab.module import SegmentationModule
+
+
+class StepOrder(Callback):
+    """Applies a module's `regularizer` and `freeze` schedule. It comes with the module; there is no need to add it."""
+
+    def __init__(self) -> None:
+        self.applied: Applied | None = None
+        self.trainable: frozenset[str] | None = None
+        self.scales: dict[str, float] = {}
+        self._unscaled: list[float] = []
+        self._logged: dict[str, Tensor | float] = {}
+
+    @override
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
+        module = _checked(pl_module)
+        if stage == "fit" and module.regularizer is not None:
+            self.applied = module.regularizer.bind(module.weights())
+
+    @override
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if len(trainer.optimizers) != 1:
+            raise ValueError(f"a SegmentationModule trains with one optimizer; configure_optimizers gave {len(trainer.optimizers)}")
+        module = _checked(pl_module)
+        optimizer = _plain(trainer.optimizers[0])
+        names = {group.get("name") for group in optimizer.param_groups}
+        if module.freeze_schedule is not None and not {stage.name for stage in module.stages.stages} <= names:
+            raise ValueError("a freeze schedule needs one optimizer group for each stage, with its name; keep SegmentationModule.configure_optimizers")
+        optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, module, optimizer))
+        optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(optimizer))
+
+    @override
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._set_trainable(trainer, _checked(pl_module))
+
+    @override
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._set_trainable(trainer, _checked(pl_module))
+
+    @override
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._freeze_modes(_checked(pl_module))
+
+    @override
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        progress = self._progress(trainer)
+        if self.applied is not None:
+            self.applied.before_update(progress)
+        if _is_logged(trainer, progress.step):
+            self._logged["train/penalty"] = 0.0 if self.applied is None else self.applied.value()
+
+    @override
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._logged and trainer.is_global_zero:
+            values = {name: float(value) for name, value in self._logged.items()}
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step - 1)
+        self._logged = {}
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.applied is None else self.applied.state_dict()
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.applied is not None:
+            self.applied.load_state_dict(state_dict)
+
+    def _scale(self, trainer: L.Trainer, module: "SegmentationModule", optimizer: Optimizer) -> None:
+        """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set."""
+        progress = self._progress(trainer)
+        self._unscaled = [group["lr"] for group in optimizer.param_groups]
+        scale = {stage.name: _scale_of(module, stage, progress) for stage in module.stages.stages}
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * scale.get(group.get("name", ""), 1.0)
+        if _is_logged(trainer, progress.step):
+            self._logged |= {f"stage/{group['name']}/lr": group["lr"] for group in optimizer.param_groups if "name" in group}
+
+    def _finish(self, optimizer: Optimizer) -> None:
+        if self.applied is not None:
+            self.applied.after_update(OptimizerStepSizes(optimizer))
+        for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):
+            group["lr"] = rate
+
+    def _set_trainable(self, trainer: L.Trainer, module: "SegmentationModule") -> None:
+        """Decide, for the epoch that starts, which stages train: those whose rate is positive anywhere in it."""
+        steps = self._steps_of_epoch(trainer)
+        now = frozenset(stage.name for stage in module.stages.stages if any(_scale_of(module, stage, progress) > 0 for progress in steps))
+        if not now:
+            raise ValueError(f"{module.freeze_schedule!r} trains no stage in epoch {trainer.current_epoch}; stages: {', '.join(s.name for s in module.stages.stages)}")
+        parameters = dict(module.network.named_parameters())
+        trains = {name for stage, names in module.stages.stages.items() if stage.name in now for name in names}
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in trains)
+            if name not in trains:
+                parameter.grad = None
+        changed, self.trainable = now != self.trainable, now
+        self._freeze_modes(module)
+        if changed and isinstance(trainer.strategy, DDPStrategy):  # its reducer knows only what required a gradient when it was built
+            trainer.strategy.model = module
+            trainer.strategy.configure_ddp()
+
+    def _freeze_modes(self, module: "SegmentationModule") -> None:
+        """Frozen stages stay in evaluation mode: norm statistics, dropout and drop-path as well as weights."""
+        if self.trainable is None:
+            return
+        for stage, members in module.stages.modules.items():
+            if stage.name not in self.trainable:
+                for member in members:
+                    member.eval()
+
+    def _progress(self, trainer: L.Trainer) -> Progress:
+        step = trainer.global_step
+        return Progress(trainer.current_epoch, step, step / max(1, int(trainer.estimated_stepping_batches)))
+
+    def _steps_of_epoch(self, trainer: L.Trainer) -> list[Progress]:
+        total = max(1, int(trainer.estimated_stepping_batches))
+        epochs = max(1, trainer.max_epochs or 1)
+        per_epoch = max(1, -(-total // epochs))
+        first = trainer.current_epoch * per_epoch
+        return [Progress(trainer.current_epoch, step, step / total) for step in range(first, first + per_epoch)]
+
+
+def _scale_of(module: "SegmentationModule", stage: Stage, progress: Progress) -> float:
+    return 1.0 if module.freeze_schedule is None else module.freeze_schedule.lr_scale(stage, progress)
+
+
+def _is_logged(trainer: L.Trainer, step: int) -> bool:
+    return trainer.log_every_n_steps > 0 and step % trainer.log_every_n_steps == 0
+
+
+def _plain(optimizer: Any) -> Optimizer:
+    """The torch optimizer inside Lightning's wrapper."""
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if not isinstance(inner, Optimizer):
+        raise TypeError(f"expected a torch optimizer, got {type(inner).__name__}")
+    return inner
+
+
+def _checked(module: L.LightningModule) -> "SegmentationModule":
+    from seglab.module import SegmentationModule
+
+    if not isinstance(module, SegmentationModule):
+        raise TypeError(f"StepOrder works on a SegmentationModule, not on {type(module).__name__}")
+    return module

@@ -1,0 +1,35 @@
+"""How fast a training runs, and how long it waits for data, without waiting for the device to find out."""
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
+
+
+class Throughput(Callback):
+    """Logs, for each epoch, `perf/images_per_s` (of all ranks) and `perf/data_wait` (fraction of the time spent waiting for a batch)."""
+
+    def __init__(self) -> None:
+        self._images = 0
+        self._waited = 0.0
+        self._began = self._last = 0.0
+
+    @override
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._images, self._waited = 0, 0.0
+        self._began = self._last = time.perf_counter()
+
+    @override
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        self._waited += time.perf_counter() - self._last
+
+    @override
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._images += len(batch.name)
+        self._last = time.perf_counter()
+        if batch_idx + 1 == trainer.num_training_batches:
+            seconds = max(self._last - self._began, 1e-9)
+            values = {"perf/images_per_s": self._images * trainer.world_size / seconds, "perf/data_wait": self._waited / seconds}
+            pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)

@@ -1,0 +1,63 @@
+"""The `seglab` command. Reading results imports no torch; training does, when it is asked for."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+TRAINING = {"fit": "train one module from flags or a YAML file", "test": "evaluate a checkpoint on the test split", "validate": "evaluate a checkpoint on the validation split"}
+
+
+def main() -> None:
+    """Entry point; exit code 2 and one line for bad input."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in TRAINING:
+        from seglab.training import train
+
+        train()
+    sys.exit(read(arguments))
+
+
+def read(arguments: Sequence[str]) -> int:
+    """`seglab compare` and `seglab status`: what is in folders of finished runs."""
+    given = _parser().parse_args(arguments)
+    from rich.console import Console
+
+    from seglab.study.reading import show_comparison, show_status, study_folders
+
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    try:
+        codes = []
+        for folder in study_folders(Path(given.runs)):
+            if given.command == "status":
+                codes.append(show_status(folder, console))
+            else:
+                codes.append(show_comparison(folder, given.metric, given.baseline, given.margin, console))
+        return max(codes)
+    except (ValueError, OSError) as error:
+        from seglab.study.errors import one_line
+
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line instead of the usage."""
+        self.exit(2, f"error: {message}; --help lists what there is\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="seglab", description="Fair comparisons of regularization and transfer learning in image segmentation.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    compare = commands.add_parser("compare", help="the comparison of a study's finished runs, and its report.html")
+    compare.add_argument("runs", metavar="RUNS", help="a study's folder, such as runs/regularization, or the folder of several")
+    compare.add_argument("--metric", help="such as test/miou (the study's own by default), test/dice, test/iou/CLASS, cost/seconds")
+    compare.add_argument("--baseline", help="another arm to compare all others with")
+    compare.add_argument("--margin", type=float, help="largest difference that counts as none, in the metric's unit (default 0.005)")
+    status = commands.add_parser("status", help="what is done, running, failed and open")
+    status.add_argument("runs", metavar="RUNS", help="a study's folder, or the folder of several")
+    for name, purpose in TRAINING.items():
+        commands.add_parser(name, help=purpose, add_help=False)
+    return parser

@@ -1,0 +1,24 @@
+"""Data: from files, or from nothing, to batches. The order and the augmentations are functions of (seed, epoch, index)."""
+
+from seglab.data.augment import default_augmentation
+from seglab.data.camvid import CamVid
+from seglab.data.datamodule import SegmentationDataModule
+from seglab.data.dataset import SPLITS, OnDisk, SegmentationDataset, Split, default_palette
+from seglab.data.files import Pair, PairedFiles
+from seglab.data.folder import ImageMaskFolder
+from seglab.data.shapes import Shapes
+
+__all__ = [
+    "SPLITS",
+    "CamVid",
+    "ImageMaskFolder",
+    "OnDisk",
+    "Pair",
+    "PairedFiles",
+    "SegmentationDataModule",
+    "SegmentationDataset",
+    "Shapes",
+    "Split",
+    "default_augmentation",
+    "default_palette",
+]

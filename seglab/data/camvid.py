@@ -1,0 +1,121 @@
+"""CamVid, road scenes from a moving car, in SegNet's split: 367 train, 101 val, 233 test frames of 360×480 (rows × columns).
+
+G. J. Brostow, J. Fauqueur, R. Cipolla, "Semantic object classes in video: a high-definition ground truth database", Pattern Recognition
+Letters 30 (2009). Split and the 11 classes: V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet" (arXiv:1511.00561).
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seglab.data.datamodule import SegmentationDataModule
+from seglab.data.dataset import SPLITS, SegmentationDataset, Split
+from seglab.data.files import Pair, PairedFiles
+from seglab.data.folder import pair_by_stem
+
+VOID = 11
+LAYOUT = (
+    "{train,val,test}/images/NAME.jpg and {train,val,test}/masks/NAME.png, or SegNet's {train,val,test}/NAME.png, "
+    "{train,val,test}annot/NAME.png and {train,val,test}.txt"
+)
+COLOURS = {
+    "sky": (128, 128, 128),
+    "building": (128, 0, 0),
+    "pole": (192, 192, 128),
+    "road": (128, 64, 128),
+    "pavement": (60, 40, 222),
+    "tree": (128, 128, 0),
+    "sign": (192, 128, 128),
+    "fence": (64, 64, 128),
+    "car": (64, 0, 128),
+    "pedestrian": (64, 64, 0),
+    "bicyclist": (0, 128, 192),
+}
+"""The classes in the order of their labels, in the colours of SegNet's figures."""
+
+
+class CamVid(SegmentationDataModule):
+    """CamVid, evaluated at 360×480 whatever `size` is; label 11 (void) is ignored.
+
+    Args:
+        root: the folder with the splits, in SegNet's layout or as folders of images and masks.
+        train_fraction: the part of the training frames that is used, evenly spread over each drive, the same for every seed.
+        batch_size: of all ranks together.
+        size: rows and columns to which images are resized. The default is what most networks take, multiples of 32; None is 360×480.
+        augment: whether training samples are augmented.
+        num_workers: processes that prepare batches; None for what suits this machine.
+        cache: keep the resized images in memory.
+
+    Raises:
+        ValueError: the root has neither layout, files are missing, or the fraction is not in (0, 1].
+    """
+
+    class_names = tuple(COLOURS)
+
+    def __init__(
+        self,
+        root: str | Path,
+        train_fraction: float = 1.0,
+        batch_size: int = 8,
+        size: tuple[int, int] | None = (352, 480),
+        augment: bool = True,
+        num_workers: int | None = None,
+        cache: bool = False,
+    ) -> None:
+        super().__init__(batch_size=batch_size, size=size, augment=augment, num_workers=num_workers, cache=cache)
+        if not 0 < train_fraction <= 1:
+            raise ValueError(f"train_fraction is {train_fraction}: expected more than 0 and at most 1")
+        self.root, self.train_fraction = Path(root), train_fraction
+        for split in SPLITS:
+            self.dataset(split)
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(11,3) SegNet's colours."""
+        return np.array(list(COLOURS.values()), np.uint8)
+
+    def dataset(self, split: Split) -> SegmentationDataset:
+        """The frames of one split, sorted by drive and time."""
+        pairs = sorted(self._pairs(split), key=lambda pair: pair.image.stem)
+        if split == "train" and self.train_fraction < 1:
+            pairs = spread(pairs, self.train_fraction)
+        return PairedFiles(self.root, pairs, self.class_names, VOID)
+
+    def _pairs(self, split: Split) -> list[Pair]:
+        if (self.root / split / "images").is_dir():
+            return pair_by_stem(self.root / split / "images", self.root / split / "masks", LAYOUT)
+        if (self.root / f"{split}.txt").is_file():
+            return _listed(self.root, split)
+        raise ValueError(f"{self.root}: no CamVid here, {split}/images and {split}.txt are missing; expected {LAYOUT}: correct the root")
+
+
+def spread(pairs: Sequence[Pair], fraction: float) -> list[Pair]:
+    """A fraction of each drive's frames at even distances, at least one. Neighbours in time are nearly alike, a random draw would waste."""
+    chosen: list[Pair] = []
+    for _, group in groupby(pairs, key=lambda pair: pair.image.stem.split("_")[0]):
+        drive = list(group)
+        count = max(1, round(fraction * len(drive)))
+        chosen += [drive[(2 * k + 1) * len(drive) // (2 * count)] for k in range(count)]
+    return chosen
+
+
+def _listed(root: Path, split: Split) -> list[Pair]:
+    """The pairs of SegNet's list, by their file names: the folders in it are those of the authors' machine."""
+    pairs = []
+    for number, line in enumerate((root / f"{split}.txt").read_text().splitlines(), start=1):
+        if not (names := line.split()):
+            continue
+        if len(names) != 2:
+            raise ValueError(f"{root / split}.txt, line {number}: {len(names)} words; expected the path of an image and that of its mask")
+        pair = Pair(root / split / Path(names[0]).name, root / f"{split}annot" / Path(names[1]).name)
+        if missing := [file for file in pair if not file.is_file()]:
+            raise ValueError(
+                f"{missing[0]}: no such file, but {split}.txt lists it; expected {LAYOUT}: complete the data, or correct the list"
+            )
+        pairs.append(pair)
+    if not pairs:
+        raise ValueError(f"{root / split}.txt: lists no pairs; expected two paths a line, of an image and its mask")
+    return pairs

@@ -1,0 +1,81 @@
+"""The look at every sample before anything trains: what is wrong in the data is found now, and the file is named."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from seglab.data.dataset import OnDisk, SegmentationDataset
+from seglab.data.pipeline import in_threads
+from seglab.sample import IGNORE, Sample
+
+
+@dataclass(frozen=True)
+class Format:
+    """What all images of a data set have in common."""
+
+    channels: int
+    dtype: torch.dtype
+
+    def __str__(self) -> str:
+        return f"{self.channels} channel{'s' * (self.channels > 1)} of {str(self.dtype).removeprefix('torch.')}"
+
+
+def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[], None]) -> Format | None:
+    """Reads every sample of one split, in threads; `seen` is called after each.
+
+    Returns:
+        The images' common format: `expected`, or where that is None the first image's.
+
+    Raises:
+        ValueError: the first bad sample, by its file.
+    """
+    for sample_format, where in in_threads(lambda index: _check_sample(dataset, index), len(dataset)):
+        if expected is None:
+            expected = sample_format
+        if sample_format != expected:
+            raise ValueError(f"{where}: the image has {sample_format}, the ones before it {expected}: convert them to one format")
+        seen()
+    return expected
+
+
+def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, str]:
+    sample = dataset[index]
+    where = str(dataset.mask_file(index)) if isinstance(dataset, OnDisk) else sample.name
+    check_shapes(sample, where)
+    check_labels(sample, dataset.num_classes, where)
+    return Format(sample.image.shape[0], sample.image.dtype), sample.name
+
+
+def check_shapes(sample: Sample, where: str) -> None:
+    """An image (C,H,W) and a uint8 mask (H,W) of the same size.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if sample.image.ndim != 3 or sample.mask.ndim != 2 or sample.mask.dtype != torch.uint8:
+        raise ValueError(
+            f"{where}: image {tuple(sample.image.shape)} and mask {tuple(sample.mask.shape)} {sample.mask.dtype}; a sample has "
+            "an image (C,H,W) and a mask (H,W) of torch.uint8: correct the data set's __getitem__"
+        )
+    if sample.image.shape[1:] != sample.mask.shape:
+        (rows, columns), (mask_rows, mask_columns) = sample.image.shape[1:], sample.mask.shape
+        raise ValueError(
+            f"{where}: the mask has {mask_rows}×{mask_columns} pixels (rows × columns), its image {rows}×{columns}: "
+            "export the mask at the size of its image, in the orientation in which the image is shown"
+        )
+
+
+def check_labels(sample: Sample, num_classes: int, where: str) -> None:
+    """Every label below `num_classes`, or `IGNORE`.
+
+    Raises:
+        ValueError: the largest label that is neither.
+    """
+    labels = torch.bincount(sample.mask.flatten(), minlength=IGNORE + 1).nonzero().flatten().tolist()
+    wrong = [label for label in labels if label >= num_classes and label != IGNORE]
+    if wrong:
+        raise ValueError(
+            f"{where}: label {wrong[-1]}, the classes are 0…{num_classes - 1}, {IGNORE} is ignored: "
+            "correct the mask or the number of classes, or name this label as void"
+        )

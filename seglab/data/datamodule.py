@@ -1,0 +1,250 @@
+"""The data of an experiment as an immutable configuration; seed, epoch and rank reach it per run."""
+
+import copy
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import albumentations as A
+import numpy as np
+import numpy.typing as npt
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from seglab.data.augment import default_augmentation
+from seglab.data.check import Format, check_dataset
+from seglab.data.dataset import SPLITS, OnDisk, SegmentationDataset, Split, default_palette
+from seglab.data.loader import TrainLoader, collate, ignore_signals
+from seglab.data.pipeline import Augmented, Cached, Resized, Samples, available_cpus
+from seglab.data.sampler import EpochSampler, split_batch
+from seglab.sample import IGNORE, Batch
+
+NOT_IN_THE_SAMPLES = frozenset({"root", "num_workers", "cache"})
+
+
+class SegmentationDataModule(LightningDataModule, ABC):
+    """A data set with three splits, and how its samples become batches.
+
+    A subclass keeps each argument of its `__init__` as the attribute of the same name, sets `class_names`, and writes `dataset`:
+
+        class Cells(SegmentationDataModule):
+            def __init__(self, root: str, batch_size: int = 8) -> None:
+                super().__init__(batch_size=batch_size)
+                self.root, self.class_names = root, ("background", "cell")
+
+            def dataset(self, split: Split) -> SegmentationDataset:
+                return CellImages(Path(self.root) / split)
+
+    Use it under `Trainer(use_distributed_sampler=False)`: the loaders split over ranks themselves.
+
+    Args:
+        batch_size: of all ranks together, at a training step; evaluation uses the same.
+        size: rows and columns to which images are resized, None to keep theirs. Masks follow in training only: evaluation
+            scores at the masks' original size.
+        augment: whether training samples pass through `augmentation()`.
+        num_workers: processes per loader that prepare batches; None for what suits this machine. It changes no sample.
+        cache: keep the resized images in memory, shared by all copies that `with_seed` makes.
+
+    Raises:
+        ValueError: a size or number that cannot be.
+    """
+
+    class_names: tuple[str, ...]
+    """The C names, in the order of the labels; a subclass sets it."""
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 8,
+        size: tuple[int, int] | None = None,
+        augment: bool = True,
+        num_workers: int | None = None,
+        cache: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}: a batch needs at least one sample")
+        if size is not None and min(size) < 1:
+            raise ValueError(f"size is {list(size)}: expected rows and columns of at least 1, or None to keep the images' own")
+        if num_workers is not None and num_workers < 0:
+            raise ValueError(f"num_workers is {num_workers}: expected 0 (the main process loads) or more, or None to choose by the machine")
+        self.batch_size, self.size, self.augment = batch_size, size, augment
+        self.num_workers, self.cache = num_workers, cache
+        self.seed = 0
+        self._cached: dict[Split, Cached] = {}
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes without void."""
+        return len(self.class_names)
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(C,3) colours to draw the classes in."""
+        return default_palette(self.num_classes)
+
+    @abstractmethod
+    def dataset(self, split: Split) -> SegmentationDataset:
+        """The samples of one split, at their original size."""
+
+    def augmentation(self) -> A.Compose:
+        """The albumentations pipeline of training samples; override it for another. Padded parts of masks become `IGNORE`."""
+        return default_augmentation()
+
+    def with_seed(self, seed: int) -> Self:
+        """A copy for one run, whose order and augmentations follow from `seed`; it shares the cache."""
+        if seed < 0:
+            raise ValueError(f"seed is {seed}: expected 0 or more")
+        one_run = copy.copy(self)
+        one_run.seed, one_run.trainer = seed, None
+        return one_run
+
+    def train_dataloader(self) -> TrainLoader:
+        """Batches in an order that is a function of (seed, epoch), without the last, ragged one."""
+        rank, world_size = self._ranks()
+        samples = self._samples("train")
+        sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size)
+        augmented = Augmented(samples, self.augmentation() if self.augment else None, self.seed)
+        workers = self._workers()
+        return TrainLoader(
+            augmented,  # type: ignore[arg-type]
+            batch_size=sampler.batch_size_per_rank,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=ignore_signals,
+            collate_fn=collate,
+            pin_memory=self._on_cuda(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Every validation sample once, in order, masks at their original size."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Every test sample once, in order, masks at their original size."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The test samples."""
+        return self._evaluation_loader("test")
+
+    def identity(self) -> dict[str, Any]:
+        """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
+
+        Equal for the same files in two folders, on any number of workers.
+
+        Raises:
+            ValueError: an argument of `__init__` was not kept as an attribute.
+        """
+        return {
+            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "arguments": {name: _plain(self._argument(name)) for name in self._argument_names()},
+            "augmentation": repr(self.augmentation()) if self.augment else None,
+            "splits": {split: _fingerprint(self.dataset(split)) for split in SPLITS},
+        }
+
+    def check(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Reads every sample once: images readable and of one format, masks of their size, labels among the classes.
+
+        Args:
+            progress: called with (how many were read, how many there are).
+
+        Raises:
+            ValueError: the first bad sample: its file, what is wrong and what to do.
+        """
+        if not 1 <= self.num_classes <= IGNORE:
+            raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
+        datasets = [self.dataset(split) for split in SPLITS]
+        counter = _Counter(sum(len(dataset) for dataset in datasets), progress)
+        expected: Format | None = None
+        for dataset in datasets:
+            if dataset.num_classes != self.num_classes:
+                raise ValueError(
+                    f"{type(self).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
+                )
+            expected = check_dataset(dataset, expected, counter.count)
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
+        """Rank r takes samples r, r + world size, …: all of them, none twice."""
+        rank, world_size = self._ranks()
+        samples = self._samples(split)
+        workers = self._workers()
+        return DataLoader(
+            samples,  # type: ignore[arg-type]
+            batch_size=split_batch(self.batch_size, world_size),
+            sampler=range(rank, len(samples), world_size),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            worker_init_fn=ignore_signals,
+            collate_fn=collate,
+            pin_memory=self._on_cuda(),
+        )
+
+    def _samples(self, split: Split) -> Samples:
+        """The split, resized, from memory where it is cached."""
+        if split in self._cached:
+            return self._cached[split]
+        samples: Samples = Resized(self.dataset(split), self.size, masks=split == "train")
+        if self.cache:
+            samples = self._cached[split] = Cached(samples)
+        return samples
+
+    def _ranks(self) -> tuple[int, int]:
+        """(rank, world size) of the trainer; (0, 1) without one."""
+        if self.trainer is None or self.trainer.world_size == 1:
+            return 0, 1
+        if self.trainer._accelerator_connector.use_distributed_sampler:
+            raise ValueError("Lightning would split the data over the ranks a second time: give the Trainer use_distributed_sampler=False")
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def _workers(self) -> int:
+        """Two processors a rank are left to the training itself; below four there is nothing to give away."""
+        if self.num_workers is not None:
+            return self.num_workers
+        ranks = 1 if self.trainer is None else max(1, self.trainer.num_devices)
+        return min(8, max(0, available_cpus() // ranks - 2)) if available_cpus() // ranks >= 4 else 0
+
+    def _on_cuda(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _argument_names(self) -> Iterable[str]:
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return [name for name in names if name not in NOT_IN_THE_SAMPLES and not isinstance(getattr(self, name, None), Path)]
+
+    def _argument(self, name: str) -> Any:
+        if not hasattr(self, name):
+            raise ValueError(
+                f"{type(self).__name__} takes {name!r} but keeps no attribute of that name: write self.{name} = {name} in its __init__"
+            )
+        return getattr(self, name)
+
+
+class _Counter:
+    """Counts samples and tells `progress`."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.done, self.total, self.progress = 0, total, progress
+
+    def count(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _fingerprint(dataset: SegmentationDataset) -> dict[str, Any]:
+    files = dataset.fingerprint() if isinstance(dataset, OnDisk) else None
+    return {"samples": len(dataset), "files": files}
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return repr(value)

@@ -1,0 +1,64 @@
+"""Which sample comes when. The order is a pure function of (seed, epoch), so that workers, ranks and a resume change nothing."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+_ORDER = 1  # tells this stream of random numbers from the augmentation's
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index) for one rank; at every step the ranks' parts together are one global batch of the permuted data.
+
+    The last, ragged batch is dropped, unless it is the only one. Lightning calls `set_epoch` on a loader's `sampler` (never on a
+    `batch_sampler`) at the start of each epoch, after it has made the first iterator: see `TrainLoader`.
+
+    Args:
+        length: number of samples.
+        batch_size: of all ranks together.
+        seed: a non-negative integer.
+        rank: this process's number.
+        world_size: how many processes share a batch.
+
+    Raises:
+        ValueError: there are no samples, or a batch does not split evenly over the ranks.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        if length < 1:
+            raise ValueError("the training split has no samples: training needs at least one")
+        self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
+        self.batch_size = min(batch_size, length)
+        self.batch_size_per_rank = split_batch(self.batch_size, world_size)
+        self.batches = length // self.batch_size
+        self.epoch = 0
+        self.first_batch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the permutation that the next iterator follows."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size_per_rank
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, first, self.first_batch = self.epoch, self.first_batch, 0
+        order = np.random.default_rng([_ORDER, self.seed, epoch]).permutation(self.length).tolist()
+        for batch in range(first, self.batches):
+            start = batch * self.batch_size
+            yield from ((epoch, index) for index in order[start + self.rank : start + self.batch_size : self.world_size])
+
+
+def split_batch(batch_size: int, world_size: int) -> int:
+    """The part of a global batch that each rank gets.
+
+    Raises:
+        ValueError: it does not divide.
+    """
+    if batch_size % world_size != 0:
+        raise ValueError(
+            f"a batch of {batch_size} is shared by all ranks and does not divide among {world_size}: "
+            f"choose a batch_size that is a multiple of {world_size}"
+        )
+    return batch_size // world_size

@@ -1,0 +1,208 @@
+"""One LightningModule for every segmentation network, loss, penalty and schedule."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from seglab.callbacks.step_order import StepOrder
+from seglab.freezing import FreezeSchedule
+from seglab.metrics import ConfusionMatrix, Scores
+from seglab.networks import Stages, description, size_divisor, stages
+from seglab.regularizers import Regularizer, Weight
+from seglab.sample import IGNORE, Batch
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Split = Literal["val", "test"]
+
+
+def adamw(parameters: Iterable[Any]) -> Optimizer:
+    """AdamW at 1e-3 without weight decay: beside a penalty, the optimizer's own decay would confound the comparison."""
+    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
+
+
+class SegmentationModule(L.LightningModule):
+    """Trains and evaluates `network` (images (N,C,H,W) → logits (N,`num_classes`,H,W)).
+
+    Args:
+        network: any `nn.Module`; a segmentation-models-pytorch model gives its stages to schedules and logs.
+        loss: any `nn.Module` with `forward(logits (N,C,H,W), mask (N,H,W) int64) -> 0-dim Tensor`.
+        num_classes: number of classes, 2 or more.
+        ignore_index: the mask value that metrics leave out; give the loss the same.
+        regularizer: a weight penalty, applied beside the data loss, never inside it.
+        freeze: when which stage trains; None trains all stages at the optimizer's rate.
+        optimizer: from parameter groups (one for each stage, named) to an optimizer.
+        scheduler: from the optimizer and the number of optimizer steps in all to a scheduler, stepped at each of them
+            (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` fit as they are).
+        mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        *,
+        num_classes: int,
+        ignore_index: int = IGNORE,
+        regularizer: Regularizer | None = None,
+        freeze: FreezeSchedule | None = None,
+        optimizer: Callable[[Iterable[Any]], Optimizer] = adamw,
+        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.regularizer = regularizer
+        self.freeze_schedule = freeze
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.stages: Stages = stages(network)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.confusion = nn.ModuleDict({split: ConfusionMatrix(num_classes, ignore_index, per_image=True) for split in ("val", "test")})
+        self.names: dict[Split, list[str]] = {"val": [], "test": []}
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (N,num_classes,H,W) of (N,C,H,W) images as the data set gives them, of any height and width."""
+        image = self.normalise(image)
+        height, width = image.shape[-2:]
+        divisor = size_divisor(self.network)
+        padded = F.pad(image, (0, -width % divisor, 0, -height % divisor))
+        logits: Tensor = self.network(padded)
+        return logits[..., :height, :width]
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(N,C,H,W) uint8 or uint16, or float32 in [0, 1] → float32 of about zero mean and unit variance."""
+        full = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(image.dtype, 1.0)
+        return (image.float() / full - self.mean) / self.std
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss: Tensor = self.loss(self(batch.image), batch.mask.long())
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self.evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self.evaluate(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self.full_logits(batch).argmax(1).to(torch.uint8)
+
+    def evaluate(self, batch: Batch, split: Split) -> Tensor:
+        """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64."""
+        logits = self.full_logits(batch)
+        prediction = logits.argmax(1)
+        self.confusion[split].update(prediction, batch.mask)
+        self.names[split] += batch.name
+        loss = self.loss(logits, batch.mask.long())
+        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.name), sync_dist=True)
+        return prediction
+
+    def full_logits(self, batch: Batch) -> Tensor:
+        """Logits (N,C,H',W') at the size of the masks, each image's own padding cut off before it is resized."""
+        logits = self(batch.image)
+        if batch.image.shape[-2:] == batch.mask.shape[-2:]:
+            return logits
+        target = batch.mask.shape[-2:]
+        resized = logits.new_zeros(*logits.shape[:2], *target)
+        for index, ((height, width), (rows, columns)) in enumerate(zip(batch.image_size.tolist(), batch.mask_size.tolist(), strict=True)):
+            own = logits[index : index + 1, :, :height, :width]
+            resized[index, :, :rows, :columns] = F.interpolate(own, (rows, columns), mode="bilinear", align_corners=False)[0]
+        return resized
+
+    def on_validation_epoch_start(self) -> None:
+        self._start("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._start("test")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test")
+
+    def scores(self, split: Split) -> Scores:
+        """What the last evaluation on `split` found, over all its images and all ranks."""
+        found: Scores = self.confusion[split].compute()
+        return found
+
+    def matrices(self, split: Split) -> tuple[list[str], NDArray[np.int64]]:
+        """Names, and confusion matrices (N,C,C), truth × prediction, of the images that this process evaluated last on `split`."""
+        images = self.confusion[split].images
+        stacked = torch.cat(list(images)) if images else torch.zeros(0, self.num_classes, self.num_classes)
+        return list(self.names[split]), stacked.cpu().numpy().astype(np.int64)
+
+    def class_names(self) -> tuple[str, ...]:
+        """The data's names for the classes; their numbers, where there is no data module."""
+        data = getattr(self._trainer, "datamodule", None)
+        return tuple(getattr(data, "class_names", None) or map(str, range(self.num_classes)))
+
+    def weights(self) -> dict[str, Weight]:
+        """The weights that a penalty acts on: all with two dimensions or more; no biases, no norm parameters."""
+        parameters = dict(self.network.named_parameters())
+        pretrained: frozenset[str] = getattr(self.network, "pretrained", frozenset())
+        return {
+            name: Weight(parameters[name], stage.name, name in pretrained)
+            for stage, names in self.stages.stages.items()
+            for name in names
+            if parameters[name].ndim >= 2
+        }
+
+    def configure_optimizers(self) -> Any:
+        """One parameter group for each stage, from the first step on, so that schedules change rates and never the optimizer."""
+        parameters = dict(self.named_parameters())
+        groups = [
+            {"params": [parameters[f"network.{name}"] for name in names], "name": stage.name} for stage, names in self.stages.stages.items() if names
+        ]
+        if own := list(self.loss.parameters()):
+            groups.append({"params": own, "name": "loss"})
+        optimizer = self.optimizer(groups)
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        if isinstance(scheduler, ReduceLROnPlateau):
+            monitor = "val/miou" if scheduler.mode == "max" else "val/loss"
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_callbacks(self) -> list[Callback]:
+        """The step order, which applies penalty and schedule, comes with the module wherever it is trained."""
+        return [StepOrder()]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Beside the weights, plain data from which the network can be built again."""
+        checkpoint["seglab"] = {
+            "network": description(self.network),
+            "class_names": list(self.class_names()),
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+        }
+
+    def _start(self, split: Split) -> None:
+        self.confusion[split].reset()
+        self.names[split] = []
+
+    def _log_scores(self, split: Split) -> None:
+        scores = self.scores(split)
+        means: Mapping[str, Tensor] = scores.mean
+        self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=False)
+        labels = self.class_names()
+        for score in ("iou", "dice"):
+            self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, scores.per_class[score], strict=True)})

@@ -1,0 +1,201 @@
+"""The element-wise penalties. t is a step size, τ = tλ, S(v,τ) = sign(v)·max(|v|−τ, 0).
+
+Each gradient and proximal operator is one pass of fused element-wise operations over all weights.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seglab.regularizers.base import Regularizer, check_strength
+
+type_of_steps = Sequence[Tensor] | Sequence[float]
+
+
+@dataclass(frozen=True)
+class L1(Regularizer):
+    """λΣ|w|; gradient λ·sign(w), prox S(v,τ) (Tibshirani 1996, the lasso).
+
+    The gradient makes weights small and never exactly zero; `Proximal(L1(λ))` gives zeros.
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        check_strength("L1", self.strength)
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return self.strength * total([weight.abs().sum() for weight in weights])
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        return torch._foreach_mul(torch._foreach_sign(list(weights)), self.strength)
+
+    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+        soft_threshold(weights, scaled(step, self.strength))
+
+
+@dataclass(frozen=True)
+class L2(Regularizer):
+    """½λΣw²; gradient λw, prox v/(1+τ).
+
+    The ½ makes its gradient equal to SGD's `weight_decay=λ`. Under Adam it is not decoupled weight decay: the second moment
+    divides it (Loshchilov & Hutter 2019).
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        check_strength("L2", self.strength)
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return 0.5 * self.strength * total([weight.square().sum() for weight in weights])
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        return torch._foreach_mul(list(weights), self.strength)
+
+    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+        shrink(weights, scaled(step, self.strength))
+
+
+@dataclass(frozen=True)
+class ElasticNet(Regularizer):
+    """λ₁Σ|w| + ½λ₂Σw²; gradient λ₁·sign(w) + λ₂w, prox S(v,tλ₁)/(1+tλ₂) (Zou & Hastie 2005).
+
+    Near zero it is L1, hence sparse. Texts that call λΣ|w| + ½λΣw² "Smooth-L1" mean this penalty with λ₁ = λ₂.
+    """
+
+    l1: float
+    l2: float
+
+    def __post_init__(self) -> None:
+        check_strength("ElasticNet l1", self.l1)
+        check_strength("ElasticNet l2", self.l2)
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return L1(self.l1).penalty(weights) + L2(self.l2).penalty(weights)
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        gradient = L1(self.l1).gradient(weights)
+        torch._foreach_add_(list(gradient), list(weights), alpha=self.l2)
+        return gradient
+
+    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+        soft_threshold(weights, scaled(step, self.l1))
+        shrink(weights, scaled(step, self.l2))
+
+
+@dataclass(frozen=True)
+class SmoothL1(Regularizer):
+    """λΣh(w), h(w) = w²/2β if |w| < β, else |w| − β/2; gradient λ·clip(w/β, ±1) (Huber 1964, on weights).
+
+    Near zero it is L2, hence never sparse. With β ≥ max|w| it is exactly `L2(λ/β)`, which an absolute β such as 0.5 is for most
+    networks (the largest weight of a ResNet-34 at its start is 0.49); so give `kappa`, and β = κ·std of each weight tensor, taken
+    when training starts and constant from then on. prox: v − τ·clip(v/(β+τ), ±1).
+    """
+
+    strength: float
+    kappa: float | None = None
+    """β relative to the standard deviation of each weight tensor at the start; 0.1 to 2 are sensible."""
+    beta: float | None = None
+    """β itself, the same for all weights."""
+
+    def __post_init__(self) -> None:
+        check_strength("SmoothL1", self.strength)
+        if (self.kappa is None) == (self.beta is None):
+            raise ValueError("SmoothL1: give one of kappa (β relative to the spread of each weight tensor, say 0.5) and beta (β itself)")
+        given = self.kappa if self.beta is None else self.beta
+        if given is None or not (math.isfinite(given) and given > 0):
+            raise ValueError(f"SmoothL1: {'kappa' if self.beta is None else 'beta'} must be a finite number above 0; got {given}")
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return self.fixed(weights).penalty(weights)
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        return self.fixed(weights).gradient(weights)
+
+    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+        self.fixed(weights).prox(weights, step)
+
+    def fixed(self, weights: Sequence[Tensor]) -> "Huber":
+        if self.beta is not None:
+            return Huber(self.strength, (self.beta,) * len(weights))
+        if self.kappa is None or not weights:
+            return Huber(self.strength, ())
+        spread = torch.stack([weight.detach().std(correction=0) for weight in weights]).tolist()
+        return Huber(self.strength, tuple(self.kappa * max(std, torch.finfo(torch.float32).tiny) for std in spread))
+
+
+@dataclass(frozen=True)
+class Huber(Regularizer):
+    """`SmoothL1` with its β known, one per weight tensor."""
+
+    strength: float
+    betas: tuple[float, ...]
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        parts = []
+        for weight, beta in zip(weights, self.betas, strict=True):
+            size = weight.abs()
+            parts.append(torch.where(size < beta, weight.square() / (2 * beta), size - beta / 2).sum())
+        return self.strength * total(parts)
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        gradient = torch._foreach_div(list(weights), list(self.betas))
+        clip_to_one(gradient)
+        torch._foreach_mul_(gradient, self.strength)
+        return gradient
+
+    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+        threshold = scaled(step, self.strength)
+        move = torch._foreach_div(list(weights), added(threshold, self.betas))
+        clip_to_one(move)
+        torch._foreach_mul_(move, threshold)
+        torch._foreach_sub_(list(weights), move)
+
+    def select(self, index: Sequence[int]) -> "Huber":
+        return Huber(self.strength, tuple(self.betas[position] for position in index))
+
+
+def total(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of 0-dim tensors; 0 of none."""
+    return torch.stack(list(parts)).sum() if parts else torch.zeros(())
+
+
+def scaled(step: type_of_steps, factor: float) -> list[Tensor] | list[float]:
+    """Each step size times a factor: τ = tλ."""
+    tensors = [size for size in step if isinstance(size, Tensor)]
+    return torch._foreach_mul(tensors, factor) if tensors else [size * factor for size in step if not isinstance(size, Tensor)]
+
+
+def added(step: type_of_steps, terms: Sequence[float]) -> list[Tensor] | list[float]:
+    """Each step size plus its own number."""
+    tensors = [size for size in step if isinstance(size, Tensor)]
+    if tensors:
+        return torch._foreach_add(tensors, list(terms))
+    return [size + term for size, term in zip(step, terms, strict=True) if not isinstance(size, Tensor)]
+
+
+def soft_threshold(weights: Sequence[Tensor], threshold: list[Tensor] | list[float]) -> None:
+    """v ← S(v,τ) = v − clip(v, ±τ), in place; what lies within the threshold becomes exactly 0."""
+    negative = torch._foreach_neg(threshold) if _are_tensors(threshold) else [-size for size in threshold]
+    within = torch._foreach_clamp_min(list(weights), negative)
+    torch._foreach_clamp_max_(within, threshold)
+    torch._foreach_sub_(list(weights), within)
+
+
+def shrink(weights: Sequence[Tensor], by: list[Tensor] | list[float]) -> None:
+    """v ← v/(1+τ), in place."""
+    torch._foreach_div_(list(weights), added(by, [1.0] * len(by)))
+
+
+def clip_to_one(values: Sequence[Tensor]) -> None:
+    """Clip every element to [−1, 1], in place."""
+    torch._foreach_clamp_min_(values, -1.0)
+    torch._foreach_clamp_max_(values, 1.0)
+
+
+def _are_tensors(values: list[Tensor] | list[float]) -> bool:
+    return bool(values) and isinstance(values[0], Tensor)

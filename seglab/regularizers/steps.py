@@ -1,0 +1,41 @@
+"""The step sizes of torch's optimizers, element by element where they have them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class OptimizerStepSizes:
+    """Reads the learning rate, and Adam's second moment, of each weight of an optimizer that has just stepped."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.group_of = {id(tensor): group for group in optimizer.param_groups for tensor in group["params"]}
+
+    def uniform(self, weights: Sequence[Tensor]) -> list[float]:
+        """η of each weight."""
+        return [float(self.group_of[id(weight)]["lr"]) for weight in weights]
+
+    def preconditioned(self, weights: Sequence[Tensor]) -> list[Tensor] | list[float]:
+        """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); η where the optimizer keeps none."""
+        if not isinstance(self.optimizer, torch.optim.Adam):
+            return self.uniform(weights)
+        groups = [self.group_of[id(weight)] for weight in weights]
+        states = [self.optimizer.state[weight] for weight in weights]
+        moments = [state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"] for state, group in zip(states, groups, strict=True)]
+        corrections = [_root_of_correction(state["step"], group) for state, group in zip(states, groups, strict=True)]
+        size = torch._foreach_sqrt(moments)
+        torch._foreach_div_(size, corrections)
+        torch._foreach_add_(size, [float(group["eps"]) for group in groups])
+        torch._foreach_reciprocal_(size)
+        torch._foreach_mul_(size, [float(group["lr"]) for group in groups])
+        return size
+
+
+def _root_of_correction(step: Tensor, group: dict[str, Any]) -> Any:
+    """√(1−β₂ᵗ); a number, or a 0-dim tensor where the step count lives on a device, which must not be waited for."""
+    correction = (1.0 - group["betas"][1] ** step) ** 0.5
+    return correction if step.is_cuda else float(correction)

@@ -1,0 +1,28 @@
+"""Where in a network a parameter sits, and how far a training has come: the two things that schedules are functions of."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A group of parameters that is trained, frozen and logged as one."""
+
+    name: str
+    """`encoder.0` (the input side) ... `encoder.4`, `decoder`, `head`."""
+    depth: int
+    """0 at the input, counting up."""
+    height: int
+    """0 at the head, counting up towards the input."""
+    part: Literal["encoder", "decoder", "head"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come, before the optimizer step that is about to happen."""
+
+    epoch: int
+    step: int
+    """Optimizer steps done."""
+    fraction: float
+    """Optimizer steps done over all that are planned, in [0, 1)."""

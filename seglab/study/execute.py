@@ -1,0 +1,224 @@
+"""One run, from its seed to its result."""
+
+import contextlib
+import logging
+import os
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+from numpy.typing import NDArray
+from typing_extensions import override
+
+import seglab
+from seglab import tracking
+from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput
+from seglab.metrics import Scores
+from seglab.module import SegmentationModule, Split
+from seglab.run import Result, Run, StudyRecord, write_json, write_result, write_text
+from seglab.study.describe import identity
+from seglab.study.study import Study
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run computes on; no number that it reports depends on it but the cost."""
+
+    devices: int = 1
+    accelerator: str = "auto"
+    wandb: tracking.WandbMode = "auto"
+
+
+def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources) -> Result:
+    """Train and test one arm under one seed; `result.json` appears last, and whole.
+
+    Seed first, build second: the arm's factory is called when all generators stand at the run's seed.
+    """
+    directory = run.directory(folder)
+    directory.mkdir(parents=True, exist_ok=True)
+    _clear(directory)
+    data = study.data.with_seed(run.seed)
+    began = time.perf_counter()
+    with _quiet():
+        L.seed_everything(run.seed, workers=True, verbose=False)
+        module = study.arms[run.arm]()
+        configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
+        trainer = _trainer(study, run, directory, configuration, identity(record, run), data.palette, resources)
+        if trainer.is_global_zero:
+            write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
+            write_json(directory / "environment.json", environment())
+        try:
+            trainer.fit(module, datamodule=data)
+            trained = time.perf_counter()
+            trainer.test(module, datamodule=data, verbose=False)
+            matrices = {split: _gathered(module, split) for split in _splits()}
+            result = _result(module, run, identity(record, run), data.class_names, _cost(module, trainer, began, trained))
+            if trainer.is_global_zero:
+                (directory / "checkpoints").mkdir(exist_ok=True)
+                trainer.save_checkpoint(directory / "checkpoints" / "last.ckpt.part", weights_only=True)
+                (directory / "checkpoints" / "last.ckpt.part").replace(directory / "checkpoints" / "last.ckpt")
+                _write_matrices(directory / "confusion.npz", matrices)
+        finally:
+            tracking.finish()
+        if trainer.is_global_zero:
+            write_result(directory / "result.json", result)
+    return result
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the versions a run was made with."""
+    from importlib.metadata import version
+
+    packages = ("seglab", "torch", "lightning", "torchmetrics", "segmentation-models-pytorch", "albumentations", "wandb", "numpy")
+    return {
+        "packages": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit of the working directory, `+` behind it if there are changes; None outside of git."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed else "")
+
+
+class ProgressFile(Callback):
+    """Keeps `progress.json` of a run, at most twice a second: what `run` and `status` show."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "progress.json"
+        self._last = 0.0
+
+    @override
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self._last >= 0.5:
+            self._last = now
+            part = self.path.with_suffix(".part")
+            part.write_text(f'{{"done": {trainer.global_step}, "all": {int(trainer.estimated_stepping_batches)}, "epoch": {trainer.current_epoch}}}\n')
+            part.replace(self.path)
+
+
+def _trainer(
+    study: Study, run: Run, directory: Path, configuration: dict[str, Any], hash_of_run: str, palette: NDArray[np.uint8], resources: Resources
+) -> L.Trainer:
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a pass over every tensor made
+    return L.Trainer(
+        accelerator=resources.accelerator,
+        devices=resources.devices,
+        strategy=DDPStrategy(process_group_backend=None if torch.cuda.is_available() else "gloo") if resources.devices > 1 else "auto",
+        max_epochs=study.epochs,
+        precision=study.precision,
+        accumulate_grad_batches=study.accumulate,
+        gradient_clip_val=study.gradient_clip,
+        check_val_every_n_epoch=_validation_interval(study.epochs),
+        deterministic="warn",
+        logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if _is_rank_zero() else False,
+        callbacks=[StepRandomness(run.seed), FiniteLoss(), Throughput(), ProgressFile(directory), PredictionPictures(directory, palette)],
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=directory,
+    )
+
+
+def _validation_interval(epochs: int) -> int:
+    """Validate ten times or a little more, and always after the last epoch."""
+    return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
+
+
+def _is_rank_zero() -> bool:
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def _splits() -> tuple[Split, ...]:
+    return ("val", "test")
+
+
+def _clear(directory: Path) -> None:
+    """An interrupted run starts over, and ends as if it had never been interrupted; nothing of its first try remains."""
+    for name in ("metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz"):
+        (directory / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the libraries say at every run and nobody can act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+        yield
+
+
+def _gathered(module: SegmentationModule, split: Split) -> tuple[list[str], NDArray[np.int64]]:
+    """Names and per-image matrices of all ranks."""
+    mine = module.matrices(split)
+    if module.trainer.world_size == 1:
+        return mine
+    parts: list[Any] = [None] * module.trainer.world_size
+    torch.distributed.all_gather_object(parts, mine)
+    return [name for names, _ in parts for name in names], np.concatenate([matrices for _, matrices in parts])
+
+
+def _write_matrices(path: Path, matrices: dict[Split, tuple[list[str], NDArray[np.int64]]]) -> None:
+    """Per split, `<split>_names` (N,) and `<split>` (N,C,C), truth × prediction, in pixels."""
+    arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
+        str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
+    }
+    part = path.with_name(".confusion.part.npz")
+    np.savez_compressed(part, **arrays)
+    part.replace(path)
+
+
+def _result(module: SegmentationModule, run: Run, hash_of_run: str, class_names: tuple[str, ...], cost: dict[str, float]) -> Result:
+    scores: dict[Split, Scores] = {split: module.scores(split) for split in _splits()}
+    means = {split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()}
+    per_class = {split: {name: tuple(values.tolist()) for name, values in found.per_class.items()} for split, found in scores.items()}
+    return Result(run, hash_of_run, class_names, means["val"], means["test"], dict(per_class), cost, commit(), seglab.__version__)
+
+
+def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained: float) -> dict[str, float]:
+    weights = [weight.tensor for weight in module.weights().values()]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    parameters = list(module.network.parameters())
+    return {
+        "seconds": time.perf_counter() - began,
+        "seconds_per_step": (trained - began) / max(1, trainer.global_step),
+        "peak_memory_mib": _peak_memory_mib(),
+        "parameters": float(sum(parameter.numel() for parameter in parameters)),
+        "trainable_parameters": float(sum(parameter.numel() for parameter in parameters if parameter.requires_grad)),
+        "exact_zeros": zeros / max(1, sum(weight.numel() for weight in weights)),
+    }
+
+
+def _peak_memory_mib() -> float:
+    """Of the device, or of this process where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

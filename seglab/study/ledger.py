@@ -1,0 +1,128 @@
+"""Who is working on which run. The folders of a study are the ledger; no lock, no server, no torch.
+
+A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the lease of a dead worker is taken over by creating
+`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; nothing is ever deleted.
+"""
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+BEAT_SECONDS = 15.0
+STALE_SECONDS = 120.0
+
+State = Literal["done", "failed", "running", "interrupted", "open"]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that holds a lease."""
+
+    host: str
+    pid: int
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        return cls(socket.gethostname(), os.getpid())
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    def is_certainly_dead(self) -> bool:
+        """True only if it ran on this host and is gone; of other hosts the time stamp decides."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+class Lease:
+    """The right to work on one run, kept fresh by a thread until `release`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Let others have the run; to be called when its result is written, or when it is given up."""
+        self._stop.set()
+        self._thread.join()
+        with self.path.open("a") as file:
+            file.write("released\n")
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            if _generation(self.path.parent) != int(self.path.suffix[1:]):
+                os._exit(70)  # somebody took over while this process was frozen; two must not write
+            os.utime(self.path)
+
+
+def claim(directory: Path) -> Lease | None:
+    """Take the run in `directory`, if nobody alive has it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if owner(directory) is not None:
+        return None
+    path = directory / f"lease.{_generation(directory) + 1}"
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return None
+    me = Owner.this_process()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{me.host} {me.pid}\n")
+    return Lease(path)
+
+
+def owner(directory: Path) -> Owner | None:
+    """Who holds the run in `directory` now; None if nobody does, or its holder is dead or silent for too long."""
+    generation = _generation(directory)
+    if generation < 0:
+        return None
+    path = directory / f"lease.{generation}"
+    lines = path.read_text().splitlines()
+    fresh = _file_server_now(directory) - path.stat().st_mtime < STALE_SECONDS
+    if "released" in lines or not fresh:
+        return None
+    if not lines:
+        return Owner("an unknown host", 0)  # created this instant, its name not yet written
+    host, _, pid = lines[0].partition(" ")
+    holder = Owner(host, int(pid))
+    return None if holder.is_certainly_dead() else holder
+
+
+def state(directory: Path) -> State:
+    """Where the run in `directory` stands."""
+    if (directory / "result.json").exists():
+        return "done"
+    if directory.exists() and owner(directory) is not None:
+        return "running"
+    if (directory / "failure.json").exists():
+        return "failed"
+    return "interrupted" if _generation(directory) >= 0 else "open"
+
+
+def _generation(directory: Path) -> int:
+    return max((int(path.suffix[1:]) for path in directory.glob("lease.*") if path.suffix[1:].isdigit()), default=-1)
+
+
+def _file_server_now(directory: Path) -> float:
+    """The time by the clock that stamps the leases, which on a network file system is not this machine's."""
+    if not os.access(directory, os.W_OK):
+        return time.time()
+    probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

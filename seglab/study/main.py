@@ -1,0 +1,185 @@
+"""The command line of an experiment script: `run`, `status` and `compare`, with the study function's parameters as flags."""
+
+import dataclasses
+import json
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from seglab.study.reading import show_comparison, show_status
+from seglab.run import read_record
+from seglab.study.errors import one_line
+from seglab.study.execute import Resources, execute
+from seglab.study.launch import Local
+from seglab.study.plan import Plan, dry_run_table, shell
+from seglab.study.study import Study
+from seglab.study.supervise import supervise
+from seglab.study.worker import INTERRUPTED, Interrupted, work, write_failure
+
+StudyFunction = Callable[..., Study]
+
+FAILED = 1
+BAD_INPUT = 2
+
+
+def main(function: StudyFunction) -> None:
+    """Run an experiment script: parse its command line, do what it asks and exit.
+
+    Exit codes: 0 done, 1 a run failed, 2 bad input (one line says which), 75 interrupted and ready to go on.
+    """
+    sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
+    try:
+        sys.exit(_dispatch(function))
+    except (ValueError, ArgumentError, ImportError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except (KeyboardInterrupt, Interrupted):
+        print("interrupted; the same command again goes on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _dispatch(function: StudyFunction) -> int:
+    parser = _parser(function)
+    chosen = parser.parse_args()
+    verb: str = chosen.command
+    given = chosen[verb]
+    console = Console()
+    if verb in ("status", "compare"):
+        folder = Path(given.root) / (given.name or function().name)
+        return show_status(folder, console) if verb == "status" else show_comparison(folder, given.metric, given.baseline, given.margin, console)
+    plan = _plan(function, parser, chosen, given)
+    return {"run": _run, "work": _work, "execute": _execute}[verb](plan, given, console)
+
+
+def _run(plan: Plan, given: Namespace, console: Console) -> int:
+    if given.dry_run:
+        console.print(dry_run_table(plan, plan.runs))
+        for run in plan.runs:
+            print(shell(plan.command(run)))
+        return 0
+    gpus = _gpus(plan.resources.accelerator)
+    if given.jobs is not None and given.jobs < 1:
+        raise ValueError(f"--jobs {given.jobs}: must be 1 or more")
+    jobs = given.jobs if given.jobs is not None else max(1, gpus // plan.resources.devices)
+    complete = supervise(plan, Local(gpus, plan.resources.devices), jobs, console)
+    if plan.arm is None and plan.seed is None:
+        console.print()
+        show_comparison(plan.folder, None, None, None, console)
+    return 0 if complete else FAILED
+
+
+def _work(plan: Plan, given: Namespace, console: Console) -> int:
+    return FAILED if work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources) else 0
+
+
+def _execute(plan: Plan, given: Namespace, console: Console) -> int:
+    """One run as a process of its own, several of them when it has several devices."""
+    (run,) = plan.runs
+    try:
+        execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is written beside the run
+        write_failure(run.directory(plan.folder), error)
+        return FAILED
+    return 0
+
+
+def _record(plan: Plan) -> Any:
+    found = read_record(plan.folder)
+    if found is None:
+        raise ValueError(f"{plan.folder}: has no study.json; `run` writes it")
+    return found
+
+
+def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, given: Namespace) -> Plan:
+    parameters = _study_parameters(function, given)
+    flags = resolved_flags(json.loads(_study_parser(function).dump(parameters, format="json", skip_none=False)))
+    built = parser.instantiate(chosen)[chosen.command]
+    study = function(**{name: built[name] for name in vars(parameters)})
+    if given.name is not None:
+        study = dataclasses.replace(study, name=given.name)
+    if given.devices < 1:
+        raise ValueError(f"--devices {given.devices}: must be 1 or more")
+    resources = Resources(given.devices, given.accelerator, given.wandb)
+    return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed)
+
+
+def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Parameters as flags: a class by its path, then each of its own by `--name.parameter`."""
+    words: list[str] = []
+    for name, value in parameters.items():
+        if isinstance(value, Mapping) and "class_path" in value:
+            words += [f"--{name}", value["class_path"], *resolved_flags({f"{name}.{key}": item for key, item in value.get("init_args", {}).items()})]
+        else:
+            words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    return tuple(words)
+
+
+def _study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
+    names = [action.dest for action in _study_parser(function)._actions if action.dest != "help"]
+    return Namespace(**{name: given[name] for name in dict.fromkeys(name.split(".")[0] for name in names) if name in given})
+
+
+def _study_parser(function: StudyFunction) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    return parser
+
+
+def _parser(function: StudyFunction) -> ArgumentParser:
+    module = sys.modules[function.__module__]
+    parser = ArgumentParser(description=module.__doc__, exit_on_error=False)
+    verbs = parser.add_subcommands(required=True, dest="command")
+    verbs.add_subcommand("run", _run_parser(function), help="train and test every arm under every seed that has no result yet, then compare")
+    verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open")
+    verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
+    verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
+    verbs.add_subcommand("execute", _training_parser(function), help="(started by run) one run on several devices")
+    return parser
+
+
+def _training_parser(function: StudyFunction) -> ArgumentParser:
+    parser = _study_parser(function)
+    _add_place(parser)
+    parser.add_argument("--arm", type=str | None, default=None, help="this arm alone")
+    parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
+    parser.add_argument("--devices", type=int, default=1, help="devices of one run; the batch size is of all of them together")
+    parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
+    parser.add_argument("--wandb", type=Resources.__annotations__["wandb"], default="auto", help="auto is online for those logged in, else offline")
+    return parser
+
+
+def _run_parser(function: StudyFunction) -> ArgumentParser:
+    parser = _training_parser(function)
+    parser.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
+    return parser
+
+
+def _reading_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    _add_place(parser)
+    return parser
+
+
+def _comparison_parser() -> ArgumentParser:
+    parser = _reading_parser()
+    parser.add_argument("--metric", type=str | None, default=None, help="such as test/miou, test/dice, val/miou, test/iou/CLASS, cost/seconds")
+    parser.add_argument("--baseline", type=str | None, default=None, help="another arm to compare all others with")
+    parser.add_argument("--margin", type=float | None, default=None, help="largest difference that counts as none, in the metric's unit (0.005)")
+    return parser
+
+
+def _add_place(parser: ArgumentParser) -> None:
+    parser.add_argument("--root", type=str, default="runs", help="the folder of all studies")
+    parser.add_argument("--name", type=str | None, default=None, help="the study's folder in it; default: the study's name")
+
+
+def _gpus(accelerator: str) -> int:
+    import torch
+
+    return 0 if accelerator == "cpu" else torch.cuda.device_count()

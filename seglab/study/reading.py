@@ -1,0 +1,51 @@
+"""`status` and `compare` on folders of finished runs. No torch, so that they start at once."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from seglab.compare import compare_folder, read_folder, to_table, write_report
+from seglab.run import read_results
+from seglab.study.status import runs_in, status_table
+
+DEFAULT_MARGIN = 0.005
+
+
+def study_folders(path: Path) -> list[Path]:
+    """`path` itself if it is a study's folder, else the studies in it; a ValueError if there are none."""
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
+    if (path / "study.json").exists() or any(path.glob("*/seed-*")):
+        return [path]
+    found = sorted(record.parent for record in path.glob("*/study.json"))
+    if not found:
+        raise ValueError(f"{path}: holds no study (no study.json in it or one level below)")
+    return found
+
+
+def show_status(folder: Path, console: Console) -> int:
+    """Print where each run stands; 1 if a result is damaged."""
+    _existing(folder)
+    console.print(status_table(folder, runs_in(folder)))
+    problems = read_results(folder)[1]
+    for problem in problems:
+        console.print(problem, style="red", highlight=False, markup=False)
+    return 1 if problems else 0
+
+
+def show_comparison(folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console) -> int:
+    """Print the comparison and write `report.html`; 1 if there is nothing to compare yet."""
+    _existing(folder)
+    if not read_results(folder)[0]:
+        console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
+        return 1
+    chosen = DEFAULT_MARGIN if margin is None else margin
+    console.print(to_table(compare_folder(read_folder(folder), baseline=baseline, metric=metric, margin=chosen)))
+    report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _existing(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; `run` makes it, --root and --name choose another")

@@ -1,0 +1,84 @@
+"""`run`, as the person who typed it sees it: what is to be done, how far it is, what came out and what failed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from seglab.run import Run, read_result
+from seglab.study import ledger
+from seglab.study.launch import Launcher
+from seglab.study.plan import Plan, agree, keep
+from seglab.study.status import Clock, duration, fraction_done, run_status
+
+
+def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
+    """Bring all runs of the plan to a result; whether that has worked. Everything that can be refused is, before anything is written."""
+    agreed = agree(plan)
+    runs = plan.runs
+    todo = [run for run in runs if ledger.state(run.directory(plan.folder)) != "done"]
+    console.print(f"{plan.folder}: {_count(len(runs), 'run')}, {len(runs) - len(todo)} done, {len(todo)} to do", highlight=False)
+    if todo:
+        _check_data(plan, console)
+        keep(plan, agreed)
+        codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
+        _report_workers(codes, plan.folder, console)
+    return _report_runs(runs, plan.folder, console)
+
+
+def _check_data(plan: Plan, console: Console) -> None:
+    with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, console: Console) -> list[int]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=float(len(todo)), left="")
+        waiting = set(todo)
+        clock = Clock(0.0)
+
+        def watch() -> None:
+            for run in [run for run in todo if run in waiting and (run.directory(plan.folder) / "result.json").exists()]:
+                waiting.discard(run)
+                bar.console.print(_outcome(run, plan), highlight=False)
+            done = len(todo) - len(waiting) + sum(fraction_done(run.directory(plan.folder)) for run in waiting)
+            left = clock.left(done, len(todo))
+            text = "" if left is None else f"{duration(left)} left"
+            bar.update(task, completed=done, description=f"{len(todo) - len(waiting)} of {len(todo)} runs", left=text)
+
+        return launcher.launch([plan.worker_command()] * jobs, plan.folder / "logs", watch)
+
+
+def _outcome(run: Run, plan: Plan) -> str:
+    result = read_result(run.directory(plan.folder) / "result.json")
+    return f"  {run.arm}, seed {run.seed}: {plan.study.metric} {result.score(plan.study.metric):.4f} ({duration(result.cost['seconds'])})"
+
+
+def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> None:
+    for slot, code in enumerate(codes):
+        if code in (0, 1):
+            continue
+        log = folder / "logs" / f"worker-{slot}.log"
+        lines = log.read_text(errors="replace").strip().splitlines()
+        why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        console.print(f"worker {slot} {why}{': ' + lines[-1] if lines else ''} ({log})", style="red", highlight=False, markup=False)
+
+
+def _report_runs(runs: Sequence[Run], folder: Path, console: Console) -> bool:
+    statuses = [run_status(run, folder) for run in runs]
+    for status in statuses:
+        place = status.run.directory(folder)
+        if status.state == "failed":
+            console.print(f"failed: {status.run.name}: {status.detail} ({place / 'log.txt'})", style="red", highlight=False, markup=False)
+        elif status.state == "running":
+            console.print(f"still running elsewhere: {status.run.name}, {status.detail}", style="yellow", highlight=False, markup=False)
+        elif status.state != "done":
+            console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
+    return all(status.state == "done" for status in statuses)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,119 @@
+"""A process that takes the runs of a study one after another, so that importing torch is paid once."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from seglab.run import Run, StudyRecord, write_json
+from seglab.study.execute import Resources, execute
+from seglab.study.ledger import claim
+from seglab.study.study import Study
+
+INTERRUPTED = 75
+"""Exit code of a process that was asked to stop and can be started again."""
+
+
+class Interrupted(BaseException):
+    """This process was asked to stop; not an error of the run, so no `except Exception` may take it for one."""
+
+
+CommandOf = Callable[[Run], Sequence[str]]
+
+
+def work(study: Study, runs: Sequence[Run], folder: Path, record: StudyRecord, command_of: CommandOf, resources: Resources) -> int:
+    """Do all of `runs` that have no result and that nobody else has; gives the number that failed."""
+    _install_handlers()
+    failures = 0
+    for run in runs:
+        directory = run.directory(folder)
+        if (directory / "result.json").exists():
+            continue
+        lease = claim(directory)
+        if lease is None:
+            continue
+        try:
+            if not (directory / "result.json").exists():
+                with _log_to(directory / "log.txt"):
+                    failures += not _attempt(study, run, folder, record, command_of(run), resources)
+        finally:
+            lease.release()
+    return failures
+
+
+def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources) -> bool:
+    """Whether the run got its result. Whatever goes wrong in it is written down beside it, and the others go on."""
+    directory = run.directory(folder)
+    try:
+        if resources.devices > 1:
+            _as_own_process(command)
+        else:
+            execute(study, run, folder, record, command, resources)
+    except Exception as error:  # noqa: BLE001 - a run may fail in any way; its first cause is recorded and named
+        write_failure(directory, error)
+        return False
+    return True
+
+
+def write_failure(directory: Path, error: Exception) -> None:
+    """Keep the first cause of a failure in `failure.json`, the traceback in `log.txt`."""
+    traceback.print_exception(error)
+    if not (directory / "failure.json").exists():
+        write_json(directory / "failure.json", {"error": f"{type(error).__name__}: {_first_line(error)}", "traceback": traceback.format_exception(error)})
+
+
+def _as_own_process(command: Sequence[str]) -> None:
+    """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run."""
+    words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
+    words[words.index("run")] = "execute"
+    process = subprocess.Popen(words)
+    try:
+        code = process.wait()
+    except Interrupted:
+        process.terminate()
+        process.wait()
+        raise
+    if code != 0:
+        raise RuntimeError(f"the process of the run ended with exit code {code}; its log says why")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    if "out of memory" in text.lower():
+        return text.splitlines()[0] + " (lower data.batch_size, or data.size; `accumulate` keeps the batch of a step)"
+    return text.splitlines()[0] if text else "no message"
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send all that this process prints, and its children, to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("w", buffering=1) as file:
+        try:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for copy, descriptor in zip(kept, (1, 2), strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+
+
+def _install_handlers() -> None:
+    """TERM ends this process in order. Ctrl-C reaches it as TERM from the process that started it."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second time at once
+        raise Interrupted
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

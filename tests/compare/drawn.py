@@ -1,0 +1,46 @@
+"""Results drawn for the tests: the scores are given, all else follows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from seglab.run import Result, Run, StudyRecord, write_record, write_result
+
+CLASSES = ("road", "car")
+
+
+def result(
+    arm: str,
+    seed: int,
+    miou: float,
+    *,
+    study: str = "study",
+    classes: tuple[str, ...] = CLASSES,
+    iou: tuple[float, ...] | None = None,
+    seconds: float = 10.0,
+) -> Result:
+    values = (miou,) * len(classes) if iou is None else iou
+    return Result(
+        run=Run(study, arm, seed),
+        identity=arm,
+        class_names=classes,
+        val={"miou": miou, "loss": 1 - miou},
+        test={"miou": miou, "dice": miou + 0.1},
+        per_class={"test": {"iou": values}},
+        cost={"seconds": seconds, "exact_zeros": 0.25},
+        commit="abc",
+        version="0.1.0",
+    )
+
+
+def study(scores: Mapping[str, Sequence[float]]) -> list[Result]:
+    """Arm to scores; the place is the seed."""
+    return [result(arm, seed, score) for arm, values in scores.items() for seed, score in enumerate(values)]
+
+
+def write_study(folder: Path, results: Sequence[Result], record: StudyRecord | None) -> None:
+    for found in results:
+        directory = found.run.directory(folder)
+        directory.mkdir(parents=True)
+        write_result(directory / "result.json", found)
+    if record is not None:
+        write_record(folder, record)

@@ -1,0 +1,159 @@
+import base64
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from drawn import result, study, write_study
+from rich.console import Console
+
+from seglab.compare import compare, compare_folder, read_folder, to_frame, to_markdown, to_table, write_report
+from seglab.run import StudyRecord
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{1$", "道路")
+RECORD = StudyRecord(
+    "study",
+    "none",
+    "test/miou",
+    {"data": {"root": "<script>alert(3)</script>"}, "epochs": 30},
+    {"none": {"loss": "CE"}, "l1": {"loss": "CE"}, "l2": {}},
+)
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+class Page(HTMLParser):
+    """The tags of a page, with their attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    results = [result("none", seed, 0.60 + seed / 100, classes=HOSTILE) for seed in range(7)]
+    results += [result("l1", seed, 0.58 + seed / 100 + seed % 2 / 1000, classes=HOSTILE) for seed in range(7)]
+    write_study(tmp_path, results, RECORD)
+    for found in results[:-1]:
+        directory = found.run.directory(tmp_path)
+        (directory / "metrics.csv").write_text("epoch,step,train/loss,val/miou\n0,4,0.5,\n0,4,,0.3\n1,8,0.4,\n1,8,,0.5\n")
+        (directory / "predictions.png").write_bytes(PNG)
+    damaged = tmp_path / "none" / "seed-9"
+    damaged.mkdir()
+    (damaged / "result.json").write_text("{")
+    (tmp_path / "l1" / "seed-8").mkdir()
+    return tmp_path
+
+
+def test_report_answers_first_and_hides_nothing(folder: Path) -> None:
+    path = write_report(folder)
+    page = path.read_text(encoding="utf-8")
+    assert path == folder / "report.html"
+    answer = page.index("l1 is worse than none by 1.96 points (95 % interval −2.01 to −1.91), adjusted p = 0.016 over 7 seeds.")
+    assert answer < page.index("<table>")
+    for expected in (
+        "damaged (not JSON",
+        "l1: seed 8 has not finished",
+        "l2: declared in the study, but no run of it has a readable result",
+        "l1, seed 6: no learning curve",
+        "epochs",
+        "seglab 0.1.0; commit abc",
+        "Differences from the baseline",
+        "Every run",
+        "Learning curves",
+        "Class by class (exploratory)",
+        "none, seed 0",
+        "sign-flip",
+        "Holm",
+    ):
+        assert expected in page, expected
+
+
+def test_report_is_self_contained_and_escapes_hostile_names(folder: Path) -> None:
+    text = write_report(folder).read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    addresses = [value or "" for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href", "xlink:href")]
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in addresses)
+    assert sum(tag == "img" for tag, _ in page.tags) == 2
+    assert "url(http" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "道路" in text
+
+
+def test_report_without_record_needs_a_baseline(tmp_path: Path) -> None:
+    write_study(tmp_path, study({"a": [0.5, 0.6], "b": [0.4, 0.5]}), None)
+    with pytest.raises(ValueError, match="name one of a, b"):
+        write_report(tmp_path)
+    assert "settings are not known" in write_report(tmp_path, baseline="b").read_text(encoding="utf-8")
+
+
+def test_report_of_a_single_arm_and_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such folder"):
+        write_report(tmp_path / "absent")
+    with pytest.raises(ValueError, match="no results to compare"):
+        write_report(tmp_path, baseline="a")
+    write_study(tmp_path, study({"a": [0.5]}), None)
+    assert "nothing to compare" in write_report(tmp_path, baseline="a").read_text(encoding="utf-8")
+
+
+def test_a_damaged_record_is_listed(folder: Path) -> None:
+    (folder / "study.json").write_text("[]")
+    assert any("study.json" in note for note in compare_folder(read_folder(folder), baseline="none").notes)
+
+
+def test_arms_keep_their_declared_order(folder: Path) -> None:
+    assert [arm.arm for arm in compare_folder(read_folder(folder)).arms] == ["none", "l1"]
+    assert read_folder(folder).results[0].run.arm == "none"
+
+
+def test_the_table_fits_a_hundred_columns_without_colour() -> None:
+    arms = {
+        "none": [0.6 + s / 100 for s in range(10)],
+        "elastic-net": [0.62 + s / 99 for s in range(10)],
+        "smooth-l1": [0.601 + s / 100 for s in range(10)],
+    }
+    console = Console(width=100, no_color=True, record=True, file=StringIO())
+    console.print(to_table(compare(study(arms), baseline="none")))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "64.50 ±3.03" in text
+    assert "baseline" in text
+    assert re.search(r"elastic-net.*\+2\.05 \[\+2\.02, \+2\.07\]  0\.004  better ", text)
+    assert re.search(r"smooth-l1.*better ≈", text)
+
+
+def test_markdown_and_frame_tell_the_same() -> None:
+    found = compare(study({"none": [0.5, 0.6], "a": [0.6, 0.7]}), baseline="none")
+    rows = [line for line in to_markdown(found).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {10}
+    assert "| a | 2 | 65.00 ±7.07 |" in rows[3]
+    frame = to_frame(found)
+    assert frame.loc["a", "mean"] == pytest.approx(0.65)
+    assert frame.loc["a", "verdict"] == "no verdict"
+    assert frame.loc["none", "cost/seconds"] == 10
+
+
+@pytest.mark.parametrize("metric", ["cost/seconds", "val/loss", "test/dice", "cost/exact_zeros"])
+def test_every_kind_of_metric_is_reported(folder: Path, metric: str) -> None:
+    assert "verdict" in write_report(folder, metric=metric).read_text(encoding="utf-8")
+
+
+def test_comparing_imports_no_torch_and_the_package_is_cheap() -> None:
+    code = (
+        "import sys, seglab.compare\n"
+        "assert not {'numpy', 'scipy', 'pandas', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        "from seglab.compare import compare, compare_folder, to_table, to_frame, write_report, per_class\n"
+        "assert not {'torch', 'lightning', 'pandas', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
+        "import seglab.compare.plots, seglab.compare.report\n"
+        "assert not {'torch', 'lightning'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

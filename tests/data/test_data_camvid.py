@@ -1,0 +1,100 @@
+"""CamVid in both layouts, on tiny copies and, where it lies beside the repository, on the data themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from seglab.data import CamVid
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
+real = pytest.mark.skipif(not REAL.is_dir(), reason="CamVid is not beside the repository")
+NAMES = [f"{drive}_{frame:05d}" for drive, frames in (("0001TP", 6), ("0006R0", 3), ("0016E5", 1)) for frame in range(frames)]
+
+
+def write(root: Path, images: str, masks: str, lists: bool) -> Path:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for folder in (images, masks):
+            (root / folder.format(split)).mkdir(parents=True)
+        for name in NAMES:
+            Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(root / images.format(split) / f"{name}.png")
+            Image.fromarray(rng.integers(0, 12, (6, 8), dtype=np.uint8)).save(root / masks.format(split) / f"{name}.png")
+        if lists:
+            lines = [f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png" for name in reversed(NAMES)]
+            (root / f"{split}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture
+def segnet(tmp_path: Path) -> Path:
+    return write(tmp_path / "segnet", "{}", "{}annot", lists=True)
+
+
+def test_both_layouts_give_the_same_samples(segnet: Path, tmp_path: Path) -> None:
+    ignored = 0
+    folders = write(tmp_path / "folders", "{}/images", "{}/masks", lists=False)
+    for split in ("train", "val", "test"):
+        a, b = CamVid(segnet).dataset(split), CamVid(folders).dataset(split)
+        assert len(a) == len(b) == 10
+        for one, other in zip((a[i] for i in range(10)), (b[i] for i in range(10)), strict=True):
+            assert torch.equal(one.image, other.image)
+            assert torch.equal(one.mask, other.mask)
+            assert Path(one.name).name == Path(other.name).name
+            assert 11 not in one.mask
+            ignored += int((one.mask == 255).sum())
+    assert ignored > 0
+
+
+@pytest.mark.parametrize(("fraction", "counts"), [(1.0, [6, 3, 1]), (0.5, [3, 2, 1]), (0.01, [1, 1, 1])])
+def test_a_fraction_is_spread_over_the_drives(segnet: Path, fraction: float, counts: list[int]) -> None:
+    data = CamVid(segnet, train_fraction=fraction).with_seed(4)
+    names = [Path(data.dataset("train")[i].name).stem for i in range(len(data.dataset("train")))]
+    assert [sum(name.startswith(drive) for name in names) for drive in ("0001TP", "0006R0", "0016E5")] == counts
+    assert names == sorted(set(names))
+    assert len(data.dataset("val")) == 10
+    if fraction == 0.5:
+        assert names[:3] == ["0001TP_00001", "0001TP_00003", "0001TP_00005"]
+
+
+def test_what_is_wrong_with_a_root_is_said(segnet: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere: no CamVid here, train/images and train.txt are missing; expected .*annot/NAME.png"):
+        CamVid(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"train_fraction is 0: expected more than 0 and at most 1"):
+        CamVid(segnet, train_fraction=0)
+    (segnet / "valannot" / f"{NAMES[0]}.png").unlink()
+    with pytest.raises(ValueError, match=rf"valannot/{NAMES[0]}.png: no such file, but val.txt lists it"):
+        CamVid(segnet)
+    (segnet / "val.txt").write_text("a b c\n")
+    with pytest.raises(ValueError, match=r"val.txt, line 1: 3 words; expected the path of an image and that of its mask"):
+        CamVid(segnet)
+    (segnet / "val.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"val.txt: lists no pairs"):
+        CamVid(segnet)
+
+
+def test_classes_and_colours_are_segnets(segnet: Path) -> None:
+    data = CamVid(segnet)
+    assert data.num_classes == 11
+    assert data.class_names[3] == "road"
+    assert data.palette.shape == (11, 3)
+    assert data.palette[3].tolist() == [128, 64, 128]
+    assert data.palette.dtype == np.uint8
+
+
+@real
+def test_camvid_has_its_published_sizes_and_is_scored_at_its_own_resolution() -> None:
+    data = CamVid(REAL, size=(120, 160), batch_size=2, num_workers=0)
+    assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [367, 101, 233]
+    train, test = next(iter(data.train_dataloader())), next(iter(data.test_dataloader()))
+    assert (train.image.shape, train.mask.shape) == ((2, 3, 120, 160), (2, 120, 160))
+    assert (test.image.shape, test.mask.shape) == ((2, 3, 120, 160), (2, 360, 480))
+    assert test.mask_size.tolist() == [[360, 480]] * 2
+
+
+@real
+@pytest.mark.slow
+def test_camvid_is_clean() -> None:
+    CamVid(REAL).check()

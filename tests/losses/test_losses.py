@@ -1,0 +1,193 @@
+"""Cross-entropy, Dice and their sum against hand-computed cases, torch and finite differences."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+
+from seglab.losses import CrossEntropy, Dice, WeightedSum
+from seglab.sample import IGNORE
+
+LOSSES = [
+    CrossEntropy(),
+    CrossEntropy(weight=[1.0, 2.0, 0.5]),
+    CrossEntropy(label_smoothing=0.1),
+    Dice(),
+    Dice(smooth=1.0, absent="penalize"),
+    Dice(reduction="image"),
+    Dice(absent="penalize", reduction="image"),
+    WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5}),
+]
+
+
+def drawn(seed: int, ignored: float = 0.2) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 3, 4, 5, generator=generator)
+    mask = torch.randint(0, 3, (2, 4, 5), generator=generator)
+    return logits, mask.masked_fill(torch.rand(2, 4, 5, generator=generator) < ignored, IGNORE)
+
+
+def logits_of(probabilities: list[list[float]]) -> Tensor:
+    """(pixels, classes) → logits (1,C,1,W)."""
+    return torch.tensor(probabilities).log().T[None, :, None, :]
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), weighted=st.booleans(), smoothing=st.sampled_from([0.0, 0.1, 0.5]), ignored=st.sampled_from([0.0, 0.5]))
+def test_cross_entropy_is_torchs(seed: int, weighted: bool, smoothing: float, ignored: float) -> None:
+    logits, mask = drawn(seed, ignored)
+    weight = [1.0, 0.0, 3.0] if weighted else None
+    loss = CrossEntropy(weight=weight, label_smoothing=smoothing)(logits, mask)
+    torch_weight = None if weight is None else torch.tensor(weight)
+    expected = F.cross_entropy(logits, mask, torch_weight, ignore_index=IGNORE, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, expected.nan_to_num(0.0))
+
+
+def test_dice_by_hand() -> None:
+    logits = logits_of([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
+    mask = torch.tensor([[[0, 0, 1, IGNORE]]])
+    zero, one = 2 * 1.4 / (1.7 + 2), 2 * 0.7 / (1.3 + 1)
+    assert Dice()(logits, mask).item() == pytest.approx(1 - (zero + one) / 2, abs=1e-6)
+    zero, one = (2 * 1.4 + 1) / (1.7 + 2 + 1), (2 * 0.7 + 1) / (1.3 + 1 + 1)
+    assert Dice(smooth=1.0)(logits, mask).item() == pytest.approx(1 - (zero + one) / 2, abs=1e-6)
+
+
+def test_absent_class_is_skipped_or_costs_its_mean_probability() -> None:
+    logits, mask = logits_of([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3]]), torch.tensor([[[0, 0]]])
+    present = 1 - 2 * 1.2 / (1.2 + 2)
+    assert Dice()(logits, mask).item() == pytest.approx(present, abs=1e-6)
+    assert Dice(absent="penalize")(logits, mask).item() == pytest.approx((present + 0.2 + 0.2) / 3, abs=1e-6)
+
+
+def test_totally_wrong_with_one_class_present_costs_one() -> None:
+    logits = torch.tensor([-50.0, 50.0, -50.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    assert Dice()(logits, torch.zeros(1, 4, 4, dtype=torch.int64)).item() == pytest.approx(1)
+
+
+def test_image_reduction_is_the_mean_of_each_image_alone() -> None:
+    logits, mask = drawn(3)
+    alone = [Dice()(logits[i : i + 1], mask[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(Dice(reduction="image")(logits, mask), torch.stack(alone).mean())
+    mask[1] = IGNORE
+    torch.testing.assert_close(Dice(reduction="image")(logits, mask), alone[0])
+    assert not torch.equal(Dice()(*drawn(3)), Dice(reduction="image")(*drawn(3)))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_gradient_matches_finite_differences(loss: nn.Module) -> None:
+    logits, mask = drawn(5)
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(logits, mask), logits)
+    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        slope = (loss(logits + 1e-2 * direction, mask) - loss(logits - 1e-2 * direction, mask)) / 2e-2
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-2, atol=1e-4)
+    assert gradient.permute(0, 2, 3, 1)[mask == IGNORE].abs().max() == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_all_ignored_is_zero_with_zero_gradient(loss: nn.Module) -> None:
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    value = loss(logits, torch.full((2, 4, 4), IGNORE))
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(loss: nn.Module, dtype: torch.dtype) -> None:
+    logits = torch.randn(1, 3, 400, 400, generator=torch.Generator().manual_seed(0)).to(dtype)  # 160,000 pixels overflow float16
+    mask = torch.zeros(1, 400, 400, dtype=torch.int64)
+    value = loss(logits, mask)
+    assert value.dtype == torch.float32
+    assert value.shape == ()
+    assert torch.equal(value, loss(logits.float(), mask))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(value, loss(logits, mask))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_classes_may_be_renamed(seed: int) -> None:
+    logits, mask = drawn(seed)
+    order = torch.tensor([2, 0, 1])
+    renamed = torch.where(mask == IGNORE, IGNORE, order.argsort()[mask.where(mask != IGNORE, 0)])
+    for loss in (CrossEntropy(), Dice(), Dice(absent="penalize", reduction="image")):
+        torch.testing.assert_close(loss(logits[:, order], renamed), loss(logits, mask))
+
+
+def test_weighted_sum_and_its_terms() -> None:
+    logits, mask = drawn(0)
+    ce, dice = CrossEntropy(), Dice()
+    loss = WeightedSum({"ce": ce, "dice": dice}, {"dice": 0.5, "ce": 2.0})
+    torch.testing.assert_close(loss(logits.requires_grad_(), mask), 2 * ce(logits, mask) + 0.5 * dice(logits, mask))
+    torch.testing.assert_close(loss.terms, {"ce": ce(logits, mask).detach(), "dice": dice(logits, mask).detach()})
+    assert list(loss.state_dict()) == []
+
+
+def test_weighted_sum_from_flags() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--loss", type=nn.Module)
+    built = parser.instantiate(
+        parser.parse_args(
+            [
+                "--loss=seglab.losses.WeightedSum",
+                '--loss.losses={"ce": {"class_path": "seglab.losses.CrossEntropy", "init_args": {"weight": [1, 2, 3]}},'
+                ' "dice": {"class_path": "seglab.losses.Dice"}}',
+                '--loss.weights={"ce": 1, "dice": 0.5}',
+            ]
+        )
+    ).loss
+    same = WeightedSum({"ce": CrossEntropy(weight=[1, 2, 3]), "dice": Dice()}, {"ce": 1, "dice": 0.5})
+    assert repr(built) == repr(same)
+    assert "weights={'ce': 1.0, 'dice': 0.5}" in repr(built)
+    assert "smooth=0.0, absent='skip', reduction='batch', ignore_index=255" in repr(built)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: CrossEntropy(weight=[1.0, -1.0]), "weight must be"),
+        (lambda: CrossEntropy(weight=[0.0, 0.0]), "one of them positive"),
+        (lambda: CrossEntropy(weight=[1.0, math.nan]), "weight must be"),
+        (lambda: CrossEntropy(label_smoothing=1.0), r"label_smoothing must be in \[0, 1\)"),
+        (lambda: CrossEntropy(label_smoothing=-0.1), "label_smoothing"),
+        (lambda: Dice(smooth=-1.0), "smooth must be"),
+        (lambda: Dice(absent="ignore"), "absent must be 'skip' or 'penalize'"),
+        (lambda: Dice(reduction="mean"), "reduction must be 'batch' or 'image'"),
+        (lambda: WeightedSum({}, {}), "losses is empty"),
+        (lambda: WeightedSum({"ce": CrossEntropy()}, {"dice": 1.0}), "the same names"),
+        (lambda: WeightedSum({"ce": CrossEntropy()}, {"ce": -1.0}), "weights must be finite"),
+        (lambda: WeightedSum({"c.e": CrossEntropy()}, {"c.e": 1.0}), "another name"),
+    ],
+)
+def test_constructor_errors(build: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), Dice()], ids=str)
+@pytest.mark.parametrize(
+    ("logits", "mask", "message"),
+    [
+        (torch.zeros(2, 3, 4), torch.zeros(2, 4, 4).long(), r"logits must be \(N,C,H,W\)"),
+        (torch.zeros(2, 3, 4, 4).long(), torch.zeros(2, 4, 4).long(), "floating"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4).byte(), r"int64, got torch.uint8: call mask.long\(\)"),
+        (torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 5).long(), r"\(2, 4, 4\) to match"),
+    ],
+)
+def test_input_errors(loss: nn.Module, logits: Tensor, mask: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loss(logits, mask)
+
+
+def test_number_of_weights_is_checked() -> None:
+    with pytest.raises(ValueError, match="2 numbers, but the logits have 3 classes"):
+        CrossEntropy(weight=[1.0, 2.0])(*drawn(0))
