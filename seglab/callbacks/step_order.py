@@ -29,8 +29,8 @@ class StepOrder(Callback):
     def __init__(self) -> None:
         self.applied: Applied | None = None
         self.trainable: frozenset[str] | None = None
-        self.scales: dict[str, float] = {}
         self._unscaled: list[float] = []
+        self._depth = 0
         self._logged: dict[str, Tensor | float] = {}
 
     @override
@@ -45,6 +45,7 @@ class StepOrder(Callback):
         if len(trainer.optimizers) != 1:
             raise ValueError(f"a SegmentationModule trains with one optimizer; configure_optimizers gave {len(trainer.optimizers)}")
         module = _checked(pl_module)
+        self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
         names = {group.get("name") for group in optimizer.param_groups}
         if module.freeze_schedule is not None and not {stage.name for stage in module.stages.stages} <= names:
@@ -90,7 +91,13 @@ class StepOrder(Callback):
             self.applied.load_state_dict(state_dict)
 
     def _scale(self, trainer: L.Trainer, module: "SegmentationModule", optimizer: Optimizer) -> None:
-        """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set."""
+        """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set.
+
+        torch runs an optimizer's hooks again when a subclass calls `super().step()`; only the outermost call is a step.
+        """
+        self._depth += 1
+        if self._depth > 1:
+            return
         progress = self._progress(trainer)
         self._unscaled = [group["lr"] for group in optimizer.param_groups]
         scale = {stage.name: _scale_of(module, stage, progress) for stage in module.stages.stages}
@@ -100,6 +107,9 @@ class StepOrder(Callback):
             self._logged |= {f"stage/{group['name']}/lr": group["lr"] for group in optimizer.param_groups if "name" in group}
 
     def _finish(self, optimizer: Optimizer) -> None:
+        self._depth -= 1
+        if self._depth > 0:
+            return
         if self.applied is not None:
             self.applied.after_update(OptimizerStepSizes(optimizer))
         for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):

@@ -1,0 +1,254 @@
+"""The order of a training step, and what follows from it: a penalty beside the loss is the penalty in the loss."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from conftest import quiet_trainer
+from torch import Tensor, nn
+
+from seglab.callbacks import StepOrder
+from seglab.data import Shapes
+from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
+from seglab.losses import CrossEntropy
+from seglab.module import SegmentationModule
+from seglab.networks import unet
+from seglab.regularizers import L1, L2, Applied, ElasticNet, Proximal, Regularizer, SmoothL1, StepSizes, Weight
+from seglab.regularizers.base import full_precision
+from seglab.sample import Batch
+from seglab.stage import Progress, Stage
+
+ENCODER = "tu-test_resnet"
+REGULARIZERS = [L1(1e-2), L2(1e-1), ElasticNet(1e-2, 1e-1), SmoothL1(1e-2, kappa=0.5), SmoothL1(1e-2, beta=0.02)]
+
+
+class Small(nn.Module):
+    """Two convolutions with a norm between: quick, and all that a penalty can tell apart."""
+
+    def __init__(self, num_classes: int = 4) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.last = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.last(self.norm(self.first(image)).relu())
+        return logits
+
+
+class PenaltyInTheLoss(SegmentationModule):
+    """The independent route: λR added to the loss, differentiated with it."""
+
+    penalty: Regularizer
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if not hasattr(self, "fixed"):
+            self.fixed = self.penalty.fixed([weight.tensor for weight in self.weights().values()])
+        return super().training_step(batch, batch_idx) + self.fixed.penalty([weight.tensor for weight in self.weights().values()])
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, eps=1e-3)  # an ε that does not amplify rounding into steps
+
+
+def train(module: SegmentationModule, data: Shapes, **settings: object) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    quiet_trainer(**settings).fit(module, datamodule=data)
+    return {name: value.clone() for name, value in module.network.state_dict().items()}
+
+
+def built(kind: type[SegmentationModule] = SegmentationModule, **settings: Any) -> Any:
+    torch.manual_seed(0)
+    return kind(Small(), CrossEntropy(), num_classes=4, **settings)
+
+
+@pytest.mark.parametrize("optimizer", [sgd, adam], ids=["momentum", "adamw"])
+@pytest.mark.parametrize("settings", [{}, {"gradient_clip_val": 0.5}, {"accumulate_grad_batches": 3}], ids=["plain", "clipped", "accumulated"])
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=repr)
+def test_the_gradient_route_is_the_loss_route(regularizer: Regularizer, settings: dict[str, Any], optimizer: Any, shapes: Shapes) -> None:
+    beside = built(regularizer=regularizer, optimizer=optimizer)
+    inside = built(PenaltyInTheLoss, optimizer=optimizer)
+    inside.penalty = regularizer
+    without = built(optimizer=optimizer)
+    settings = settings | {"max_epochs": 3}  # 3 batches an epoch: accumulating 3 divides it
+    ours, theirs, none = train(beside, shapes, **settings), train(inside, shapes, **settings), train(without, shapes, **settings)
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=2e-6)
+    assert max(float((ours[name] - none[name]).abs().max()) for name in ours) > 1e-4, "the penalty had no effect to compare"
+
+
+@dataclass(frozen=True)
+class Slope(Regularizer):
+    """Σw: its gradient is 1 everywhere, so that weights count the penalties they got."""
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return torch.stack([weight.sum() for weight in weights]).sum()
+
+
+class NoLoss(nn.Module):
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return 0.0 * logits.sum()
+
+
+def test_in_a_ragged_window_the_penalty_keeps_its_weight(shapes: Shapes) -> None:
+    """Accumulating 2 over 3 batches leaves a window of one: the loss route gives it half a penalty, ours a whole one."""
+
+    def plain_sgd(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=1.0)
+
+    moved = {}
+    for kind in (SegmentationModule, PenaltyInTheLoss):
+        torch.manual_seed(0)
+        module = kind(Small(), NoLoss(), num_classes=4, regularizer=Slope() if kind is SegmentationModule else None, optimizer=plain_sgd)
+        module.penalty = Slope()  # type: ignore[assignment]
+        before = module.network.first.weight.detach().clone()  # type: ignore[operator, union-attr]
+        after = train(module, shapes, max_epochs=1, accumulate_grad_batches=2)["first.weight"]
+        moved[kind] = float((before - after).mean())
+    assert moved[SegmentationModule] == pytest.approx(2.0, abs=1e-5)
+    assert moved[PenaltyInTheLoss] == pytest.approx(1.5, abs=1e-5)
+
+
+@dataclass(frozen=True)
+class Spy(Regularizer):
+    """Writes down what happens when, and adds a large gradient."""
+
+    events: list[tuple[str, float]]
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return 100 * torch.stack([weight.sum() for weight in weights]).sum()
+
+    def bind(self, weights: Mapping[str, Weight]) -> Applied:
+        return SpyApplied(self, weights)
+
+
+class SpyApplied(Applied):
+    def before_update(self, progress: Progress) -> None:
+        events = self.regularizer.events  # type: ignore[attr-defined]
+        norm = torch.nn.utils.get_total_norm([tensor.grad for tensor in self.tensors if tensor.grad is not None])
+        events.append(("penalty sees the gradient of the data", float(norm)))
+        for tensor, gradient in zip(self.tensors, self.regularizer.gradient([full_precision(t) for t in self.tensors]), strict=True):
+            assert tensor.grad is not None
+            tensor.grad += gradient
+
+    def after_update(self, steps: StepSizes) -> None:
+        self.regularizer.events.append(("prox with rate", steps.uniform(self.tensors)[0]))  # type: ignore[attr-defined]
+
+
+class Doubled(FreezeSchedule):
+    def lr_scale(self, stage: Stage, progress: Progress) -> float:
+        return 2.0
+
+
+def test_the_order_of_a_step(shapes: Shapes) -> None:
+    events: list[tuple[str, float]] = []
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)  # after this torch runs hooks for SGD.step and for a subclass's step
+
+    class Recording(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            def recorded() -> Any:
+                events.append(("backward", 0.0))
+                loss = closure()
+                gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+                events.append(("clipped gradient", float(torch.nn.utils.get_total_norm(gradients))))
+                events.append(("update with rate", self.param_groups[0]["lr"]))
+                return loss
+
+            return super().step(recorded)
+
+    module = built(regularizer=Spy(events), freeze=Doubled(), optimizer=lambda parameters: Recording(parameters, lr=0.01))
+    train(module, shapes, max_epochs=1, limit_train_batches=1, gradient_clip_val=1.0)
+    assert [name for name, _ in events] == [
+        "backward",
+        "penalty sees the gradient of the data",
+        "clipped gradient",
+        "update with rate",
+        "prox with rate",
+    ]
+    values = dict(events)
+    assert values["penalty sees the gradient of the data"] < 50
+    assert values["clipped gradient"] == pytest.approx(1.0, rel=1e-3)  # 100 per weight would be far more: clipping came after the penalty
+    assert values["update with rate"] == values["prox with rate"] == pytest.approx(0.02)
+
+
+def test_the_rate_is_restored_for_the_scheduler(shapes: Shapes) -> None:
+    module = built(
+        freeze=Doubled(), optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps)
+    )
+    plain = built(optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps))
+    rates = []
+    for this in (module, plain):
+        trainer = quiet_trainer(max_epochs=2, limit_train_batches=2)
+        trainer.fit(this, datamodule=shapes)
+        rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+    assert rates[0] == rates[1]
+
+
+def test_a_subclass_that_forgets_super_loses_nothing(shapes: Shapes) -> None:
+    class Forgetful(SegmentationModule):
+        def on_train_start(self) -> None: ...
+        def on_train_epoch_start(self) -> None: ...
+        def on_before_optimizer_step(self, optimizer: Any) -> None: ...
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None: ...
+        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+            optimizer.step(closure=optimizer_closure)
+
+    ours = train(built(Forgetful, regularizer=L2(0.1), optimizer=sgd), shapes)
+    expected = train(built(regularizer=L2(0.1), optimizer=sgd), shapes)
+    for name in expected:
+        assert torch.equal(ours[name], expected[name])
+
+
+@pytest.mark.parametrize("regularizer", [L2(0.1), Proximal(L1(0.1))], ids=repr)
+def test_a_frozen_encoder_is_bit_identical_afterwards(regularizer: Regularizer, shapes: Shapes) -> None:
+    torch.manual_seed(0)
+    module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, regularizer=regularizer, freeze=FrozenEncoder())
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    after = train(module, shapes, limit_val_batches=1)
+    for name, value in after.items():
+        if name.startswith("encoder."):
+            assert torch.equal(value, before[name]), name  # running statistics of the norm layers included
+    assert any(not torch.equal(value, before[name]) for name, value in after.items() if name.startswith("decoder."))
+    assert all(parameter.grad is None for parameter in module.network.encoder.parameters())
+
+
+def test_full_fine_tuning_scales_the_encoder_alone(shapes: Shapes) -> None:
+    torch.manual_seed(0)
+    start = unet(ENCODER, 4)
+    moved = []
+    for freeze in (FullFineTuning(encoder=0.1), None):
+        network = unet(ENCODER, 4)
+        network.load_state_dict(start.state_dict())
+        module = SegmentationModule(
+            network, CrossEntropy(), num_classes=4, freeze=freeze, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.01)
+        )
+        after = train(module, shapes, max_epochs=1, limit_train_batches=1)
+        moved.append({name: after[name] - value for name, value in start.named_parameters()})
+    for name in moved[0]:
+        factor = 0.1 if name.startswith("encoder.") else 1.0
+        torch.testing.assert_close(moved[0][name], factor * moved[1][name], rtol=1e-3, atol=1e-7)
+
+
+def test_proximal_l1_leaves_exact_zeros_in_a_network(shapes: Shapes) -> None:
+    weights = train(built(regularizer=Proximal(L1(0.05)), optimizer=adam), shapes, max_epochs=5)["first.weight"]
+    assert 0.05 < float((weights == 0).float().mean()) < 1
+    subgradient = train(built(regularizer=L1(0.05), optimizer=adam), shapes, max_epochs=5)["first.weight"]
+    assert int((subgradient == 0).sum()) == 0
+
+
+def test_a_schedule_that_trains_nothing_is_refused(shapes: Shapes) -> None:
+    class Nothing(FreezeSchedule):
+        def lr_scale(self, stage: Stage, progress: Progress) -> float:
+            return 0.0
+
+    with pytest.raises(ValueError, match="trains no stage in epoch 0"):
+        train(built(freeze=Nothing()), shapes)
+
+
+def test_every_module_brings_its_step_order() -> None:
+    assert any(isinstance(callback, StepOrder) for callback in built().configure_callbacks())
