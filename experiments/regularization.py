@@ -13,11 +13,24 @@ from collections.abc import Callable
 from jsonargparse import lazy_instance
 from torch.optim.lr_scheduler import PolynomialLR
 
-from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, SmoothL1, Study, main, unet
+from seglab import (
+    L1,
+    L2,
+    CrossEntropy,
+    Proximal,
+    Regularizer,
+    SegmentationDataModule,
+    SegmentationModule,
+    Shapes,
+    SmoothL1,
+    Study,
+    main,
+    unet,
+)
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(Shapes),  # type: ignore[assignment]  # noqa: B008
+    data: SegmentationDataModule = lazy_instance(Shapes),  # noqa: B008 - made when the study is
     encoder: str = "resnet18",
     epochs: int = 30,
     seeds: int = 10,

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-TRAINING = {"fit": "train one module from flags or a YAML file", "test": "evaluate a checkpoint on the test split", "validate": "evaluate a checkpoint on the validation split"}
+TRAINING = {
+    "fit": "train one module from flags or a YAML file",
+    "test": "evaluate a checkpoint on the test split",
+    "validate": "evaluate a checkpoint on the validation split",
+}
 
 
 def main() -> None:

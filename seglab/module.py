@@ -71,9 +71,12 @@ class SegmentationModule(L.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stages: Stages = stages(network)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self.confusion = nn.ModuleDict({split: ConfusionMatrix(num_classes, ignore_index, per_image=True) for split in ("val", "test")})
+        self.val_confusion = ConfusionMatrix(num_classes, ignore_index, per_image=True)
+        self.test_confusion = ConfusionMatrix(num_classes, ignore_index, per_image=True)
         self.names: dict[Split, list[str]] = {"val": [], "test": []}
 
     def forward(self, image: Tensor) -> Tensor:
@@ -88,7 +91,8 @@ class SegmentationModule(L.LightningModule):
     def normalise(self, image: Tensor) -> Tensor:
         """(N,C,H,W) uint8 or uint16, or float32 in [0, 1] → float32 of about zero mean and unit variance."""
         full = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(image.dtype, 1.0)
-        return (image.float() / full - self.mean) / self.std
+        normalised: Tensor = (image.float() / full - self.mean) / self.std
+        return normalised
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss: Tensor = self.loss(self(batch.image), batch.mask.long())
@@ -102,13 +106,13 @@ class SegmentationModule(L.LightningModule):
         return self.evaluate(batch, "test")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.full_logits(batch).argmax(1).to(torch.uint8)
+        return self.full_logits(batch).argmax(1)
 
     def evaluate(self, batch: Batch, split: Split) -> Tensor:
         """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64."""
         logits = self.full_logits(batch)
         prediction = logits.argmax(1)
-        self.confusion[split].update(prediction, batch.mask)
+        self.confusion(split).update(prediction, batch.mask)
         self.names[split] += batch.name
         loss = self.loss(logits, batch.mask.long())
         self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.name), sync_dist=True)
@@ -116,7 +120,7 @@ class SegmentationModule(L.LightningModule):
 
     def full_logits(self, batch: Batch) -> Tensor:
         """Logits (N,C,H',W') at the size of the masks, each image's own padding cut off before it is resized."""
-        logits = self(batch.image)
+        logits: Tensor = self(batch.image)
         if batch.image.shape[-2:] == batch.mask.shape[-2:]:
             return logits
         target = batch.mask.shape[-2:]
@@ -140,13 +144,17 @@ class SegmentationModule(L.LightningModule):
 
     def scores(self, split: Split) -> Scores:
         """What the last evaluation on `split` found, over all its images and all ranks."""
-        found: Scores = self.confusion[split].compute()
+        found: Scores = self.confusion(split).compute()
         return found
+
+    def confusion(self, split: Split) -> ConfusionMatrix:
+        """The metric that counts `split`."""
+        return self.val_confusion if split == "val" else self.test_confusion
 
     def matrices(self, split: Split) -> tuple[list[str], NDArray[np.int64]]:
         """Names, and confusion matrices (N,C,C), truth × prediction, of the images that this process evaluated last on `split`."""
-        images = self.confusion[split].images
-        stacked = torch.cat(list(images)) if images else torch.zeros(0, self.num_classes, self.num_classes)
+        images: list[Tensor] = list(self.confusion(split).images)
+        stacked = torch.cat(images) if images else torch.zeros(0, self.num_classes, self.num_classes)
         return list(self.names[split]), stacked.cpu().numpy().astype(np.int64)
 
     def class_names(self) -> tuple[str, ...]:
@@ -169,7 +177,9 @@ class SegmentationModule(L.LightningModule):
         """One parameter group for each stage, from the first step on, so that schedules change rates and never the optimizer."""
         parameters = dict(self.named_parameters())
         groups = [
-            {"params": [parameters[f"network.{name}"] for name in names], "name": stage.name} for stage, names in self.stages.stages.items() if names
+            {"params": [parameters[f"network.{name}"] for name in names], "name": stage.name}
+            for stage, names in self.stages.stages.items()
+            if names
         ]
         if own := list(self.loss.parameters()):
             groups.append({"params": own, "name": "loss"})
@@ -196,7 +206,7 @@ class SegmentationModule(L.LightningModule):
         }
 
     def _start(self, split: Split) -> None:
-        self.confusion[split].reset()
+        self.confusion(split).reset()
         self.names[split] = []
 
     def _log_scores(self, split: Split) -> None:

@@ -77,7 +77,11 @@ class Result:
         return found[metric]
 
     def _scores(self) -> dict[str, float]:
-        flat = {f"{split}/{name}": value for split, scores in (("val", self.val), ("test", self.test), ("cost", self.cost)) for name, value in scores.items()}
+        flat = {
+            f"{split}/{name}": value
+            for split, scores in (("val", self.val), ("test", self.test), ("cost", self.cost))
+            for name, value in scores.items()
+        }
         for split, scores in self.per_class.items():
             for name, values in scores.items():
                 flat |= {f"{split}/{name}/{label}": value for label, value in zip(self.class_names, values, strict=True)}
@@ -135,7 +139,9 @@ def read_result(path: Path) -> Result:
             class_names=tuple(_text(name) for name in raw["class_names"]),
             val=_numbers(raw["val"]),
             test=_numbers(raw["test"]),
-            per_class={split: {name: tuple(map(_number, values)) for name, values in scores.items()} for split, scores in raw["per_class"].items()},
+            per_class={
+                split: {name: tuple(map(_number, values)) for name, values in scores.items()} for split, scores in raw["per_class"].items()
+            },
             cost=_numbers(raw["cost"]),
             commit=None if raw["commit"] is None else _text(raw["commit"]),
             version=_text(raw["version"]),
@@ -152,7 +158,9 @@ def read_results(folder: Path) -> tuple[list[Result], list[str]]:
         try:
             result = read_result(path)
             if path.parent != result.run.directory(folder):
-                raise ValueError(f"{path}: is the result of arm {result.run.arm!r}, seed {result.run.seed}, and does not belong into this folder")
+                raise ValueError(
+                    f"{path}: is the result of arm {result.run.arm!r}, seed {result.run.seed}, and does not belong into this folder"
+                )
             results.append(result)
         except ValueError as error:
             problems.append(str(error))

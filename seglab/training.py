@@ -58,7 +58,10 @@ def train() -> NoReturn:
                 subclass_mode_data=True,
                 seed_everything_default=0,
                 trainer_defaults=defaults,
-                parser_kwargs={"exit_on_error": False, **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")}},
+                parser_kwargs={
+                    "exit_on_error": False,
+                    **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
+                },
             )
     except (ValueError, ArgumentError, ImportError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

@@ -69,7 +69,9 @@ def built(kind: type[SegmentationModule] = SegmentationModule, **settings: Any) 
 
 
 @pytest.mark.parametrize("optimizer", [sgd, adam], ids=["momentum", "adamw"])
-@pytest.mark.parametrize("settings", [{}, {"gradient_clip_val": 0.5}, {"accumulate_grad_batches": 3}], ids=["plain", "clipped", "accumulated"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"gradient_clip_val": 0.5}, {"accumulate_grad_batches": 3}], ids=["plain", "clipped", "accumulated"]
+)
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=repr)
 def test_the_gradient_route_is_the_loss_route(regularizer: Regularizer, settings: dict[str, Any], optimizer: Any, shapes: Shapes) -> None:
     beside = built(regularizer=regularizer, optimizer=optimizer)
@@ -178,9 +180,13 @@ def test_the_order_of_a_step(shapes: Shapes) -> None:
 
 def test_the_rate_is_restored_for_the_scheduler(shapes: Shapes) -> None:
     module = built(
-        freeze=Doubled(), optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps)
+        freeze=Doubled(),
+        optimizer=sgd,
+        scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps),
     )
-    plain = built(optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps))
+    plain = built(
+        optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=steps)
+    )
     rates = []
     for this in (module, plain):
         trainer = quiet_trainer(max_epochs=2, limit_train_batches=2)

@@ -25,7 +25,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         bad = ~torch.isfinite(outputs["loss"].detach())
         self._bad = bad if self._bad is None else self._bad | bad
-        every = 1 if pl_module.device.type == "cpu" else max(1, trainer.log_every_n_steps)
+        every = 1 if pl_module.device.type == "cpu" else max(1, trainer.log_every_n_steps)  # type: ignore[attr-defined]
         if trainer.world_size == 1 and (batch_idx + 1) % every == 0:
             self._look(trainer, pl_module)
 

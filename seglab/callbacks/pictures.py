@@ -44,7 +44,7 @@ class PredictionPictures(Callback):
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        batches = trainer.num_test_batches[dataloader_idx]
+        batches = int(trainer.num_test_batches[dataloader_idx])
         wanted = {int((position + 0.5) * batches / self.count) for position in range(min(self.count, batches))}
         if trainer.is_global_zero and isinstance(batch, Batch) and batch_idx in wanted:
             self._pictures.append(_picture(batch, outputs))
@@ -59,21 +59,24 @@ class PredictionPictures(Callback):
                 self._send(logger, pl_module)
 
     def _write(self) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         height, width = self._pictures[0].truth.shape
         figure = Figure(figsize=(7.5, 7.5 / 3 * height / width * len(self._pictures) + 0.3), layout="constrained")
         axes = figure.subplots(len(self._pictures), 3, squeeze=False)
         for row, picture in zip(axes, self._pictures, strict=True):
-            shown = (picture.image, self._colours(picture.truth), self._colours(np.where(picture.truth == IGNORE, IGNORE, picture.prediction)))
+            shown = (
+                picture.image,
+                self._colours(picture.truth),
+                self._colours(np.where(picture.truth == IGNORE, IGNORE, picture.prediction)),
+            )
             for axis, pixels in zip(row, shown, strict=True):
                 axis.imshow(pixels, aspect="auto", interpolation="nearest")
                 axis.set_axis_off()
         for axis, title in zip(axes[0], ("image", "truth", "prediction"), strict=True):
             axis.set_title(title, fontsize=9)
         part = self.directory / ".predictions.part.png"
-        FigureCanvasAgg(figure).print_png(part)
+        figure.savefig(part)
         part.replace(self.directory / "predictions.png")
 
     def _colours(self, mask: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -49,7 +49,9 @@ class StepOrder(Callback):
         optimizer = _plain(trainer.optimizers[0])
         names = {group.get("name") for group in optimizer.param_groups}
         if module.freeze_schedule is not None and not {stage.name for stage in module.stages.stages} <= names:
-            raise ValueError("a freeze schedule needs one optimizer group for each stage, with its name; keep SegmentationModule.configure_optimizers")
+            raise ValueError(
+                "a freeze schedule needs one optimizer group for each stage, with its name; keep SegmentationModule.configure_optimizers"
+            )
         optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, module, optimizer))
         optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(optimizer))
 
@@ -120,7 +122,9 @@ class StepOrder(Callback):
         steps = self._steps_of_epoch(trainer)
         now = frozenset(stage.name for stage in module.stages.stages if any(_scale_of(module, stage, progress) > 0 for progress in steps))
         if not now:
-            raise ValueError(f"{module.freeze_schedule!r} trains no stage in epoch {trainer.current_epoch}; stages: {', '.join(s.name for s in module.stages.stages)}")
+            raise ValueError(
+                f"{module.freeze_schedule!r} trains no stage in epoch {trainer.current_epoch}; stages: {', '.join(s.name for s in module.stages.stages)}"
+            )
         parameters = dict(module.network.named_parameters())
         trains = {name for stage, names in module.stages.stages.items() if stage.name in now for name in names}
         for name, parameter in parameters.items():
@@ -159,7 +163,8 @@ def _scale_of(module: "SegmentationModule", stage: Stage, progress: Progress) ->
 
 
 def _is_logged(trainer: L.Trainer, step: int) -> bool:
-    return trainer.log_every_n_steps > 0 and step % trainer.log_every_n_steps == 0
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+    return every > 0 and step % every == 0
 
 
 def _plain(optimizer: Any) -> Optimizer:

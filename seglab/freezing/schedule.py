@@ -27,7 +27,9 @@ class FullFineTuning(FreezeSchedule):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.encoder) and self.encoder > 0):
-            raise ValueError(f"FullFineTuning: encoder={self.encoder} must be a finite factor above 0; FrozenEncoder() is the schedule that keeps it at 0")
+            raise ValueError(
+                f"FullFineTuning: encoder={self.encoder} must be a finite factor above 0; FrozenEncoder() is the schedule that keeps it at 0"
+            )
 
     def lr_scale(self, stage: Stage, progress: Progress) -> float:
         return self.encoder if stage.part == "encoder" else 1.0

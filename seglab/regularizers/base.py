@@ -22,13 +22,17 @@ class Weight(NamedTuple):
     """Whether the weight loader filled it."""
 
 
+Steps = Sequence[Tensor] | Sequence[float]
+"""One step size per weight: a number, or a tensor of the weight's shape."""
+
+
 class StepSizes(Protocol):
     """The step that the optimizer has just taken, per weight; what a proximal operator scales its threshold with."""
 
     def uniform(self, weights: Sequence[Tensor]) -> list[float]:
         """The learning rate of each weight."""
 
-    def preconditioned(self, weights: Sequence[Tensor]) -> list[Tensor] | list[float]:
+    def preconditioned(self, weights: Sequence[Tensor]) -> Steps:
         """The learning rate of each element where the optimizer has one (Adam, AdamW), else as `uniform`."""
 
 
@@ -50,7 +54,7 @@ class Regularizer(ABC):
             leaves = [weight.detach().requires_grad_() for weight in weights]
             return torch.autograd.grad(self.penalty(leaves), leaves, allow_unused=True, materialize_grads=True)
 
-    def prox(self, weights: Sequence[Tensor], step: Sequence[Tensor] | Sequence[float]) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         """Replace each weight v, in place, by argmin_w ½‖w−v‖²/t + λR(w), t being its entry in `step`: a number, or a tensor of its shape."""
         raise NotImplementedError(f"{type(self).__name__} has no proximal operator")
 
@@ -72,7 +76,7 @@ class Regularizer(ABC):
         return ByGradient(self, weights)
 
 
-class Applied(ABC):
+class Applied(ABC):  # noqa: B024 - a penalty may act before the update, after it, or both
     """A regularizer at work on the weights of one network. The training step calls this and nothing else.
 
     It acts on the weights that have a gradient: a frozen stage neither shrinks nor counts.
@@ -122,7 +126,8 @@ class ByGradient(Applied):
             return
         with torch.no_grad():
             penalty = regularizer.gradient([full_precision(tensor) for tensor in active])
-            torch._foreach_add_([tensor.grad for tensor in active], list(penalty))
+            gradients = [tensor.grad for tensor in active if tensor.grad is not None]
+            torch._foreach_add_(gradients, tuple(penalty))
 
 
 def full_precision(weight: Tensor) -> Tensor:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Regularizer, check_strength
-
-type_of_steps = Sequence[Tensor] | Sequence[float]
+from seglab.regularizers.base import Regularizer, Steps, check_strength
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class L1(Regularizer):
     def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         return torch._foreach_mul(torch._foreach_sign(list(weights)), self.strength)
 
-    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         soft_threshold(weights, scaled(step, self.strength))
 
 
@@ -56,7 +54,7 @@ class L2(Regularizer):
     def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         return torch._foreach_mul(list(weights), self.strength)
 
-    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         shrink(weights, scaled(step, self.strength))
 
 
@@ -82,7 +80,7 @@ class ElasticNet(Regularizer):
         torch._foreach_add_(list(gradient), list(weights), alpha=self.l2)
         return gradient
 
-    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         soft_threshold(weights, scaled(step, self.l1))
         shrink(weights, scaled(step, self.l2))
 
@@ -116,7 +114,7 @@ class SmoothL1(Regularizer):
     def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         return self.fixed(weights).gradient(weights)
 
-    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         self.fixed(weights).prox(weights, step)
 
     def fixed(self, weights: Sequence[Tensor]) -> "Huber":
@@ -148,11 +146,12 @@ class Huber(Regularizer):
         torch._foreach_mul_(gradient, self.strength)
         return gradient
 
-    def prox(self, weights: Sequence[Tensor], step: type_of_steps) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         threshold = scaled(step, self.strength)
-        move = torch._foreach_div(list(weights), added(threshold, self.betas))
+        move = [weight.clone() for weight in weights]
+        divide(move, added(threshold, self.betas))
         clip_to_one(move)
-        torch._foreach_mul_(move, threshold)
+        multiply(move, threshold)
         torch._foreach_sub_(list(weights), move)
 
     def select(self, index: Sequence[int]) -> "Huber":
@@ -164,38 +163,59 @@ def total(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum() if parts else torch.zeros(())
 
 
-def scaled(step: type_of_steps, factor: float) -> list[Tensor] | list[float]:
+def scaled(step: Steps, factor: float) -> Steps:
     """Each step size times a factor: τ = tλ."""
-    tensors = [size for size in step if isinstance(size, Tensor)]
-    return torch._foreach_mul(tensors, factor) if tensors else [size * factor for size in step if not isinstance(size, Tensor)]
+    tensors, numbers = apart(step)
+    return torch._foreach_mul(tensors, factor) if tensors else [number * factor for number in numbers]
 
 
-def added(step: type_of_steps, terms: Sequence[float]) -> list[Tensor] | list[float]:
+def added(step: Steps, terms: Sequence[float]) -> Steps:
     """Each step size plus its own number."""
-    tensors = [size for size in step if isinstance(size, Tensor)]
-    if tensors:
-        return torch._foreach_add(tensors, list(terms))
-    return [size + term for size, term in zip(step, terms, strict=True) if not isinstance(size, Tensor)]
+    tensors, numbers = apart(step)
+    return torch._foreach_add(tensors, list(terms)) if tensors else [number + term for number, term in zip(numbers, terms, strict=True)]
 
 
-def soft_threshold(weights: Sequence[Tensor], threshold: list[Tensor] | list[float]) -> None:
+def soft_threshold(weights: Sequence[Tensor], threshold: Steps) -> None:
     """v ← S(v,τ) = v − clip(v, ±τ), in place; what lies within the threshold becomes exactly 0."""
-    negative = torch._foreach_neg(threshold) if _are_tensors(threshold) else [-size for size in threshold]
-    within = torch._foreach_clamp_min(list(weights), negative)
-    torch._foreach_clamp_max_(within, threshold)
+    tensors, numbers = apart(threshold)
+    if tensors:
+        within = torch._foreach_clamp_min(list(weights), torch._foreach_neg(tensors))
+        torch._foreach_clamp_max_(within, tensors)
+    else:
+        within = torch._foreach_clamp_min(list(weights), [-number for number in numbers])
+        torch._foreach_clamp_max_(within, numbers)
     torch._foreach_sub_(list(weights), within)
 
 
-def shrink(weights: Sequence[Tensor], by: list[Tensor] | list[float]) -> None:
+def shrink(weights: Sequence[Tensor], by: Steps) -> None:
     """v ← v/(1+τ), in place."""
-    torch._foreach_div_(list(weights), added(by, [1.0] * len(by)))
+    divide(weights, added(by, [1.0] * len(by)))
 
 
 def clip_to_one(values: Sequence[Tensor]) -> None:
     """Clip every element to [−1, 1], in place."""
-    torch._foreach_clamp_min_(values, -1.0)
-    torch._foreach_clamp_max_(values, 1.0)
+    torch._foreach_clamp_min_(tuple(values), -1.0)
+    torch._foreach_clamp_max_(tuple(values), 1.0)
 
 
-def _are_tensors(values: list[Tensor] | list[float]) -> bool:
-    return bool(values) and isinstance(values[0], Tensor)
+def multiply(values: Sequence[Tensor], by: Steps) -> None:
+    """In place, each tensor by its own number or tensor."""
+    tensors, numbers = apart(by)
+    if tensors:
+        torch._foreach_mul_(list(values), tensors)
+    else:
+        torch._foreach_mul_(list(values), numbers)
+
+
+def divide(values: Sequence[Tensor], by: Steps) -> None:
+    """In place, each tensor by its own number or tensor."""
+    tensors, numbers = apart(by)
+    if tensors:
+        torch._foreach_div_(list(values), tensors)
+    else:
+        torch._foreach_div_(list(values), numbers)
+
+
+def apart(step: Steps) -> tuple[list[Tensor], list[float]]:
+    """The step sizes as tensors or as numbers; one of the two lists is empty."""
+    return [size for size in step if isinstance(size, Tensor)], [size for size in step if not isinstance(size, Tensor)]

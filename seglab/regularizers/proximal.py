@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Applied, Regularizer, StepSizes, Weight, full_precision
+from seglab.regularizers.base import Applied, Regularizer, Steps, StepSizes, Weight, full_precision
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Proximal(Regularizer):
 
     def __post_init__(self) -> None:
         if not self.inner.has_prox:
-            raise ValueError(f"Proximal: {type(self.inner).__name__} has no proximal operator; write its `prox`, or apply it by its gradient (without Proximal)")
+            raise ValueError(
+                f"Proximal: {type(self.inner).__name__} has no proximal operator; write its `prox`, or apply it by its gradient (without Proximal)"
+            )
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         return self.inner.penalty(weights)
@@ -31,7 +33,7 @@ class Proximal(Regularizer):
     def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         return self.inner.gradient(weights)
 
-    def prox(self, weights: Sequence[Tensor], step: Sequence[Tensor] | Sequence[float]) -> None:
+    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         self.inner.prox(weights, step)
 
     def bind(self, weights: Mapping[str, Weight]) -> Applied:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from seglab.regularizers.base import Steps
+
 
 class OptimizerStepSizes:
     """Reads the learning rate, and Adam's second moment, of each weight of an optimizer that has just stepped."""
@@ -19,13 +21,15 @@ class OptimizerStepSizes:
         """η of each weight."""
         return [float(self.group_of[id(weight)]["lr"]) for weight in weights]
 
-    def preconditioned(self, weights: Sequence[Tensor]) -> list[Tensor] | list[float]:
+    def preconditioned(self, weights: Sequence[Tensor]) -> Steps:
         """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); η where the optimizer keeps none."""
         if not isinstance(self.optimizer, torch.optim.Adam):
             return self.uniform(weights)
         groups = [self.group_of[id(weight)] for weight in weights]
         states = [self.optimizer.state[weight] for weight in weights]
-        moments = [state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"] for state, group in zip(states, groups, strict=True)]
+        moments = [
+            state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"] for state, group in zip(states, groups, strict=True)
+        ]
         corrections = [_root_of_correction(state["step"], group) for state, group in zip(states, groups, strict=True)]
         size = torch._foreach_sqrt(moments)
         torch._foreach_div_(size, corrections)

@@ -21,15 +21,26 @@ from seglab.study.study import Study
 
 def record(study: Study, arms: Sequence[str]) -> StudyRecord:
     """`study.json` for these arms. Builds each arm once."""
-    shared = {
+    return StudyRecord(study.name, study.baseline, study.metric, shared(study), {arm: describe(study.arms[arm]()) for arm in arms})
+
+
+def shared(study: Study) -> dict[str, Any]:
+    """What all runs of a study have in common."""
+    return {
         "seglab": seglab.__version__,
-        "data": study.data.identity(),
+        "data": plain(study.data.identity()),
         "epochs": study.epochs,
         "precision": study.precision,
         "accumulate": study.accumulate,
         "gradient_clip": study.gradient_clip,
     }
-    return StudyRecord(study.name, study.baseline, study.metric, plain(shared), {arm: describe(study.arms[arm]()) for arm in arms})
+
+
+def check_same(record: StudyRecord, study: Study, run: Run, module: SegmentationModule) -> None:
+    """Refuse to train a run whose script or data have changed since its study was recorded."""
+    lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, {"shared": shared(study), "arm": describe(module)})
+    if lines:
+        raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
 
 
 def identity(record: StudyRecord, run: Run) -> str:
@@ -41,7 +52,7 @@ def describe(module: SegmentationModule) -> dict[str, Any]:
     """Network, loss, penalty, schedule, optimizer and scheduler of a module, with all their settings."""
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = module.optimizer([{"params": [parameter], "name": "all"}])
-    return plain(
+    described: dict[str, Any] = plain(
         {
             "module": path_of(type(module)),
             "network": description(module.network) | _pretrained(module.network),
@@ -55,6 +66,7 @@ def describe(module: SegmentationModule) -> dict[str, Any]:
             "std": module.std.flatten().tolist(),
         }
     )
+    return described
 
 
 def settings(module: nn.Module) -> dict[str, Any]:

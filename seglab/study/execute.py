@@ -27,7 +27,7 @@ from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Thr
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
 from seglab.run import Result, Run, StudyRecord, write_json, write_result, write_text
-from seglab.study.describe import identity
+from seglab.study.describe import check_same, identity
 from seglab.study.study import Study
 
 
@@ -53,6 +53,7 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
     with _quiet():
         L.seed_everything(run.seed, workers=True, verbose=False)
         module = study.arms[run.arm]()
+        check_same(record, study, run, module)
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
         trainer = _trainer(study, run, directory, configuration, identity(record, run), data.palette, resources)
         if trainer.is_global_zero:
@@ -96,7 +97,9 @@ def commit() -> str | None:
     """The git commit of the working directory, `+` behind it if there are changes; None outside of git."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed else "")
@@ -115,14 +118,22 @@ class ProgressFile(Callback):
         if trainer.is_global_zero and now - self._last >= 0.5:
             self._last = now
             part = self.path.with_suffix(".part")
-            part.write_text(f'{{"done": {trainer.global_step}, "all": {int(trainer.estimated_stepping_batches)}, "epoch": {trainer.current_epoch}}}\n')
+            part.write_text(
+                f'{{"done": {trainer.global_step}, "all": {int(trainer.estimated_stepping_batches)}, "epoch": {trainer.current_epoch}}}\n'
+            )
             part.replace(self.path)
 
 
 def _trainer(
-    study: Study, run: Run, directory: Path, configuration: dict[str, Any], hash_of_run: str, palette: NDArray[np.uint8], resources: Resources
+    study: Study,
+    run: Run,
+    directory: Path,
+    configuration: dict[str, Any],
+    hash_of_run: str,
+    palette: NDArray[np.uint8],
+    resources: Resources,
 ) -> L.Trainer:
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a pass over every tensor made
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     return L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
@@ -190,15 +201,15 @@ def _write_matrices(path: Path, matrices: dict[Split, tuple[list[str], NDArray[n
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
     }
     part = path.with_name(".confusion.part.npz")
-    np.savez_compressed(part, **arrays)
+    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
     part.replace(path)
 
 
 def _result(module: SegmentationModule, run: Run, hash_of_run: str, class_names: tuple[str, ...], cost: dict[str, float]) -> Result:
-    scores: dict[Split, Scores] = {split: module.scores(split) for split in _splits()}
+    scores: dict[str, Scores] = {split: module.scores(split) for split in _splits()}
     means = {split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()}
     per_class = {split: {name: tuple(values.tolist()) for name, values in found.per_class.items()} for split, found in scores.items()}
-    return Result(run, hash_of_run, class_names, means["val"], means["test"], dict(per_class), cost, commit(), seglab.__version__)
+    return Result(run, hash_of_run, class_names, means["val"], means["test"], per_class, cost, commit(), seglab.__version__)
 
 
 def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained: float) -> dict[str, float]:

@@ -52,7 +52,9 @@ class Local:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
         words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
         with log.open("wb") as file:  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
-            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            )
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from seglab.study.reading import show_comparison, show_status
 from seglab.run import read_record
 from seglab.study.errors import one_line
 from seglab.study.execute import Resources, execute
 from seglab.study.launch import Local
 from seglab.study.plan import Plan, dry_run_table, shell
+from seglab.study.reading import show_comparison, show_status
 from seglab.study.study import Study
 from seglab.study.supervise import supervise
 from seglab.study.worker import INTERRUPTED, Interrupted, work, write_failure
@@ -48,10 +48,14 @@ def _dispatch(function: StudyFunction) -> int:
     chosen = parser.parse_args()
     verb: str = chosen.command
     given = chosen[verb]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 100)
     if verb in ("status", "compare"):
         folder = Path(given.root) / (given.name or function().name)
-        return show_status(folder, console) if verb == "status" else show_comparison(folder, given.metric, given.baseline, given.margin, console)
+        return (
+            show_status(folder, console)
+            if verb == "status"
+            else show_comparison(folder, given.metric, given.baseline, given.margin, console)
+        )
     plan = _plan(function, parser, chosen, given)
     return {"run": _run, "work": _work, "execute": _execute}[verb](plan, given, console)
 
@@ -113,7 +117,11 @@ def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     words: list[str] = []
     for name, value in parameters.items():
         if isinstance(value, Mapping) and "class_path" in value:
-            words += [f"--{name}", value["class_path"], *resolved_flags({f"{name}.{key}": item for key, item in value.get("init_args", {}).items()})]
+            words += [
+                f"--{name}",
+                value["class_path"],
+                *resolved_flags({f"{name}.{key}": item for key, item in value.get("init_args", {}).items()}),
+            ]
         else:
             words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return tuple(words)
@@ -121,7 +129,7 @@ def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
     names = [action.dest for action in _study_parser(function)._actions if action.dest != "help"]
-    return Namespace(**{name: given[name] for name in dict.fromkeys(name.split(".")[0] for name in names) if name in given})
+    return Namespace({name: given[name] for name in dict.fromkeys(name.split(".")[0] for name in names) if name in given})  # type: ignore[no-untyped-call]
 
 
 def _study_parser(function: StudyFunction) -> ArgumentParser:
@@ -134,7 +142,9 @@ def _parser(function: StudyFunction) -> ArgumentParser:
     module = sys.modules[function.__module__]
     parser = ArgumentParser(description=module.__doc__, exit_on_error=False)
     verbs = parser.add_subcommands(required=True, dest="command")
-    verbs.add_subcommand("run", _run_parser(function), help="train and test every arm under every seed that has no result yet, then compare")
+    verbs.add_subcommand(
+        "run", _run_parser(function), help="train and test every arm under every seed that has no result yet, then compare"
+    )
     verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open")
     verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
     verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
@@ -149,7 +159,9 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
     parser.add_argument("--devices", type=int, default=1, help="devices of one run; the batch size is of all of them together")
     parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
-    parser.add_argument("--wandb", type=Resources.__annotations__["wandb"], default="auto", help="auto is online for those logged in, else offline")
+    parser.add_argument(
+        "--wandb", type=Resources.__annotations__["wandb"], default="auto", help="auto is online for those logged in, else offline"
+    )
     return parser
 
 
@@ -168,9 +180,13 @@ def _reading_parser() -> ArgumentParser:
 
 def _comparison_parser() -> ArgumentParser:
     parser = _reading_parser()
-    parser.add_argument("--metric", type=str | None, default=None, help="such as test/miou, test/dice, val/miou, test/iou/CLASS, cost/seconds")
+    parser.add_argument(
+        "--metric", type=str | None, default=None, help="such as test/miou, test/dice, val/miou, test/iou/CLASS, cost/seconds"
+    )
     parser.add_argument("--baseline", type=str | None, default=None, help="another arm to compare all others with")
-    parser.add_argument("--margin", type=float | None, default=None, help="largest difference that counts as none, in the metric's unit (0.005)")
+    parser.add_argument(
+        "--margin", type=float | None, default=None, help="largest difference that counts as none, in the metric's unit (0.005)"
+    )
     return parser
 
 

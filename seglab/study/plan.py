@@ -47,8 +47,19 @@ class Plan:
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name]
-        machine = [*(["--devices", str(self.resources.devices)] if self.resources.devices > 1 else []), "--accelerator", self.resources.accelerator]
-        return ["python", self.script, verb, *self.flags, *place, *(machine if self.resources != Resources(wandb=self.resources.wandb) else [])]
+        machine = [
+            *(["--devices", str(self.resources.devices)] if self.resources.devices > 1 else []),
+            "--accelerator",
+            self.resources.accelerator,
+        ]
+        return [
+            "python",
+            self.script,
+            verb,
+            *self.flags,
+            *place,
+            *(machine if self.resources != Resources(wandb=self.resources.wandb) else []),
+        ]
 
 
 def agree(plan: Plan) -> StudyRecord:

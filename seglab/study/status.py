@@ -19,7 +19,7 @@ class RunStatus:
     run: Run
     state: ledger.State
     fraction: float
-    """Of its training steps, in [0, 1]."""
+    """How much of it is done, in [0, 1]."""
     detail: str
     """Owner of a running one, cause of a failed one."""
 
@@ -40,7 +40,9 @@ def runs_in(folder: Path) -> list[Run]:
     record = read_record(folder)
     study = folder.name if record is None else record.study
     found = [
-        Run(study, path.parent.name, int(path.name.removeprefix("seed-"))) for path in folder.glob("*/seed-*") if path.name.removeprefix("seed-").isdigit()
+        Run(study, path.parent.name, int(path.name.removeprefix("seed-")))
+        for path in folder.glob("*/seed-*")
+        if path.name.removeprefix("seed-").isdigit()
     ]
     return sorted(found, key=lambda run: (run.arm, run.seed))
 
@@ -48,7 +50,9 @@ def runs_in(folder: Path) -> list[Run]:
 def status_table(folder: Path, runs: Sequence[Run]) -> Table:
     """One row an arm: how many runs are done, running, failed and open, and what failed or runs."""
     statuses = [run_status(run, folder) for run in runs]
-    table = Table(title=f"{folder}: {sum(status.state == 'done' for status in statuses)} of {len(statuses)} runs done", title_justify="left")
+    table = Table(
+        title=f"{folder}: {sum(status.state == 'done' for status in statuses)} of {len(statuses)} runs done", title_justify="left"
+    )
     for heading in ("arm", "done", "running", "failed", "open"):
         table.add_column(heading, justify="left" if heading == "arm" else "right")
     table.add_column("notes", overflow="fold")
@@ -60,11 +64,15 @@ def status_table(folder: Path, runs: Sequence[Run]) -> Table:
     return table
 
 
+TRAINING_SHARE = 0.9
+"""How much of a run is training; the test comes after it."""
+
+
 def fraction_done(directory: Path) -> float:
-    """How much of its training a run has behind it."""
+    """How much of an unfinished run is behind it, in [0, 1)."""
     try:
         progress = json.loads((directory / "progress.json").read_text())
-        return min(1.0, float(progress["done"]) / max(1.0, float(progress["all"])))
+        return TRAINING_SHARE * min(1.0, float(progress["done"]) / max(1.0, float(progress["all"])))
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0  # not begun, or being written
 

@@ -34,7 +34,13 @@ def _check_data(plan: Plan, console: Console) -> None:
 
 
 def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, console: Console) -> list[int]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=float(len(todo)), left="")
         waiting = set(todo)

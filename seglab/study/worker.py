@@ -64,7 +64,10 @@ def write_failure(directory: Path, error: Exception) -> None:
     """Keep the first cause of a failure in `failure.json`, the traceback in `log.txt`."""
     traceback.print_exception(error)
     if not (directory / "failure.json").exists():
-        write_json(directory / "failure.json", {"error": f"{type(error).__name__}: {_first_line(error)}", "traceback": traceback.format_exception(error)})
+        write_json(
+            directory / "failure.json",
+            {"error": f"{type(error).__name__}: {_first_line(error)}", "traceback": traceback.format_exception(error)},
+        )
 
 
 def _as_own_process(command: Sequence[str]) -> None:

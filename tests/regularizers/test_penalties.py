@@ -69,7 +69,9 @@ def test_the_prox_minimises_its_objective(regularizer: Regularizer, v: float, st
     for size in (step, torch.full((1,), step, dtype=torch.float64)):
         weight = torch.tensor([v], dtype=torch.float64)
         regularizer.prox([weight], [size])  # type: ignore[list-item]
-        best = minimize_scalar(lambda w: 0.5 * (w - v) ** 2 / step + scalar_penalty(regularizer, w), bounds=(-4, 4), options={"xatol": 1e-10})
+        best = minimize_scalar(
+            lambda w: 0.5 * (w - v) ** 2 / step + scalar_penalty(regularizer, w), bounds=(-4, 4), options={"xatol": 1e-10}
+        )
         assert float(weight) == pytest.approx(best.x, abs=1e-5)
 
 
@@ -81,7 +83,9 @@ def test_the_penalty_is_the_sum_over_weights_of_its_definition(regularizer: Regu
     else:
         betas = [getattr(regularizer, "beta", None)] * 2
     expected = sum(
-        scalar_penalty(regularizer if beta is None else SmoothL1(0.4, beta=beta), float(w)) for weight, beta in zip(weights, betas, strict=True) for w in weight.flatten()
+        scalar_penalty(regularizer if beta is None else SmoothL1(0.4, beta=beta), float(w))
+        for weight, beta in zip(weights, betas, strict=True)
+        for w in weight.flatten()
     )
     assert float(regularizer.penalty(weights)) == pytest.approx(expected)
 

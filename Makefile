@@ -1,0 +1,29 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/installed: pyproject.toml
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed --editable '.[dev,tune]'
+	touch $@
+
+install: .venv/installed  ## make .venv and install the package with its development tools (about 6 GB, PyTorch is most of it)
+
+demo: install  ## compare four weight penalties on embedded data: a table, and report.html (at most 5 minutes on two cores)
+	$(BIN)/python experiments/regularization.py run --name demo --encoder tu-mobilenetv3_small_050 --epochs 4 --seeds 6 --strength 1e-3 --jobs 2
+
+test: install  ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+check: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install  ## what the framework costs: ratios, measured side by side
+	$(BIN)/python -m tests.benchmarks
+
+.PHONY: help install demo test check bench
