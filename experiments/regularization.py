@@ -1,7 +1,7 @@
 """Which weight penalty makes the better segmenter?
 
-The strengths are those of `--strength`, scaled so that every penalty pulls about as hard on freshly initialised weights
-(λ of L1 is about 0.035 that of L2 at equal gradient power).
+All arms share one `--strength`: λ of L2. L1 and Smooth-L1, whose gradients do not shrink with the weights, have 0.035 of it, so
+that all three pull about equally hard on the weights of a freshly initialised ResNet.
 
     python experiments/regularization.py run
     python experiments/regularization.py run --data CamVid --data.root D --data.size "[120,160]" --epochs 5 --seeds 6
@@ -43,7 +43,7 @@ def study(
         encoder: any encoder of segmentation-models-pytorch, trained from scratch.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; 6 or more allow a verdict.
-        strength: λ of L2 and Smooth-L1; L1 has 0.035 of it.
+        strength: λ of L2; L1 and Smooth-L1 have 0.035 of it.
     """
 
     def arm(regularizer: Regularizer | None) -> Callable[[], SegmentationModule]:
@@ -61,7 +61,7 @@ def study(
             "none": arm(None),
             "l1": arm(Proximal(L1(0.035 * strength))),
             "l2": arm(L2(strength)),
-            "smooth-l1": arm(SmoothL1(strength, kappa=0.5)),
+            "smooth-l1": arm(SmoothL1(0.035 * strength, kappa=0.5)),
         },
     )
 
