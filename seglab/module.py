@@ -154,8 +154,7 @@ class SegmentationModule(L.LightningModule):
     def matrices(self, split: Split) -> tuple[list[str], NDArray[np.int64]]:
         """Names, and confusion matrices (N,C,C), truth × prediction, of the images that this process evaluated last on `split`."""
         images: list[Tensor] = list(self.confusion(split).images)
-        stacked = torch.cat(images) if images else torch.zeros(0, self.num_classes, self.num_classes)
-        return list(self.names[split]), stacked.cpu().numpy().astype(np.int64)
+        return list(self.names[split]), torch.cat(images).cpu().numpy().astype(np.int64)
 
     def class_names(self) -> tuple[str, ...]:
         """The data's names for the classes; their numbers, where there is no data module."""

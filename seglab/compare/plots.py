@@ -48,7 +48,7 @@ def plot_seeds(comparison: Comparison) -> "Figure":
     axes.set_xlim(-0.5, len(arms) - 0.5)
     axes.set_ylabel(_axis_label(comparison.metric, how.level), parse_math=False)
     axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.6)
-    axes.legend(frameon=False, labelcolor=INK, loc="best", markerscale=0.5)
+    axes.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=0.5)
     return figure
 
 
@@ -98,6 +98,8 @@ def plot_classes(classes: PerClass) -> "Figure":
 
 def plot_curves(curves: Curves, metric: str = "val/miou") -> "Figure":
     """The mean of each arm's curve by epoch, and the range over its seeds as a shade."""
+    from matplotlib.ticker import MaxNLocator
+
     how = words.unit(metric)
     figure, axes = _figure(width=7.5, height=4.0)
     for place, (arm, seeds) in enumerate(curves.items()):
@@ -107,6 +109,7 @@ def plot_curves(curves: Curves, metric: str = "val/miou") -> "Figure":
         axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, label=arm, marker="o" if len(epochs) == 1 else "")
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(_axis_label(metric, how.level), parse_math=False)
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
     axes.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5))

@@ -41,6 +41,12 @@ def legend(comparison: Comparison) -> str:
     )
 
 
+def remarks(comparison: Comparison) -> list[str]:
+    """Why there is no verdict, where there is none, and what was left out."""
+    reasons = dict.fromkeys(contrast.reason for contrast in comparison.contrasts if contrast.reason)
+    return [*(f"no verdict is possible: {reason}" for reason in reasons), *comparison.notes]
+
+
 def to_table(comparison: Comparison) -> Group:
     """For `rich.console.Console().print`; 100 columns wide, and complete without colour."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, collapse_padding=True)
@@ -52,7 +58,7 @@ def to_table(comparison: Comparison) -> Group:
         cells = [Text(cell, style=_STYLES.get(cell.removesuffix(" ≈"), "")) for cell in row]
         table.add_row(*cells, style="bold" if baseline else "")
     title = Text(f"{comparison.study}: {words.metric_name(comparison.metric)} against {comparison.baseline}", style="bold")
-    notes = [Text(f"! {note}", style="yellow") for note in comparison.notes]
+    notes = [Text(f"! {note}", style="yellow") for note in remarks(comparison)]
     return Group(title, Text(), table, Text(), Text(legend(comparison), style="dim"), *notes)
 
 
@@ -61,7 +67,7 @@ def to_markdown(comparison: Comparison) -> str:
     lines = [f"**{comparison.study}**: {words.metric_name(comparison.metric)} against {comparison.baseline}", ""]
     lines += [_pipes(headers(comparison)), _pipes(["---" if name in ("arm", "verdict") else "---:" for name in headers(comparison)])]
     lines += [_pipes(row) for row in rows(comparison)]
-    lines += ["", legend(comparison), *([""] if comparison.notes else []), *(f"- {note}" for note in comparison.notes)]
+    lines += ["", legend(comparison), *([""] if remarks(comparison) else []), *(f"- {note}" for note in remarks(comparison))]
     return "\n".join(lines) + "\n"
 
 

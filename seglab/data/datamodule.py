@@ -104,6 +104,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> TrainLoader:
         """Batches in an order that is a function of (seed, epoch), without the last, ragged one."""
         rank, world_size = self._ranks()
+        if self.trainer is not None and self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
+            raise ValueError("overfit_batches replaces the order by its own: use limit_train_batches, or less training data")
         samples = self._samples("train")
         sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size)
         augmented = Augmented(samples, self.augmentation() if self.augment else None, self.seed)

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -25,12 +26,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _stack(tensors: Sequence[Tensor], fill: int) -> Tensor:
-    """N tensors (…,H,W) to (N,…,max H,max W)."""
+    """N tensors (…,H,W) to (N,…,max H,max W). In numpy, as torch would wake its threads for every batch."""
     height, width = max(t.shape[-2] for t in tensors), max(t.shape[-1] for t in tensors)
-    stacked = tensors[0].new_full((len(tensors), *tensors[0].shape[:-2], height, width), fill)
-    for row, tensor in zip(stacked, tensors, strict=True):
-        row[..., : tensor.shape[-2], : tensor.shape[-1]] = tensor
-    return stacked
+    arrays = [tensor.numpy() for tensor in tensors]
+    stacked = np.full((len(arrays), *arrays[0].shape[:-2], height, width), fill, arrays[0].dtype)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[..., : array.shape[-2], : array.shape[-1]] = array
+    return torch.from_numpy(stacked)
 
 
 def ignore_signals(worker: int) -> None:

@@ -47,7 +47,8 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
     """
     directory = run.directory(folder)
     directory.mkdir(parents=True, exist_ok=True)
-    _clear(directory)
+    if _is_rank_zero():
+        _clear(directory)
     data = study.data.with_seed(run.seed)
     began = time.perf_counter()
     with _quiet():
@@ -65,10 +66,10 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
             trainer.test(module, datamodule=data, verbose=False)
             matrices = {split: _gathered(module, split) for split in _splits()}
             result = _result(module, run, identity(record, run), data.class_names, _cost(module, trainer, began, trained))
+            part = directory / "checkpoints" / "last.ckpt.part"
+            trainer.save_checkpoint(part, weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
-                (directory / "checkpoints").mkdir(exist_ok=True)
-                trainer.save_checkpoint(directory / "checkpoints" / "last.ckpt.part", weights_only=True)
-                (directory / "checkpoints" / "last.ckpt.part").replace(directory / "checkpoints" / "last.ckpt")
+                part.replace(part.with_suffix(""))
                 _write_matrices(directory / "confusion.npz", matrices)
         finally:
             tracking.finish()
@@ -146,7 +147,7 @@ def _trainer(
         deterministic="warn",
         logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if _is_rank_zero() else False,
         callbacks=[StepRandomness(run.seed), FiniteLoss(), Throughput(), ProgressFile(directory), PredictionPictures(directory, palette)],
-        log_every_n_steps=10,
+        log_every_n_steps=max(1, min(10, len(study.data.train_dataloader()) // study.accumulate)),
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -182,6 +183,9 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+        warnings.filterwarnings(
+            "ignore", message=".*when logging on epoch level in distributed setting.*"
+        )  # the metric has summed over ranks
         yield
 
 

@@ -50,7 +50,7 @@ def _dispatch(function: StudyFunction) -> int:
     given = chosen[verb]
     console = Console(width=None if sys.stdout.isatty() else 100)
     if verb in ("status", "compare"):
-        folder = Path(given.root) / (given.name or function().name)
+        folder = Path(given.root) / (given.name or _default_name(function))
         return (
             show_status(folder, console)
             if verb == "status"
@@ -110,6 +110,13 @@ def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, gi
         raise ValueError(f"--devices {given.devices}: must be 1 or more")
     resources = Resources(given.devices, given.accelerator, given.wandb)
     return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed)
+
+
+def _default_name(function: StudyFunction) -> str:
+    """The name of the study with all its defaults, for those who read and do not train."""
+    parser = _study_parser(function)
+    study: Study = function(**vars(parser.instantiate(parser.parse_args([]))))
+    return study.name
 
 
 def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:

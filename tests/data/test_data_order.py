@@ -1,6 +1,10 @@
 """The order and the augmentations are functions of (seed, epoch, index): workers, ranks and a resume change nothing."""
 
+import json
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,7 +98,12 @@ def with_ranks(data: Shapes, rank: int, world_size: int, use_distributed_sampler
     connector = SimpleNamespace(use_distributed_sampler=use_distributed_sampler)
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=world_size, num_devices=world_size, strategy=strategy, _accelerator_connector=connector
+        global_rank=rank,
+        world_size=world_size,
+        num_devices=world_size,
+        overfit_batches=0.0,
+        strategy=strategy,
+        _accelerator_connector=connector,
     )
     return data
 
@@ -221,3 +230,32 @@ def test_lightning_resumes_a_shortened_epoch(tmp_path: Any) -> None:
 def test_prediction_is_over_the_test_split(tmp_path: Any) -> None:
     names = trainer(tmp_path, enable_checkpointing=False).predict(Recorder(), datamodule=shapes())
     assert names == [("test/0", "test/1", "test/2")]
+
+
+def test_overfit_batches_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(ValueError, match="use limit_train_batches"):
+        trainer(tmp_path, enable_checkpointing=False, overfit_batches=1).fit(Recorder(), datamodule=shapes())
+
+
+TWO_PROCESSES = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from test_data_order import Recorder, shapes, trainer
+
+if __name__ == "__main__":
+    module = Recorder()
+    trainer(sys.argv[2], 2, enable_checkpointing=False, devices=2, strategy="ddp").fit(module, datamodule=shapes().with_seed(2))
+    pathlib.Path(sys.argv[2], f"{module.global_rank}.json").write_text(json.dumps([module.seen, module.evaluated]))
+"""
+
+
+@pytest.mark.slow
+def test_two_real_processes_share_each_batch(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    subprocess.run([sys.executable, script, Path(__file__).parent, tmp_path], check=True, capture_output=True, timeout=300)
+    (seen, evaluated), (other_seen, other_evaluated) = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    together = [(epoch, {*names, *others}) for (epoch, names), (_, others) in zip(seen, other_seen, strict=True)]
+    assert together == [(epoch, set(names)) for epoch in range(2) for names in expected(epoch)]
+    assert evaluated == ["val/0", "val/2", "val/4"] * 2
+    assert other_evaluated == ["val/1", "val/3"] * 2

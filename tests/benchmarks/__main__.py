@@ -1,0 +1,244 @@
+"""What the framework costs: `make bench`. Everything is measured side by side in one run, and the ratios are what counts.
+
+python -m tests.benchmarks              # all
+python -m tests.benchmarks step metric  # some
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torchmetrics.segmentation import MeanIoU
+
+from seglab import L1, L2, CrossEntropy, ElasticNet, Proximal, Regularizer, SegmentationModule, SmoothL1, unet
+from seglab.callbacks import FiniteLoss, StepRandomness, Throughput
+from seglab.metrics import ConfusionMatrix
+from seglab.regularizers import OptimizerStepSizes
+from seglab.sample import Batch
+from seglab.stage import Progress
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+ENCODER, SIDE, BATCH = ("resnet50", 512, 8) if DEVICE.type == "cuda" else ("resnet18", 128, 4)
+CLASSES = 19
+STEPS = 20
+
+
+def main() -> None:
+    benches: dict[str, Callable[[Console], None]] = {
+        "step": bench_step,
+        "penalty": bench_penalty,
+        "metric": bench_metric,
+        "start": bench_start,
+    }
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("bench", nargs="*", choices=[*benches, []], help="which; all by default")
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    warnings.filterwarnings("ignore")
+    for name in parser.parse_args().bench or benches:
+        benches[name](console)
+
+
+def bench_step(console: Console) -> None:
+    """A training step under Lightning with our module and callbacks, against the same network in a loop by hand."""
+    data = [batch(seed) for seed in range(4)]
+    ours, by_hand = [], []
+    for _ in range(3):
+        ours += lightning_steps(data)
+        by_hand += hand_written_steps(data)
+    show(console, f"a training step, U-Net {ENCODER}, {BATCH} × {SIDE}², {DEVICE.type}", {"by hand": by_hand, "seglab": ours}, "by hand")
+
+
+def bench_penalty(console: Console) -> None:
+    """A training step with each penalty, and with L2 as a plain Python loop in the loss."""
+    choices: dict[str, Regularizer | None] = {
+        "none": None,
+        "L1": L1(1e-6),
+        "L2": L2(1e-4),
+        "elastic net": ElasticNet(1e-6, 1e-4),
+        "Smooth-L1": SmoothL1(1e-6, kappa=0.5),
+        "proximal L1": Proximal(L1(1e-6)),
+        "proximal L1, uniform": Proximal(L1(1e-6), preconditioned=False),
+    }
+    steps = {name: penalised_step(regularizer) for name, regularizer in choices.items()} | {"L2 in the loss": loss_route_step()}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(STEPS):
+        for name, step in steps.items():
+            times[name].append(seconds(step))
+    show(console, f"a training step with a penalty, U-Net {ENCODER}, {BATCH} × {SIDE}², AdamW, {DEVICE.type}", times, "none")
+
+
+def bench_metric(console: Console) -> None:
+    """Counting a batch of 2 × 512² in 19 classes, against one bare bincount and torchmetrics' MeanIoU."""
+    generator = torch.Generator().manual_seed(0)
+    prediction = torch.randint(0, CLASSES, (2, 512, 512), generator=generator).to(DEVICE)
+    mask = torch.randint(0, CLASSES, (2, 512, 512), generator=generator).to(DEVICE)
+    small = mask.to(torch.uint8)
+    metric, per_image = ConfusionMatrix(CLASSES).to(DEVICE), ConfusionMatrix(CLASSES, per_image=True).to(DEVICE)
+    mean_iou = MeanIoU(num_classes=CLASSES, input_format="index").to(DEVICE)
+
+    def of_images() -> None:
+        per_image.reset()
+        per_image.update(prediction, small)
+
+    candidates: dict[str, Callable[[], object]] = {
+        "bare bincount": lambda: torch.bincount((mask * CLASSES + prediction).flatten(), minlength=CLASSES**2),
+        "ConfusionMatrix": lambda: metric.update(prediction, small),
+        "ConfusionMatrix, per image": of_images,
+        "torchmetrics MeanIoU": lambda: mean_iou.update(prediction, mask),
+    }
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(STEPS):
+        for name, candidate in candidates.items():
+            times[name].append(seconds(candidate))
+    show(console, f"a metric's update, 2 × 512², 19 classes, {DEVICE.type}", times, "bare bincount")
+
+
+def bench_start(console: Console) -> None:
+    """How long a command takes to say something."""
+    commands = {
+        "python -c pass": ["-c", "pass"],
+        "import seglab": ["-c", "import seglab"],
+        "seglab --help": ["-c", "import sys; sys.argv = ['seglab', '--help']; from seglab.cli import main; main()"],
+        "import lightning": ["-c", "import lightning"],
+        "experiments/regularization.py --help": ["experiments/regularization.py", "--help"],
+    }
+    times = {name: [process_seconds(words) for _ in range(3)] for name, words in commands.items()}
+    show(console, "starting", times, "import lightning")
+
+
+class Clock(Callback):
+    """The times at which steps begin."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        synchronize()
+        self.marks.append(time.perf_counter())
+
+
+def lightning_steps(data: Sequence[Batch]) -> list[float]:
+    clock = Clock()
+    trainer = L.Trainer(
+        accelerator=DEVICE.type if DEVICE.type == "cpu" else "gpu",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        callbacks=[clock, StepRandomness(0), FiniteLoss(), Throughput()],
+    )
+    trainer.fit(module(None), train_dataloaders=[data[step % len(data)] for step in range(STEPS)])
+    return [later - earlier for earlier, later in pairwise(clock.marks)][2:]
+
+
+def hand_written_steps(data: Sequence[Batch]) -> list[float]:
+    this = module(None).to(DEVICE)
+    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-3, weight_decay=0.0)
+    marks = []
+    for step in range(STEPS):
+        synchronize()
+        marks.append(time.perf_counter())
+        image, mask = data[step % len(data)].image.to(DEVICE), data[step % len(data)].mask.to(DEVICE)
+        loss = torch.nn.functional.cross_entropy(this(image), mask.long(), ignore_index=255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+    return [later - earlier for earlier, later in pairwise(marks)][2:]
+
+
+def penalised_step(regularizer: Regularizer | None) -> Callable[[], object]:
+    this = module(regularizer).to(DEVICE)
+    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-3, weight_decay=0.0)
+    applied = None if regularizer is None else regularizer.bind(this.weights())
+    one = batch(0)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        this.loss(this(one.image.to(DEVICE)), one.mask.to(DEVICE).long()).backward()
+        if applied is not None:
+            applied.before_update(Progress(0, 0, 0.0))
+        optimizer.step()
+        if applied is not None:
+            applied.after_update(OptimizerStepSizes(optimizer))
+
+    return step
+
+
+def loss_route_step() -> Callable[[], object]:
+    this = module(None).to(DEVICE)
+    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-3, weight_decay=0.0)
+    one = batch(0)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss: Tensor = this.loss(this(one.image.to(DEVICE)), one.mask.to(DEVICE).long())
+        for parameter in this.network.parameters():
+            if parameter.ndim >= 2:
+                loss = loss + 0.5e-4 * parameter.square().sum()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def module(regularizer: Regularizer | None) -> SegmentationModule:
+    torch.manual_seed(0)
+    return SegmentationModule(unet(ENCODER, CLASSES), CrossEntropy(), num_classes=CLASSES, regularizer=regularizer)
+
+
+def batch(seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    mask = torch.randint(0, CLASSES, (BATCH, SIDE, SIDE), dtype=torch.uint8, generator=generator)
+    sizes = torch.tensor([[SIDE, SIDE]] * BATCH)
+    return Batch(image, mask, tuple(map(str, range(BATCH))), sizes, sizes)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    synchronize()
+    began = time.perf_counter()
+    work()
+    synchronize()
+    return time.perf_counter() - began
+
+
+def process_seconds(words: Sequence[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def synchronize() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def show(console: Console, title: str, times: dict[str, list[float]], reference: str) -> None:
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "median ms", "fastest ms", f"ratio to {reference}"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    base = statistics.median(times[reference])
+    for name, values in times.items():
+        middle = statistics.median(values)
+        table.add_row(name, f"{1e3 * middle:.2f}", f"{1e3 * min(values):.2f}", f"{middle / base:.3f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""`run`, `status` and `compare`, end to end."""
+
+import csv
+import json
+import math
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import Command, start  # type: ignore[attr-defined]
+
+from seglab.compare import compare
+from seglab.run import read_record, read_result, read_results
+
+NUMBERS = ("val", "test", "per_class")
+
+
+def numbers(path: Path) -> object:
+    """What a result says of the network, without what it says of the clock."""
+    raw = json.loads(path.read_text())
+    return {name: raw[name] for name in NUMBERS} | {"zeros": raw["cost"]["exact_zeros"]}
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+def test_a_run_leaves_everything_behind(finished: Path) -> None:
+    run = finished / "l1" / "seed-1"
+    for name in (
+        "config.yaml",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+        "result.json",
+        "confusion.npz",
+        "environment.json",
+        "log.txt",
+        "predictions.png",
+        "lease.0",
+    ):
+        assert (run / name).stat().st_size > 0, name
+    assert list(run.glob("wandb/offline-run-*/run-*.wandb")), "no W&B log"
+    assert not [path for path in finished.rglob("*.part*")], "a half-written file"
+    configuration = yaml.safe_load((run / "config.yaml").read_text())
+    assert configuration["arm"]["regularizer"]["inner"]["strength"] == 1e-3
+    assert configuration["shared"]["epochs"] == 2
+    assert configuration["command"][-4:] == ["--arm", "l1", "--seed", "1"]
+
+
+def test_metrics_are_logged_under_their_names(finished: Path) -> None:
+    with (finished / "l2" / "seed-0" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    logged = {name: [row[name] for row in rows if row[name]] for name in rows[0]}
+    for name in (
+        "train/loss",
+        "train/penalty",
+        "val/miou",
+        "val/dice",
+        "val/loss",
+        "val/iou/background",
+        "test/miou",
+        "stage/network/lr",
+        "perf/images_per_s",
+        "perf/data_wait",
+    ):
+        assert logged.get(name), name
+    assert float(logged["train/penalty"][0]) > 0
+    assert len(logged["val/miou"]) == 2  # once an epoch
+
+
+def test_scores_follow_from_the_saved_matrices(finished: Path) -> None:
+    """IoU from the per-image matrices in plain numpy: the definition, apart from the metric's code."""
+    run = finished / "none" / "seed-0"
+    saved, result = np.load(run / "confusion.npz"), read_result(run / "result.json")
+    assert len(saved["test_names"]) == 6
+    assert len(set(saved["test_names"])) == 6
+    for split, scores in (("val", result.val), ("test", result.test)):
+        total = saved[split].sum(0).astype(float)
+        assert total.sum() == saved[split].shape[0] * 32 * 32
+        union = total.sum(0) + total.sum(1) - total.diagonal()
+        iou = np.where(union > 0, total.diagonal() / np.maximum(union, 1), np.nan)
+        assert scores["miou"] == pytest.approx(np.nanmean(iou))
+        np.testing.assert_allclose(result.per_class[split]["iou"], iou)
+
+
+def test_it_ends_with_the_comparison(finished: Path) -> None:
+    printed = (finished.parents[1] / "printed.txt").read_text()
+    assert "6 runs, 0 done, 6 to do" in printed
+    assert "no verdict" in printed
+    assert "no verdict is possible: 2 of the 6 pairs needed" in printed
+    assert "report: runs/tiny/report.html" in printed
+    report = (finished / "report.html").read_text()
+    assert "smallest two-sided exact p" in report
+    assert report.count("data:image/png;base64") == 3  # pictures of each arm
+
+
+def test_the_second_time_does_nothing(finished: Path, experiment: Command) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "report.html"}
+    again = experiment("run", cwd=finished.parents[1])
+    assert again.returncode == 0, again.stderr
+    assert "6 done, 0 to do" in again.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "report.html"}
+
+
+def test_status_counts(finished: Path, experiment: Command) -> None:
+    status = experiment("status", cwd=finished.parents[1])
+    assert status.returncode == 0
+    assert "6 of 6 runs done" in status.stdout
+
+
+def test_the_recorded_command_reproduces_the_run_bit_for_bit(finished: Path, experiment: Command, tmp_path: Path) -> None:
+    command = yaml.safe_load((finished / "l1" / "seed-1" / "config.yaml").read_text())["command"]
+    words = command[2:]
+    words[words.index("--root") + 1] = "elsewhere"
+    repeated = experiment(*words)
+    assert repeated.returncode == 0, repeated.stdout + repeated.stderr
+    first = finished / "l1" / "seed-1"
+    second = tmp_path / "elsewhere" / "tiny" / "l1" / "seed-1"
+    assert numbers(first / "result.json") == numbers(second / "result.json")
+    ours, theirs = weights(first), weights(second)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_other_settings_are_refused_with_the_difference(finished: Path, experiment: Command) -> None:
+    record = (finished / "study.json").read_text()
+    refused = experiment("run", "--epochs", 3, "--strength", "0.01", cwd=finished.parents[1])
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "epochs: 2 → 3" in refused.stderr
+    assert "arm l1: regularizer.inner.strength: 0.001 → 0.01" in refused.stderr
+    assert "--name" in refused.stderr
+    assert (finished / "study.json").read_text() == record
+
+
+def test_more_seeds_are_the_same_study(finished: Path, experiment: Command, tmp_path: Path) -> None:
+    shutil.copytree(finished.parents[1], tmp_path / "copy")
+    more = experiment("run", "--seeds", 3, "--arm", "none", cwd=tmp_path / "copy")
+    assert more.returncode == 0, more.stderr
+    assert "3 runs, 2 done, 1 to do" in more.stdout
+
+
+def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_path: Path) -> None:
+    listed = experiment("run", "--dry-run", "--seeds", 2)
+    assert listed.returncode == 0, listed.stderr
+    commands = [line for line in listed.stdout.splitlines() if line.startswith("python ")]
+    assert len(commands) == 6
+    assert all("--data.num_train 16" in command and "--arm" in command for command in commands)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_nan_fails_its_run_and_the_others_go_on(experiment: Command, tmp_path: Path) -> None:
+    broken = experiment("run", "--broken", "true", "--seeds", 1, "--epochs", 1)
+    assert broken.returncode == 1
+    assert "failed: tiny/broken/s0: NonFiniteLossError" in broken.stdout
+    folder = tmp_path / "runs" / "tiny"
+    assert "NaN" in json.loads((folder / "broken" / "seed-0" / "failure.json").read_text())["error"]
+    assert not (folder / "broken" / "seed-0" / "result.json").exists()
+    results, problems = read_results(folder)
+    assert {result.run.arm for result in results} == {"none", "l1", "l2"}
+    assert problems == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_the_same_command_go_on_to_the_same_numbers(finished: Path, experiment: Command, tmp_path: Path) -> None:
+    process = start("run", cwd=tmp_path)
+    folder = tmp_path / "runs" / "tiny"
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("*/seed-*/progress.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, errors
+    assert errors.strip() == "interrupted; the same command again goes on"
+    assert len(read_results(folder)[0]) < 6
+    again = experiment("run")
+    assert again.returncode == 0, again.stdout + again.stderr
+    for path in finished.glob("*/seed-*/result.json"):
+        assert numbers(path) == numbers(folder / path.relative_to(finished))
+
+
+def test_a_damaged_result_is_reported_and_left_out(finished: Path, experiment: Command, tmp_path: Path) -> None:
+    shutil.copytree(finished.parents[1], tmp_path / "copy")
+    damaged = tmp_path / "copy" / "runs" / "tiny" / "l2" / "seed-0" / "result.json"
+    damaged.write_text(damaged.read_text()[:200])
+    compared = experiment("compare", cwd=tmp_path / "copy")
+    assert compared.returncode == 0, compared.stderr
+    flat = " ".join(compared.stdout.split())
+    assert "l2/seed-0/result.json: damaged" in flat.replace(" ", "") or "l2/seed-0/result.json: damaged" in flat
+    results, problems = read_results(damaged.parents[2])
+    assert len(results) == 5
+    assert len(problems) == 1
+
+
+def test_two_arms_of_a_seed_are_a_pair(finished: Path) -> None:
+    """What the folder says is what `compare` pairs."""
+    results, _ = read_results(finished)
+    record = read_record(finished)
+    assert record is not None
+    comparison = compare(results, baseline=record.baseline)
+    assert {contrast.seeds for contrast in comparison.contrasts} == {(0, 1)}
+    assert all(contrast.verdict == "no verdict" for contrast in comparison.contrasts)
+    assert all(not math.isnan(contrast.difference) for contrast in comparison.contrasts)
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_counts_every_image_once(experiment: Command, tmp_path: Path) -> None:
+    """Two real gloo processes; 5 test images, which a padding sampler would make 6."""
+    done = experiment("run", "--devices", 2, "--accelerator", "cpu", "--arm", "l1", "--seed", 0, "--epochs", 1, "--data.num_test", 5)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = tmp_path / "runs" / "tiny" / "l1" / "seed-0"
+    saved, result = np.load(run / "confusion.npz"), read_result(run / "result.json")
+    assert sorted(set(saved["test_names"])) == sorted(saved["test_names"])
+    assert saved["test"].shape[0] == 5
+    total = saved["test"].sum(0).astype(float)
+    assert total.sum() == 5 * 32 * 32
+    assert result.test["pixel_accuracy"] == pytest.approx(total.trace() / total.sum())
