@@ -11,6 +11,7 @@ that all three pull about equally hard on the weights of a freshly initialised R
 from collections.abc import Callable
 
 from jsonargparse import lazy_instance
+from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from seglab import (
@@ -25,13 +26,15 @@ from seglab import (
     SmoothL1,
     Study,
     main,
-    unet,
+    network,
 )
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(Shapes),  # noqa: B008 - made when the study is
+    data: SegmentationDataModule = lazy_instance(Shapes),
+    architecture: str = "Unet",
     encoder: str = "resnet18",
+    loss: Callable[[], nn.Module] = CrossEntropy,
     epochs: int = 30,
     seeds: int = 10,
     strength: float = 1e-4,
@@ -40,7 +43,9 @@ def study(
 
     Args:
         data: images and masks.
-        encoder: any encoder of segmentation-models-pytorch, trained from scratch.
+        architecture: any of segmentation-models-pytorch, such as FPN or DeepLabV3Plus.
+        encoder: any of segmentation-models-pytorch, trained from scratch; tu-NAME is one of timm.
+        loss: the data loss, by its import path.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; 6 or more allow a verdict.
         strength: λ of L2; L1 and Smooth-L1 have 0.035 of it.
@@ -48,7 +53,11 @@ def study(
 
     def arm(regularizer: Regularizer | None) -> Callable[[], SegmentationModule]:
         return lambda: SegmentationModule(
-            unet(encoder, data.num_classes), CrossEntropy(), num_classes=data.num_classes, regularizer=regularizer, scheduler=PolynomialLR
+            network(architecture, encoder, num_classes=data.num_classes),
+            loss(),
+            num_classes=data.num_classes,
+            regularizer=regularizer,
+            scheduler=PolynomialLR,
         )
 
     return Study(

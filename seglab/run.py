@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 
 def check_name(kind: str, name: str) -> str:
     """`name` itself, if it can be a folder on every file system; else a ValueError that says what is allowed."""
     if _NAME.fullmatch(name) is None:
-        raise ValueError(f"{kind} {name!r}: a name starts with a letter or digit and goes on with letters, digits or any of . _ + @ = , -")
+        raise ValueError(
+            f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"
+        )
     return name
 
 
@@ -68,6 +70,12 @@ class Result:
     (fraction of the weights that a penalty applies to, the same weights in every arm)."""
     commit: str | None
     version: str
+
+    def __post_init__(self) -> None:
+        for split, scores in self.per_class.items():
+            for name, values in scores.items():
+                if len(values) != len(self.class_names):
+                    raise ValueError(f"{split}/{name} has {len(values)} values for {len(self.class_names)} classes")
 
     def score(self, metric: str) -> float:
         """The value of `test/miou`, `val/dice`, `test/iou/<class>` or `cost/<name>`; a ValueError lists what there is."""
@@ -131,24 +139,24 @@ def write_result(path: Path, result: Result) -> None:
 
 def read_result(path: Path) -> Result:
     """Read one `result.json`; a ValueError names the file and what is wrong with it."""
-    raw = _read_object(path)
+    raw = _read_object(path, _REPEAT)
     try:
         return Result(
             run=Run(study=_text(raw["run"]["study"]), arm=_text(raw["run"]["arm"]), seed=_integer(raw["run"]["seed"])),
             identity=_text(raw["identity"]),
-            class_names=tuple(_text(name) for name in raw["class_names"]),
+            class_names=tuple(_text(name) for name in _items(raw["class_names"])),
             val=_numbers(raw["val"]),
             test=_numbers(raw["test"]),
             per_class={
-                split: {name: tuple(map(_number, values)) for name, values in scores.items()} for split, scores in raw["per_class"].items()
+                split: {name: tuple(map(_number, _items(values))) for name, values in scores.items()}
+                for split, scores in raw["per_class"].items()
             },
             cost=_numbers(raw["cost"]),
             commit=None if raw["commit"] is None else _text(raw["commit"]),
             version=_text(raw["version"]),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{path}: damaged ({what}). Delete the file and `run` again to repeat this run") from None
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        raise _damaged(path, error, _REPEAT) from None
 
 
 def read_results(folder: Path) -> tuple[list[Result], list[str]]:
@@ -177,28 +185,43 @@ def read_record(folder: Path) -> StudyRecord | None:
     path = folder / "study.json"
     if not path.exists():
         return None
-    raw = _read_object(path)
+    raw = _read_object(path, _RESTORE)
     try:
         return StudyRecord(_text(raw["study"]), _text(raw["baseline"]), _text(raw["metric"]), dict(raw["shared"]), dict(raw["arms"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error!r}). Restore it, or choose another folder with --name or --root") from None
+        raise _damaged(path, error, _RESTORE) from None
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+_REPEAT = "Delete the file and `run` again to repeat this run"
+_RESTORE = "Restore it, or choose another folder with --name or --root"
+
+
+def _damaged(path: Path, error: Exception, remedy: str) -> ValueError:
+    what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+    return ValueError(f"{path}: damaged ({what}). {remedy}")
+
+
+def _read_object(path: Path, remedy: str) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged (not JSON: {error}). Delete the file and `run` again to repeat this run") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged (not JSON: {error}). {remedy}") from None
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}: damaged (a {type(raw).__name__}, not an object). Delete the file and `run` again to repeat this run")
+        raise ValueError(f"{path}: damaged (a {type(raw).__name__}, not an object). {remedy}")
     return raw
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a string")
+    return value
+
+
+def _items(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
     return value
 
 

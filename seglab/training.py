@@ -7,6 +7,7 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import NoReturn
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
@@ -29,9 +30,19 @@ class SeglabCLI(LightningCLI):
 
     @override
     def instantiate_classes(self) -> None:
+        self._check_checkpoint()
         super().instantiate_classes()
         seed = self._get(self.config, "seed_everything")
         self.datamodule = self.datamodule.with_seed(int(seed))
+
+    def _check_checkpoint(self) -> None:
+        """Without one, Lightning would evaluate the weights that the network starts with, and say nothing."""
+        path = self._get(self.config, "ckpt_path")
+        if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
+            what = "none is named" if path is None else f"{path} is no file"
+            raise ValueError(
+                f"--ckpt_path: {self.subcommand} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/….ckpt; {what}"
+            )
 
 
 def train() -> NoReturn:
@@ -63,7 +74,7 @@ def train() -> NoReturn:
                     **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
                 },
             )
-    except (ValueError, ArgumentError, ImportError, OSError) as error:
+    except (ValueError, ArgumentError, ImportError, OSError, MisconfigurationException) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except NonFiniteLossError as error:

@@ -75,7 +75,7 @@ def test_the_loss_is_the_mean_squared_error_of_valid_pixels() -> None:
         for x in range(4)
         if mask[n, y, x] != 255
     ]
-    assert float(loss(logits, mask)) == pytest.approx(float(sum(expected)) / len(expected), rel=1e-5)
+    assert float(loss(logits, mask).detach()) == pytest.approx(float(sum(expected)) / len(expected), rel=1e-5)
     steps(loss=loss)
 
 

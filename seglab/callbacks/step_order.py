@@ -31,6 +31,7 @@ class StepOrder(Callback):
         self.trainable: frozenset[str] | None = None
         self._unscaled: list[float] = []
         self._depth = 0
+        self._steps = 1
         self._logged: dict[str, Tensor | float] = {}
 
     @override
@@ -57,6 +58,7 @@ class StepOrder(Callback):
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._steps = max(1, int(trainer.estimated_stepping_batches))
         self._set_trainable(trainer, _checked(pl_module))
 
     @override
@@ -147,15 +149,12 @@ class StepOrder(Callback):
                     member.eval()
 
     def _progress(self, trainer: L.Trainer) -> Progress:
-        step = trainer.global_step
-        return Progress(trainer.current_epoch, step, step / max(1, int(trainer.estimated_stepping_batches)))
+        return Progress(trainer.current_epoch, trainer.global_step, trainer.global_step / self._steps)
 
     def _steps_of_epoch(self, trainer: L.Trainer) -> list[Progress]:
-        total = max(1, int(trainer.estimated_stepping_batches))
-        epochs = max(1, trainer.max_epochs or 1)
-        per_epoch = max(1, -(-total // epochs))
+        per_epoch = -(-self._steps // max(1, trainer.max_epochs or 1))
         first = trainer.current_epoch * per_epoch
-        return [Progress(trainer.current_epoch, step, step / total) for step in range(first, first + per_epoch)]
+        return [Progress(trainer.current_epoch, step, step / self._steps) for step in range(first, first + per_epoch)]
 
 
 def _scale_of(module: "SegmentationModule", stage: Stage, progress: Progress) -> float:

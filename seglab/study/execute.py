@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -30,13 +31,15 @@ from seglab.run import Result, Run, StudyRecord, write_json, write_result, write
 from seglab.study.describe import check_same, identity
 from seglab.study.study import Study
 
+Accelerator = Literal["auto", "cpu", "gpu"]
+
 
 @dataclass(frozen=True)
 class Resources:
     """What a run computes on; no number that it reports depends on it but the cost."""
 
     devices: int = 1
-    accelerator: str = "auto"
+    accelerator: Accelerator = "auto"
     wandb: tracking.WandbMode = "auto"
 
 
@@ -174,6 +177,7 @@ def _clear(directory: Path) -> None:
     """An interrupted run starts over, and ends as if it had never been interrupted; nothing of its first try remains."""
     for name in ("metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz"):
         (directory / name).unlink(missing_ok=True)
+    shutil.rmtree(directory / "wandb", ignore_errors=True)
 
 
 @contextlib.contextmanager

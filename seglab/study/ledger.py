@@ -4,7 +4,9 @@ A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the
 `lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; nothing is ever deleted.
 """
 
+import contextlib
 import os
+import re
 import socket
 import threading
 import time
@@ -31,6 +33,12 @@ class Owner:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+    @classmethod
+    def read(cls, line: str) -> "Owner":
+        """From the first line of a lease; unknown while that is not written yet, or where it is garbage."""
+        host, _, pid = line.partition(" ")
+        return cls(host, int(pid)) if re.fullmatch(r"[1-9][0-9]{0,8}", pid) else cls("an unknown host", 0)
 
     def is_certainly_dead(self) -> bool:
         """True only if it ran on this host and is gone; of other hosts the time stamp decides."""
@@ -63,17 +71,19 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            if _generation(self.path.parent) != int(self.path.suffix[1:]):
-                os._exit(70)  # somebody took over while this process was frozen; two must not write
-            os.utime(self.path)
+            with contextlib.suppress(OSError):  # a file server that stumbles; the next beat tries again
+                if _generation(self.path.parent) != int(self.path.suffix[1:]):
+                    os._exit(70)  # somebody took over while this process was frozen; two must not write
+                os.utime(self.path)
 
 
 def claim(directory: Path) -> Lease | None:
     """Take the run in `directory`, if nobody alive has it."""
     directory.mkdir(parents=True, exist_ok=True)
-    if owner(directory) is not None:
+    generation = _generation(directory)  # looked up once: whoever claims after this look makes the creation below fail
+    if _holder(directory, generation) is not None:
         return None
-    path = directory / f"lease.{_generation(directory) + 1}"
+    path = directory / f"lease.{generation + 1}"
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
@@ -86,19 +96,7 @@ def claim(directory: Path) -> Lease | None:
 
 def owner(directory: Path) -> Owner | None:
     """Who holds the run in `directory` now; None if nobody does, or its holder is dead or silent for too long."""
-    generation = _generation(directory)
-    if generation < 0:
-        return None
-    path = directory / f"lease.{generation}"
-    lines = path.read_text().splitlines()
-    fresh = _file_server_now(directory) - path.stat().st_mtime < STALE_SECONDS
-    if "released" in lines or not fresh:
-        return None
-    if not lines:
-        return Owner("an unknown host", 0)  # created this instant, its name not yet written
-    host, _, pid = lines[0].partition(" ")
-    holder = Owner(host, int(pid))
-    return None if holder.is_certainly_dead() else holder
+    return _holder(directory, _generation(directory))
 
 
 def state(directory: Path) -> State:
@@ -112,17 +110,30 @@ def state(directory: Path) -> State:
     return "interrupted" if _generation(directory) >= 0 else "open"
 
 
+def _holder(directory: Path, generation: int) -> Owner | None:
+    if generation < 0:
+        return None
+    path = directory / f"lease.{generation}"
+    lines = path.read_text(errors="replace").splitlines()
+    fresh = _file_server_now(directory) - path.stat().st_mtime < STALE_SECONDS
+    if "released" in lines or not fresh:
+        return None
+    holder = Owner.read(lines[0] if lines else "")
+    return None if holder.is_certainly_dead() else holder
+
+
 def _generation(directory: Path) -> int:
     return max((int(path.suffix[1:]) for path in directory.glob("lease.*") if path.suffix[1:].isdigit()), default=-1)
 
 
 def _file_server_now(directory: Path) -> float:
     """The time by the clock that stamps the leases, which on a network file system is not this machine's."""
-    if not os.access(directory, os.W_OK):
-        return time.time()
     probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
     try:
         probe.touch()
         return probe.stat().st_mtime
+    except OSError:  # somebody else's folder, or a full disk
+        return time.time()
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)

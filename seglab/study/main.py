@@ -13,13 +13,14 @@ from rich.console import Console
 
 from seglab.run import read_record
 from seglab.study.errors import one_line
-from seglab.study.execute import Resources, execute
+from seglab.study.execute import Accelerator, Resources, execute
 from seglab.study.launch import Local
 from seglab.study.plan import Plan, dry_run_table, shell
 from seglab.study.reading import show_comparison, show_status
 from seglab.study.study import Study
 from seglab.study.supervise import supervise
 from seglab.study.worker import INTERRUPTED, Interrupted, work, write_failure
+from seglab.tracking import WandbMode
 
 StudyFunction = Callable[..., Study]
 
@@ -66,7 +67,7 @@ def _run(plan: Plan, given: Namespace, console: Console) -> int:
         for run in plan.runs:
             print(shell(plan.command(run)))
         return 0
-    gpus = _gpus(plan.resources.accelerator)
+    gpus = _gpus(plan.resources)
     if given.jobs is not None and given.jobs < 1:
         raise ValueError(f"--jobs {given.jobs}: must be 1 or more")
     jobs = given.jobs if given.jobs is not None else max(1, gpus // plan.resources.devices)
@@ -83,6 +84,8 @@ def _work(plan: Plan, given: Namespace, console: Console) -> int:
 
 def _execute(plan: Plan, given: Namespace, console: Console) -> int:
     """One run as a process of its own, several of them when it has several devices."""
+    if given.arm is None or given.seed is None:
+        raise ValueError("execute is for one run: name it with --arm and --seed")
     (run,) = plan.runs
     try:
         execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources)
@@ -165,10 +168,8 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser.add_argument("--arm", type=str | None, default=None, help="this arm alone")
     parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
     parser.add_argument("--devices", type=int, default=1, help="devices of one run; the batch size is of all of them together")
-    parser.add_argument("--accelerator", type=str, default="auto", help="cpu, gpu or auto")
-    parser.add_argument(
-        "--wandb", type=Resources.__annotations__["wandb"], default="auto", help="auto is online for those logged in, else offline"
-    )
+    parser.add_argument("--accelerator", type=Accelerator, default="auto", help="auto is gpu where there is one, else cpu")
+    parser.add_argument("--wandb", type=WandbMode, default="auto", help="auto is online for those logged in, else offline")
     return parser
 
 
@@ -202,7 +203,13 @@ def _add_place(parser: ArgumentParser) -> None:
     parser.add_argument("--name", type=str | None, default=None, help="the study's folder in it; default: the study's name")
 
 
-def _gpus(accelerator: str) -> int:
+def _gpus(resources: Resources) -> int:
+    """How many GPUs the runs may share; a ValueError if they are fewer than one run asks for."""
     import torch
 
-    return 0 if accelerator == "cpu" else torch.cuda.device_count()
+    gpus = 0 if resources.accelerator == "cpu" else torch.cuda.device_count()
+    if resources.accelerator == "gpu" and gpus == 0 and not torch.backends.mps.is_available():
+        raise ValueError("--accelerator gpu: PyTorch finds no GPU on this machine; choose cpu, or auto")
+    if 0 < gpus < resources.devices:
+        raise ValueError(f"--devices {resources.devices}: PyTorch finds {gpus} on this machine; choose fewer, or --accelerator cpu")
+    return gpus

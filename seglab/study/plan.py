@@ -1,6 +1,7 @@
 """Which runs a request means, by which commands they can be repeated, and whether they fit what a folder already holds."""
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,6 +85,15 @@ def agree(plan: Plan) -> StudyRecord:
     merged = {**existing.arms, **wanted.arms}
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     return dataclasses.replace(wanted, arms={arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))})
+
+
+def check_place(folder: Path) -> None:
+    """A ValueError if `folder` cannot be made or written to."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"{folder}: cannot be made, as {nearest} is a file; choose another folder with --root")
+    if not os.access(nearest, os.W_OK):
+        raise ValueError(f"{folder}: no permission to write in {nearest}; choose another folder with --root")
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:

@@ -15,7 +15,7 @@ def study_folders(path: Path) -> list[Path]:
     """`path` itself if it is a study's folder, else the studies in it; a ValueError if there are none."""
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
-    if (path / "study.json").exists() or any(path.glob("*/seed-*")):
+    if _is_study(path):
         return [path]
     found = sorted(record.parent for record in path.glob("*/study.json"))
     if not found:
@@ -49,3 +49,9 @@ def show_comparison(folder: Path, metric: str | None, baseline: str | None, marg
 def _existing(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; `run` makes it, --root and --name choose another")
+    if not _is_study(folder):
+        raise ValueError(f"{folder}: holds no study (neither study.json nor runs); --root and --name choose another")
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "study.json").exists() or any(folder.glob("*/seed-*"))

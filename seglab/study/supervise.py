@@ -9,12 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from seglab.run import Run, read_result
 from seglab.study import ledger
 from seglab.study.launch import Launcher
-from seglab.study.plan import Plan, agree, keep
+from seglab.study.plan import Plan, agree, check_place, keep
 from seglab.study.status import Clock, duration, fraction_done, run_status
 
 
 def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
     """Bring all runs of the plan to a result; whether that has worked. Everything that can be refused is, before anything is written."""
+    check_place(plan.folder)
     agreed = agree(plan)
     runs = plan.runs
     todo = [run for run in runs if ledger.state(run.directory(plan.folder)) != "done"]

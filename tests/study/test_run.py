@@ -46,7 +46,7 @@ def test_a_run_leaves_everything_behind(finished: Path) -> None:
     ):
         assert (run / name).stat().st_size > 0, name
     assert list(run.glob("wandb/offline-run-*/run-*.wandb")), "no W&B log"
-    assert not [path for path in finished.rglob("*.part*")], "a half-written file"
+    assert not list(finished.rglob("*.part*")), "a half-written file"
     configuration = yaml.safe_load((run / "config.yaml").read_text())
     assert configuration["arm"]["regularizer"]["inner"]["strength"] == 1e-3
     assert configuration["shared"]["epochs"] == 2
