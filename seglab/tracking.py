@@ -40,15 +40,23 @@ def resolved_mode(mode: WandbMode) -> WandbMode:
 
 
 def _is_logged_in() -> bool:
-    """Whether `wandb login` has left a key, read without wandb, whose own look fixes the mode of the process."""
+    """Whether `wandb login` has left a key; wandb's own look at it would fix the mode of the process."""
+    import wandb
+
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    addresses = (os.environ.get("WANDB_BASE_URL", wandb.Settings().base_url), "https://api.wandb.ai")
     candidates = [Path(os.environ["NETRC"])] if "NETRC" in os.environ else [Path.home() / ".netrc", Path.home() / "_netrc"]
     try:
-        return any(netrc.netrc(path).authenticators(host) is not None for path in candidates if path.exists())
+        found = [
+            netrc.netrc(path).authenticators(urlparse(address).hostname or "")
+            for path in candidates
+            if path.exists()
+            for address in addresses
+        ]
     except (netrc.NetrcParseError, OSError):
         return False
+    return any(entry is not None for entry in found)
 
 
 def finish() -> None:
@@ -84,5 +92,7 @@ def _wandb(run: Run, identity: str, directory: Path, configuration: Mapping[str,
         if offline:
             raise
         warnings.warn(f"W&B cannot be reached ({error}); this run is logged offline, `wandb sync` uploads it later", stacklevel=2)
+        os.environ["WANDB_MODE"] = "offline"  # the next run of this process need not wait for the network again
+        wandb.teardown()  # its service still holds the id of the attempt
         return _wandb(run, identity, directory, configuration, offline=True)
     return logger

@@ -53,7 +53,6 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
     if _is_rank_zero():
         _clear(directory)
     data = study.data.with_seed(run.seed)
-    began = time.perf_counter()
     with _quiet():
         L.seed_everything(run.seed, workers=True, verbose=False)
         module = study.arms[run.arm]()
@@ -63,6 +62,7 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
         if trainer.is_global_zero:
             write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
             write_json(directory / "environment.json", environment())
+        began = time.perf_counter()
         try:
             trainer.fit(module, datamodule=data)
             trained = time.perf_counter()

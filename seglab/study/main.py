@@ -104,7 +104,7 @@ def _record(plan: Plan) -> Any:
 
 def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, given: Namespace) -> Plan:
     parameters = _study_parameters(function, given)
-    flags = resolved_flags(json.loads(_study_parser(function).dump(parameters, format="json", skip_none=False)))
+    flags = resolved_flags(json.loads(_study_parser(function).dump(parameters, format="json", skip_unset=False)))
     built = parser.instantiate(chosen)[chosen.command]
     study = function(**{name: built[name] for name in vars(parameters)})
     if given.name is not None:

@@ -5,6 +5,8 @@ import json
 import math
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,6 +74,29 @@ def test_metrics_are_logged_under_their_names(finished: Path) -> None:
         assert logged.get(name), name
     assert float(logged["train/penalty"][0]) > 0
     assert len(logged["val/miou"]) == 2  # once an epoch
+
+
+def test_weights_and_biases_has_the_run(finished: Path) -> None:
+    """Read back from the offline log by W&B's own reader."""
+    (log,) = (finished / "l2" / "seed-1").glob("wandb/offline-run-*/run-*.wandb")
+    reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
+    read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=60).stdout
+    run = next(record["run"] for record in map(json.loads, read.splitlines()) if record["type"] == "run")
+    assert (run["display_name"], run["run_group"], run["job_type"], run["project"]) == ("tiny/l2/s1", "l2", "tiny", "seglab")
+    assert run["run_id"] == f"tiny-l2-s1-{read_result(finished / 'l2' / 'seed-1' / 'result.json').identity[:8]}"
+    summary = json.loads(subprocess.run([*reader, "--summary", str(log)], capture_output=True, text=True, check=True, timeout=60).stdout)
+    assert summary["config"]["arm"]["regularizer"]["strength"] == 1e-3
+    assert {
+        "val/miou",
+        "val/dice",
+        "test/miou",
+        "test/dice",
+        "val/iou/background",
+        "train/loss",
+        "train/penalty",
+        "test/predictions",
+    } <= set(summary["summary"])
+    assert summary["summary"]["test/miou"] == pytest.approx(read_result(finished / "l2" / "seed-1" / "result.json").test["miou"])
 
 
 def test_scores_follow_from_the_saved_matrices(finished: Path) -> None:

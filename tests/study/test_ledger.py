@@ -1,0 +1,316 @@
+"""Who works on which run: races, deaths, clocks, garbage."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seglab.study import ledger
+from seglab.study.ledger import STALE_SECONDS, Lease, Owner, claim, owner, state
+
+GARBAGE = (
+    "",
+    "\n",
+    "no number\n",
+    "host\n",
+    "host -1\n",
+    "host 0\n",
+    "host 99999999999999999999\n",
+    "host 12 34\n",
+    "\x00\x01\n",
+    "a b c d e\n" * 9,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_lease_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A lease's thread ends its process when it is overtaken, and here that process is pytest: stop those that were not released."""
+    made: list[Lease] = []
+    start = Lease.__init__
+    monkeypatch.setattr(Lease, "__init__", lambda self, path: (made.append(self), start(self, path))[1])
+    yield
+    for lease in made:
+        lease._stop.set()
+        lease._thread.join()
+
+
+def lease_of(directory: Path, generation: int, content: str, age: float = 0.0) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"lease.{generation}"
+    path.write_bytes(content.encode())
+    then = time.time() - age
+    os.utime(path, (then, then))
+    return path
+
+
+def python(code: str, *words: object) -> "subprocess.Popen[str]":
+    """A process of its own with the ledger in it; no torch, so it starts at once."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_first_claim_wins_until_it_is_released(tmp_path: Path) -> None:
+    first = claim(tmp_path / "run")
+    assert first is not None
+    assert first.path.name == "lease.0"
+    assert owner(tmp_path / "run") == Owner.this_process()
+    assert claim(tmp_path / "run") is None
+    first.release()
+    assert owner(tmp_path / "run") is None
+    second = claim(tmp_path / "run")
+    assert second is not None
+    assert second.path.name == "lease.1"
+
+
+def test_nothing_is_left_beside_the_leases(tmp_path: Path) -> None:
+    lease = claim(tmp_path)
+    assert lease is not None
+    owner(tmp_path)
+    state(tmp_path)
+    lease.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["lease.0"]
+
+
+def test_of_many_threads_one_wins(tmp_path: Path) -> None:
+    for number in range(20):
+        directory, barrier = tmp_path / str(number), threading.Barrier(8)
+        lease_of(directory, 0, "elsewhere 7\n", age=STALE_SECONDS + 60)
+        won: list[Lease] = []
+
+        def race(directory: Path = directory, barrier: threading.Barrier = barrier, won: list[Lease] = won) -> None:
+            barrier.wait()
+            lease = claim(directory)
+            if lease is not None:
+                won.append(lease)
+
+        threads = [threading.Thread(target=race) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [lease.path.name for lease in won] == ["lease.1"]
+
+
+RACER = """
+import sys
+from pathlib import Path
+from seglab.study.ledger import claim
+print("ready", flush=True)
+sys.stdin.readline()
+won = [number for number in range(60) if claim(Path(sys.argv[1]) / str(number)) is not None]
+print(*won, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_of_many_processes_one_wins(tmp_path: Path) -> None:
+    racers = [python(RACER, tmp_path) for _ in range(4)]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    won = [number for racer in racers if racer.stdout is not None for number in map(int, racer.stdout.readline().split())]
+    for racer in racers:
+        _, errors = racer.communicate("end\n", timeout=30)
+        assert racer.returncode == 0, errors
+    assert sorted(won) == list(range(60))
+
+
+def test_a_claim_between_look_and_creation_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst interleaving, played out: while one looks at a dead lease, another takes it over."""
+    lease_of(tmp_path, 0, "elsewhere 7\n", age=STALE_SECONDS + 60)
+    now, others = ledger._file_server_now, []
+
+    def slowly(directory: Path) -> float:
+        at = now(directory)
+        if not others:
+            others.append(None)
+            others[0] = claim(directory)
+        return at
+
+    monkeypatch.setattr(ledger, "_file_server_now", slowly)
+    assert claim(tmp_path) is None
+    assert others[0] is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lease.0", "lease.1"]
+
+
+def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path: Path) -> None:
+    dies = python(
+        "import os, sys; from pathlib import Path; from seglab.study.ledger import claim; claim(Path(sys.argv[1])); os._exit(9)", tmp_path
+    )
+    dies.communicate(timeout=30)
+    assert dies.returncode == 9
+    assert (tmp_path / "lease.0").read_text().split() == [Owner.this_process().host, str(dies.pid)]
+    assert owner(tmp_path) is None
+    assert state(tmp_path) == "interrupted"
+    lease = claim(tmp_path)
+    assert lease is not None
+    assert lease.path.name == "lease.1"
+
+
+def test_a_live_process_of_this_host_is_not(tmp_path: Path) -> None:
+    lives = python(
+        "import sys; from pathlib import Path; from seglab.study.ledger import claim; claim(Path(sys.argv[1])); print(flush=True); input()",
+        tmp_path,
+    )
+    assert lives.stdout is not None
+    lives.stdout.readline()
+    assert str(owner(tmp_path)) == f"process {lives.pid} on {Owner.this_process().host}"
+    assert claim(tmp_path) is None
+    lives.communicate("end\n", timeout=30)
+    assert claim(tmp_path) is not None
+
+
+@pytest.mark.parametrize(("silence", "free"), [(0.0, False), (STALE_SECONDS - 10, False), (STALE_SECONDS + 10, True)])
+def test_of_another_host_silence_decides(tmp_path: Path, silence: float, free: bool) -> None:
+    lease_of(tmp_path, 0, f"elsewhere {os.getpid()}\n", age=silence)
+    assert (owner(tmp_path) is None) == free
+    assert state(tmp_path) == ("interrupted" if free else "running")
+    assert (claim(tmp_path) is not None) == free
+
+
+@pytest.mark.parametrize("offset", [-3600.0, 3600.0])
+def test_this_host_s_clock_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: float) -> None:
+    """A host an hour off the file server, whose stamps are what both write: what is fresh stays fresh, what is stale stays stale."""
+    lease_of(tmp_path / "fresh", 0, "elsewhere 7\n")
+    lease_of(tmp_path / "stale", 0, "elsewhere 7\n", age=STALE_SECONDS + 10)
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + offset)
+    assert owner(tmp_path / "fresh") == Owner("elsewhere", 7)
+    assert owner(tmp_path / "stale") is None
+
+
+def test_a_folder_that_takes_no_file_is_read_by_this_host_s_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease_of(tmp_path, 0, "elsewhere 7\n")
+
+    def full(path: Path, mode: int = 0o666, exist_ok: bool = True) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "touch", full)
+    assert owner(tmp_path) == Owner("elsewhere", 7)
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + STALE_SECONDS + 10)
+    assert owner(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_garbage_in_a_lease_counts_as_somebody_until_it_is_stale(tmp_path: Path, content: str) -> None:
+    path = lease_of(tmp_path, 0, content)
+    assert owner(tmp_path) == Owner("an unknown host", 0)
+    assert state(tmp_path) == "running"
+    assert claim(tmp_path) is None
+    then = time.time() - STALE_SECONDS - 10
+    os.utime(path, (then, then))
+    assert owner(tmp_path) is None
+    assert claim(tmp_path) is not None
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    lease_of(tmp_path, 0, "")
+    (tmp_path / "lease.0").write_bytes(b"\xff\xfe\x00 12\n")
+    assert state(tmp_path) == "running"
+
+
+def test_generations_are_counted_not_sorted_as_text(tmp_path: Path) -> None:
+    for generation in range(10):
+        lease_of(tmp_path, generation, "elsewhere 7\nreleased\n")
+    (tmp_path / "lease.old").write_text("a user's own copy")
+    tenth = claim(tmp_path)
+    assert tenth is not None
+    assert tenth.path.name == "lease.10"
+    assert owner(tmp_path) == Owner.this_process()
+    tenth.release()
+    eleventh = claim(tmp_path)
+    assert eleventh is not None
+    assert eleventh.path.name == "lease.11"
+
+
+def test_every_state(tmp_path: Path) -> None:
+    assert state(tmp_path / "never") == "open"
+    assert not (tmp_path / "never").exists(), "looking made a folder"
+    lease = claim(tmp_path)
+    assert lease is not None
+    assert state(tmp_path) == "running"
+    (tmp_path / "failure.json").write_text("{}")
+    assert state(tmp_path) == "running", "a second try is under way"
+    lease.release()
+    assert state(tmp_path) == "failed"
+    (tmp_path / "failure.json").unlink()
+    assert state(tmp_path) == "interrupted"
+    (tmp_path / "result.json").write_text("{}")
+    assert state(tmp_path) == "done"
+
+
+def test_a_lease_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "BEAT_SECONDS", 0.02)
+    lease = claim(tmp_path)
+    assert lease is not None
+    long_ago = time.time() - STALE_SECONDS - 10
+    os.utime(lease.path, (long_ago, long_ago))
+    deadline = time.monotonic() + 10
+    while lease.path.stat().st_mtime < long_ago + STALE_SECONDS and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert owner(tmp_path) == Owner.this_process()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from seglab.study import ledger
+ledger.BEAT_SECONDS = 0.05
+ledger.claim(Path(sys.argv[1]))
+print("claimed", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_frozen_worker_that_was_overtaken_ends_itself(tmp_path: Path) -> None:
+    frozen = python(HOLDER, tmp_path)
+    assert frozen.stdout is not None
+    assert frozen.stdout.readline() == "claimed\n"
+    frozen.send_signal(signal.SIGSTOP)
+    lease_of(tmp_path, 1, "elsewhere 7\n")
+    frozen.send_signal(signal.SIGCONT)
+    assert frozen.wait(timeout=30) == 70
+    frozen.communicate()
+    assert owner(tmp_path) == Owner("elsewhere", 7)
+
+
+STUMBLING = HOLDER.replace(
+    'print("claimed"',
+    """
+true, calls = ledger.os.utime, []
+def stumbles(path):
+    calls.append(path)
+    if len(calls) < 3:
+        raise OSError(116, "Stale file handle")
+    true(path)
+ledger.os.utime = stumbles
+print("claimed\"""",
+)
+
+
+def test_a_file_server_that_stumbles_does_not_end_the_beat(tmp_path: Path) -> None:
+    holder = python(STUMBLING, tmp_path)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "claimed\n"
+    lease = tmp_path / "lease.0"
+    long_ago = time.time() - 1000
+    os.utime(lease, (long_ago, long_ago))
+    deadline = time.monotonic() + 20
+    while lease.stat().st_mtime < long_ago + 500 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    beats = lease.stat().st_mtime > long_ago + 500
+    holder.kill()
+    _, errors = holder.communicate()
+    assert beats, errors
