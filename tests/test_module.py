@@ -1,0 +1,114 @@
+"""What a module makes of images and batches: normalisation, padding, scores at the size of the masks."""
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import quiet_trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab.data import Shapes
+from seglab.losses import CrossEntropy
+from seglab.metrics import confusion_matrices, scores
+from seglab.module import SegmentationModule, classes
+from seglab.networks import network
+from seglab.sample import IGNORE, Batch
+
+
+class Brightness(nn.Module):
+    """Logits from the brightness alone, so that what comes out tells what went in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([[[[-1.0]], [[1.0]]]]))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.scale * image.mean(1, keepdim=True)
+
+
+def module(**settings: Any) -> SegmentationModule:
+    return SegmentationModule(Brightness(), CrossEntropy(), num_classes=2, **settings)
+
+
+def batch(images: list[Tensor], masks: list[Tensor]) -> Batch:
+    def padded(tensors: list[Tensor], value: int) -> Tensor:
+        rows, columns = (max(tensor.shape[axis] for tensor in tensors) for axis in (-2, -1))
+        return torch.stack([F.pad(t, (0, columns - t.shape[-1], 0, rows - t.shape[-2]), value=value) for t in tensors])
+
+    image_size, mask_size = (torch.tensor([tensor.shape[-2:] for tensor in tensors]) for tensors in (images, masks))
+    return Batch(padded(images, 0), padded(masks, IGNORE), tuple(map(str, range(len(images)))), image_size, mask_size)
+
+
+def drawn(height: int, width: int, seed: int) -> Tensor:
+    return torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ([(8, 12), (8, 12)], [(8, 12), (8, 12)]),
+        ([(8, 12), (8, 12)], [(24, 30), (24, 30)]),
+        ([(8, 12), (8, 12)], [(24, 30), (16, 40)]),
+        ([(8, 12), (6, 10)], [(8, 12), (6, 10)]),
+        ([(8, 12), (8, 12)], [(8, 12), (4, 6)]),  # the larger mask is as large as the images
+        ([(8, 12), (6, 10)], [(16, 24), (16, 24)]),
+    ],
+)
+def test_each_image_is_resized_to_its_own_mask(images: list[tuple[int, int]], masks: list[tuple[int, int]]) -> None:
+    """In a batch as alone."""
+    this = module()
+    pictures = [drawn(*size, seed) for seed, size in enumerate(images)]
+    empty = [torch.zeros(size, dtype=torch.uint8) for size in masks]
+    with torch.no_grad():
+        together = this.full_logits(batch(pictures, empty))
+        for index, (picture, (rows, columns)) in enumerate(zip(pictures, masks, strict=True)):
+            alone = F.interpolate(this(picture[None]), (rows, columns), mode="bilinear", align_corners=False)
+            torch.testing.assert_close(together[index, :, :rows, :columns], alone[0])
+
+
+def test_images_are_normalised_by_their_type() -> None:
+    this = module(mean=(0.5,), std=(0.25,))
+    bytes_, words = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8), torch.full((1, 3, 2, 2), 65535, dtype=torch.uint16)
+    for image in (bytes_, words, torch.ones(1, 3, 2, 2)):
+        torch.testing.assert_close(this.normalise(image), torch.full((1, 3, 2, 2), 2.0))
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "FPN", "DeepLabV3Plus"])
+def test_any_height_and_width_will_do(architecture: str) -> None:
+    this = SegmentationModule(network(architecture, "tu-test_resnet", num_classes=3), CrossEntropy(), num_classes=3).eval()
+    with torch.no_grad():
+        assert this(drawn(45, 70, 0)[None]).shape == (1, 3, 45, 70)
+
+
+def test_classes_are_those_of_argmax() -> None:
+    logits = torch.randn(2, 5, 6, 7)
+    assert torch.equal(classes(logits), logits.argmax(1))
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    found = []
+    for batch_size in (1, 3, 4):
+        data = Shapes(num_train=4, num_val=4, num_test=7, image_size=32, num_shapes=3, batch_size=batch_size, size=(24, 24), num_workers=0)
+        torch.manual_seed(0)
+        this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
+        trainer = quiet_trainer()
+        trainer.test(this, datamodule=data, verbose=False)
+        names, matrices = this.matrices("test")
+        assert len(names) == 7
+        assert matrices.sum() == 7 * 32 * 32
+        found.append({name: float(value) for name, value in this.scores("test").mean.items()})
+    assert found[0] == found[1] == found[2]
+
+
+def test_matrices_count_predictions_against_truth() -> None:
+    data = Shapes(num_train=4, num_val=4, num_test=3, image_size=32, num_shapes=3, batch_size=2, num_workers=0)
+    torch.manual_seed(0)
+    this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
+    quiet_trainer().test(this, datamodule=data, verbose=False)
+    total = torch.zeros(4, 4, dtype=torch.int64)
+    with torch.no_grad():
+        for one in data.test_dataloader():
+            total += confusion_matrices(this(one.image).argmax(1), one.mask, 4).sum(0)
+    assert torch.equal(torch.from_numpy(this.matrices("test")[1]).sum(0), total)
+    assert this.scores("test").mean["miou"] == scores(total).mean["miou"]
