@@ -1,16 +1,18 @@
-"""Networks of segmentation-models-pytorch (SMP), their pretrained encoders, and the stages in which they are fine-tuned."""
+"""Networks of segmentation-models-pytorch (SMP), their pretrained encoders, and the stages in which they are fine-tuned.
+
+SMP and timm are imported where a network is built: `--help` must not wait for them.
+"""
 
 import difflib
 import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,7 +23,6 @@ from seglab.stage import Stage
 
 _FILES = (".pt", ".pth", ".safetensors")
 _PARTS: dict[str, Literal["encoder", "decoder", "head"]] = {"encoder": "encoder", "decoder": "decoder", "head": "head"}
-_ARCHITECTURES: dict[str, type[nn.Module]] = {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
 
 
 def network(
@@ -45,17 +46,16 @@ def network(
         ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, or an
             encoder that the architecture cannot use.
     """
-    if architecture not in _ARCHITECTURES:
-        raise ValueError(
-            f"there is no architecture {architecture!r}{_close(architecture, _ARCHITECTURES)}. All: {', '.join(_ARCHITECTURES)}"
-        )
+    architectures = _architectures()
+    if architecture not in architectures:
+        raise ValueError(f"there is no architecture {architecture!r}{_close(architecture, architectures)}. All: {', '.join(architectures)}")
     _check_encoder(encoder)
     if num_classes < 1 or in_channels < 1:
         raise ValueError(f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}")
     file = None if weights is None or Path(weights).suffix not in _FILES else Path(weights)
     hub = None if weights is None or file is not None else _hub_weights(encoder, str(weights))
     try:
-        built = _ARCHITECTURES[architecture](encoder_name=encoder, encoder_weights=hub, in_channels=in_channels, classes=num_classes)
+        built = architectures[architecture](encoder_name=encoder, encoder_weights=hub, in_channels=in_channels, classes=num_classes)
     except OSError as error:
         raise ValueError(
             f"the weights {str(weights)!r} of {encoder!r} are neither on this machine nor could they be downloaded. Build this network "
@@ -86,7 +86,7 @@ def description(network: nn.Module) -> dict[str, Any]:
     class path and the SHA-256 of its repr, which tells whether it is the same, and no more.
     """
     cls = type(network)
-    if cls in _ARCHITECTURES.values():
+    if cls in _architectures().values():
         config = {**network._hub_mixin_config, "encoder_weights": None}  # type: ignore[dict-item]
         return {"class": f"segmentation_models_pytorch.{cls.__name__}", "config": json.loads(json.dumps(config))}
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "repr_sha256": hashlib.sha256(repr(network).encode()).hexdigest()}
@@ -216,7 +216,18 @@ def _depth(stage: Stage) -> int:
     return stage.depth
 
 
+@cache
+def _architectures() -> dict[str, type[nn.Module]]:
+    """SMP's, by the names of their classes."""
+    import segmentation_models_pytorch as smp
+
+    return {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+
+
 def _check_encoder(encoder: str) -> None:
+    import segmentation_models_pytorch as smp
+    import timm
+
     if encoder in smp.encoders.get_encoder_names() or timm.is_model(_timm_name(encoder)):
         return
     close = _close(encoder, [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())])
@@ -228,6 +239,8 @@ def _check_encoder(encoder: str) -> None:
 
 def _timm_name(encoder: str) -> str:
     """The timm model behind `tu-…`, and behind those `timm-…` that SMP passes on to it; empty for other encoders."""
+    import segmentation_models_pytorch as smp
+
     if smp.encoders.is_equivalent_to_timm_universal(encoder):
         return encoder.replace("timm-", "tf_" if "mobilenetv3" in encoder else "")
     return encoder.removeprefix("tu-") if encoder.startswith("tu-") else ""
@@ -244,6 +257,9 @@ def _hub_weights(encoder: str, weights: str) -> str | bool:
     Raises:
         ValueError: if this encoder has no such weights.
     """
+    import segmentation_models_pytorch as smp
+    import timm
+
     if timm_name := _timm_name(encoder):
         if weights != "imagenet" or not timm.models.is_model_pretrained(timm_name):
             raise ValueError(
@@ -258,6 +274,8 @@ def _hub_weights(encoder: str, weights: str) -> str | bool:
 
 
 def _load_encoder(encoder: nn.Module, file: Path, name: str) -> None:
+    import timm
+
     own = encoder.state_dict()
     state = {key: value.float() if value.is_floating_point() else value for key, value in _read(file).items()}
     if all(key.startswith("model.") for key in own):  # timm flattens: stages.0.conv is model.stages_0.conv here

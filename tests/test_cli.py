@@ -18,6 +18,10 @@ from seglab.run import Result, Run, StudyRecord, write_record, write_result
 
 Seglab = Callable[..., "Ended"]
 
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:[\s\S]*(JSONARGPARSE_DEPRECATION|deprecated in v4)"
+)  # Lightning 2.6 calls jsonargparse's old names
+
 
 class Ended(NamedTuple):
     code: object
@@ -102,8 +106,8 @@ def test_another_metric_and_baseline(seglab: Seglab, tmp_path: Path) -> None:
     folder = write_study(tmp_path / "penalties")
     ended = seglab("compare", "penalties", "--metric", "cost/seconds", "--baseline", "l2")
     assert ended.code == 0, ended
-    assert "cost/seconds" in (folder / "report.html").read_text()
-    assert "none is better than l2" in (folder / "report.html").read_text()  # it takes less time
+    report = (folder / "report.html").read_text()
+    assert "none is better than l2" in report, ended.out  # it takes half the time
 
 
 def test_status_tells_what_is_not_done(seglab: Seglab, tmp_path: Path) -> None:
@@ -304,7 +308,11 @@ def test_fit_on_a_gpu_that_is_not_there(seglab: Seglab, project: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("class_path: mine.Cubic, init_args: {strength: 0.01}", "class_path: seglab.L2, init_args: {strength: -1}", ("L2: strength", "0 or more", "-1")),
+        (
+            "class_path: mine.Cubic, init_args: {strength: 0.01}",
+            "class_path: seglab.L2, init_args: {strength: -1}",
+            ("L2: strength", "0 or more", "-1"),
+        ),
         ("mine.Network", "mine.Net", ("--model.network: module 'mine' has no attribute 'Net'",)),
         ("max_epochs: 1", "max_epochs: one", ("--trainer.max_epochs: expected int, got one",)),
         ("batch_size: 4", "batch_size: 0", ("batch_size is 0",)),

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import quiet_trainer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from trainers import quiet_trainer
 
 from seglab.data import Shapes
 from seglab.losses import CrossEntropy

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import quiet_trainer
 from torch import Tensor, nn
+from trainers import quiet_trainer
 
 import seglab
 from seglab.data import SegmentationDataModule, SegmentationDataset, Shapes

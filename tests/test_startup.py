@@ -9,7 +9,7 @@ import pytest
 from seglab.run import Result, Run, StudyRecord, write_record, write_result
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "lightning", "jsonargparse", "wandb", "albumentations", "segmentation_models_pytorch")
+HEAVY = ("torch", "lightning", "jsonargparse", "wandb", "albumentations", "segmentation_models_pytorch", "timm")
 RUN = """
 import sys
 try:
@@ -73,4 +73,4 @@ def test_the_help_of_an_experiment_waits_for_lightning_alone() -> None:
     """Lightning it needs, to know what it is asked for; networks, augmentation and W&B only once it trains."""
     script = ROOT / "experiments" / "regularization.py"
     run = f"import runpy; sys.argv[1:] = ['--help']; runpy.run_path({str(script)!r}, run_name='__main__')"
-    assert not {"wandb", "albumentations", "segmentation_models_pytorch", "matplotlib"} & set(heavy_imports(run))
+    assert not {"wandb", "albumentations", "segmentation_models_pytorch", "timm"} & set(heavy_imports(run))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import quiet_trainer
 from torch import Tensor, nn
+from trainers import quiet_trainer
 
 from seglab.callbacks import StepOrder
 from seglab.data import Shapes

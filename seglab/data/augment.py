@@ -1,37 +1,32 @@
-"""The one place that knows albumentations."""
+"""The one place that knows albumentations. It is imported where it is used: `--help` must not wait for it."""
 
 import os
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from seglab.sample import IGNORE
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks PyPI for news, with a time-out of two seconds
+if TYPE_CHECKING:
+    import albumentations as A
 
-import albumentations as A
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks PyPI for news, with a time-out of two seconds
 
 Array = npt.NDArray[Any]
 
 
-class BrightnessContrast(A.RandomBrightnessContrast):  # type: ignore[misc]
-    """`RandomBrightnessContrast` that leaves anything but (H,W,3) uint8 as it is: other sensors have other ranges."""
-
-    def apply(self, img: Array, alpha: float, beta: float, **params: Any) -> Array:
-        """Adjusts one image."""
-        if img.dtype != np.uint8 or img.shape[-1] != 3:
-            return img
-        return np.asarray(super().apply(img, alpha=alpha, beta=beta, **params))
-
-
-def default_augmentation() -> A.Compose:
+def default_augmentation() -> "A.Compose":
     """Horizontal flip, a random scale and crop (0.75 to 1.5 times, moved by up to an eighth), mild brightness and contrast.
 
     Works for any size, number of channels and dtype; the size stays the same, and what comes from outside of the image is `IGNORE`.
     """
+    import albumentations as A
+
+    from seglab.data.brightness import BrightnessContrast
+
     return A.Compose(
         [
             A.HorizontalFlip(p=0.5),
@@ -41,7 +36,7 @@ def default_augmentation() -> A.Compose:
     )
 
 
-def ignore_outside(compose: A.Compose) -> A.Compose:
+def ignore_outside(compose: "A.Compose") -> "A.Compose":
     """The same pipeline with every padding of a mask set to `IGNORE`: albumentations' own default is class 0."""
     for step in _steps(compose):
         if hasattr(step, "fill_mask"):
@@ -49,12 +44,14 @@ def ignore_outside(compose: A.Compose) -> A.Compose:
     return compose
 
 
-def _steps(compose: A.BaseCompose) -> Iterator[object]:
+def _steps(compose: "A.BaseCompose") -> Iterator[object]:
+    import albumentations as A
+
     for step in compose.transforms:
         yield from _steps(step) if isinstance(step, A.BaseCompose) else (step,)
 
 
-def transform(image: Array, mask: Array, compose: A.Compose, seed: np.random.SeedSequence) -> tuple[Array, Array]:
+def transform(image: Array, mask: Array, compose: "A.Compose", seed: np.random.SeedSequence) -> tuple[Array, Array]:
     """Augments one sample; the result is a function of the arguments alone.
 
     `Compose(seed=…)` would give every step the same stream (flips then fire together), hence the generators by hand.

@@ -5,9 +5,8 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import albumentations as A
 import numpy as np
 import numpy.typing as npt
 from lightning import LightningDataModule
@@ -20,6 +19,9 @@ from seglab.data.loader import TrainLoader, collate, ignore_signals
 from seglab.data.pipeline import Augmented, Cached, Resized, Samples, available_cpus
 from seglab.data.sampler import EpochSampler, split_batch
 from seglab.sample import IGNORE, Batch
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 NOT_IN_THE_SAMPLES = frozenset({"root", "num_workers", "cache"})
 
@@ -89,7 +91,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def dataset(self, split: Split) -> SegmentationDataset:
         """The samples of one split, at their original size."""
 
-    def augmentation(self) -> A.Compose:
+    def augmentation(self) -> "A.Compose":
         """The albumentations pipeline of training samples; override it for another. Padded parts of masks become `IGNORE`."""
         return default_augmentation()
 

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import albumentations as A
 import cv2
 import numpy as np
 import torch
@@ -14,6 +13,9 @@ from torch.utils.data import Dataset
 
 from seglab.data.augment import Array, ignore_outside, transform
 from seglab.sample import Sample
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 _AUGMENT = 2  # tells this stream of random numbers from the sampler's
 T = TypeVar("T")
@@ -63,7 +65,7 @@ class Cached(Dataset[Sample]):
 class Augmented(Dataset[Sample]):
     """Training samples by (epoch, index), augmented by random numbers that are a function of (seed, epoch, index) alone."""
 
-    def __init__(self, samples: Samples, compose: A.Compose | None, seed: int) -> None:
+    def __init__(self, samples: Samples, compose: "A.Compose | None", seed: int) -> None:
         self.samples, self.seed = samples, seed
         self.compose = None if compose is None else ignore_outside(compose)
 

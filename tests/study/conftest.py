@@ -2,20 +2,10 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).with_name("tiny_experiment.py")
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def start(*words: object, cwd: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+from scripts import SCRIPT, Command
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import Command, start  # type: ignore[attr-defined]
+from scripts import Command, start
 
 from seglab.compare import compare
 from seglab.run import read_record, read_result, read_results

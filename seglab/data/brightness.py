@@ -1,0 +1,17 @@
+"""Brightness and contrast for photographs alone."""
+
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import numpy.typing as npt
+
+
+class BrightnessContrast(A.RandomBrightnessContrast):  # type: ignore[misc]
+    """`RandomBrightnessContrast` that leaves anything but (H,W,3) uint8 as it is: other sensors have other ranges."""
+
+    def apply(self, img: npt.NDArray[Any], alpha: float, beta: float, **params: Any) -> npt.NDArray[Any]:
+        """Adjusts one image."""
+        if img.dtype != np.uint8 or img.shape[-1] != 3:
+            return img
+        return np.asarray(super().apply(img, alpha=alpha, beta=beta, **params))

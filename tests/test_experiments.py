@@ -1,0 +1,156 @@
+"""Every experiment's every arm: it trains a step, and under one seed all arms start from the same weights and see the same batches."""
+
+import importlib.util
+import inspect
+import json
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor
+
+from seglab import Batch, SegmentationModule, Shapes, Study
+from seglab.networks import description
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
+TINY = "tu-test_resnet"  # 0.4 million parameters
+
+
+@cache
+def study_of(script: Path) -> Study:
+    """The script's study, on 8 drawn images of 32×32 and with the smallest encoder, if it takes one."""
+    spec = importlib.util.spec_from_file_location(f"experiment_{script.stem}", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    wanted: dict[str, Any] = {
+        "data": Shapes(num_train=8, num_val=2, num_test=2, image_size=32, num_shapes=3, batch_size=4, num_workers=0),
+        "encoder": TINY,
+    }
+    taken = inspect.signature(module.study).parameters
+    assert "data" in taken, "an experiment's data are a flag"
+    found: Study = module.study(**{name: value for name, value in wanted.items() if name in taken})
+    return found
+
+
+class FirstStep(NamedTuple):
+    """What one arm starts from, sees and becomes."""
+
+    network: str
+    before: dict[str, Tensor]
+    batches: list[Batch]
+    after: dict[str, Tensor]
+    loss: float
+
+
+class Recorder(L.Callback):
+    """Keeps the batches and the losses of a training."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.batches.append(batch)
+        self.losses.append(float(outputs["loss"]))
+
+
+@cache
+def first_step(script: Path, arm: str, seed: int) -> FirstStep:
+    """Seed, build, train: in the order of `execute`, with a real Trainer."""
+    study = study_of(script)
+    L.seed_everything(seed, workers=True, verbose=False)
+    module: SegmentationModule = study.arms[arm]()
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    recorder = Recorder()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        precision=study.precision,
+        gradient_clip_val=study.gradient_clip,
+        callbacks=[recorder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+    )
+    trainer.fit(module, datamodule=study.data.with_seed(seed))
+    assert trainer.global_step == 1
+    network = json.dumps(description(module.network), sort_keys=True)
+    return FirstStep(network, before, recorder.batches, module.network.state_dict(), recorder.losses[0])
+
+
+def arms_of(script: Path) -> list[str]:
+    return list(study_of(script).arms)
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_there_are_experiments() -> None:
+    assert SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_arm_trains_a_step(script: Path) -> None:
+    for arm in arms_of(script):
+        step = first_step(script, arm, 0)
+        assert torch.isfinite(torch.tensor(step.loss)), arm
+        assert all(torch.isfinite(value).all() for value in step.after.values()), arm
+        assert not same(step.before, step.after), f"{arm}: a step has changed nothing"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_one_seed_gives_all_arms_the_same_start(script: Path) -> None:
+    """The same weights for all arms of one network, another seed other weights."""
+    alike = defaultdict(list)
+    for arm in arms_of(script):
+        alike[first_step(script, arm, 0).network].append(arm)
+    assert max(map(len, alike.values())) >= 2, "no two arms have the same network, so there is nothing to compare"
+    for arms in alike.values():
+        for arm in arms:
+            assert same(first_step(script, arms[0], 0).before, first_step(script, arm, 0).before), (arms[0], arm)
+    baseline = study_of(script).baseline
+    assert not same(first_step(script, baseline, 0).before, first_step(script, baseline, 1).before)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_one_seed_gives_all_arms_the_same_batches(script: Path) -> None:
+    baseline = study_of(script).baseline
+    (expected,) = first_step(script, baseline, 0).batches
+    for arm in arms_of(script):
+        (batch,) = first_step(script, arm, 0).batches
+        assert batch.name == expected.name
+        assert torch.equal(batch.image, expected.image)
+        assert torch.equal(batch.mask, expected.mask)
+    (other,) = first_step(script, baseline, 1).batches
+    assert not torch.equal(other.image, expected.image)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_arms_differ_after_a_step(script: Path) -> None:
+    """Two arms that do the same are no comparison. L1's first step may be as small as a rounding, so all must differ but in name."""
+    steps = {arm: first_step(script, arm, 0) for arm in arms_of(script)}
+    names = list(steps)
+    for place, arm in enumerate(names):
+        for other in names[place + 1 :]:
+            assert not same(steps[arm].after, steps[other].after), f"{arm} and {other} are the same after a step"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_says_what_it_asks_and_how_it_is_run(script: Path) -> None:
+    text = script.read_text(encoding="utf-8")
+    doc = text.split('"""')[1]
+    assert "?" in doc.splitlines()[0], "the first line of an experiment is its question"
+    assert f"python experiments/{script.name} run" in doc
+    study = study_of(script)
+    assert study.name == script.stem.replace("_", "-") or study.name == script.stem
