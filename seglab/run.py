@@ -66,7 +66,7 @@ class Result:
     per_class: Mapping[str, Mapping[str, tuple[float, ...]]]
     """Split, then score (`iou`, `dice`, `precision`, `recall`), then one value per class."""
     cost: Mapping[str, float]
-    """`seconds` (training and evaluation), `seconds_per_step`, `peak_memory_mib`, `parameters`, `trainable_parameters`, `exact_zeros`
+    """`seconds` (training, validation and test), `training_seconds` (without the test), `peak_memory_mib`, `parameters`, `trainable_parameters`, `exact_zeros`
     (fraction of the weights that a penalty applies to, the same weights in every arm)."""
     commit: str | None
     version: str

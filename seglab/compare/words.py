@@ -7,7 +7,7 @@ from seglab.compare.comparison import Comparison, Contrast, Spread, smaller_is_b
 from seglab.compare.statistics import pairs_needed
 
 _NAMES = {"miou": "mIoU", "iou": "IoU", "dice": "Dice"}
-_COST_UNITS = {"seconds": "s", "seconds_per_step": "s", "peak_memory_mib": "MiB"}
+_COST_UNITS = {"seconds": "s", "training_seconds": "s", "peak_memory_mib": "MiB"}
 UNDEFINED = "–"
 
 

@@ -1,7 +1,9 @@
 """One run, from its seed to its result."""
 
 import contextlib
+import gc
 import logging
+import math
 import os
 import platform
 import shutil
@@ -43,6 +45,9 @@ class Resources:
     wandb: tracking.WandbMode = "auto"
 
 
+_CLEAR = Path("/proc/self/clear_refs")
+
+
 def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources) -> Result:
     """Train and test one arm under one seed; `result.json` appears last, and whole.
 
@@ -52,6 +57,7 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
     directory.mkdir(parents=True, exist_ok=True)
     if _is_rank_zero():
         _clear(directory)
+    _forget_peak_memory()
     data = study.data.with_seed(run.seed)
     with _quiet():
         L.seed_everything(run.seed, workers=True, verbose=False)
@@ -226,7 +232,7 @@ def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained:
     parameters = list(module.network.parameters())
     return {
         "seconds": time.perf_counter() - began,
-        "seconds_per_step": (trained - began) / max(1, trainer.global_step),
+        "training_seconds": trained - began,
         "peak_memory_mib": _peak_memory_mib(),
         "parameters": float(sum(parameter.numel() for parameter in parameters)),
         "trainable_parameters": float(sum(parameter.numel() for parameter in parameters if parameter.requires_grad)),
@@ -234,10 +240,21 @@ def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained:
     }
 
 
+def _forget_peak_memory() -> None:
+    """Start the peak anew: a worker has had other runs before this one, whose remains go first."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    elif _CLEAR.exists():
+        _CLEAR.write_text("5")  # proc(5): resets VmHWM
+
+
 def _peak_memory_mib() -> float:
-    """Of the device, or of this process where there is none."""
+    """Of the device, or of this process where there is none (Linux; NaN elsewhere)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if not _CLEAR.exists():
+        return math.nan
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seglab.compare import compare_folder, read_folder, to_table, write_report
 from seglab.run import read_results
 from seglab.study.status import runs_in, status_table
 
@@ -35,6 +34,8 @@ def show_status(folder: Path, console: Console) -> int:
 
 def show_comparison(folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console) -> int:
     """Print the comparison and write `report.html`; 1 if there is nothing to compare yet."""
+    from seglab.compare import compare_folder, read_folder, to_table, write_report  # pandas and matplotlib: not for `status`
+
     _existing(folder)
     if not read_results(folder)[0]:
         console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
