@@ -5,22 +5,34 @@ backward → unscale → add penalty gradient → clip → scale learning rates 
 Why each piece sits where it does: Lightning calls `on_before_optimizer_step` after the scaler has unscaled the gradients and
 before it clips, once per optimizer step and not per accumulated batch: the penalty's gradient belongs there. The optimizer's own
 step hooks run only on steps that really happen, not on those that a gradient scaler skips: learning rates and prox belong there.
+(Without a scaler Lightning runs the first of them before the forward pass already; nothing in between reads a rate.)
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from seglab.regularizers import Applied, OptimizerStepSizes
+from seglab.freezing import FreezeSchedule
+from seglab.networks import Stages
+from seglab.regularizers import Applied, OptimizerStepSizes, Regularizer, Weight
 from seglab.stage import Progress, Stage
 
-if TYPE_CHECKING:
-    from seglab.module import SegmentationModule
+
+class Trainee(Protocol):
+    """What the order of a step needs to know of a module."""
+
+    network: nn.Module
+    stages: Stages
+    regularizer: Regularizer | None
+    freeze_schedule: FreezeSchedule | None
+
+    def weights(self) -> dict[str, Weight]:
+        """Those that a penalty acts on."""
 
 
 class StepOrder(Callback):
@@ -37,7 +49,7 @@ class StepOrder(Callback):
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
-        module = _checked(pl_module)
+        module = cast(Trainee, pl_module)
         if stage == "fit" and module.regularizer is not None:
             self.applied = module.regularizer.bind(module.weights())
 
@@ -45,7 +57,7 @@ class StepOrder(Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if len(trainer.optimizers) != 1:
             raise ValueError(f"a SegmentationModule trains with one optimizer; configure_optimizers gave {len(trainer.optimizers)}")
-        module = _checked(pl_module)
+        module = cast(Trainee, pl_module)
         self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
         names = {group.get("name") for group in optimizer.param_groups}
@@ -59,15 +71,15 @@ class StepOrder(Callback):
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._steps = max(1, int(trainer.estimated_stepping_batches))
-        self._set_trainable(trainer, _checked(pl_module))
+        self._set_trainable(trainer, cast(Trainee, pl_module))
 
     @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._set_trainable(trainer, _checked(pl_module))
+        self._set_trainable(trainer, cast(Trainee, pl_module))
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._freeze_modes(_checked(pl_module))
+        self._freeze_modes(cast(Trainee, pl_module))
 
     @override
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
@@ -94,7 +106,7 @@ class StepOrder(Callback):
         if self.applied is not None:
             self.applied.load_state_dict(state_dict)
 
-    def _scale(self, trainer: L.Trainer, module: "SegmentationModule", optimizer: Optimizer) -> None:
+    def _scale(self, trainer: L.Trainer, module: Trainee, optimizer: Optimizer) -> None:
         """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set.
 
         torch runs an optimizer's hooks again when a subclass calls `super().step()`; only the outermost call is a step.
@@ -119,7 +131,7 @@ class StepOrder(Callback):
         for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):
             group["lr"] = rate
 
-    def _set_trainable(self, trainer: L.Trainer, module: "SegmentationModule") -> None:
+    def _set_trainable(self, trainer: L.Trainer, module: Trainee) -> None:
         """Decide, for the epoch that starts, which stages train: those whose rate is positive anywhere in it."""
         steps = self._steps_of_epoch(trainer)
         now = frozenset(stage.name for stage in module.stages.stages if any(_scale_of(module, stage, progress) > 0 for progress in steps))
@@ -136,10 +148,10 @@ class StepOrder(Callback):
         changed, self.trainable = now != self.trainable, now
         self._freeze_modes(module)
         if changed and isinstance(trainer.strategy, DDPStrategy):  # its reducer knows only what required a gradient when it was built
-            trainer.strategy.model = module
+            trainer.strategy.model = trainer.lightning_module
             trainer.strategy.configure_ddp()
 
-    def _freeze_modes(self, module: "SegmentationModule") -> None:
+    def _freeze_modes(self, module: Trainee) -> None:
         """Frozen stages stay in evaluation mode: norm statistics, dropout and drop-path as well as weights."""
         if self.trainable is None:
             return
@@ -157,7 +169,7 @@ class StepOrder(Callback):
         return [Progress(trainer.current_epoch, step, step / self._steps) for step in range(first, first + per_epoch)]
 
 
-def _scale_of(module: "SegmentationModule", stage: Stage, progress: Progress) -> float:
+def _scale_of(module: Trainee, stage: Stage, progress: Progress) -> float:
     return 1.0 if module.freeze_schedule is None else module.freeze_schedule.lr_scale(stage, progress)
 
 
@@ -172,11 +184,3 @@ def _plain(optimizer: Any) -> Optimizer:
     if not isinstance(inner, Optimizer):
         raise TypeError(f"expected a torch optimizer, got {type(inner).__name__}")
     return inner
-
-
-def _checked(module: L.LightningModule) -> "SegmentationModule":
-    from seglab.module import SegmentationModule
-
-    if not isinstance(module, SegmentationModule):
-        raise TypeError(f"StepOrder works on a SegmentationModule, not on {type(module).__name__}")
-    return module
