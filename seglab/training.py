@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
@@ -41,7 +42,7 @@ class SeglabCLI(LightningCLI):
         if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
             what = "none is named" if path is None else f"{path} is no file"
             raise ValueError(
-                f"--ckpt_path: {self.subcommand} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/….ckpt; {what}"
+                f"--ckpt_path: {self.subcommand} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; {what}"
             )
 
 
@@ -50,11 +51,12 @@ def train() -> NoReturn:
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     os.environ["WANDB_MODE"] = resolved_mode("auto")
     project = os.environ.get("WANDB_PROJECT", "seglab")
+    best = ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_last=True, auto_insert_metric_name=False)
     defaults = {
         "use_distributed_sampler": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 10,
-        "callbacks": [FiniteLoss(), Throughput()],
+        "callbacks": [FiniteLoss(), Throughput(), best],
         "logger": [
             {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": FOLDER, "name": ""}},
             {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"save_dir": FOLDER, "project": project}},

@@ -247,7 +247,8 @@ def test_fit_and_test_with_a_user_s_own_classes(seglab: Seglab, project: Path) -
         rows = list(csv.DictReader(file))
     (miou,) = [float(row["val/miou"]) for row in rows if row["val/miou"]]
     assert 0 < miou < 1
-    (path,) = run.glob("checkpoints/*.ckpt")
+    path = run / "checkpoints" / "last.ckpt"
+    assert (run / "checkpoints" / "best.ckpt").exists()
     checkpoint = torch.load(path, weights_only=True)
     assert checkpoint["seglab"]["network"]["class"] == "mine.Network"
     assert checkpoint["seglab"]["class_names"][0] == "background"

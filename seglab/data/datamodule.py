@@ -144,7 +144,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             ValueError: an argument of `__init__` was not kept as an attribute.
         """
         return {
-            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "class": f"{self._own_class().__module__}.{self._own_class().__qualname__}",
             "arguments": {name: _plain(self._argument(name)) for name in self._argument_names()},
             "augmentation": repr(self.augmentation()) if self.augment else None,
             "splits": {split: _fingerprint(self.dataset(split)) for split in SPLITS},
@@ -215,8 +215,13 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _argument_names(self) -> Iterable[str]:
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        names = list(inspect.signature(self._own_class()).parameters)
         return [name for name in names if name not in NOT_IN_THE_SAMPLES and not isinstance(getattr(self, name, None), Path)]
+
+    def _own_class(self) -> type:
+        """The class as somebody wrote it: `lazy_instance`, the default of an experiment, is a subclass made on the fly."""
+        bases = (base for base in type(self).__mro__ if issubclass(base, SegmentationDataModule))
+        return next(base for base in bases if not base.__name__.startswith("LazyInstance_"))
 
     def _argument(self, name: str) -> Any:
         if not hasattr(self, name):

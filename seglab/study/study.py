@@ -41,8 +41,10 @@ class Study:
         for arm in self.arms:
             check_name("arm", arm)
         self._check_arm(self.baseline, "baseline")
-        if len(set(self.seeds)) != len(self.seeds) or not self.seeds or min(self.seeds) < 0:
-            raise ValueError(f"seeds {list(self.seeds)}: give at least one, all different, 0 or more")
+        if not self.seeds:
+            raise ValueError("there are no seeds: --seeds must be 1 or more")
+        if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds {list(self.seeds)}: they must be all different, 0 or more")
         for field, value in (("epochs", self.epochs), ("accumulate", self.accumulate)):
             if value < 1:
                 raise ValueError(f"{field} {value}: must be 1 or more")

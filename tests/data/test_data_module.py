@@ -259,3 +259,8 @@ def test_a_modules_flags_are_explained(capsys: pytest.CaptureFixture[str]) -> No
     text = " ".join(capsys.readouterr().out.split())
     assert "train_fraction" in text
     assert "evenly spread over each drive" in text
+
+
+def test_a_lazy_default_is_the_same_data() -> None:
+    """An experiment's default, when its study function is called from Python."""
+    assert lazy_instance(Shapes, num_train=3).identity() == Shapes(num_train=3).identity()
