@@ -119,18 +119,15 @@ class SegmentationModule(L.LightningModule):
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
-        """Logits (N,C,H',W') at the size of the masks, each image's own padding cut off before it is resized."""
-        logits: Tensor = self(batch.image)
+        """Logits (N,C,H',W') at the size of the masks, each image without the padding of its batch."""
         images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), batch.mask.shape[-2:]
-        if images == masks:
-            return logits
-        if all(size == list(logits.shape[-2:]) for size in images) and all(size == list(target) for size in masks):
-            return F.interpolate(logits, target, mode="bilinear", align_corners=False)
-        resized = logits.new_zeros(*logits.shape[:2], *target)
+        if all(size == images[0] for size in images) and all(size == list(target) for size in masks):
+            return _resized(self(batch.image), target)
+        full = batch.image.new_zeros(len(images), self.num_classes, *target, dtype=torch.float32)
         for index, ((height, width), (rows, columns)) in enumerate(zip(images, masks, strict=True)):
-            own = logits[index : index + 1, :, :height, :width]
-            resized[index, :, :rows, :columns] = F.interpolate(own, (rows, columns), mode="bilinear", align_corners=False)[0]
-        return resized
+            own = self(batch.image[index : index + 1, :, :height, :width])  # alone: a network would see the padding of its neighbours
+            full[index, :, :rows, :columns] = _resized(own, (rows, columns))[0]
+        return full
 
     def on_validation_epoch_start(self) -> None:
         self._start("val")
@@ -174,8 +171,8 @@ class SegmentationModule(L.LightningModule):
             if parameters[name].ndim >= 2
         }
 
-    def configure_optimizers(self) -> Any:
-        """One parameter group for each stage, from the first step on, so that schedules change rates and never the optimizer."""
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group for each stage, named, from the first step on, so that schedules change rates and never the optimizer."""
         parameters = dict(self.named_parameters())
         groups = [
             {"params": [parameters[f"network.{name}"] for name in names], "name": stage.name}
@@ -184,13 +181,27 @@ class SegmentationModule(L.LightningModule):
         ]
         if own := list(self.loss.parameters()):
             groups.append({"params": own, "name": "loss"})
-        optimizer = self.optimizer(groups)
+        grouped = {id(parameter) for group in groups for parameter in group["params"]}
+        lost = [name for name, parameter in parameters.items() if id(parameter) not in grouped and not self._is_unreachable(name)]
+        if lost:
+            raise ValueError(
+                f"{', '.join(lost[:3])}: parameters outside of network and loss would never train; put them into one of the two"
+            )
+        return groups
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer on `parameter_groups`, and the scheduler on the number of steps that the trainer has planned."""
+        optimizer = self.optimizer(self.parameter_groups())
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
         if isinstance(scheduler, ReduceLROnPlateau):
             monitor = "val/miou" if scheduler.mode == "max" else "val/loss"
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}}
+            every = self.trainer.check_val_every_n_epoch or 1
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "interval": "epoch", "frequency": every, "monitor": monitor},
+            }
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_callbacks(self) -> list[Callback]:
@@ -206,7 +217,13 @@ class SegmentationModule(L.LightningModule):
             "std": self.std.flatten().tolist(),
         }
 
+    def _is_unreachable(self, name: str) -> bool:
+        return name.startswith("network.") and name.removeprefix("network.") in self.stages.unreachable
+
     def _start(self, split: Split) -> None:
+        if self.trainer.world_size > 1:  # ranks keep batch-norm statistics of their own; all evaluate with those of the first
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
         self.confusion(split).reset()
         self.names[split] = []
 
@@ -217,6 +234,10 @@ class SegmentationModule(L.LightningModule):
         labels = self.class_names()
         for score in ("iou", "dice"):
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, scores.per_class[score], strict=True)})
+
+
+def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
+    return logits if tuple(logits.shape[-2:]) == tuple(size) else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
 
 
 def classes(logits: Tensor) -> Tensor:

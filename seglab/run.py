@@ -114,6 +114,11 @@ def fingerprint(description: object) -> str:
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def identity(record: StudyRecord, run: Run) -> str:
+    """The hash that a run's result carries: of the settings that all runs share, and of its arm's own."""
+    return fingerprint({"shared": record.shared, "arm": record.arms[run.arm]})
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: beside the target, then renamed over it."""
     part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from seglab import cli, tracking
-from seglab.run import Result, Run, StudyRecord, write_record, write_result
+from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
 
 Seglab = Callable[..., "Ended"]
 
@@ -58,6 +58,7 @@ def refusal(ended: Ended) -> str:
 
 def write_study(folder: Path, *, arms: tuple[str, ...] = ("none", "l2"), seeds: int = 7) -> Path:
     """Results as `run` leaves them: every arm is 0.02 better than the one before it, give or take a little."""
+    record = StudyRecord(folder.name, arms[0], "test/miou", {"epochs": 2}, {arm: {"name": arm} for arm in arms})
     for place, arm in enumerate(arms):
         for seed in range(seeds):
             run = Run(folder.name, arm, seed)
@@ -66,9 +67,9 @@ def write_study(folder: Path, *, arms: tuple[str, ...] = ("none", "l2"), seeds: 
             iou = {"iou": (scores["miou"], scores["miou"])}
             write_result(
                 run.directory(folder) / "result.json",
-                Result(run, arm, ("road", "car"), scores, scores, {"test": iou}, {"seconds": 1.0 + place}, None, "0.1.0"),
+                Result(run, identity(record, run), ("road", "car"), scores, scores, {"test": iou}, {"seconds": 1.0 + place}, None, "0.1.0"),
             )
-    write_record(folder, StudyRecord(folder.name, arms[0], "test/miou", {"epochs": 2}, {arm: {} for arm in arms}))
+    write_record(folder, record)
     return folder
 
 

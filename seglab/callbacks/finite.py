@@ -33,6 +33,13 @@ class FiniteLoss(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._look(trainer, pl_module)
 
+    @override
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The last update may have spoiled weights that no training loss has seen since; their predictions would still be counted."""
+        finite = all(bool(torch.isfinite(tensor).all()) for tensor in pl_module.state_dict().values() if tensor.is_floating_point())
+        if trainer.strategy.reduce_boolean_decision(not finite, all=False):
+            raise NonFiniteLossError("the trained weights are not finite; lower the learning rate, or clip gradients")
+
     def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         bad = self._bad is not None and bool(self._bad)
         self._bad = None

@@ -44,12 +44,15 @@ class StepOrder(Callback):
         self._unscaled: list[float] = []
         self._depth = 0
         self._steps = 1
+        self._kept: set[str] = set()
+        """Parameters that somebody froze by hand before the training; they stay frozen."""
         self._logged: dict[str, Tensor | float] = {}
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
         module = cast(Trainee, pl_module)
+        self._kept = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
         if stage == "fit" and module.regularizer is not None:
             self.applied = module.regularizer.bind(module.weights())
 
@@ -60,6 +63,11 @@ class StepOrder(Callback):
         module = cast(Trainee, pl_module)
         self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
+        scales_gradients = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if module.regularizer is not None and scales_gradients and getattr(trainer.precision_plugin, "scaler", None) is not None:
+            raise ValueError(
+                "a fused optimizer in 16-mixed keeps its gradients scaled, and a penalty would vanish beside them: use fused=False, or bf16-mixed"
+            )
         names = {group.get("name") for group in optimizer.param_groups}
         if module.freeze_schedule is not None and not {stage.name for stage in module.stages.stages} <= names:
             raise ValueError(
@@ -140,7 +148,7 @@ class StepOrder(Callback):
                 f"{module.freeze_schedule!r} trains no stage in epoch {trainer.current_epoch}; stages: {', '.join(s.name for s in module.stages.stages)}"
             )
         parameters = dict(module.network.named_parameters())
-        trains = {name for stage, names in module.stages.stages.items() if stage.name in now for name in names}
+        trains = {name for stage, names in module.stages.stages.items() if stage.name in now for name in names} - self._kept
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in trains)
             if name not in trains:

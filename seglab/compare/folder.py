@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seglab.compare.comparison import Comparison, compare
-from seglab.run import Result, StudyRecord, read_record, read_results
+from seglab.run import Result, StudyRecord, identity, read_record, read_results
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,20 @@ def read_folder(folder: Path) -> StudyFolder:
         record = read_record(folder)
     except ValueError as error:
         problems.append(str(error))
+    if record is not None:
+        results = [result for result in results if _belongs(result, record, problems)]
     declared = [] if record is None else list(record.arms)
     order = {arm: place for place, arm in enumerate(declared)}
     ordered = sorted(results, key=lambda result: order.get(result.run.arm, len(order)))
     return StudyFolder(folder, tuple(ordered), record, (*problems, *_unfinished(folder), *_absent(declared, results)))
+
+
+def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
+    """Whether a run was made with the settings of `study.json`; if not, a line says so."""
+    if result.run.arm in record.arms and result.identity == identity(record, result.run):
+        return True
+    problems.append(f"{result.run.name}: was made with other settings than those of study.json; left out")
+    return False
 
 
 def compare_folder(

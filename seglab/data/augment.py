@@ -39,8 +39,8 @@ def default_augmentation() -> "A.Compose":
 def ignore_outside(compose: "A.Compose") -> "A.Compose":
     """The same pipeline with every padding of a mask set to `IGNORE`: albumentations' own default is class 0."""
     for step in _steps(compose):
-        if hasattr(step, "fill_mask"):
-            step.fill_mask = IGNORE
+        if getattr(step, "fill_mask", None) is not None:  # None leaves the mask alone, as CoarseDropout does
+            step.fill_mask = IGNORE  # type: ignore[attr-defined]
     return compose
 
 

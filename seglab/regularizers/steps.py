@@ -22,9 +22,14 @@ class OptimizerStepSizes:
         return [float(self.group_of[id(weight)]["lr"]) for weight in weights]
 
     def preconditioned(self, weights: Sequence[Tensor]) -> Steps:
-        """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); η where the optimizer keeps none."""
-        if not isinstance(self.optimizer, torch.optim.Adam):
+        """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); η under SGD; ValueError under others."""
+        if isinstance(self.optimizer, torch.optim.SGD):
             return self.uniform(weights)
+        if not isinstance(self.optimizer, torch.optim.Adam):
+            raise ValueError(
+                f"Proximal does not know the step of each element under {type(self.optimizer).__name__}: use Adam, AdamW or SGD, "
+                "or Proximal(..., preconditioned=False) for the learning rate as the step of all"
+            )
         groups = [self.group_of[id(weight)] for weight in weights]
         states = [self.optimizer.state[weight] for weight in weights]
         moments = [

@@ -1,31 +1,47 @@
 """Everything that determines a run's numbers, as plain data: what makes two runs the same run."""
 
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
-from enum import Enum
-from pathlib import Path
+import inspect
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import lightning as L
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
 from seglab.module import SegmentationModule
 from seglab.networks import description
-from seglab.run import Run, StudyRecord, fingerprint
-from seglab.study.study import Study
+from seglab.run import Run, StudyRecord
+from seglab.study.study import Arm, Study
+
+SIMULATED_STEPS = 10_000
+"""How far a schedule of learning rates is followed to describe it."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_EMPTY_MODULE = frozenset(vars(nn.Module()))
+_OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")
 
 
-def record(study: Study, arms: Sequence[str]) -> StudyRecord:
-    """`study.json` for these arms. Builds each arm once."""
-    return StudyRecord(study.name, study.baseline, study.metric, shared(study), {arm: describe(study.arms[arm]()) for arm in arms})
+def record(study: Study, arms: Sequence[str], devices: int = 1) -> StudyRecord:
+    """`study.json` for these arms. Builds each arm twice."""
+    described = {arm: describe(study.arms[arm], planned_steps(study)) for arm in arms}
+    return StudyRecord(study.name, study.baseline, study.metric, shared(study, devices), described)
 
 
-def shared(study: Study) -> dict[str, Any]:
-    """What all runs of a study have in common."""
+def shared(study: Study, devices: int = 1) -> dict[str, Any]:
+    """What all runs of a study have in common.
+
+    The number of devices is among it: batch norm takes its statistics over the images of one device.
+    """
     return {
         "seglab": seglab.__version__,
         "data": plain(study.data.identity()),
@@ -33,34 +49,47 @@ def shared(study: Study) -> dict[str, Any]:
         "precision": study.precision,
         "accumulate": study.accumulate,
         "gradient_clip": study.gradient_clip,
+        "devices": devices,
     }
 
 
-def check_same(record: StudyRecord, study: Study, run: Run, module: SegmentationModule) -> None:
+def check_same(record: StudyRecord, study: Study, run: Run, devices: int = 1) -> None:
     """Refuse to train a run whose script or data have changed since its study was recorded."""
-    lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, {"shared": shared(study), "arm": describe(module)})
+    now = {"shared": shared(study, devices), "arm": describe(study.arms[run.arm], planned_steps(study))}
+    lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, now)
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
 
 
-def identity(record: StudyRecord, run: Run) -> str:
-    """The hash that a run's result carries: the shared settings and its arm's own."""
-    return fingerprint({"shared": record.shared, "arm": record.arms[run.arm]})
+def planned_steps(study: Study) -> int:
+    """Optimizer steps of a run."""
+    return study.epochs * -(-len(study.data.train_dataloader()) // study.accumulate)
 
 
-def describe(module: SegmentationModule) -> dict[str, Any]:
-    """Network, loss, penalty, schedule, optimizer and scheduler of a module, with all their settings."""
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = module.optimizer([{"params": [parameter], "name": "all"}])
+def describe(arm: Arm, steps: int) -> dict[str, Any]:
+    """Network, loss, penalty, schedule, optimizer and scheduler of an arm, with all their settings.
+
+    The arm is built under two seeds: what is equal in both does not come from the seed, such as pretrained weights, and belongs to
+    the arm; and a network that is the same object in both would carry one run's training into the next.
+
+    Raises:
+        ValueError: if both are one network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module, other = _seeded(arm, 0), _seeded(arm, 1)
+    if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
+        raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
+    optimizer = module.optimizer(module.parameter_groups())
     described: dict[str, Any] = plain(
         {
-            "module": path_of(type(module)),
-            "network": description(module.network) | _pretrained(module.network),
+            "module": {"class": path_of(type(module)), **_own_settings(module)},
+            "network": {**description(module.network), "structure": _hash(json.dumps(settings(module.network), sort_keys=True))},
+            "start": _equal_tensors(module.network, other.network),
             "loss": settings(module.loss),
             "regularizer": module.regularizer,
             "freeze": module.freeze_schedule,
-            "optimizer": {"class": path_of(type(optimizer)), **optimizer.defaults},
-            "scheduler": _scheduler(module, optimizer),
+            "optimizer": _optimizer(optimizer),
+            "scheduler": _scheduler(module, optimizer, steps),
             "ignore_index": module.ignore_index,
             "mean": module.mean.flatten().tolist(),
             "std": module.std.flatten().tolist(),
@@ -70,28 +99,37 @@ def describe(module: SegmentationModule) -> dict[str, Any]:
 
 
 def settings(module: nn.Module) -> dict[str, Any]:
-    """An `nn.Module`'s class, its public attributes, its buffers and its children's, recursively."""
-    own = {name: value for name, value in vars(module).items() if not name.startswith("_") and name != "training"}
-    tensors = {name: value.tolist() for name, value in module.named_buffers(recurse=False)}
+    """An `nn.Module`'s class, its own attributes, the shapes of its parameters and its children's, recursively."""
+    own = {name: plain(value) for name, value in vars(module).items() if name not in _EMPTY_MODULE and not callable(value)}
+    shapes = {name: list(parameter.shape) for name, parameter in module.named_parameters(recurse=False)}
+    buffers = {name: plain(value) for name, value in module.named_buffers(recurse=False)}
     children = {name: settings(child) for name, child in module.named_children()}
-    return {"class": path_of(type(module)), **{name: value for name, value in own.items() if _is_plain(value)}, **tensors, **children}
+    return {"class": path_of(type(module)), **own, **shapes, **buffers, **children}
 
 
-def plain(value: Any) -> Any:
-    """Dataclasses, classes, functions and paths as JSON knows them."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"class": path_of(type(value)), **{field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, str | bool | int | float) or value is None:
+def plain(value: Any, depth: int = 0) -> Any:
+    """Anything as JSON knows it, the same in every process: no addresses, functions by path and source, large tensors by hash."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bool | int):
         return value
-    if isinstance(value, Enum | Path):
-        return str(value)
-    if isinstance(value, Sequence | set | frozenset):
-        return [plain(item) for item in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    return path_of(value if callable(value) and hasattr(value, "__qualname__") else type(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth > 8:
+        return path_of(type(value))
+    into = functools.partial(plain, depth=depth + 1)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"class": path_of(type(value)), **{field.name: into(getattr(value, field.name)) for field in dataclasses.fields(value)}}
+    if isinstance(value, Mapping):
+        return {str(key): into(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [into(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, Tensor | np.ndarray):
+        array = torch.as_tensor(value).detach().cpu()
+        return array.tolist() if array.numel() <= 64 else _hash_tensor(array)
+    return _thing(value, into)
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
@@ -107,37 +145,104 @@ def path_of(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _short(value: Any) -> str:
-    text = value["class"].rpartition(".")[2] if isinstance(value, Mapping) and "class" in value else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _seeded(arm: Arm, seed: int) -> SegmentationModule:
+    L.seed_everything(seed, verbose=False)
+    return arm()
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | bool | int | float | tuple | list | dict) or value is None or dataclasses.is_dataclass(value)
+def _thing(value: Any, into: Callable[[Any], Any]) -> Any:
+    """A module, a function, a class or an object."""
+    if isinstance(value, nn.Module):
+        return settings(value)
+    if isinstance(value, functools.partial):
+        return {"partial": into(value.func), "args": into(value.args), "keywords": into(value.keywords)}
+    if inspect.isfunction(value) and "<" in value.__qualname__:  # a lambda, or made inside another function
+        return {
+            "function": path_of(value),
+            "source": _source(value),
+            "with": [into(cell.cell_contents) for cell in value.__closure__ or ()],
+        }
+    if hasattr(value, "__qualname__"):
+        return path_of(value)
+    text = repr(value)
+    if _ADDRESS.search(text) and hasattr(value, "__dict__"):
+        return {"class": path_of(type(value)), **into(vars(value))}
+    return _ADDRESS.sub("", text)
 
 
-def _scheduler(module: SegmentationModule, optimizer: Optimizer) -> dict[str, Any] | None:
-    """A scheduler's class and settings, and the rates it sets along a training of 100 steps, which tell two lambdas apart."""
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return _hash(inspect.getsource(function))
+    except OSError:
+        return _hash(function.__code__.co_code.hex())
+
+
+def _own_settings(module: SegmentationModule) -> dict[str, Any]:
+    """What a subclass keeps for itself: attributes that `SegmentationModule` has not."""
+    known = {
+        "network",
+        "loss",
+        "num_classes",
+        "regularizer",
+        "freeze_schedule",
+        "optimizer",
+        "scheduler",
+        "stages",
+        "names",
+        "ignore_index",
+    }
+    of_lightning = {"prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"}
+    own = {
+        name: value for name, value in vars(module).items() if not name.startswith("_") and name not in known | of_lightning | _EMPTY_MODULE
+    }
+    return {name: plain(value) for name, value in own.items()}
+
+
+def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
+    """A hash of the weights and buffers that are the same whatever the seed: pretrained ones, and constants."""
+    twin = other.state_dict()
+    parts = [f"{name} {_hash_tensor(value)}" for name, value in one.state_dict().items() if torch.equal(value, twin[name])]
+    return _hash("\n".join(parts))
+
+
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """What all groups have in common, and what each has of its own."""
+    groups = [{name: plain(value) for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    common = {name: value for name, value in groups[0].items() if all(group.get(name) == value for group in groups)}
+    own = {
+        str(group.get("name", place)): {name: value for name, value in group.items() if name not in {*common, "name"}}
+        for place, group in enumerate(groups)
+    }
+    return {"class": path_of(type(optimizer)), **common, "groups": {name: values for name, values in own.items() if values}}
+
+
+def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int) -> dict[str, Any] | None:
+    """A scheduler's class, and the rates and momenta that it sets along the training, of all groups."""
     if module.scheduler is None:
         return None
-    scheduler = module.scheduler(optimizer, 100)
-    state = {name: value for name, value in scheduler.state_dict().items() if not name.startswith("_") and _is_plain(value)}
+    scheduler = module.scheduler(optimizer, steps)
     if isinstance(scheduler, ReduceLROnPlateau):
-        return {"class": path_of(type(scheduler)), **state}
-    rates = []
-    for _ in range(100):
-        rates.append(optimizer.param_groups[0]["lr"])
+        return {"class": path_of(type(scheduler)), **{name: plain(getattr(scheduler, name)) for name in _OF_THE_PLATEAU}}
+    followed = []
+    for _ in range(min(steps, SIMULATED_STEPS)):
+        followed.append(
+            [[round(float(group["lr"]), 12), plain(group.get("momentum")), plain(group.get("betas"))] for group in optimizer.param_groups]
+        )
         optimizer.step()
         scheduler.step()
-    return {"class": path_of(type(scheduler)), **state, "rates": rates[::10]}
+    rates = [place[0][0] for place in followed]
+    return {"class": path_of(type(scheduler)), "rates": rates[:: max(1, len(rates) // 4)], "all": _hash(json.dumps(followed))}
 
 
-def _pretrained(network: nn.Module) -> dict[str, Any]:
-    """Which pretrained values a network starts from, by their content, wherever they were loaded from."""
-    names = sorted(getattr(network, "pretrained", frozenset()))
-    if not names:
-        return {}
-    parameters, digest = dict(network.named_parameters()), hashlib.sha256()
-    for name in names:
-        digest.update(parameters[name].detach().cpu().contiguous().numpy().tobytes())
-    return {"pretrained": digest.hexdigest()[:16], "pretrained_tensors": len(names)}
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _hash_tensor(tensor: Tensor) -> str:
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + values.tobytes()).hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    text = value["class"].rpartition(".")[2] if isinstance(value, Mapping) and isinstance(value.get("class"), str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

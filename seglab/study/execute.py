@@ -19,6 +19,7 @@ import lightning as L
 import numpy as np
 import torch
 import yaml
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
@@ -29,8 +30,8 @@ from seglab import tracking
 from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
-from seglab.run import Result, Run, StudyRecord, write_json, write_result, write_text
-from seglab.study.describe import check_same, identity
+from seglab.run import Result, Run, StudyRecord, identity, write_json, write_result, write_text
+from seglab.study.describe import check_same
 from seglab.study.study import Study
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -38,7 +39,7 @@ Accelerator = Literal["auto", "cpu", "gpu"]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run computes on; no number that it reports depends on it but the cost."""
+    """What a run computes on. Of it, only the number of devices can change a score, by way of batch norm."""
 
     devices: int = 1
     accelerator: Accelerator = "auto"
@@ -60,9 +61,10 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
     _forget_peak_memory()
     data = study.data.with_seed(run.seed)
     with _quiet():
+        check_same(record, study, run, resources.devices)
+        data.fill_cache()
         L.seed_everything(run.seed, workers=True, verbose=False)
         module = study.arms[run.arm]()
-        check_same(record, study, run, module)
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
         trainer = _trainer(study, run, directory, configuration, identity(record, run), data.palette, resources)
         if trainer.is_global_zero:
@@ -147,6 +149,8 @@ def _trainer(
     return L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
+        sync_batchnorm=resources.devices > 1 and torch.cuda.is_available(),
+        plugins=[LightningEnvironment()],  # our own launcher starts the processes, inside a Slurm job too, where Lightning would take over
         strategy=DDPStrategy(process_group_backend=None if torch.cuda.is_available() else "gloo") if resources.devices > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,
@@ -183,6 +187,8 @@ def _clear(directory: Path) -> None:
     """An interrupted run starts over, and ends as if it had never been interrupted; nothing of its first try remains."""
     for name in ("metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz"):
         (directory / name).unlink(missing_ok=True)
+    for checkpoint in directory.glob("hpc_ckpt_*"):
+        checkpoint.unlink()
     shutil.rmtree(directory / "wandb", ignore_errors=True)
 
 

@@ -74,7 +74,12 @@ def _run(plan: Plan, given: Namespace, console: Console) -> int:
     complete = supervise(plan, Local(gpus, plan.resources.devices), jobs, console)
     if plan.arm is None and plan.seed is None:
         console.print()
-        show_comparison(plan.folder, None, None, None, console)
+        try:
+            show_comparison(plan.folder, None, None, None, console)
+        except ValueError as error:
+            if complete:
+                raise
+            console.print(f"no comparison: {one_line(error)}", highlight=False, markup=False)
     return 0 if complete else FAILED
 
 

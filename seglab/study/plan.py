@@ -69,12 +69,19 @@ def agree(plan: Plan) -> StudyRecord:
     A folder holds one setting. New arms and seeds may join; what made the runs that are there may not change.
     """
     arms = sorted({run.arm for run in plan.runs}, key=list(plan.study.arms).index)
-    wanted = record(plan.study, arms)
+    return _merged(plan, record(plan.study, arms, plan.resources.devices))
+
+
+def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     existing = read_record(plan.folder)
     if existing is None:
+        if any(plan.folder.glob("*/seed-*/result.json")):
+            raise ValueError(
+                f"{plan.folder}: holds results, but no study.json says of which settings; choose another folder with --name or --root"
+            )
         return wanted
     lines = differences(existing.shared, wanted.shared)
-    for arm in arms:
+    for arm in wanted.arms:
         if arm in existing.arms:
             lines += [f"arm {arm}: {line}" for line in differences(existing.arms[arm], wanted.arms[arm])]
     if lines:
@@ -82,9 +89,10 @@ def agree(plan: Plan) -> StudyRecord:
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
             "Choose another folder with --name or --root, or request the settings that are there"
         )
-    merged = {**existing.arms, **wanted.arms}
+    merged = {**wanted.arms, **existing.arms}  # equal where both have an arm; what was hashed into results stays as it was written
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
-    return dataclasses.replace(wanted, arms={arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))})
+    arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
+    return dataclasses.replace(wanted, shared=existing.shared, arms=arms)
 
 
 def check_place(folder: Path) -> None:
@@ -97,9 +105,9 @@ def check_place(folder: Path) -> None:
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:
-    """Write the record, before the first run."""
+    """Write the record, before the first run; with what another `run` may have added to the folder meanwhile."""
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write_record(plan.folder, agreed)
+    write_record(plan.folder, _merged(plan, agreed))
 
 
 def dry_run_table(plan: Plan, runs: Sequence[Run]) -> Table:

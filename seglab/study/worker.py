@@ -52,6 +52,8 @@ def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command:
     try:
         if resources.devices > 1:
             _as_own_process(command)
+            if not (directory / "result.json").exists():
+                raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
             execute(study, run, folder, record, command, resources)
     except Exception as error:  # noqa: BLE001 - a run may fail in any way; its first cause is recorded and named

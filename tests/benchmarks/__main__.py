@@ -5,6 +5,7 @@ python -m tests.benchmarks step metric  # some
 """
 
 import argparse
+import logging
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchmetrics.segmentation import MeanIoU
 
 from seglab import L1, L2, CrossEntropy, ElasticNet, Proximal, Regularizer, SegmentationModule, SmoothL1, unet
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("bench", nargs="*", choices=[*benches, []], help="which; all by default")
     console = Console(width=None if sys.stdout.isatty() else 100)
     warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for name in parser.parse_args().bench or benches:
         benches[name](console)
 
@@ -142,7 +145,8 @@ def lightning_steps(data: Sequence[Batch]) -> list[float]:
         use_distributed_sampler=False,
         callbacks=[clock, StepRandomness(0), FiniteLoss(), Throughput()],
     )
-    trainer.fit(module(None), train_dataloaders=[data[step % len(data)] for step in range(STEPS)])
+    steps = [data[step % len(data)] for step in range(STEPS)]
+    trainer.fit(module(None), train_dataloaders=DataLoader(steps, batch_size=None, collate_fn=lambda one: one))  # type: ignore[arg-type]
     return [later - earlier for earlier, later in pairwise(clock.marks)][2:]
 
 

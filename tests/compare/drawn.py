@@ -1,9 +1,10 @@
 """Results drawn for the tests: the scores are given, all else follows."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from seglab.run import Result, Run, StudyRecord, write_record, write_result
+from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
 
 CLASSES = ("road", "car")
 
@@ -38,7 +39,9 @@ def study(scores: Mapping[str, Sequence[float]]) -> list[Result]:
 
 
 def write_study(folder: Path, results: Sequence[Result], record: StudyRecord | None) -> None:
-    for found in results:
+    for drawn in results:
+        known = record is not None and drawn.run.arm in record.arms
+        found = dataclasses.replace(drawn, identity=identity(record, drawn.run)) if record is not None and known else drawn
         directory = found.run.directory(folder)
         directory.mkdir(parents=True)
         write_result(directory / "result.json", found)

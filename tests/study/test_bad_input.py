@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from seglab.data import Shapes
-from seglab.run import Result, Run, write_record, write_result
+from seglab.run import Result, Run, identity, write_record, write_result
 from seglab.study.describe import record
 from seglab.study.main import main
 
@@ -139,7 +139,7 @@ def test_the_same_data_undamaged_pass(
         ([], ("run", "status", "compare", "not provided")),
         (["run", "--strength", "-1"], ("strength", "0 or more", "-1")),
         (["run", "--strength", "nan"], ("--strength: expected float, got nan",)),
-        (["run", "--seeds", "0"], ("seeds", "at least one")),
+        (["run", "--seeds", "0"], ("no seeds", "--seeds", "1 or more")),
         (["run", "--seed", "-1"], ("seed -1", "0 or more")),
         (["run", "--seed", "x"], ("--seed: expected int, got x",)),
         (["run", "--epochs", "0"], ("epochs 0", "1 or more")),
@@ -206,13 +206,16 @@ def recorded(tmp_path: Path) -> Path:
     study = tiny_experiment.study(data=Shapes(**default.lazy_get_init_args()), seeds=1)
     folder = tmp_path / "here" / "runs" / "tiny"
     folder.mkdir(parents=True)
-    write_record(folder, record(study, list(study.arms)))
+    written = record(study, list(study.arms))
+    write_record(folder, written)
     for arm in study.arms:
         run = Run("tiny", arm, 0)
         run.directory(folder).mkdir(parents=True)
         scores = {"miou": 0.5, "dice": 0.6}
         iou = {"iou": (0.5,) * 4}
-        result = Result(run, "id", tuple("abcd"), scores, scores, {"val": iou, "test": iou}, {"seconds": 1.0}, None, "0.1.0")
+        result = Result(
+            run, identity(written, run), tuple("abcd"), scores, scores, {"val": iou, "test": iou}, {"seconds": 1.0}, None, "0.1.0"
+        )
         write_result(run.directory(folder) / "result.json", result)
     return folder
 

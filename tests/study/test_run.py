@@ -122,7 +122,7 @@ def test_it_ends_with_the_comparison(finished: Path) -> None:
     assert "report: runs/tiny/report.html" in printed
     report = (finished / "report.html").read_text()
     assert "smallest two-sided exact p" in report
-    assert report.count("data:image/png;base64") == 3  # pictures of each arm
+    assert report.count("<img ") == 3  # pictures of each arm
 
 
 def test_the_second_time_does_nothing(finished: Path, experiment: Command) -> None:
