@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from trainers import quiet_trainer
 
-from seglab.callbacks import StepOrder
+from seglab.callbacks import FiniteLoss, NonFiniteLossError, StepOrder
 from seglab.data import Shapes
 from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
 from seglab.losses import CrossEntropy
@@ -258,3 +258,52 @@ def test_a_schedule_that_trains_nothing_is_refused(shapes: Shapes) -> None:
 
 def test_every_module_brings_its_step_order() -> None:
     assert any(isinstance(callback, StepOrder) for callback in built().configure_callbacks())
+
+
+def test_what_somebody_froze_by_hand_stays_frozen(shapes: Shapes) -> None:
+    torch.manual_seed(0)
+    network = unet(ENCODER, 4)
+    for parameter in network.encoder.parameters():  # type: ignore[union-attr]
+        parameter.requires_grad_(False)
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    train(SegmentationModule(network, CrossEntropy(), num_classes=4, regularizer=L2(0.1)), shapes)
+    for name, value in network.named_parameters():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+
+
+def test_a_fused_optimizer_under_a_gradient_scaler_is_refused(shapes: Shapes) -> None:
+    """Its gradients stay scaled until the update: a penalty beside them would vanish."""
+    from lightning.pytorch.plugins.precision import MixedPrecision
+
+    def fused(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.01, fused=True)
+
+    scaled = MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu"))
+    with pytest.raises(ValueError, match="fused=False"):
+        train(built(regularizer=L2(0.1), optimizer=fused), shapes, plugins=[scaled])
+
+
+def test_parameters_that_would_never_train_are_refused(shapes: Shapes) -> None:
+    class WithLayer(SegmentationModule):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            self.extra = nn.Linear(2, 2)
+
+    with pytest.raises(ValueError, match=r"extra\.weight"):
+        train(built(WithLayer), shapes)
+
+
+def test_a_plateau_is_stepped_when_there_is_a_validation(shapes: Shapes) -> None:
+    module = built(
+        optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0)
+    )
+    train(module, shapes, max_epochs=4, limit_val_batches=1, check_val_every_n_epoch=2)
+
+
+def test_weights_that_are_not_finite_are_not_scored(shapes: Shapes) -> None:
+    """The last update may spoil them, and no training loss sees it."""
+    module = built()
+    with torch.no_grad():
+        module.network.first.weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(NonFiniteLossError, match="not finite"):
+        quiet_trainer(callbacks=[FiniteLoss()]).test(module, datamodule=shapes)

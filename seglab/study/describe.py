@@ -100,7 +100,7 @@ def describe(arm: Arm, steps: int) -> dict[str, Any]:
 
 def settings(module: nn.Module) -> dict[str, Any]:
     """An `nn.Module`'s class, its own attributes, the shapes of its parameters and its children's, recursively."""
-    own = {name: plain(value) for name, value in vars(module).items() if name not in _EMPTY_MODULE and not callable(value)}
+    own = {name: plain(value) for name, value in vars(module).items() if name not in _EMPTY_MODULE}
     shapes = {name: list(parameter.shape) for name, parameter in module.named_parameters(recurse=False)}
     buffers = {name: plain(value) for name, value in module.named_buffers(recurse=False)}
     children = {name: settings(child) for name, child in module.named_children()}
@@ -224,11 +224,11 @@ def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int) -> 
     if isinstance(scheduler, ReduceLROnPlateau):
         return {"class": path_of(type(scheduler)), **{name: plain(getattr(scheduler, name)) for name in _OF_THE_PLATEAU}}
     followed = []
+    optimizer.step()  # without gradients it moves nothing; a scheduler complains if it never came
     for _ in range(min(steps, SIMULATED_STEPS)):
         followed.append(
             [[round(float(group["lr"]), 12), plain(group.get("momentum")), plain(group.get("betas"))] for group in optimizer.param_groups]
         )
-        optimizer.step()
         scheduler.step()
     rates = [place[0][0] for place in followed]
     return {"class": path_of(type(scheduler)), "rates": rates[:: max(1, len(rates) // 4)], "all": _hash(json.dumps(followed))}

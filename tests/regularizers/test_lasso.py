@@ -73,3 +73,12 @@ def test_sgd_has_one_step_size() -> None:
     weight = torch.nn.Parameter(torch.zeros(3))
     sizes = OptimizerStepSizes(torch.optim.SGD([weight], lr=0.3))
     assert sizes.preconditioned([weight]) == [0.3]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.NAdam, torch.optim.RMSprop, torch.optim.Adagrad])
+def test_an_optimizer_whose_steps_are_not_known_is_refused(kind: type[torch.optim.Optimizer]) -> None:
+    weight = torch.nn.Parameter(torch.zeros(3))
+    sizes = OptimizerStepSizes(kind([weight], lr=0.3))  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="preconditioned=False"):
+        sizes.preconditioned([weight])
+    assert sizes.uniform([weight]) == [0.3]

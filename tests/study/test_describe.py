@@ -1,0 +1,178 @@
+"""Two arms that can give different numbers have different descriptions; the same arm has the same in every process."""
+
+import functools
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, PolynomialLR
+
+from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, SegmentationModule, Shapes, SmoothL1, unet
+from seglab.freezing import FrozenEncoder, FullFineTuning
+from seglab.study.describe import describe, differences, plain
+from seglab.study.study import Arm
+
+ENCODER = "tu-test_resnet"
+START = {name: torch.ones_like(value) for name, value in unet(ENCODER, 4).state_dict().items()}
+
+
+class Hidden(nn.Module):
+    """A loss whose setting is private, a tensor, or a function."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self._value = value
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return logits.mean()
+
+
+class OwnPenalty(Regularizer):
+    """Not a dataclass."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def penalty(self, weights: Any) -> Tensor:
+        return self.strength * weights[0].sum()
+
+
+class Net(nn.Module):
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.conv(image) * self.k
+        return logits
+
+
+class WithOwnSetting(SegmentationModule):
+    temperature = 1.0
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__(Net(1), CrossEntropy(), num_classes=4)
+        self.temperature = temperature
+
+
+def arm(network: Callable[[], nn.Module] = lambda: Net(1), loss: Callable[[], nn.Module] = CrossEntropy, **settings: Any) -> Arm:
+    return lambda: SegmentationModule(network(), loss(), num_classes=4, **settings)
+
+
+def loaded() -> nn.Module:
+    network = unet(ENCODER, 4)
+    network.load_state_dict(START)
+    return network
+
+
+def quiet_norm() -> nn.Module:
+    network = unet(ENCODER, 4)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.01
+    return network
+
+
+def by_stage(groups: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD([{**group, "lr": 1e-3 if group["name"] == "head" else 1e-5} for group in groups], lr=0.1)
+
+
+def warm_up(steps: int) -> Callable[[Any, int], Any]:
+    return lambda optimizer, total: LinearLR(optimizer, 0.1, total_iters=steps)
+
+
+def drop_at(step: int) -> Callable[[Any, int], Any]:
+    return lambda optimizer, total: LambdaLR(optimizer, lambda now: 1.0 if now < step else 0.1)
+
+
+PAIRS: dict[str, tuple[Arm, Arm]] = {
+    "strength": (arm(regularizer=L2(1e-3)), arm(regularizer=L2(2e-3))),
+    "numpy strength": (arm(regularizer=L2(np.float32(1e-3))), arm(regularizer=L2(np.float32(1e-1)))),  # type: ignore[arg-type]
+    "penalty": (arm(regularizer=L1(1e-3)), arm(regularizer=Proximal(L1(1e-3)))),
+    "width": (arm(regularizer=SmoothL1(1e-3, kappa=0.5)), arm(regularizer=SmoothL1(1e-3, beta=0.5))),
+    "own penalty": (arm(regularizer=OwnPenalty(1e-3)), arm(regularizer=OwnPenalty(1e-2))),
+    "schedule": (arm(freeze=FullFineTuning(0.1)), arm(freeze=FrozenEncoder())),
+    "private setting of a loss": (arm(loss=lambda: Hidden(1)), arm(loss=lambda: Hidden(2))),
+    "tensor in a loss": (arm(loss=lambda: Hidden(torch.zeros(100))), arm(loss=lambda: Hidden(torch.ones(100)))),
+    "partial in a loss": (arm(loss=lambda: Hidden(functools.partial(max, 1))), arm(loss=lambda: Hidden(functools.partial(max, 2)))),
+    "class weights": (arm(loss=lambda: CrossEntropy(weight=[1, 1, 1, 1])), arm(loss=lambda: CrossEntropy(weight=[1, 1, 1, 2]))),
+    "setting of a network": (arm(lambda: Net(1)), arm(lambda: Net(100))),
+    "start weights": (arm(lambda: unet(ENCODER, 4)), arm(loaded)),
+    "momentum of norm layers": (arm(lambda: unet(ENCODER, 4)), arm(quiet_norm)),
+    "encoder": (arm(lambda: unet(ENCODER, 4)), arm(lambda: unet("tu-test_efficientnet", 4))),
+    "rate by stage": (
+        arm(lambda: unet(ENCODER, 4), optimizer=by_stage),
+        arm(lambda: unet(ENCODER, 4), optimizer=lambda g: torch.optim.SGD(g, lr=1e-3)),
+    ),
+    "warm-up": (arm(scheduler=warm_up(5)), arm(scheduler=warm_up(8))),
+    "drop": (arm(scheduler=drop_at(150)), arm(scheduler=drop_at(180))),
+    "kind of decay": (arm(scheduler=PolynomialLR), arm(scheduler=CosineAnnealingLR)),
+    "setting of a module": (lambda: WithOwnSetting(1.0), lambda: WithOwnSetting(2.0)),
+    "mean": (arm(mean=(0.5,)), arm(mean=(0.4,))),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_changes_numbers_changes_the_description(name: str) -> None:
+    one, other = PAIRS[name]
+    assert differences(describe(one, 200), describe(other, 200))
+    assert not differences(describe(one, 200), describe(one, 200))
+
+
+def test_a_description_is_json_and_the_same_after_it() -> None:
+    for one, _ in PAIRS.values():
+        described = describe(one, 50)
+        assert not differences(json.loads(json.dumps(described, allow_nan=False)), described)
+
+
+def test_a_plateau_is_described_without_infinities() -> None:
+    described = describe(arm(scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)), 50)
+    json.dumps(described, allow_nan=False)
+
+
+def test_a_description_holds_no_addresses() -> None:
+    text = (
+        json.dumps(describe(arm(loss=lambda: Hidden(object())), 10))
+        + json.dumps(plain(lambda: 1))
+        + json.dumps(plain(A.Lambda(name="f", image=abs)))
+    )
+    assert "0x" not in text
+
+
+def test_a_network_built_outside_of_its_arm_is_refused() -> None:
+    network = Net(1)
+    with pytest.raises(ValueError, match="build the network inside the arm"):
+        describe(arm(lambda: network), 10)
+
+
+def test_describing_draws_nothing() -> None:
+    torch.manual_seed(0)
+    describe(arm(), 10)
+    after = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(3))
+
+
+@pytest.mark.slow
+def test_another_process_describes_the_same() -> None:
+    code = (
+        "import json, test_describe as t; from seglab.study.describe import describe;"
+        "print(json.dumps({name: describe(pair[0], 20) for name, pair in t.PAIRS.items()}))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+    assert json.loads(told) == {name: describe(pair[0], 20) for name, pair in PAIRS.items()}
+
+
+def test_data_of_the_same_length_differ() -> None:
+    assert Shapes(num_train=4).identity() != Shapes(num_train=4, noise=0.1).identity()
