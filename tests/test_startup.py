@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seglab.run import Result, Run, StudyRecord, write_record, write_result
+from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "lightning", "jsonargparse", "wandb", "albumentations", "segmentation_models_pytorch", "timm")
@@ -34,6 +34,7 @@ def heavy_imports(code: str, *words: object) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of two arms and three seeds."""
     folder = tmp_path_factory.mktemp("startup") / "drawn"
+    record = StudyRecord("drawn", "none", "test/miou", {"epochs": 1}, {"none": {}, "l2": {}})
     for seed in range(3):
         for arm, score in (("none", 0.5), ("l2", 0.6)):
             run = Run("drawn", arm, seed)
@@ -41,9 +42,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             test = {"miou": score + seed / 100}
             write_result(
                 run.directory(folder) / "result.json",
-                Result(run, "id", ("a", "b"), test, test, {"test": {"iou": (0.5, 0.6)}}, {"seconds": 1.0}, None, "0.1.0"),
+                Result(run, identity(record, run), ("a", "b"), test, test, {"test": {"iou": (0.5, 0.6)}}, {"seconds": 1.0}, None, "0.1.0"),
             )
-    write_record(folder, StudyRecord("drawn", "none", "test/miou", {"epochs": 1}, {"none": {}, "l2": {}}))
+    write_record(folder, record)
     return folder
 
 
