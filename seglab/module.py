@@ -15,9 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.callbacks.step_order import StepOrder
 from seglab.freezing import FreezeSchedule
+from seglab.invariance import scale_free
 from seglab.metrics import ConfusionMatrix, Scores
-from seglab.networks import Stages, description, size_divisor, stages
-from seglab.regularizers import Regularizer, Weight
+from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
+from seglab.regularizers import Kind, Regularizer, Weight
 from seglab.sample import IGNORE, Batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -41,6 +42,9 @@ class SegmentationModule(L.LightningModule):
         ignore_index: the mask value that metrics leave out; give the loss the same.
         regularizer: a weight penalty, applied beside the data loss, never inside it.
         freeze: when which stage trains; None trains all stages at the optimizer's rate.
+        batch_norm: "train": batch norms of the stages that train use the statistics of the batch and update their running ones;
+            "frozen": they use those they started with. Scales and shifts train in both.
+        allow_double_decay: accept an optimizer with weight decay beside a penalty that holds an L2 term, which is refused otherwise.
         optimizer: from parameter groups (one for each stage, named) to an optimizer.
         scheduler: from the optimizer and the number of optimizer steps in all to a scheduler, stepped at each of them
             (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` fit as they are).
@@ -56,6 +60,8 @@ class SegmentationModule(L.LightningModule):
         ignore_index: int = IGNORE,
         regularizer: Regularizer | None = None,
         freeze: FreezeSchedule | None = None,
+        batch_norm: Literal["train", "frozen"] = "train",
+        allow_double_decay: bool = False,
         optimizer: Callable[[Iterable[Any]], Optimizer] = adamw,
         scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -68,6 +74,8 @@ class SegmentationModule(L.LightningModule):
         self.ignore_index = ignore_index
         self.regularizer = regularizer
         self.freeze_schedule = freeze
+        self.batch_norm = batch_norm
+        self.allow_double_decay = allow_double_decay
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stages: Stages = stages(network)
@@ -161,14 +169,23 @@ class SegmentationModule(L.LightningModule):
         return tuple(getattr(data, "class_names", None) or map(str, range(self.num_classes)))
 
     def weights(self) -> dict[str, Weight]:
-        """The weights that a penalty acts on: all with two dimensions or more; no biases, no norm parameters."""
+        """All parameters that can train, by name. Penalties act on those of kind "weight" unless `Where` says otherwise."""
         parameters = dict(self.network.named_parameters())
-        pretrained: frozenset[str] = getattr(self.network, "pretrained", frozenset())
+        pretrained = pretrained_parameters(self.network)
+        free = scale_free(self.network)
+        kinds, transposed = kinds_of_parameters(self.network), transposed_weights(self.network)
         return {
-            name: Weight(parameters[name], stage.name, name in pretrained)
+            name: Weight(
+                parameters[name],
+                stage.name,
+                name in pretrained,
+                kinds[name],
+                free[name],
+                transposed=name in transposed,
+                penalized=kinds[name] == "weight",
+            )
             for stage, names in self.stages.stages.items()
             for name in names
-            if parameters[name].ndim >= 2
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -238,6 +255,26 @@ class SegmentationModule(L.LightningModule):
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if tuple(logits.shape[-2:]) == tuple(size) else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+
+
+def kinds_of_parameters(network: nn.Module) -> dict[str, Kind]:
+    """Whether each parameter, by name, is a weight, a bias or of a norm layer; class tokens and other bare tensors are weights."""
+    kinds: dict[str, Kind] = {}
+    for path, owner in network.named_modules():
+        is_norm = "Norm" in type(owner).__name__ or isinstance(owner, nn.modules.batchnorm._NormBase)
+        for name, parameter in owner.named_parameters(recurse=False):
+            kinds[f"{path}.{name}".lstrip(".")] = "norm" if is_norm else "weight" if parameter.ndim >= 2 else "bias"
+    return kinds
+
+
+def transposed_weights(network: nn.Module) -> set[str]:
+    """The names of weights whose output filters lie along dimension 1: those of transposed convolutions, except depthwise ones."""
+    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return {
+        f"{path}.weight".lstrip(".")
+        for path, owner in network.named_modules()
+        if isinstance(owner, transposed) and not owner.groups == owner.in_channels > 1
+    }
 
 
 def classes(logits: Tensor) -> Tensor:

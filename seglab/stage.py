@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+ScaleFree = Literal["filter", "tensor", "no", "unknown"]
+"""What of a weight can be scaled without changing the network's output, as a norm layer that uses the statistics of its input follows:
+each output filter by itself, the tensor as a whole, or nothing."""
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -15,7 +15,7 @@ from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import unet
-from seglab.regularizers import L1, L2, Applied, ElasticNet, Proximal, Regularizer, SmoothL1, StepSizes, Weight
+from seglab.regularizers import L1, L2, Applied, ElasticNet, Proximal, Regularizer, Route, SmoothL1, StepSizes, Term, Weight
 from seglab.regularizers.base import full_precision
 from seglab.sample import Batch
 from seglab.stage import Progress, Stage
@@ -44,9 +44,10 @@ class PenaltyInTheLoss(SegmentationModule):
     penalty: Regularizer
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        weights = [weight.tensor for weight in self.weights().values() if weight.kind == "weight"]
         if not hasattr(self, "fixed"):
-            self.fixed = self.penalty.fixed([weight.tensor for weight in self.weights().values()])
-        return super().training_step(batch, batch_idx) + self.fixed.penalty([weight.tensor for weight in self.weights().values()])
+            self.fixed = self.penalty.fixed(weights)
+        return super().training_step(batch, batch_idx) + self.fixed.penalty(weights)
 
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
@@ -125,12 +126,16 @@ class Spy(Regularizer):
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         return 100 * torch.stack([weight.sum() for weight in weights]).sum()
 
-    def bind(self, weights: Mapping[str, Weight]) -> Applied:
+    def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         return SpyApplied(self, weights)
 
 
-class SpyApplied(Applied):
-    def before_update(self, progress: Progress) -> None:
+class SpyApplied(Term):
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [weight.tensor for weight in self.weights.values()]
+
+    def before_update(self, progress: Progress, factor: float = 1.0) -> None:
         events = self.regularizer.events  # type: ignore[attr-defined]
         norm = torch.nn.utils.get_total_norm([tensor.grad for tensor in self.tensors if tensor.grad is not None])
         events.append(("penalty sees the gradient of the data", float(norm)))

@@ -1,9 +1,10 @@
 """What happens around a training step, beside the network and the loss."""
 
+from seglab.callbacks.diagnostics import WeightDiagnostics
 from seglab.callbacks.finite import FiniteLoss, NonFiniteLossError
 from seglab.callbacks.pictures import PredictionPictures
 from seglab.callbacks.randomness import StepRandomness
 from seglab.callbacks.step_order import StepOrder
 from seglab.callbacks.throughput import Throughput
 
-__all__ = ["FiniteLoss", "NonFiniteLossError", "PredictionPictures", "StepOrder", "StepRandomness", "Throughput"]
+__all__ = ["FiniteLoss", "NonFiniteLossError", "PredictionPictures", "StepOrder", "StepRandomness", "Throughput", "WeightDiagnostics"]

@@ -1,14 +1,16 @@
 """The one component that owns the order of a training step.
 
-backward → unscale → add penalty gradient → clip → scale learning rates → update → prox with the scaled rates → restore rates.
+backward → unscale → add penalty gradient → clip → decoupled decay → update → prox → restore learning rates, which are scaled from
+before the decay on.
 
 Why each piece sits where it does: Lightning calls `on_before_optimizer_step` after the scaler has unscaled the gradients and
 before it clips, once per optimizer step and not per accumulated batch: the penalty's gradient belongs there. The optimizer's own
 step hooks run only on steps that really happen, not on those that a gradient scaler skips: learning rates and prox belong there.
-(Without a scaler Lightning runs the first of them before the forward pass already; nothing in between reads a rate.)
+Lightning runs the first of them before the forward pass unless there is a scaler, and weights must not change between the forward
+pass and the update's gradient: decoupled decay sits there with a scaler, in `on_before_optimizer_step` without.
 """
 
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
@@ -19,7 +21,7 @@ from typing_extensions import override
 
 from seglab.freezing import FreezeSchedule
 from seglab.networks import Stages
-from seglab.regularizers import Applied, OptimizerStepSizes, Regularizer, Weight
+from seglab.regularizers import L2, Applied, ElasticNet, OptimizerStepSizes, Regularizer, Weight, log_overview, nested
 from seglab.stage import Progress, Stage
 
 
@@ -30,9 +32,11 @@ class Trainee(Protocol):
     stages: Stages
     regularizer: Regularizer | None
     freeze_schedule: FreezeSchedule | None
+    batch_norm: Literal["train", "frozen"]
+    allow_double_decay: bool
 
     def weights(self) -> dict[str, Weight]:
-        """Those that a penalty acts on."""
+        """All parameters that can train."""
 
 
 class StepOrder(Callback):
@@ -47,6 +51,8 @@ class StepOrder(Callback):
         self._kept: set[str] = set()
         """Parameters that somebody froze by hand before the training; they stay frozen."""
         self._logged: dict[str, Tensor | float] = {}
+        self.rates: dict[str, float] = {}
+        """The learning rate that the last step applied, by stage."""
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -63,8 +69,9 @@ class StepOrder(Callback):
         module = cast(Trainee, pl_module)
         self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
+        check_decay(module, optimizer)
         scales_gradients = getattr(optimizer, "_step_supports_amp_scaling", False)
-        if module.regularizer is not None and scales_gradients and getattr(trainer.precision_plugin, "scaler", None) is not None:
+        if module.regularizer is not None and scales_gradients and _has_scaler(trainer):
             raise ValueError(
                 "a fused optimizer in 16-mixed keeps its gradients scaled, and a penalty would vanish beside them: use fused=False, or bf16-mixed"
             )
@@ -79,7 +86,12 @@ class StepOrder(Callback):
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._steps = max(1, int(trainer.estimated_stepping_batches))
-        self._set_trainable(trainer, cast(Trainee, pl_module))
+        module = cast(Trainee, pl_module)
+        self._set_trainable(trainer, module)
+        if self.applied is not None and module.regularizer is not None:
+            self.applied.start(self._steps)
+            if trainer.is_global_zero:
+                log_overview(module.regularizer, self.applied)
 
     @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -93,9 +105,12 @@ class StepOrder(Callback):
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         progress = self._progress(trainer)
         if self.applied is not None:
+            self.applied.observe(progress)
             self.applied.before_update(progress)
+            if not _has_scaler(trainer):
+                self.applied.decouple(OptimizerStepSizes(_plain(optimizer)))
         if _is_logged(trainer, progress.step):
-            self._logged["train/penalty"] = 0.0 if self.applied is None else self.applied.value()
+            self._logged |= {"train/penalty": 0.0} if self.applied is None else penalty_log(self.applied)
 
     @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -127,8 +142,11 @@ class StepOrder(Callback):
         scale = {stage.name: _scale_of(module, stage, progress) for stage in module.stages.stages}
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * scale.get(group.get("name", ""), 1.0)
+        self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
         if _is_logged(trainer, progress.step):
-            self._logged |= {f"stage/{group['name']}/lr": group["lr"] for group in optimizer.param_groups if "name" in group}
+            self._logged |= {f"stage/{name}/lr": rate for name, rate in self.rates.items()}
+        if self.applied is not None and _has_scaler(trainer):
+            self.applied.decouple(OptimizerStepSizes(optimizer))
 
     def _finish(self, optimizer: Optimizer) -> None:
         self._depth -= 1
@@ -160,9 +178,13 @@ class StepOrder(Callback):
             trainer.strategy.configure_ddp()
 
     def _freeze_modes(self, module: Trainee) -> None:
-        """Frozen stages stay in evaluation mode: norm statistics, dropout and drop-path as well as weights."""
+        """Frozen stages stay in evaluation mode: norm statistics, dropout and drop-path as well as weights; frozen batch norms too."""
         if self.trainable is None:
             return
+        if module.batch_norm == "frozen":
+            for norm in module.network.modules():
+                if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+                    norm.eval()
         for stage, members in module.stages.modules.items():
             if stage.name not in self.trainable:
                 for member in members:
@@ -175,6 +197,31 @@ class StepOrder(Callback):
         per_epoch = -(-self._steps // max(1, trainer.max_epochs or 1))
         first = trainer.current_epoch * per_epoch
         return [Progress(trainer.current_epoch, step, step / self._steps) for step in range(first, first + per_epoch)]
+
+
+def check_decay(module: Trainee, optimizer: Optimizer) -> None:
+    """Refuse an optimizer that decays weights which an L2 term decays already, unless the module allows it."""
+    decays = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups} - {0.0})
+    if not decays or module.regularizer is None or module.allow_double_decay:
+        return
+    for part in nested(module.regularizer):
+        if (isinstance(part, L2) and part.strength > 0) or (isinstance(part, ElasticNet) and part.l2 > 0):
+            raise ValueError(
+                f"{type(optimizer).__name__} has weight_decay {decays[-1]} and the regularizer holds {part!r}: weights would decay twice. "
+                "Give the optimizer weight_decay=0 (torch's AdamW has 0.01 by default), or ask for both with allow_double_decay=True"
+            )
+
+
+def penalty_log(applied: Applied) -> dict[str, Tensor | float]:
+    """λR, and the factors on λ where there are any, as `Relative` and `Scheduled` set them."""
+    terms = applied.terms()
+    factors = {f"train/penalty_factor{f'/{place}' if len(terms) > 1 else ''}": term.factor for place, term in enumerate(terms)}
+    return {"train/penalty": applied.value()} | (factors if any(factor != 1 for factor in factors.values()) else {})
+
+
+def _has_scaler(trainer: L.Trainer) -> bool:
+    """Whether gradients are scaled, so that steps may be skipped: 16-mixed."""
+    return getattr(trainer.precision_plugin, "scaler", None) is not None
 
 
 def _scale_of(module: Trainee, stage: Stage, progress: Progress) -> float:

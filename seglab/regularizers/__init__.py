@@ -1,20 +1,57 @@
 """Weight penalties, and the ways to apply one."""
 
-from seglab.regularizers.base import Applied, ByGradient, Regularizer, StepSizes, Weight
+from seglab.regularizers.anchored import Anchored
+from seglab.regularizers.base import Applied, ByGradient, Kind, Part, Regularizer, Route, StepSizes, Term, Weight, Wrapper, nested
+from seglab.regularizers.decoupled import Decoupled
+from seglab.regularizers.fixed_norm import FixedNorm
+from seglab.regularizers.group_lasso import GroupLasso, filters
+from seglab.regularizers.hoyer import HoyerSquare
+from seglab.regularizers.orthogonality import Orthogonality
+from seglab.regularizers.overview import fraction_below_beta, log_overview
 from seglab.regularizers.penalties import L1, L2, ElasticNet, SmoothL1
+from seglab.regularizers.per_stage import PerStage
 from seglab.regularizers.proximal import Proximal
+from seglab.regularizers.relative import Relative
+from seglab.regularizers.scheduled import Constant, Cosine, LinearWarmup, Scheduled
+from seglab.regularizers.spectral import Spectral
 from seglab.regularizers.steps import OptimizerStepSizes
+from seglab.regularizers.sum import Sum
+from seglab.regularizers.where import Where
 
 __all__ = [
     "L1",
     "L2",
+    "Anchored",
     "Applied",
     "ByGradient",
+    "Constant",
+    "Cosine",
+    "Decoupled",
     "ElasticNet",
+    "FixedNorm",
+    "GroupLasso",
+    "HoyerSquare",
+    "Kind",
+    "LinearWarmup",
     "OptimizerStepSizes",
+    "Orthogonality",
+    "Part",
+    "PerStage",
     "Proximal",
     "Regularizer",
+    "Relative",
+    "Route",
+    "Scheduled",
     "SmoothL1",
+    "Spectral",
     "StepSizes",
+    "Sum",
+    "Term",
     "Weight",
+    "Where",
+    "Wrapper",
+    "filters",
+    "fraction_below_beta",
+    "log_overview",
+    "nested",
 ]

@@ -1,11 +1,9 @@
-"""The element-wise penalties. t is a step size, τ = tλ, S(v,τ) = sign(v)·max(|v|−τ, 0).
-
-Each gradient and proximal operator is one pass of fused element-wise operations over all weights.
-"""
+"""The element-wise penalties. t is a step size, τ = tλ, S(v,τ) = sign(v)·max(|v|−τ, 0)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +19,7 @@ class L1(Regularizer):
     """
 
     strength: float
+    separable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_strength("L1", self.strength)
@@ -44,6 +43,7 @@ class L2(Regularizer):
     """
 
     strength: float
+    separable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_strength("L2", self.strength)
@@ -67,6 +67,7 @@ class ElasticNet(Regularizer):
 
     l1: float
     l2: float
+    separable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_strength("ElasticNet l1", self.l1)
@@ -132,6 +133,7 @@ class Huber(Regularizer):
 
     strength: float
     betas: tuple[float, ...]
+    separable: ClassVar[bool] = True
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         parts = []
@@ -156,6 +158,12 @@ class Huber(Regularizer):
 
     def select(self, index: Sequence[int]) -> "Huber":
         return Huber(self.strength, tuple(self.betas[position] for position in index))
+
+    def state(self) -> dict[str, Any]:
+        return {"betas": list(self.betas)}
+
+    def with_state(self, state: Mapping[str, Any], device: torch.device) -> "Huber":
+        return Huber(self.strength, tuple(state["betas"]))
 
 
 def total(parts: Sequence[Tensor]) -> Tensor:

@@ -1,16 +1,15 @@
 """Applying a penalty by its proximal operator, after the optimizer's step: what makes weights exactly zero."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from seglab.regularizers.base import Applied, Regularizer, Steps, StepSizes, Weight, full_precision
+from seglab.regularizers.base import Applied, Part, Regularizer, Route, Steps, StepSizes, Term, Weight, Wrapper
 
 
 @dataclass(frozen=True)
-class Proximal(Regularizer):
+class Proximal(Wrapper):
     """`inner` by its proximal operator: step on the data loss alone, then w ← prox_{tλR}(w).
 
     Preconditioned, t is the step size of each element: η/(√v̂+ε) under Adam and AdamW, which minimises L + λR (ProxGen, Yun et
@@ -27,32 +26,51 @@ class Proximal(Regularizer):
                 f"Proximal: {type(self.inner).__name__} has no proximal operator; write its `prox`, or apply it by its gradient (without Proximal)"
             )
 
-    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
-        return self.inner.penalty(weights)
+    @property
+    def has_prox(self) -> bool:
+        """It is applied already; no second `Proximal` around it."""
+        return False
 
-    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
-        return self.inner.gradient(weights)
-
-    def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
-        self.inner.prox(weights, step)
-
-    def bind(self, weights: Mapping[str, Weight]) -> Applied:
-        return _ByProx(self.inner, weights, self.preconditioned)
+    def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
+        if route is not None:
+            raise ValueError(f"{self!r} is applied by its proximal operator, and cannot be applied in another way at once: take it out")
+        return self.inner.bind(weights, lambda regularizer, chosen: ByProx(regularizer, chosen, preconditioned=self.preconditioned))
 
 
-class _ByProx(Applied):
-    def __init__(self, regularizer: Regularizer, weights: Mapping[str, Weight], preconditioned: bool) -> None:
+class ByProx(Term):
+    """Applies the proximal operator of its penalty to what the optimizer has made of the weights."""
+
+    def __init__(self, regularizer: Regularizer, weights: Mapping[str, Weight], *, preconditioned: bool) -> None:
         super().__init__(regularizer, weights)
         self.preconditioned = preconditioned
 
     def after_update(self, steps: StepSizes) -> None:
-        regularizer, active = self.active([tensor.grad is not None for tensor in self.tensors])
-        if not active:
+        if self.factor == 0:
             return
         with torch.no_grad():
-            step = steps.preconditioned(active) if self.preconditioned else steps.uniform(active)
-            values = [full_precision(tensor) for tensor in active]
-            regularizer.prox(values, step)
-            for tensor, value in zip(active, values, strict=True):
-                if tensor.dtype != value.dtype:
-                    tensor.copy_(value)
+            for regularizer, parts in self.works():
+                values = [part.values() for part in parts]
+                regularizer.prox(values, self._step(steps, parts))
+                for part, value in zip(parts, values, strict=True):
+                    _put_back(part, value)
+
+    def _step(self, steps: StepSizes, parts: list[Part]) -> Steps:
+        """t of each weight, or of its elements; a factor on λ is a factor on t."""
+        tensors = [part.weight.tensor for part in parts]
+        sizes = steps.preconditioned(tensors, [part.view for part in parts]) if self.preconditioned else steps.uniform(tensors)
+        return sizes if self.factor == 1 else scaled(sizes, self.factor)
+
+
+def scaled(step: Steps, factor: float) -> Steps:
+    """Each step size times a factor."""
+    if isinstance(step[0], float | int):
+        return [float(size) * factor for size in step]
+    return torch._foreach_mul(list(step), factor)  # type: ignore[arg-type]
+
+
+def _put_back(part: Part, value: torch.Tensor) -> None:
+    """The new value of a weight that `values` did not give as a view."""
+    if part.weight.anchor is not None:
+        part.view(part.weight.tensor).copy_(part.view(part.weight.anchor) + value)
+    elif part.weight.tensor.dtype != value.dtype:
+        part.view(part.weight.tensor).copy_(value)

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from seglab.regularizers.base import Steps
+from seglab.regularizers.base import Steps, View, full_precision
 
 
 class OptimizerStepSizes:
-    """Reads the learning rate, and Adam's second moment, of each weight of an optimizer that has just stepped."""
+    """Reads the learning rate, and Adam's second moment, of each weight of an optimizer."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -21,7 +21,7 @@ class OptimizerStepSizes:
         """η of each weight."""
         return [float(self.group_of[id(weight)]["lr"]) for weight in weights]
 
-    def preconditioned(self, weights: Sequence[Tensor]) -> Steps:
+    def preconditioned(self, weights: Sequence[Tensor], views: Sequence[View] | None = None) -> Steps:
         """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); η under SGD; ValueError under others."""
         if isinstance(self.optimizer, torch.optim.SGD):
             return self.uniform(weights)
@@ -33,14 +33,16 @@ class OptimizerStepSizes:
         groups = [self.group_of[id(weight)] for weight in weights]
         states = [self.optimizer.state[weight] for weight in weights]
         moments = [
-            state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"] for state, group in zip(states, groups, strict=True)
+            full_precision(state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"])
+            for state, group in zip(states, groups, strict=True)
         ]
-        corrections = [_root_of_correction(state["step"], group) for state, group in zip(states, groups, strict=True)]
-        size = torch._foreach_sqrt(moments)
-        torch._foreach_div_(size, corrections)
-        torch._foreach_add_(size, [float(group["eps"]) for group in groups])
+        if views is not None:
+            moments = [view(moment) for view, moment in zip(views, moments, strict=True)]
+        roots = [_root_of_correction(state["step"], group) for state, group in zip(states, groups, strict=True)]
+        size = torch._foreach_sqrt(moments)  # η/(√v/c + ε) = ηc/(√v + εc), c = √(1−β₂ᵗ)
+        torch._foreach_add_(size, [root * group["eps"] for root, group in zip(roots, groups, strict=True)])
         torch._foreach_reciprocal_(size)
-        torch._foreach_mul_(size, [float(group["lr"]) for group in groups])
+        torch._foreach_mul_(size, [root * group["lr"] for root, group in zip(roots, groups, strict=True)])
         return size
 
 

@@ -233,7 +233,7 @@ def _result(module: SegmentationModule, run: Run, hash_of_run: str, class_names:
 
 
 def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained: float) -> dict[str, float]:
-    weights = [weight.tensor for weight in module.weights().values()]
+    weights = [weight.tensor for weight in module.weights().values() if weight.kind == "weight"]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     parameters = list(module.network.parameters())
     return {

@@ -1,0 +1,107 @@
+"""A strength that is given as its share of the data's gradient: the same number means the same for every penalty."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seglab.regularizers.base import Applied, Regularizer, Route, Weight, Wrapper
+from seglab.regularizers.scheduled import Around
+from seglab.stage import Progress
+
+log = logging.getLogger("seglab")
+
+
+@dataclass(frozen=True)
+class Relative(Wrapper):
+    """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`, measured once and fixed from then on; inner's own strength only has to be above 0.
+
+    The two norms are those of the gradients on the penalized weights, averaged over `steps` optimizer steps from `after` (a fraction
+    of the training) on; until then nothing is penalized. What was measured is logged, and is the `factor` of the penalty's terms.
+    """
+
+    inner: Regularizer
+    ratio: float
+    after: float = 0.05
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.ratio) and self.ratio >= 0):
+            raise ValueError(f"Relative: ratio must be a finite number, 0 or more; got {self.ratio}")
+        if not 0 <= self.after < 1:
+            raise ValueError(f"Relative: after is a fraction of the training, at least 0 and below 1; got {self.after}")
+        if self.steps < 1:
+            raise ValueError(f"Relative: steps must be 1 or more; got {self.steps}")
+
+    def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
+        return Measured(self.inner.bind(weights, route), self)
+
+
+class Measured(Around):
+    """Measures, then applies."""
+
+    def __init__(self, inner: Applied, settings: Relative) -> None:
+        super().__init__(inner)
+        self.settings = settings
+        self.factor: float | None = None
+        self._data: list[float] = []
+        self._penalty: list[float] = []
+
+    def start(self, steps: int) -> None:
+        super().start(steps)
+        first = math.ceil(self.settings.after * steps)
+        if self.factor is None and first + self.settings.steps >= steps:
+            raise ValueError(
+                f"{self.settings!r} measures {self.settings.steps} steps from step {first} on, and this training has {steps}: "
+                "nothing would be penalized. Train for longer, or lower `after` or `steps`"
+            )
+
+    def observe(self, progress: Progress) -> None:
+        super().observe(progress)
+        if self.factor is not None or progress.fraction < self.settings.after:
+            return
+        data, penalty = gradient_norms(self.inner)
+        if math.isfinite(data) and math.isfinite(penalty):  # a gradient scaler skips steps whose gradients are not
+            self._data.append(data)
+            self._penalty.append(penalty)
+        if len(self._data) == self.settings.steps:
+            self._fix()
+
+    def before_update(self, progress: Progress, factor: float = 1.0) -> None:
+        super().before_update(progress, 0.0 if self.factor is None else factor * self.factor)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"inner": self.inner.state_dict(), "factor": self.factor, "data": self._data, "penalty": self._penalty}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.inner.load_state_dict(state["inner"])
+        self.factor, self._data, self._penalty = state["factor"], list(state["data"]), list(state["penalty"])
+
+    def _fix(self) -> None:
+        data, penalty = sum(self._data) / len(self._data), sum(self._penalty) / len(self._penalty)
+        if penalty == 0:
+            raise ValueError(f"{self.settings!r}: the gradient of the penalty is 0, so no strength gives the ratio; is its own strength 0?")
+        self.factor = self.settings.ratio * data / penalty
+        log.info("%r: ‖∇L‖ = %.3g and ‖∇R‖ = %.3g, so its strength is multiplied by %.4g", self.settings, data, penalty, self.factor)
+
+
+def gradient_norms(applied: Applied) -> tuple[float, float]:
+    """‖∇L‖ and ‖∇λR‖ (λ without factors) over the penalized weights that have a gradient, which must not hold a penalty's yet."""
+    data: dict[int, Tensor] = {}
+    penalty: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for term in applied.terms():
+            regularizer, parts = term.whole([weight.tensor.grad is not None for weight in term.weights.values()])
+            for part, own in zip(parts, regularizer.gradient([part.values() for part in parts]), strict=True):
+                key = id(part.weight.tensor)
+                data[key] = part.gradient()
+                penalty[key] = penalty[key] + own if key in penalty else own
+    return _norm(data), _norm(penalty)
+
+
+def _norm(gradients: Mapping[int, Tensor]) -> float:
+    return float(torch.nn.utils.get_total_norm(list(gradients.values()))) if gradients else math.nan

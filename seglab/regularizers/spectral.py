@@ -1,0 +1,78 @@
+"""The largest singular value of each weight matrix."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seglab.regularizers.base import Regularizer, check_strength
+from seglab.regularizers.group_lasso import filters
+from seglab.regularizers.penalties import total
+
+FIRST_ITERATIONS = 30
+
+
+@dataclass(frozen=True)
+class Spectral(Regularizer):
+    """½λΣ_l σ₁(W_l)² over weight tensors l, W (G, |g|) having the output filters as rows (Yoshida & Miyato 2017).
+
+    Exact here, by singular value decomposition. Bound to weights it keeps an estimate of the leading singular vectors, improved by
+    one power iteration a step: gradient λσ₁uvᵀ.
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        check_strength("Spectral", self.strength)
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        return 0.5 * self.strength * total([torch.linalg.matrix_norm(filters(weight), ord=2).square() for weight in weights])
+
+    def fixed(self, weights: Sequence[Tensor]) -> "PowerIteration":
+        generator = torch.Generator().manual_seed(0)  # one of its own: the training's draws are the same with and without a penalty
+        with torch.no_grad():
+            left = [torch.randn(len(filters(weight)), generator=generator).to(weight) for weight in weights]
+            found = PowerIteration(self.strength, tuple(left))
+            for _ in range(FIRST_ITERATIONS):
+                found.gradient(weights)
+        return found
+
+
+@dataclass(frozen=True)
+class PowerIteration(Regularizer):
+    """`Spectral` with its estimates of the left singular vectors u (G,), one per weight, which each call of `gradient` improves in place."""
+
+    strength: float
+    left: tuple[Tensor, ...]
+
+    def penalty(self, weights: Sequence[Tensor]) -> Tensor:
+        """½λΣ‖Wᵀu‖², which the estimate approaches from below."""
+        parts = [(filters(weight).T @ left).square().sum() for weight, left in zip(weights, self.left, strict=True)]
+        return 0.5 * self.strength * total(parts)
+
+    def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
+        found = []
+        for weight, left in zip(weights, self.left, strict=True):
+            rows = filters(weight)
+            right = _unit(rows.T @ left)
+            image = rows @ right  # σu
+            left.copy_(_unit(image))
+            found.append((self.strength * torch.outer(image, right)).view_as(weight))
+        return found
+
+    def select(self, index: Sequence[int]) -> "PowerIteration":
+        return PowerIteration(self.strength, tuple(self.left[position] for position in index))
+
+    def state(self) -> dict[str, Any]:
+        return {"left": list(self.left)}
+
+    def with_state(self, state: Mapping[str, Any], device: torch.device) -> "PowerIteration":
+        return PowerIteration(self.strength, tuple(left.to(device) for left in state["left"]))
+
+
+def _unit(vector: Tensor) -> Tensor:
+    """A vector of length 1; of length 0 if it has none."""
+    norm: Tensor = torch.linalg.vector_norm(vector)
+    return vector / norm.where(norm > 0, 1)
