@@ -1,15 +1,20 @@
-"""Which weight penalty makes the better segmenter?
+"""Which weight penalty makes the better segmenter, at an equal tuning budget?
 
-All arms share one `--strength`: λ of L2. L1 and Smooth-L1, whose gradients do not shrink with the weights, have 0.035 of it, so
-that all three pull about equally hard on the weights of a freshly initialised ResNet.
+Every arm has the same number of settings, learning rate and strength drawn together. The strength of a penalty is the ratio
+‖∇λR‖/‖∇L‖ that it has after warm-up (`Relative`), so that all penalties search the same range; among its settings is no penalty at all.
+An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
 
     python experiments/regularization.py run
-    python experiments/regularization.py run --data CamVid --data.root D --data.size "[120,160]" --epochs 5 --seeds 6
+    python experiments/regularization.py run --data CamVid --data.root D --data.size "[96,128]" --epochs 5 --seeds 8
+    python experiments/regularization.py run --settings 1 --ratio 0.03       # no tuning: one strength for all
+    python experiments/regularization.py run --penalties "[l2,l1]"           # some of the arms
     python experiments/regularization.py compare
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+import torch
 from jsonargparse import lazy_instance
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
@@ -18,16 +23,33 @@ from seglab import (
     L1,
     L2,
     CrossEntropy,
+    Decoupled,
+    ElasticNet,
+    GroupLasso,
+    HoyerSquare,
     Proximal,
     Regularizer,
+    Relative,
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
     SmoothL1,
     Study,
+    Tuned,
     main,
     network,
 )
+
+PENALTIES: dict[str, Callable[[float], Regularizer]] = {
+    "l2": lambda ratio: Relative(L2(1.0), ratio),
+    "decoupled-l2": lambda ratio: Decoupled(L2(ratio)),  # beside the gradients, so its λ is no ratio of them; the same range suits it
+    "l1": lambda ratio: Relative(Proximal(L1(1.0)), ratio),
+    "elastic-net": lambda ratio: Relative(Proximal(ElasticNet(1.0, 30.0)), ratio),  # at |w| of about 0.03 both halves pull alike
+    "smooth-l1": lambda ratio: Relative(SmoothL1(1.0, kappa=0.5), ratio),
+    "group-lasso": lambda ratio: Relative(Proximal(GroupLasso(1.0)), ratio),
+    "hoyer-square": lambda ratio: Relative(HoyerSquare(1.0), ratio),
+}
+"""Each as a function of its strength."""
 
 
 def study(
@@ -37,9 +59,13 @@ def study(
     loss: Callable[[], nn.Module] = CrossEntropy,
     epochs: int = 30,
     seeds: int = 10,
-    strength: float = 1e-4,
+    penalties: Sequence[str] = tuple(PENALTIES),
+    settings: int = 4,
+    tuning_seeds: int = 2,
+    ratio: float = 0.03,
+    learning_rate: float = 1e-3,
 ) -> Study:
-    """Arms: no penalty, L1 by its proximal operator, L2 and Smooth-L1 by their gradients.
+    """Arms: no penalty, and each of `penalties` beside the data loss, under AdamW without weight decay of its own.
 
     Args:
         data: images and masks.
@@ -48,16 +74,38 @@ def study(
         loss: the data loss, by its import path.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; 6 or more allow a verdict.
-        strength: λ of L2; L1 and Smooth-L1 have 0.035 of it.
+        penalties: some of l2, decoupled-l2, l1, elastic-net, smooth-l1, group-lasso, hoyer-square.
+        settings: learning rates and strengths tried for each arm; 1 takes those given and tunes nothing.
+        tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
+        ratio: strength of the penalty where nothing is tuned.
+        learning_rate: of AdamW where nothing is tuned; else the middle of the range, a third to three times of it.
     """
+    unknown = [name for name in penalties if name not in PENALTIES]
+    if unknown:
+        raise ValueError(f"--penalties: there is no {unknown[0]!r}; there are {', '.join(PENALTIES)}")
 
-    def arm(regularizer: Regularizer | None) -> Callable[[], SegmentationModule]:
+    def module(regularizer: Regularizer | None, rate: float) -> Callable[[], SegmentationModule]:
+        def adamw(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+
         return lambda: SegmentationModule(
             network(architecture, encoder, num_classes=data.num_classes),
             loss(),
             num_classes=data.num_classes,
             regularizer=regularizer,
+            optimizer=adamw,
             scheduler=PolynomialLR,
+        )
+
+    tried = drawn_settings(settings, learning_rate)
+
+    def arm(penalty: Callable[[float], Regularizer] | None) -> Callable[[], SegmentationModule] | Tuned:
+        if settings == 1:
+            return module(None if penalty is None else penalty(ratio), learning_rate)
+        if penalty is None:
+            return Tuned({f"lr={rate:.2e}": module(None, rate) for rate, _ in tried})
+        return Tuned(
+            {f"lr={rate:.2e},ratio={f'{own:.2e}' if own else 0}": module(penalty(own) if own else None, rate) for rate, own in tried}
         )
 
     return Study(
@@ -65,14 +113,22 @@ def study(
         data=data,
         epochs=epochs,
         seeds=range(seeds),
+        tuning_seeds=range(1000, 1000 + tuning_seeds),
         baseline="none",
-        arms={
-            "none": arm(None),
-            "l1": arm(Proximal(L1(0.035 * strength))),
-            "l2": arm(L2(strength)),
-            "smooth-l1": arm(SmoothL1(0.035 * strength, kappa=0.5)),
-        },
+        arms={"none": arm(None), **{name: arm(PENALTIES[name]) for name in penalties}},
     )
+
+
+def drawn_settings(count: int, learning_rate: float) -> list[tuple[float, float]]:
+    """Pairs of learning rate and ratio, the same for every arm: points that cover both ranges evenly (Halton 1960) on logarithmic axes, a
+    third to three times the learning rate and 1e-4 to 1 for the ratio. The first has the learning rate itself, and no penalty."""
+    from scipy.stats import qmc  # takes a second to import
+
+    if count < 1:
+        raise ValueError(f"--settings {count}: must be 1 or more")
+    points = qmc.Halton(2, scramble=False).random(count + 1)[1:]
+    drawn = [(learning_rate * 3 ** (2 * float(x) - 1), 10 ** (4 * float(y) - 4)) for x, y in points]
+    return [(learning_rate, 0.0), *drawn[1:]]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+TUNING = "tuning"
+"""The folder of a study's tuning runs, inside the study's own; to those who read it, a study like any other."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 

@@ -1,5 +1,6 @@
 """Where the numbers of a run are logged: `metrics.csv` beside it, which is the truth, and Weights & Biases, which is for looking."""
 
+import logging
 import netrc
 import os
 import warnings
@@ -57,6 +58,14 @@ def _is_logged_in() -> bool:
     except (netrc.NetrcParseError, OSError):
         return False
     return any(entry is not None for entry in found)
+
+
+def show_log() -> None:
+    """Print what seglab logs to stderr: what a penalty acts on, what was measured."""
+    log = logging.getLogger("seglab")
+    log.setLevel(logging.INFO)
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
 
 
 def finish() -> None:

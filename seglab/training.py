@@ -12,11 +12,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
-from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput
+from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
 from seglab.data import SegmentationDataModule
 from seglab.module import SegmentationModule
 from seglab.study.errors import one_line
-from seglab.tracking import resolved_mode
+from seglab.tracking import resolved_mode, show_log
 
 FOLDER = "runs/fit"
 
@@ -48,6 +48,7 @@ class SeglabCLI(LightningCLI):
 
 def train() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the training failed, 2 bad input."""
+    show_log()
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     os.environ["WANDB_MODE"] = resolved_mode("auto")
     project = os.environ.get("WANDB_PROJECT", "seglab")
@@ -56,7 +57,7 @@ def train() -> NoReturn:
         "use_distributed_sampler": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 10,
-        "callbacks": [FiniteLoss(), Throughput(), best],
+        "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics(), best],
         "logger": [
             {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": FOLDER, "name": ""}},
             {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"save_dir": FOLDER, "project": project}},

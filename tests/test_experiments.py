@@ -1,4 +1,4 @@
-"""Every experiment's every arm: it trains a step, and under one seed all arms start from the same weights and see the same batches."""
+"""Every experiment's every arm: it trains, and under one seed all arms start from the same weights and see the same batches."""
 
 import importlib.util
 import inspect
@@ -13,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from seglab import Batch, SegmentationModule, Shapes, Study
+from seglab import Batch, SegmentationModule, Shapes, Study, Tuned
 from seglab.networks import description
+from seglab.study.arms import Arm
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
 TINY = "tu-test_resnet"  # 0.4 million parameters
+STEPS = 14  # a relative strength is measured over the first eleven
 
 
 @cache
@@ -38,7 +40,13 @@ def study_of(script: Path) -> Study:
     return found
 
 
-class FirstStep(NamedTuple):
+def factories(script: Path) -> dict[str, Arm]:
+    """Each arm's; the second setting of a tuned arm, as its first may be no penalty at all."""
+    arms = study_of(script).arms
+    return {name: list(arm.settings.values())[1] if isinstance(arm, Tuned) else arm for name, arm in arms.items()}
+
+
+class FirstSteps(NamedTuple):
     """What one arm starts from, sees and becomes."""
 
     network: str
@@ -61,16 +69,16 @@ class Recorder(L.Callback):
 
 
 @cache
-def first_step(script: Path, arm: str, seed: int) -> FirstStep:
+def first_steps(script: Path, arm: str, seed: int) -> FirstSteps:
     """Seed, build, train: in the order of `execute`, with a real Trainer."""
     study = study_of(script)
     L.seed_everything(seed, workers=True, verbose=False)
-    module: SegmentationModule = study.arms[arm]()
+    module: SegmentationModule = factories(script)[arm]()
     before = {name: value.clone() for name, value in module.network.state_dict().items()}
     recorder = Recorder()
     trainer = L.Trainer(
         accelerator="cpu",
-        max_steps=1,
+        max_steps=STEPS,
         precision=study.precision,
         gradient_clip_val=study.gradient_clip,
         callbacks=[recorder],
@@ -83,9 +91,9 @@ def first_step(script: Path, arm: str, seed: int) -> FirstStep:
         limit_val_batches=0,
     )
     trainer.fit(module, datamodule=study.data.with_seed(seed))
-    assert trainer.global_step == 1
+    assert trainer.global_step == STEPS
     network = json.dumps(description(module.network), sort_keys=True)
-    return FirstStep(network, before, recorder.batches, module.network.state_dict(), recorder.losses[0])
+    return FirstSteps(network, before, recorder.batches, module.network.state_dict(), recorder.losses[0])
 
 
 def arms_of(script: Path) -> list[str]:
@@ -101,12 +109,12 @@ def test_there_are_experiments() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_every_arm_trains_a_step(script: Path) -> None:
+def test_every_arm_trains(script: Path) -> None:
     for arm in arms_of(script):
-        step = first_step(script, arm, 0)
+        step = first_steps(script, arm, 0)
         assert torch.isfinite(torch.tensor(step.loss)), arm
         assert all(torch.isfinite(value).all() for value in step.after.values()), arm
-        assert not same(step.before, step.after), f"{arm}: a step has changed nothing"
+        assert not same(step.before, step.after), f"{arm}: nothing has changed"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -114,36 +122,36 @@ def test_one_seed_gives_all_arms_the_same_start(script: Path) -> None:
     """The same weights for all arms of one network, another seed other weights."""
     alike = defaultdict(list)
     for arm in arms_of(script):
-        alike[first_step(script, arm, 0).network].append(arm)
+        alike[first_steps(script, arm, 0).network].append(arm)
     assert max(map(len, alike.values())) >= 2, "no two arms have the same network, so there is nothing to compare"
     for arms in alike.values():
         for arm in arms:
-            assert same(first_step(script, arms[0], 0).before, first_step(script, arm, 0).before), (arms[0], arm)
+            assert same(first_steps(script, arms[0], 0).before, first_steps(script, arm, 0).before), (arms[0], arm)
     baseline = study_of(script).baseline
-    assert not same(first_step(script, baseline, 0).before, first_step(script, baseline, 1).before)
+    assert not same(first_steps(script, baseline, 0).before, first_steps(script, baseline, 1).before)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_one_seed_gives_all_arms_the_same_batches(script: Path) -> None:
     baseline = study_of(script).baseline
-    (expected,) = first_step(script, baseline, 0).batches
+    expected = first_steps(script, baseline, 0).batches
+    assert len(expected) == STEPS
     for arm in arms_of(script):
-        (batch,) = first_step(script, arm, 0).batches
-        assert batch.name == expected.name
-        assert torch.equal(batch.image, expected.image)
-        assert torch.equal(batch.mask, expected.mask)
-    (other,) = first_step(script, baseline, 1).batches
-    assert not torch.equal(other.image, expected.image)
+        for batch, wanted in zip(first_steps(script, arm, 0).batches, expected, strict=True):
+            assert batch.name == wanted.name
+            assert torch.equal(batch.image, wanted.image)
+            assert torch.equal(batch.mask, wanted.mask)
+    assert not torch.equal(first_steps(script, baseline, 1).batches[0].image, expected[0].image)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_arms_differ_after_a_step(script: Path) -> None:
-    """Two arms that do the same are no comparison. L1's first step may be as small as a rounding, so all must differ but in name."""
-    steps = {arm: first_step(script, arm, 0) for arm in arms_of(script)}
+def test_arms_differ_afterwards(script: Path) -> None:
+    """Two arms that do the same are no comparison."""
+    steps = {arm: first_steps(script, arm, 0) for arm in arms_of(script)}
     names = list(steps)
     for place, arm in enumerate(names):
         for other in names[place + 1 :]:
-            assert not same(steps[arm].after, steps[other].after), f"{arm} and {other} are the same after a step"
+            assert not same(steps[arm].after, steps[other].after), f"{arm} and {other} do the same"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -154,3 +162,18 @@ def test_a_script_says_what_it_asks_and_how_it_is_run(script: Path) -> None:
     assert f"python experiments/{script.name} run" in doc
     study = study_of(script)
     assert study.name == script.stem.replace("_", "-") or study.name == script.stem
+
+
+def test_all_penalties_are_tuned_among_the_same_settings() -> None:
+    script = next(script for script in SCRIPTS if script.stem == "regularization")
+    arms = study_of(script).arms
+    settings = {name: list(arm.settings) for name, arm in arms.items() if isinstance(arm, Tuned)}
+    assert len(settings) == len(arms) >= 6
+    baseline = settings.pop("none")
+    assert all(found == settings["l2"] for found in settings.values())
+    assert [setting.split(",")[0] for setting in settings["l2"]] == baseline
+    assert settings["l2"][0].endswith("ratio=0")
+    assert [arm.settings[settings[name][0]]().regularizer for name, arm in arms.items() if name != "none"] == [None] * len(settings)  # type: ignore[union-attr]
+    assert all(
+        arm.settings[setting]().regularizer is not None for name, arm in arms.items() if name != "none" for setting in settings[name][1:]
+    )  # type: ignore[union-attr]

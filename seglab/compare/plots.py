@@ -12,6 +12,7 @@ from seglab.compare import words
 from seglab.compare.classes import ClassContrast, PerClass
 from seglab.compare.comparison import Comparison, smaller_is_better
 from seglab.compare.curves import Curves
+from seglab.compare.weights import QUANTITIES, StageCurves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,8 +105,7 @@ def plot_curves(curves: Curves, metric: str = "val/miou") -> "Figure":
     figure, axes = _figure(width=7.5, height=4.0)
     for place, (arm, seeds) in enumerate(curves.items()):
         epochs, low, mean, high = _band(list(seeds.values()), how.factor)
-        colour = _ARM_COLOURS[place % len(_ARM_COLOURS)]
-        dashes = ("-", "--", ":", "-.")[place // len(_ARM_COLOURS) % 4]
+        colour, dashes = _line(place)
         axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, label=arm, marker="o" if len(epochs) == 1 else "")
     axes.set_xlabel("epoch")
@@ -116,21 +116,76 @@ def plot_curves(curves: Curves, metric: str = "val/miou") -> "Figure":
     return figure
 
 
-def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
+def plot_stages(curves: StageCurves) -> "Figure":
+    """Small multiples: a row for each quantity, a column for each stage, a line for the mean of each arm over its seeds, by step."""
+    stages = sorted({stage for columns in curves.values() for stage in columns}, key=_depth)
+    arms = list(dict.fromkeys(arm for columns in curves.values() for by_arm in columns.values() for arm in by_arm))
+    figure = _canvas(width=0.8 + 1.3 * len(stages), height=0.8 + 1.3 * len(curves))
+    grid = figure.subplots(len(curves), len(stages), sharex=True, squeeze=False)  # stages differ by far more than arms do
+    for row, (quantity, columns) in zip(grid, curves.items(), strict=True):
+        for axes, stage in zip(row, stages, strict=True):
+            _plot_stage(axes, columns.get(stage, {}), arms)
+        row[0].set_ylabel(QUANTITIES[quantity], fontsize=8)
+    for axes, stage in zip(grid[0], stages, strict=True):
+        axes.set_title(stage, fontsize=9, color=INK)
+    for axes in grid[-1]:
+        axes.set_xlabel("step", fontsize=8)
+    handles = dict(pair[::-1] for axes in grid.flat for pair in zip(*axes.get_legend_handles_labels(), strict=True))
+    figure.legend([handles[arm] for arm in arms], arms, frameon=False, labelcolor=INK, loc="outside lower center", ncols=min(6, len(arms)))
+    return figure
+
+
+def _plot_stage(axes: "Axes", of_arms: Curves, arms: Sequence[str]) -> None:
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+    _dress(axes)
+    axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
+    axes.tick_params(labelsize=5.5, pad=1)
+    for arm, seeds in of_arms.items():
+        steps, _, mean, _ = _band(list(seeds.values()), 1.0)
+        colour, dashes = _line(arms.index(arm))
+        axes.plot(steps, mean, color=colour, linestyle=dashes, linewidth=1.4, label=arm)
+    axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.set_visible(bool(of_arms))
+
+
+def _depth(stage: str) -> tuple[int, int, str]:
+    """Encoder stages by their number, then decoder, then head."""
+    part, _, number = stage.partition(".")
+    return {"encoder": 0, "decoder": 1, "head": 2}.get(part, 3), int(number) if number.isdecimal() else 0, stage
+
+
+def _line(place: int) -> tuple[str, str]:
+    """Colour and dashes of an arm."""
+    return _ARM_COLOURS[place % len(_ARM_COLOURS)], ("-", "--", ":", "-.")[place // len(_ARM_COLOURS) % 4]
+
+
+def _canvas(width: float, height: float) -> "Figure":
     """Inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
+    """Inches."""
+    figure = _canvas(width, height)
     axes = figure.add_subplot()
+    _dress(axes)
+    return figure, axes
+
+
+def _dress(axes: "Axes") -> None:
     axes.tick_params(colors=INK, labelsize=9)
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
     for side, spine in axes.spines.items():
         spine.set_color(MUTED)
         spine.set_visible(side in ("left", "bottom"))
-    return figure, axes
 
 
 def _axis_label(metric: str, level: str) -> str:

@@ -14,6 +14,7 @@ from seglab.compare.classes import PerClass, per_class
 from seglab.compare.comparison import Comparison
 from seglab.compare.curves import Curves, read_curves
 from seglab.compare.folder import StudyFolder, compare_folder, read_folder
+from seglab.compare.weights import StageCurves, read_stage_curves
 from seglab.run import write_text
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def render(study: StudyFolder, comparison: Comparison) -> str:
     import jinja2
 
     classes, class_notes = _classes(study, comparison)
-    curves, curve_notes = read_curves(study.folder, [result.run for result in study.results])
+    runs = [result.run for result in study.results]
+    curves, curve_notes = read_curves(study.folder, runs)
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template).render(
@@ -59,13 +61,13 @@ def render(study: StudyFolder, comparison: Comparison) -> str:
         rows=table.rows(comparison),
         legend=table.legend(comparison),
         details=_details(comparison),
-        pictures=_pictures(comparison, classes, curves),
+        pictures=_pictures(comparison, classes, curves, read_stage_curves(study.folder, runs)),
         class_rows=[] if classes is None else _class_rows(classes),
         class_metric="" if classes is None else words.metric_name(f"{classes.split}/{classes.score}"),
         predictions=_predictions(study, comparison),
         shared=flatten({} if study.record is None else study.record.shared),
         arms={} if study.record is None else {arm: flatten(own) for arm, own in study.record.arms.items()},
-        protocol=words.protocol(comparison),
+        protocol=[*words.protocol(comparison), *filter(None, [words.tuning(study.record)])],
         notes=(*comparison.notes, *class_notes, *curve_notes),
         versions=sorted({result.version for result in study.results}),
         commits=sorted({"unknown" if result.commit is None else result.commit for result in study.results}),
@@ -139,7 +141,7 @@ def _details(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves) -> list[Picture]:
+def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves, stages: StageCurves) -> list[Picture]:
     level = f"{100 * (1 - comparison.alpha):g} %"
     shown: list[tuple[str, Figure, str]] = []
     if comparison.contrasts:
@@ -155,6 +157,11 @@ def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves) 
     if classes is not None and classes.class_names:
         caption = "Blue: the arm is better in this class; red: worse. Bold: adjusted p at most 0.05. Not declared beforehand."
         shown.append(("Class by class (exploratory)", plots.plot_classes(classes), caption))
+    if stages:
+        caption = (
+            "Mean over the seeds, by optimizer step. Where a norm layer takes the scale out, ‖w‖ sets the effective learning rate η/‖w‖²."
+        )
+        shown.append(("What happened to the weights", plots.plot_stages(stages), caption))
     return [Picture(title, to_svg(figure, title), caption) for title, figure, caption in shown]
 
 

@@ -141,6 +141,18 @@ def correlation(scores: Floats, baseline: Floats) -> float:
     return float(np.corrcoef(scores, baseline)[0, 1])
 
 
+def expected_best(scores: Floats) -> Floats:
+    """How good the best of k settings is, on average over all choices of k of the n that were tried: (..., n) -> (..., n), k = 1 ... n.
+
+    The expected maximum without replacement, Σᵢ C(i-1, k-1) / C(n, k) · v₍ᵢ₎ over the ordered scores: Dodge et al. (2019), in the
+    unbiased form of Tang et al. (2020). A score may be -inf, which is that of no use; then so is the mean as long as it can be the best.
+    """
+    n = scores.shape[-1]
+    chances = np.array([[math.comb(i, k - 1) / math.comb(n, k) for i in range(n)] for k in range(1, n + 1)])  # of being the best of k
+    ordered = np.broadcast_to(np.sort(scores, axis=-1)[..., None, :], (*scores.shape, n))
+    return np.asarray(np.multiply(chances, ordered, out=np.zeros(ordered.shape), where=chances > 0).sum(axis=-1), dtype=np.float64)
+
+
 def pairs_needed(alpha: float, contrasts: int = 1) -> int:
     """The fewest pairs with which an exact two-sided p, times the number of contrasts (Holm's first step), can reach `alpha`."""
     return math.ceil(math.log2(2 * contrasts / alpha))

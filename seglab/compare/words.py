@@ -1,10 +1,12 @@
 """Numbers and verdicts as people read them: percent points, three-figure costs, sentences."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seglab.compare.comparison import Comparison, Contrast, Spread, smaller_is_better
 from seglab.compare.statistics import pairs_needed
+from seglab.run import StudyRecord
 
 _NAMES = {"miou": "mIoU", "iou": "IoU", "dice": "Dice"}
 _COST_UNITS = {"seconds": "s", "training_seconds": "s", "peak_memory_mib": "MiB"}
@@ -120,3 +122,14 @@ def protocol(comparison: Comparison) -> tuple[str, ...]:
         f"Intervals are {100 * (1 - comparison.alpha):g} % t intervals of the mean paired difference, each for its own contrast.",
         f"Under {pairs_needed(comparison.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
     )
+
+
+def tuning(record: StudyRecord | None) -> str | None:
+    """How the setting of each arm was chosen, and which: one sentence; None for a study that tunes nothing."""
+    budget = None if record is None else record.shared.get("tuning")
+    if record is None or not isinstance(budget, Mapping):
+        return None
+    seeds, settings = ", ".join(map(str, budget.get("seeds", ()))), budget.get("settings")
+    own = {arm: described.get("tuning") for arm, described in record.arms.items()}
+    chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
+    return f"Tuned: {settings} settings each, on {metric_name(str(budget.get('metric')))} over seeds {seeds}. Chosen: {chosen}."

@@ -150,8 +150,7 @@ class Huber(Regularizer):
 
     def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         threshold = scaled(step, self.strength)
-        move = [weight.clone() for weight in weights]
-        divide(move, added(threshold, self.betas))
+        move = divided(weights, added(threshold, self.betas))
         clip_to_one(move)
         multiply(move, threshold)
         torch._foreach_sub_(list(weights), move)
@@ -186,42 +185,41 @@ def added(step: Steps, terms: Sequence[float]) -> Steps:
 def soft_threshold(weights: Sequence[Tensor], threshold: Steps) -> None:
     """v ← S(v,τ) = v − clip(v, ±τ), in place; what lies within the threshold becomes exactly 0."""
     tensors, numbers = apart(threshold)
-    if tensors:
-        within = torch._foreach_clamp_min(list(weights), torch._foreach_neg(tensors))
-        torch._foreach_clamp_max_(within, tensors)
+    high: list[Any] = tensors if tensors else numbers
+    low: list[Any] = list(torch._foreach_neg(tensors)) if tensors else [-number for number in numbers]
+    if len(high) == 1:  # one pass in the place of two
+        within = [torch.clamp(weights[0], low[0], high[0])]
     else:
-        within = torch._foreach_clamp_min(list(weights), [-number for number in numbers])
-        torch._foreach_clamp_max_(within, numbers)
+        within = list(torch._foreach_clamp_min(list(weights), low))
+        torch._foreach_clamp_max_(within, high)
     torch._foreach_sub_(list(weights), within)
 
 
 def shrink(weights: Sequence[Tensor], by: Steps) -> None:
     """v ← v/(1+τ), in place."""
-    divide(weights, added(by, [1.0] * len(by)))
+    tensors, numbers = apart(added(by, [1.0] * len(by)))
+    torch._foreach_div_(list(weights), tensors if tensors else numbers)
 
 
-def clip_to_one(values: Sequence[Tensor]) -> None:
-    """Clip every element to [−1, 1], in place."""
-    torch._foreach_clamp_min_(tuple(values), -1.0)
-    torch._foreach_clamp_max_(tuple(values), 1.0)
+def divided(values: Sequence[Tensor], by: Steps) -> list[Tensor]:
+    """Each tensor by its own number or tensor."""
+    tensors, numbers = apart(by)
+    return list(torch._foreach_div(list(values), tensors if tensors else numbers))
 
 
 def multiply(values: Sequence[Tensor], by: Steps) -> None:
     """In place, each tensor by its own number or tensor."""
     tensors, numbers = apart(by)
-    if tensors:
-        torch._foreach_mul_(list(values), tensors)
-    else:
-        torch._foreach_mul_(list(values), numbers)
+    torch._foreach_mul_(list(values), tensors if tensors else numbers)
 
 
-def divide(values: Sequence[Tensor], by: Steps) -> None:
-    """In place, each tensor by its own number or tensor."""
-    tensors, numbers = apart(by)
-    if tensors:
-        torch._foreach_div_(list(values), tensors)
+def clip_to_one(values: Sequence[Tensor]) -> None:
+    """Clip every element to [−1, 1], in place."""
+    if len(values) == 1:
+        values[0].clamp_(-1.0, 1.0)
     else:
-        torch._foreach_div_(list(values), numbers)
+        torch._foreach_clamp_min_(tuple(values), -1.0)
+        torch._foreach_clamp_max_(tuple(values), 1.0)
 
 
 def apart(step: Steps) -> tuple[list[Tensor], list[float]]:

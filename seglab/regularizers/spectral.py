@@ -49,16 +49,16 @@ class PowerIteration(Regularizer):
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         """½λΣ‖Wᵀu‖², which the estimate approaches from below."""
-        parts = [(filters(weight).T @ left).square().sum() for weight, left in zip(weights, self.left, strict=True)]
+        parts = [(filters(weight).T @ left.to(weight.dtype)).square().sum() for weight, left in zip(weights, self.left, strict=True)]
         return 0.5 * self.strength * total(parts)
 
     def gradient(self, weights: Sequence[Tensor]) -> Sequence[Tensor]:
         found = []
         for weight, left in zip(weights, self.left, strict=True):
             rows = filters(weight)
-            right = _unit(rows.T @ left)
+            right = _unit(rows.T @ left.to(rows.dtype))
             image = rows @ right  # σu
-            left.copy_(_unit(image))
+            left.copy_(_unit(image).where(image.any(), left))  # weights that are all 0 have no direction, and may get one
             found.append((self.strength * torch.outer(image, right)).view_as(weight))
         return found
 

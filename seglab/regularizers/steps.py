@@ -22,9 +22,13 @@ class OptimizerStepSizes:
         return [float(self.group_of[id(weight)]["lr"]) for weight in weights]
 
     def preconditioned(self, weights: Sequence[Tensor], views: Sequence[View] | None = None) -> Steps:
-        """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); η under SGD; ValueError under others."""
+        """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); ValueError under others than Adam and SGD.
+
+        η/(1−μ) under SGD with momentum μ, which is how far a gradient moves a weight in the end, torch's momentum being a sum of
+        gradients and no mean (dampening d makes it η(1−d)/(1−μ)).
+        """
         if isinstance(self.optimizer, torch.optim.SGD):
-            return self.uniform(weights)
+            return [rate * _reach(self.group_of[id(weight)]) for rate, weight in zip(self.uniform(weights), weights, strict=True)]
         if not isinstance(self.optimizer, torch.optim.Adam):
             raise ValueError(
                 f"Proximal does not know the step of each element under {type(self.optimizer).__name__}: use Adam, AdamW or SGD, "
@@ -44,6 +48,11 @@ class OptimizerStepSizes:
         torch._foreach_reciprocal_(size)
         torch._foreach_mul_(size, [root * group["lr"] for root, group in zip(roots, groups, strict=True)])
         return size
+
+
+def _reach(group: dict[str, Any]) -> float:
+    """How far SGD moves a weight in all per learning rate and gradient."""
+    return float((1 - group["dampening"]) / (1 - group["momentum"])) if group["momentum"] else 1.0
 
 
 def _root_of_correction(step: Tensor, group: dict[str, Any]) -> Any:

@@ -18,10 +18,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
+from seglab.callbacks.step_order import check_decay
 from seglab.module import SegmentationModule
 from seglab.networks import description
 from seglab.run import Run, StudyRecord
-from seglab.study.study import Arm, Study
+from seglab.study.arms import Arm, Chosen
+from seglab.study.study import Study
 
 SIMULATED_STEPS = 10_000
 """How far a schedule of learning rates is followed to describe it."""
@@ -33,7 +35,7 @@ _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", 
 
 def record(study: Study, arms: Sequence[str], devices: int = 1) -> StudyRecord:
     """`study.json` for these arms. Builds each arm twice."""
-    described = {arm: describe(study.arms[arm], planned_steps(study)) for arm in arms}
+    described = {arm: describe(study.factory(arm), planned_steps(study)) for arm in arms}
     return StudyRecord(study.name, study.baseline, study.metric, shared(study, devices), described)
 
 
@@ -50,12 +52,13 @@ def shared(study: Study, devices: int = 1) -> dict[str, Any]:
         "accumulate": study.accumulate,
         "gradient_clip": study.gradient_clip,
         "devices": devices,
+        **({"tuning": _tuning(study)} if study.budget else {}),
     }
 
 
 def check_same(record: StudyRecord, study: Study, run: Run, devices: int = 1) -> None:
     """Refuse to train a run whose script or data have changed since its study was recorded."""
-    now = {"shared": shared(study, devices), "arm": describe(study.arms[run.arm], planned_steps(study))}
+    now = {"shared": shared(study, devices), "arm": describe(study.factory(run.arm), planned_steps(study))}
     lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, now)
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
@@ -80,6 +83,7 @@ def describe(arm: Arm, steps: int) -> dict[str, Any]:
     if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
     optimizer = module.optimizer(module.parameter_groups())
+    _check_regularizer(module, optimizer, steps)
     described: dict[str, Any] = plain(
         {
             "module": {"class": path_of(type(module)), **_own_settings(module)},
@@ -93,6 +97,7 @@ def describe(arm: Arm, steps: int) -> dict[str, Any]:
             "ignore_index": module.ignore_index,
             "mean": module.mean.flatten().tolist(),
             "std": module.std.flatten().tolist(),
+            **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
         }
     )
     return described
@@ -143,6 +148,11 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 def path_of(thing: Any) -> str:
     """The import path of a class or function."""
     return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _tuning(study: Study) -> dict[str, Any]:
+    """How each arm's setting is chosen, and among how many."""
+    return {"metric": study.tuning_metric, "seeds": list(study.tuning_seeds), "settings": study.budget}
 
 
 def _seeded(arm: Arm, seed: int) -> SegmentationModule:
@@ -196,6 +206,14 @@ def _own_settings(module: SegmentationModule) -> dict[str, Any]:
         name: value for name, value in vars(module).items() if not name.startswith("_") and name not in known | of_lightning | _EMPTY_MODULE
     }
     return {name: plain(value) for name, value in own.items()}
+
+
+def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: int) -> None:
+    """What would be refused when the training begins is refused before any begins: stages that do not exist, anchors without pretrained
+    weights, a measurement that never ends, decay on decay."""
+    check_decay(module, optimizer)
+    if module.regularizer is not None:
+        module.regularizer.bind(module.weights()).start(steps)
 
 
 def _equal_tensors(one: nn.Module, other: nn.Module) -> str:

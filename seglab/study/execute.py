@@ -27,11 +27,11 @@ from typing_extensions import override
 
 import seglab
 from seglab import tracking
-from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput
+from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
 from seglab.run import Result, Run, StudyRecord, identity, write_json, write_result, write_text
-from seglab.study.describe import check_same
+from seglab.study.describe import check_same, planned_steps
 from seglab.study.study import Study
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -44,13 +44,17 @@ class Resources:
     devices: int = 1
     accelerator: Accelerator = "auto"
     wandb: tracking.WandbMode = "auto"
+    diagnostics: int = 20
+    """How often in a run the weights of each stage are looked at; 0 is never."""
 
 
 _CLEAR = Path("/proc/self/clear_refs")
 
 
-def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources) -> Result:
-    """Train and test one arm under one seed; `result.json` appears last, and whole.
+def execute(
+    study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources, test: bool = True
+) -> Result:
+    """Train and test one arm under one seed; `result.json` appears last, and whole. Without `test`, its scores are of `val` alone.
 
     Seed first, build second: the arm's factory is called when all generators stand at the run's seed.
     """
@@ -59,12 +63,13 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
     if _is_rank_zero():
         _clear(directory)
     _forget_peak_memory()
+    tracking.show_log()
     data = study.data.with_seed(run.seed)
     with _quiet():
         check_same(record, study, run, resources.devices)
         data.fill_cache()
         L.seed_everything(run.seed, workers=True, verbose=False)
-        module = study.arms[run.arm]()
+        module = study.factory(run.arm)()
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
         trainer = _trainer(study, run, directory, configuration, identity(record, run), data.palette, resources)
         if trainer.is_global_zero:
@@ -74,9 +79,12 @@ def execute(study: Study, run: Run, folder: Path, record: StudyRecord, command: 
         try:
             trainer.fit(module, datamodule=data)
             trained = time.perf_counter()
-            trainer.test(module, datamodule=data, verbose=False)
-            matrices = {split: _gathered(module, split) for split in _splits()}
-            result = _result(module, run, identity(record, run), data.class_names, _cost(module, trainer, began, trained))
+            if test:
+                trainer.test(module, datamodule=data, verbose=False)
+            else:
+                FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
+            matrices = {split: _gathered(module, split) for split in _splits(test)}
+            result = _result(module, run, identity(record, run), data.class_names, _cost(module, trainer, began, trained), _splits(test))
             part = directory / "checkpoints" / "last.ckpt.part"
             trainer.save_checkpoint(part, weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
@@ -145,6 +153,9 @@ def _trainer(
     palette: NDArray[np.uint8],
     resources: Resources,
 ) -> L.Trainer:
+    callbacks = [StepRandomness(run.seed), FiniteLoss(), Throughput(), ProgressFile(directory), PredictionPictures(directory, palette)]
+    if resources.diagnostics > 0:
+        callbacks.append(WeightDiagnostics(max(1, planned_steps(study) // resources.diagnostics)))
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     return L.Trainer(
         accelerator=resources.accelerator,
@@ -159,7 +170,7 @@ def _trainer(
         check_val_every_n_epoch=_validation_interval(study.epochs),
         deterministic="warn",
         logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if _is_rank_zero() else False,
-        callbacks=[StepRandomness(run.seed), FiniteLoss(), Throughput(), ProgressFile(directory), PredictionPictures(directory, palette)],
+        callbacks=callbacks,
         log_every_n_steps=max(1, min(10, len(study.data.train_dataloader()) // study.accumulate)),
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -179,8 +190,8 @@ def _is_rank_zero() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
-def _splits() -> tuple[Split, ...]:
-    return ("val", "test")
+def _splits(test: bool) -> tuple[Split, ...]:
+    return ("val", "test") if test else ("val",)
 
 
 def _clear(directory: Path) -> None:
@@ -225,11 +236,13 @@ def _write_matrices(path: Path, matrices: dict[Split, tuple[list[str], NDArray[n
     part.replace(path)
 
 
-def _result(module: SegmentationModule, run: Run, hash_of_run: str, class_names: tuple[str, ...], cost: dict[str, float]) -> Result:
-    scores: dict[str, Scores] = {split: module.scores(split) for split in _splits()}
+def _result(
+    module: SegmentationModule, run: Run, hash_of_run: str, class_names: tuple[str, ...], cost: dict[str, float], splits: Sequence[Split]
+) -> Result:
+    scores: dict[str, Scores] = {split: module.scores(split) for split in splits}
     means = {split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()}
     per_class = {split: {name: tuple(values.tolist()) for name, values in found.per_class.items()} for split, found in scores.items()}
-    return Result(run, hash_of_run, class_names, means["val"], means["test"], per_class, cost, commit(), seglab.__version__)
+    return Result(run, hash_of_run, class_names, means["val"], means.get("test", {}), per_class, cost, commit(), seglab.__version__)
 
 
 def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained: float) -> dict[str, float]:

@@ -5,6 +5,7 @@ A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the
 """
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -108,6 +109,19 @@ def state(directory: Path) -> State:
     if (directory / "failure.json").exists():
         return "failed"
     return "interrupted" if _generation(directory) >= 0 else "open"
+
+
+def settled(directory: Path, tuning: bool = False) -> bool:
+    """Whether nothing is left to do in `directory`: there is a result. A tuning run may have diverged instead, which says enough of it."""
+    return (directory / "result.json").exists() or (tuning and has_diverged(directory))
+
+
+def has_diverged(directory: Path) -> bool:
+    """Whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
+    try:
+        return str(json.loads((directory / "failure.json").read_text())["error"]).startswith("NonFiniteLossError")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _holder(directory: Path, generation: int) -> Owner | None:

@@ -19,6 +19,7 @@ from seglab.study.plan import Plan, dry_run_table, shell
 from seglab.study.reading import show_comparison, show_status
 from seglab.study.study import Study
 from seglab.study.supervise import supervise
+from seglab.study.tuning import final_plan, stages_of, tune, tuning_plan
 from seglab.study.worker import INTERRUPTED, Interrupted, work, write_failure
 from seglab.tracking import WandbMode
 
@@ -58,20 +59,24 @@ def _dispatch(function: StudyFunction) -> int:
             else show_comparison(folder, given.metric, given.baseline, given.margin, console)
         )
     plan = _plan(function, parser, chosen, given)
-    return {"run": _run, "work": _work, "execute": _execute}[verb](plan, given, console)
+    return {"run": _run, "work": _work, "work-tuning": _work_tuning, "execute": _execute}[verb](plan, given, console)
 
 
 def _run(plan: Plan, given: Namespace, console: Console) -> int:
     if given.dry_run:
-        console.print(dry_run_table(plan, plan.runs))
-        for run in plan.runs:
-            print(shell(plan.command(run)))
-        return 0
+        return _dry_run(plan, console)
     gpus = _gpus(plan.resources)
     if given.jobs is not None and given.jobs < 1:
         raise ValueError(f"--jobs {given.jobs}: must be 1 or more")
     jobs = given.jobs if given.jobs is not None else max(1, gpus // plan.resources.devices)
-    complete = supervise(plan, Local(gpus, plan.resources.devices), jobs, console)
+    launcher = Local(gpus, plan.resources.devices)
+    if plan.setting is not None:
+        return 0 if supervise(tuning_plan(plan), launcher, jobs, console) else FAILED
+    tuned = plan.study.budget is None or plan.seed is not None or tune(plan, launcher, jobs, console)
+    plan = final_plan(plan)
+    if not plan.runs:
+        return FAILED
+    complete = supervise(plan, launcher, jobs, console) and tuned
     if plan.arm is None and plan.seed is None:
         console.print()
         try:
@@ -83,17 +88,34 @@ def _run(plan: Plan, given: Namespace, console: Console) -> int:
     return 0 if complete else FAILED
 
 
+def _dry_run(plan: Plan, console: Console) -> int:
+    stages = [(stage, stage.all_runs) for stage in stages_of(plan)]
+    for stage, runs in stages:
+        console.print(dry_run_table(stage, runs))
+    for stage, runs in stages:
+        for run in runs:
+            print(shell(stage.command(run)))
+    return 0
+
+
 def _work(plan: Plan, given: Namespace, console: Console) -> int:
+    plan = final_plan(plan)
     return FAILED if work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources) else 0
+
+
+def _work_tuning(plan: Plan, given: Namespace, console: Console) -> int:
+    plan = tuning_plan(plan)
+    return FAILED if work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources, tuning=True) else 0
 
 
 def _execute(plan: Plan, given: Namespace, console: Console) -> int:
     """One run as a process of its own, several of them when it has several devices."""
     if given.arm is None or given.seed is None:
         raise ValueError("execute is for one run: name it with --arm and --seed")
+    plan = final_plan(plan) if plan.setting is None else tuning_plan(plan)
     (run,) = plan.runs
     try:
-        execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources)
+        execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources, test=plan.tunes is None)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is written beside the run
         write_failure(run.directory(plan.folder), error)
         return FAILED
@@ -116,8 +138,12 @@ def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, gi
         study = dataclasses.replace(study, name=given.name)
     if given.devices < 1:
         raise ValueError(f"--devices {given.devices}: must be 1 or more")
-    resources = Resources(given.devices, given.accelerator, given.wandb)
-    return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed)
+    if given.diagnostics < 0:
+        raise ValueError(f"--diagnostics {given.diagnostics}: must be 0 (never) or more")
+    resources = Resources(given.devices, given.accelerator, given.wandb, given.diagnostics)
+    if given.setting is not None and study.budget is None:
+        raise ValueError(f"--setting {given.setting}: the arms of {study.name!r} are not tuned")
+    return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed, given.setting)
 
 
 def _default_name(function: StudyFunction) -> str:
@@ -163,6 +189,7 @@ def _parser(function: StudyFunction) -> ArgumentParser:
     verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open")
     verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
     verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
+    verbs.add_subcommand("work-tuning", _training_parser(function), help="(started by run) the same for the runs that tune it")
     verbs.add_subcommand("execute", _training_parser(function), help="(started by run) one run on several devices")
     return parser
 
@@ -172,9 +199,13 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     _add_place(parser)
     parser.add_argument("--arm", type=str | None, default=None, help="this arm alone")
     parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
+    parser.add_argument("--setting", type=str | None, default=None, help="of a tuned --arm: its tuning runs with this setting alone")
     parser.add_argument("--devices", type=int, default=1, help="devices of one run; the batch size is of all of them together")
     parser.add_argument("--accelerator", type=Accelerator, default="auto", help="auto is gpu where there is one, else cpu")
     parser.add_argument("--wandb", type=WandbMode, default="auto", help="auto is online for those logged in, else offline")
+    parser.add_argument(
+        "--diagnostics", type=int, default=20, help="how often in a run the weights of each stage are looked at; 0 is never"
+    )
     return parser
 
 

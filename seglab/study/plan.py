@@ -3,14 +3,15 @@
 import dataclasses
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
-from seglab.run import Run, StudyRecord, read_record, write_record
+from seglab.run import TUNING, Run, StudyRecord, read_record, write_record
 from seglab.study import ledger
+from seglab.study.arms import Chosen, Tuned, arm_and_setting
 from seglab.study.describe import differences, record
 from seglab.study.execute import Resources
 from seglab.study.study import Study
@@ -28,26 +29,56 @@ class Plan:
     resources: Resources
     arm: str | None = None
     seed: int | None = None
+    setting: str | None = None
+    """Of the tuning runs, those with this setting of `arm`."""
+    tunes: Study | None = None
+    """The study whose tuning runs these are; None for a study's own runs."""
 
     @property
     def folder(self) -> Path:
-        return self.root / self.study.name
+        return self.root / self.study.name if self.tunes is None else self.root / self.tunes.name / TUNING
 
     @property
     def runs(self) -> list[Run]:
-        return self.study.runs(self.arm, self.seed)
+        """Those that can be started: of a tuned arm none before its setting is chosen."""
+        if self.tunes is not None:
+            return self.tunes.tuning_runs(self.arm, self.setting, self.seed)
+        return [run for run in self.study.runs(self.arm, self.seed) if not isinstance(self.study.arms[run.arm], Tuned)]
+
+    @property
+    def all_runs(self) -> list[Run]:
+        """With those that cannot be started yet."""
+        return self.runs if self.tunes is not None else self.study.runs(self.arm, self.seed)
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that these runs are of; of tuning runs, with all their settings."""
+        runs = self.runs if self.tunes is None else self.tunes.tuning_runs(self.arm)
+        return sorted({run.arm for run in runs}, key=list(self.study.arms).index)
+
+    def settled(self, run: Run) -> bool:
+        """Whether nothing is left to do for a run."""
+        return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None)
 
     def command(self, run: Run) -> list[str]:
         """What repeats one run, to be pasted into a shell."""
-        return [*self._start("run"), "--arm", run.arm, "--seed", str(run.seed)]
+        arm, setting = (run.arm, None) if self.tunes is None else arm_and_setting(run.arm)
+        return [*self._start("run"), *_flags(arm, setting, run.seed)]
 
     def worker_command(self) -> list[str]:
         """What works on these runs until none is left."""
-        chosen = [*(["--arm", self.arm] if self.arm is not None else []), *(["--seed", str(self.seed)] if self.seed is not None else [])]
-        return [*self._start("work"), *chosen, "--wandb", self.resources.wandb]
+        verb = "work" if self.tunes is None else "work-tuning"
+        return [
+            *self._start(verb),
+            *_flags(self.arm, self.setting, self.seed),
+            "--wandb",
+            self.resources.wandb,
+            "--diagnostics",
+            str(self.resources.diagnostics),
+        ]
 
     def _start(self, verb: str) -> list[str]:
-        place = ["--root", str(self.root), "--name", self.study.name]
+        place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]
         machine = [
             *(["--devices", str(self.resources.devices)] if self.resources.devices > 1 else []),
             "--accelerator",
@@ -59,8 +90,13 @@ class Plan:
             verb,
             *self.flags,
             *place,
-            *(machine if self.resources != Resources(wandb=self.resources.wandb) else []),
+            *(machine if (self.resources.devices, self.resources.accelerator) != (1, "auto") else []),
         ]
+
+
+def _flags(arm: str | None, setting: str | None, seed: int | None) -> list[str]:
+    given = {"--arm": arm, "--setting": setting, "--seed": seed}
+    return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
 
 
 def agree(plan: Plan) -> StudyRecord:
@@ -68,8 +104,12 @@ def agree(plan: Plan) -> StudyRecord:
 
     A folder holds one setting. New arms and seeds may join; what made the runs that are there may not change.
     """
-    arms = sorted({run.arm for run in plan.runs}, key=list(plan.study.arms).index)
-    return _merged(plan, record(plan.study, arms, plan.resources.devices))
+    return _merged(plan, record(plan.study, plan.arms, plan.resources.devices))
+
+
+def check_shared(plan: Plan) -> None:
+    """A ValueError if the plan's folder holds runs of other shared settings; to know it before the arms' own are chosen."""
+    _merged(plan, record(plan.study, [], plan.resources.devices))
 
 
 def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
@@ -81,6 +121,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
             )
         return wanted
     lines = differences(existing.shared, wanted.shared)
+    lines += _other_candidates(plan, existing)
     for arm in wanted.arms:
         if arm in existing.arms:
             lines += [f"arm {arm}: {line}" for line in differences(existing.arms[arm], wanted.arms[arm])]
@@ -93,6 +134,26 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
     return dataclasses.replace(wanted, shared=existing.shared, arms=arms)
+
+
+def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:
+    """A line for every arm that has been tuned among other settings: more of them would be a larger budget than the other arms had."""
+    if plan.tunes is None:
+        return []
+    there, now = _settings_of(existing.arms), _settings_of(plan.arms)
+    return [
+        f"arm {arm}: settings: {', '.join(there[arm])} → {', '.join(now[arm])}"
+        for arm in now
+        if arm in there and {*there[arm]} != {*now[arm]}
+    ]
+
+
+def _settings_of(names: Iterable[str]) -> dict[str, list[str]]:
+    """`l1@a`, `l1@b`, `l2@a` by arm."""
+    found: dict[str, list[str]] = {}
+    for arm, setting in map(arm_and_setting, names):
+        found.setdefault(arm, []).append(setting)
+    return found
 
 
 def check_place(folder: Path) -> None:
@@ -113,11 +174,19 @@ def keep(plan: Plan, agreed: StudyRecord) -> None:
 def dry_run_table(plan: Plan, runs: Sequence[Run]) -> Table:
     """What `run` would do, run by run."""
     table = Table(title=f"{plan.folder}: {len(runs)} runs", title_justify="left", show_lines=False)
-    for heading in ("arm", "seed", "state"):
+    tuned = plan.tunes is not None or plan.study.budget is not None
+    for heading in ("arm", *(["setting"] if tuned else []), "seed", "state"):
         table.add_column(heading, no_wrap=True)
     for run in runs:
-        table.add_row(run.arm, str(run.seed), ledger.state(run.directory(plan.folder)))
+        table.add_row(*(_arm_and_setting(plan, run) if tuned else [run.arm]), str(run.seed), ledger.state(run.directory(plan.folder)))
     return table
+
+
+def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:
+    if plan.tunes is not None:
+        return arm_and_setting(run.arm)
+    arm = plan.study.arms[run.arm]
+    return run.arm, arm.setting if isinstance(arm, Chosen) else "to be chosen"
 
 
 def shell(command: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seglab.run import read_results
+from seglab.run import TUNING, read_record, read_results
 from seglab.study.status import runs_in, status_table
 
 DEFAULT_MARGIN = 0.005
@@ -16,7 +16,8 @@ def study_folders(path: Path) -> list[Path]:
         raise ValueError(f"{path}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
     if _is_study(path):
         return [path]
-    found = sorted(record.parent for record in path.glob("*/study.json"))
+    tuned = {record.parents[1] for record in path.glob(f"*/{TUNING}/study.json")}
+    found = sorted({record.parent for record in path.glob("*/study.json")} | {folder for folder in tuned if tuning_folder(folder)})
     if not found:
         raise ValueError(f"{path}: holds no study (no study.json in it or one level below)")
     return found
@@ -25,8 +26,11 @@ def study_folders(path: Path) -> list[Path]:
 def show_status(folder: Path, console: Console) -> int:
     """Print where each run stands; 1 if a result is damaged."""
     _existing(folder)
-    console.print(status_table(folder, runs_in(folder)))
-    problems = read_results(folder)[1]
+    tuning = tuning_folder(folder)
+    places = [folder] if tuning is None else [tuning, *([folder] if (folder / "study.json").exists() else [])]
+    for place in places:
+        console.print(status_table(place, runs_in(place)))
+    problems = [problem for place in places for problem in read_results(place)[1]]
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False)
     return 1 if problems else 0
@@ -34,14 +38,17 @@ def show_status(folder: Path, console: Console) -> int:
 
 def show_comparison(folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console) -> int:
     """Print the comparison and write `report.html`; 1 if there is nothing to compare yet."""
-    from seglab.compare import compare_folder, read_folder, to_table, write_report  # pandas and matplotlib: not for `status`
+    from seglab.compare import compare_folder, read_folder, to_table, words, write_report  # pandas and matplotlib: not for `status`
 
     _existing(folder)
     if not read_results(folder)[0]:
         console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
         return 1
     chosen = DEFAULT_MARGIN if margin is None else margin
-    console.print(to_table(compare_folder(read_folder(folder), baseline=baseline, metric=metric, margin=chosen)))
+    study = read_folder(folder)
+    console.print(to_table(compare_folder(study, baseline=baseline, metric=metric, margin=chosen)))
+    if tuned := words.tuning(study.record):
+        console.print(tuned, style="dim", highlight=False, markup=False)
     report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     return 0
@@ -55,4 +62,10 @@ def _existing(folder: Path) -> None:
 
 
 def _is_study(folder: Path) -> bool:
-    return (folder / "study.json").exists() or any(folder.glob("*/seed-*"))
+    return (folder / "study.json").exists() or any(folder.glob("*/seed-*")) or tuning_folder(folder) is not None
+
+
+def tuning_folder(folder: Path) -> Path | None:
+    """The folder of a study's tuning runs; None if it has none. A study that is itself called tuning is not one."""
+    record = read_record(folder / TUNING)
+    return folder / TUNING if record is not None and record.study.endswith(f"-{TUNING}") else None

@@ -1,16 +1,13 @@
 """The question: arms × seeds on one data set, one baseline."""
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from seglab.data import SegmentationDataModule
-from seglab.module import SegmentationModule
-from seglab.run import Run, check_name
-
-Arm = Callable[[], SegmentationModule]
-"""Builds an arm's module. A factory, because nothing may be built before the seed is set."""
+from seglab.run import TUNING, Run, check_name
+from seglab.study.arms import Arm, Chosen, Tuned, check_fair, meant, tuning_arm
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
@@ -28,13 +25,18 @@ class Study:
     seeds: Sequence[int]
     baseline: str
     """The arm that all others are compared with."""
-    arms: Mapping[str, Arm]
+    arms: Mapping[str, Arm | Tuned]
+    """How to build each; or candidate settings of each, the same number for every arm: an equal tuning budget."""
     metric: str = "test/miou"
     precision: Precision = "32-true"
     accumulate: int = 1
     """Batches per optimizer step."""
     gradient_clip: float | None = None
     """Largest norm of the gradient, penalty included; None does not clip."""
+    tuning_seeds: Sequence[int] = (1000, 1001)
+    """Seeds under which each setting of a tuned arm is tried; none of them is among `seeds`."""
+    tuning_metric: str = "val/miou"
+    """The score by which a tuned arm's setting is chosen: the largest mean over the tuning seeds."""
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
@@ -43,24 +45,108 @@ class Study:
         self._check_arm(self.baseline, "baseline")
         if not self.seeds:
             raise ValueError("there are no seeds: --seeds must be 1 or more")
-        if len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds {list(self.seeds)}: they must be all different, 0 or more")
+        _check_seeds("seeds", self.seeds)
         for field, value in (("epochs", self.epochs), ("accumulate", self.accumulate)):
             if value < 1:
                 raise ValueError(f"{field} {value}: must be 1 or more")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip {self.gradient_clip}: must be above 0, or none at all")
+        if self.budget is not None:
+            self._check_tuning()
+
+    @property
+    def tuned(self) -> dict[str, Tuned]:
+        """The candidate settings of the arms that have any, chosen from already or not."""
+        found = {arm: this.tuned if isinstance(this, Chosen) else this for arm, this in self.arms.items()}
+        return {arm: this for arm, this in found.items() if isinstance(this, Tuned)}
+
+    @property
+    def budget(self) -> int | None:
+        """How many settings of each arm are tried; None where no arm is tuned."""
+        return next((len(tuned.settings) for tuned in self.tuned.values()), None)
 
     def runs(self, arm: str | None = None, seed: int | None = None) -> list[Run]:
         """All runs, or those of one arm or one seed; seed by seed, so that what is there early is already paired."""
         if arm is not None:
             self._check_arm(arm, "arm")
+        if self.budget is not None and seed in self.tuning_seeds:
+            raise ValueError(f"seed {seed}: is a seed of the tuning; with --arm and --setting it means a tuning run")
         arms = list(self.arms) if arm is None else [arm]
         return [Run(self.name, this, number) for number in (self.seeds if seed is None else [seed]) for this in arms]
 
+    def tuning_runs(self, arm: str | None = None, setting: str | None = None, seed: int | None = None) -> list[Run]:
+        """The runs of `tuning()`, or those of one arm, one setting of it, or one tuning seed; seed by seed."""
+        if arm is not None:
+            self._check_arm(arm, "arm")
+        if setting is not None and arm is None:
+            raise ValueError(f"--setting {setting}: settings belong to an arm; name it with --arm")
+        if setting is not None and arm is not None:
+            self.tuned[arm].check_setting(setting)
+        if seed is not None and seed not in self.tuning_seeds:
+            raise ValueError(f"seed {seed}: the tuning has the seeds {_listed(self.tuning_seeds)}")
+        study = self.tuning()
+        wanted = [
+            tuning_arm(this, candidate)
+            for this, tuned in self.tuned.items()
+            for candidate in tuned.settings
+            if arm in (None, this) and setting in (None, candidate)
+        ]
+        return [run for run in study.runs(seed=seed) if run.arm in wanted]
+
+    def tuning(self) -> "Study":
+        """The study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric."""
+        tuned = self.tuned
+        return dataclasses.replace(
+            self,
+            name=f"{self.name}-tuning",
+            seeds=self.tuning_seeds,
+            baseline=tuning_arm(self.baseline, next(iter(tuned[self.baseline].settings))),
+            arms={tuning_arm(arm, setting): factory for arm, this in tuned.items() for setting, factory in this.settings.items()},
+            metric=self.tuning_metric,
+        )
+
+    def with_settings(self, chosen: Mapping[str, str]) -> "Study":
+        """The same study with the setting of each arm that `chosen` names; the other arms stay as they are."""
+        tuned = self.tuned
+        return dataclasses.replace(
+            self, arms={arm: Chosen(tuned[arm], chosen[arm]) if arm in chosen else this for arm, this in self.arms.items()}
+        )
+
+    def factory(self, arm: str) -> Arm:
+        """What builds an arm; a ValueError for one whose setting has not been chosen."""
+        found = self.arms[arm]
+        if isinstance(found, Tuned):
+            raise ValueError(f"arm {arm!r} has {len(found.settings)} settings to choose from; choose one, as in with_settings")
+        return found
+
+    def _check_tuning(self) -> None:
+        tuned = self.tuned
+        check_fair(self.arms, tuned)
+        if TUNING in tuned:
+            raise ValueError(f"arm {TUNING!r}: is the folder of the tuning runs; give the arm another name")
+        if not self.tuning_seeds:
+            raise ValueError("there are no tuning seeds: give one or more")
+        _check_seeds("tuning seeds", self.tuning_seeds)
+        if both := sorted(set(self.seeds) & set(self.tuning_seeds)):
+            raise ValueError(
+                f"tuning seeds {_listed(self.tuning_seeds)}: {_listed(both)} of them are seeds of the study too; "
+                "a setting may not be chosen on the seeds that it is then judged by"
+            )
+        if not self.tuning_metric.startswith("val/") or self.tuning_metric.endswith("/loss"):
+            raise ValueError(
+                f"tuning metric {self.tuning_metric!r}: a setting is chosen by a score on the validation split, such as val/miou or val/dice; "
+                "never on the test split, and never by a loss"
+            )
+
     def _check_arm(self, arm: str, what: str) -> None:
-        if arm in self.arms:
-            return
-        close = difflib.get_close_matches(arm, self.arms, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ValueError(f"unknown {what} {arm!r}{hint}; the arms of {self.name!r} are {', '.join(self.arms)}")
+        if arm not in self.arms:
+            raise ValueError(f"unknown {what} {arm!r}{meant(arm, self.arms)}; the arms of {self.name!r} are {', '.join(self.arms)}")
+
+
+def _check_seeds(what: str, seeds: Sequence[int]) -> None:
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError(f"{what} {list(seeds)}: they must be all different, 0 or more")
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

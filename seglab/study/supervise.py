@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from seglab.run import Run, read_result
-from seglab.study import ledger
 from seglab.study.launch import Launcher
 from seglab.study.plan import Plan, agree, check_place, keep
 from seglab.study.status import Clock, duration, fraction_done, run_status
@@ -18,14 +17,14 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bo
     check_place(plan.folder)
     agreed = agree(plan)
     runs = plan.runs
-    todo = [run for run in runs if ledger.state(run.directory(plan.folder)) != "done"]
+    todo = [run for run in runs if not plan.settled(run)]
     console.print(f"{plan.folder}: {_count(len(runs), 'run')}, {len(runs) - len(todo)} done, {len(todo)} to do", highlight=False)
     if todo:
         _check_data(plan, console)
         keep(plan, agreed)
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
-    return _report_runs(runs, plan.folder, console)
+    return _report_runs(plan, console)
 
 
 def _check_data(plan: Plan, console: Console) -> None:
@@ -48,7 +47,7 @@ def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, cons
         clock = Clock(0.0)
 
         def watch() -> None:
-            for run in [run for run in todo if run in waiting and (run.directory(plan.folder) / "result.json").exists()]:
+            for run in [run for run in todo if run in waiting and plan.settled(run)]:
                 waiting.discard(run)
                 bar.console.print(_outcome(run, plan), highlight=False)
             done = len(todo) - len(waiting) + sum(fraction_done(run.directory(plan.folder)) for run in waiting)
@@ -60,7 +59,10 @@ def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, cons
 
 
 def _outcome(run: Run, plan: Plan) -> str:
-    result = read_result(run.directory(plan.folder) / "result.json")
+    directory = run.directory(plan.folder)
+    if not (directory / "result.json").exists():
+        return f"  {run.arm}, seed {run.seed}: has diverged"
+    result = read_result(directory / "result.json")
     return f"  {run.arm}, seed {run.seed}: {plan.study.metric} {result.score(plan.study.metric):.4f} ({duration(result.cost['seconds'])})"
 
 
@@ -74,17 +76,19 @@ def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> Non
         console.print(f"worker {slot} {why}{': ' + lines[-1] if lines else ''} ({log})", style="red", highlight=False, markup=False)
 
 
-def _report_runs(runs: Sequence[Run], folder: Path, console: Console) -> bool:
-    statuses = [run_status(run, folder) for run in runs]
+def _report_runs(plan: Plan, console: Console) -> bool:
+    statuses = [run_status(run, plan.folder) for run in plan.runs]
     for status in statuses:
-        place = status.run.directory(folder)
-        if status.state == "failed":
+        place = status.run.directory(plan.folder)
+        if status.state == "failed" and plan.settled(status.run):
+            console.print(f"diverged, which counts as the worst: {status.run.name}", style="yellow", highlight=False, markup=False)
+        elif status.state == "failed":
             console.print(f"failed: {status.run.name}: {status.detail} ({place / 'log.txt'})", style="red", highlight=False, markup=False)
         elif status.state == "running":
             console.print(f"still running elsewhere: {status.run.name}, {status.detail}", style="yellow", highlight=False, markup=False)
         elif status.state != "done":
             console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
-    return all(status.state == "done" for status in statuses)
+    return all(plan.settled(status.run) for status in statuses)
 
 
 def _count(number: int, noun: str) -> str:

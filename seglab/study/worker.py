@@ -12,7 +12,7 @@ from types import FrameType
 
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
-from seglab.study.ledger import claim
+from seglab.study.ledger import claim, settled
 from seglab.study.study import Study
 
 INTERRUPTED = 75
@@ -26,27 +26,38 @@ class Interrupted(BaseException):
 CommandOf = Callable[[Run], Sequence[str]]
 
 
-def work(study: Study, runs: Sequence[Run], folder: Path, record: StudyRecord, command_of: CommandOf, resources: Resources) -> int:
-    """Do all of `runs` that have no result and that nobody else has; gives the number that failed."""
+def work(
+    study: Study,
+    runs: Sequence[Run],
+    folder: Path,
+    record: StudyRecord,
+    command_of: CommandOf,
+    resources: Resources,
+    tuning: bool = False,
+) -> int:
+    """Do all of `runs` that have no result and that nobody else has; gives the number that failed.
+
+    Tuning runs never see the test split, and those that have diverged are not tried again.
+    """
     _install_handlers()
     failures = 0
     for run in runs:
         directory = run.directory(folder)
-        if (directory / "result.json").exists():
+        if settled(directory, tuning):
             continue
         lease = claim(directory)
         if lease is None:
             continue
         try:
-            if not (directory / "result.json").exists():
+            if not settled(directory, tuning):
                 with _log_to(directory / "log.txt"):
-                    failures += not _attempt(study, run, folder, record, command_of(run), resources)
+                    failures += not _attempt(study, run, folder, record, command_of(run), resources, tuning)
         finally:
             lease.release()
     return failures
 
 
-def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources) -> bool:
+def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources, tuning: bool) -> bool:
     """Whether the run got its result. Whatever goes wrong in it is written down beside it, and the others go on."""
     directory = run.directory(folder)
     try:
@@ -55,7 +66,7 @@ def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command:
             if not (directory / "result.json").exists():
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
-            execute(study, run, folder, record, command, resources)
+            execute(study, run, folder, record, command, resources, test=not tuning)
     except Exception as error:  # noqa: BLE001 - a run may fail in any way; its first cause is recorded and named
         write_failure(directory, error)
         return False

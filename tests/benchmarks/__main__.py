@@ -24,7 +24,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics.segmentation import MeanIoU
 
-from seglab import L1, L2, CrossEntropy, ElasticNet, Proximal, Regularizer, SegmentationModule, SmoothL1, unet
+from seglab import (
+    L1,
+    L2,
+    Anchored,
+    CrossEntropy,
+    Decoupled,
+    ElasticNet,
+    GroupLasso,
+    HoyerSquare,
+    Orthogonality,
+    Proximal,
+    Regularizer,
+    SegmentationModule,
+    SmoothL1,
+    Spectral,
+    unet,
+)
 from seglab.callbacks import FiniteLoss, StepRandomness, Throughput
 from seglab.metrics import ConfusionMatrix
 from seglab.regularizers import OptimizerStepSizes
@@ -64,22 +80,44 @@ def bench_step(console: Console) -> None:
 
 
 def bench_penalty(console: Console) -> None:
-    """A training step with each penalty, and with L2 as a plain Python loop in the loss."""
+    """A training step with each penalty, and with L2 as a plain Python loop in the loss; one network, the candidates in turn."""
     choices: dict[str, Regularizer | None] = {
         "none": None,
-        "L1": L1(1e-6),
         "L2": L2(1e-4),
+        "L1": L1(1e-6),
         "elastic net": ElasticNet(1e-6, 1e-4),
         "Smooth-L1": SmoothL1(1e-6, kappa=0.5),
+        "decoupled L2": Decoupled(L2(1e-2)),
+        "anchored L2": Anchored(L2(1e-4)),
         "proximal L1": Proximal(L1(1e-6)),
         "proximal L1, uniform": Proximal(L1(1e-6), preconditioned=False),
+        "proximal Smooth-L1": Proximal(SmoothL1(1e-6, kappa=0.5)),
+        "Hoyer-square": HoyerSquare(1e-7),
+        "group lasso": GroupLasso(1e-6),
+        "proximal group lasso": Proximal(GroupLasso(1e-6)),
+        "proximal group lasso, uniform": Proximal(GroupLasso(1e-6), preconditioned=False),
+        "spectral": Spectral(1e-4),
+        "orthogonality": Orthogonality(1e-5),
     }
-    steps = {name: penalised_step(regularizer) for name, regularizer in choices.items()} | {"L2 in the loss": loss_route_step()}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(STEPS):
-        for name, step in steps.items():
-            times[name].append(seconds(step))
-    show(console, f"a training step with a penalty, U-Net {ENCODER}, {BATCH} × {SIDE}², AdamW, {DEVICE.type}", times, "none")
+    encoder, side, images, rounds = ("resnet50", 512, 8, 20) if DEVICE.type == "cuda" else ("resnet34", 256, 4, 5)
+    this = module(None, encoder).to(DEVICE)
+    this.network.pretrained = frozenset(name for name, _ in this.network.named_parameters())  # type: ignore[assignment]
+    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-4, weight_decay=0.0)
+    one = batch(0, images, side)
+    this_step = {name: penalised_step(this, optimizer, one, regularizer) for name, regularizer in choices.items()}
+    this_step["L2 in the loss"] = loss_route_step(this, optimizer, one)
+    this_step["none"]()  # the optimizer makes its state, which a prox reads
+    whole: dict[str, list[float]] = {name: [] for name in this_step}
+    alone: dict[str, list[float]] = {name: [] for name in this_step}
+    for _ in range(rounds):
+        for name, step in this_step.items():
+            synchronize()
+            began = time.perf_counter()
+            penalty = step()
+            synchronize()
+            whole[name].append(time.perf_counter() - began)
+            alone[name].append(penalty)
+    show_penalties(console, f"a training step with a penalty, U-Net {encoder}, {images} × {side}², AdamW, {DEVICE.type}", whole, alone)
 
 
 def bench_metric(console: Console) -> None:
@@ -166,52 +204,66 @@ def hand_written_steps(data: Sequence[Batch]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(marks)][2:]
 
 
-def penalised_step(regularizer: Regularizer | None) -> Callable[[], object]:
-    this = module(regularizer).to(DEVICE)
-    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-3, weight_decay=0.0)
+def penalised_step(
+    this: SegmentationModule, optimizer: torch.optim.Optimizer, one: Batch, regularizer: Regularizer | None
+) -> Callable[[], float]:
+    """One step; gives the seconds that the penalty took of it (on a GPU: to be launched)."""
     applied = None if regularizer is None else regularizer.bind(this.weights())
-    one = batch(0)
 
-    def step() -> None:
+    def step() -> float:
         optimizer.zero_grad()
-        this.loss(this(one.image.to(DEVICE)), one.mask.to(DEVICE).long()).backward()
+        backward(this, one)
+        began = time.perf_counter()
         if applied is not None:
             applied.before_update(Progress(0, 0, 0.0))
+            applied.decouple(OptimizerStepSizes(optimizer))
+        before = time.perf_counter() - began
         optimizer.step()
+        began = time.perf_counter()
         if applied is not None:
             applied.after_update(OptimizerStepSizes(optimizer))
+        return before + time.perf_counter() - began
 
     return step
 
 
-def loss_route_step() -> Callable[[], object]:
-    this = module(None).to(DEVICE)
-    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-3, weight_decay=0.0)
-    one = batch(0)
-
-    def step() -> None:
+def loss_route_step(this: SegmentationModule, optimizer: torch.optim.Optimizer, one: Batch) -> Callable[[], float]:
+    def step() -> float:
         optimizer.zero_grad()
-        loss: Tensor = this.loss(this(one.image.to(DEVICE)), one.mask.to(DEVICE).long())
+        with autocast():
+            loss: Tensor = this.loss(this(one.image.to(DEVICE)), one.mask.to(DEVICE).long())
         for parameter in this.network.parameters():
             if parameter.ndim >= 2:
                 loss = loss + 0.5e-4 * parameter.square().sum()
         loss.backward()
         optimizer.step()
+        return float("nan")
 
     return step
 
 
-def module(regularizer: Regularizer | None) -> SegmentationModule:
+def backward(this: SegmentationModule, one: Batch) -> None:
+    with autocast():
+        loss: Tensor = this.loss(this(one.image.to(DEVICE)), one.mask.to(DEVICE).long())
+    loss.backward()
+
+
+def autocast() -> torch.autocast:
+    """bf16 on a GPU, float32 on a CPU."""
+    return torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=DEVICE.type == "cuda")
+
+
+def module(regularizer: Regularizer | None, encoder: str = ENCODER) -> SegmentationModule:
     torch.manual_seed(0)
-    return SegmentationModule(unet(ENCODER, CLASSES), CrossEntropy(), num_classes=CLASSES, regularizer=regularizer)
+    return SegmentationModule(unet(encoder, CLASSES), CrossEntropy(), num_classes=CLASSES, regularizer=regularizer)
 
 
-def batch(seed: int) -> Batch:
+def batch(seed: int, images: int = BATCH, side: int = SIDE) -> Batch:
     generator = torch.Generator().manual_seed(seed)
-    image = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    mask = torch.randint(0, CLASSES, (BATCH, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    sizes = torch.tensor([[SIDE, SIDE]] * BATCH)
-    return Batch(image, mask, tuple(map(str, range(BATCH))), sizes, sizes)
+    image = torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8, generator=generator)
+    mask = torch.randint(0, CLASSES, (images, side, side), dtype=torch.uint8, generator=generator)
+    sizes = torch.tensor([[side, side]] * images)
+    return Batch(image, mask, tuple(map(str, range(images))), sizes, sizes)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -241,6 +293,20 @@ def show(console: Console, title: str, times: dict[str, list[float]], reference:
     for name, values in times.items():
         middle = statistics.median(values)
         table.add_row(name, f"{1e3 * middle:.2f}", f"{1e3 * min(values):.2f}", f"{middle / base:.3f}")
+    console.print(table)
+
+
+def show_penalties(console: Console, title: str, whole: dict[str, list[float]], alone: dict[str, list[float]]) -> None:
+    """The second ratio is taken within each step, penalty against all the rest, and so is free of the drift between steps."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("", "step, ms", "ratio to none", "penalty, ms", "1 + penalty/rest"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    base = statistics.median(whole["none"])
+    for name, values in whole.items():
+        shares = [1 + part / (value - part) for part, value in zip(alone[name], values, strict=True)]
+        row = [f"{1e3 * statistics.median(values):.1f}", f"{statistics.median(values) / base:.3f}"]
+        inside = [f"{1e3 * statistics.median(alone[name]):.1f}", f"{statistics.median(shares):.3f}"]
+        table.add_row(name, *row, *(["", ""] if statistics.median(alone[name]) != statistics.median(alone[name]) else inside))
     console.print(table)
 
 

@@ -10,7 +10,7 @@ import pytest
 from drawn import result, study, write_study
 from rich.console import Console
 
-from seglab.compare import compare, compare_folder, read_folder, to_frame, to_markdown, to_table, write_report
+from seglab.compare import compare, compare_folder, read_folder, to_frame, to_markdown, to_table, words, write_report
 from seglab.run import StudyRecord
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{1$", "道路")
@@ -87,6 +87,16 @@ def test_report_is_self_contained_and_escapes_hostile_names(folder: Path) -> Non
     assert "url(http" not in text
     assert "&lt;script&gt;alert(1)" in text
     assert "道路" in text
+
+
+def test_a_tuned_study_says_how_its_settings_were_chosen(tmp_path: Path) -> None:
+    tuned = {arm: {"tuning": {"chosen": f"{arm}-2", "settings": [f"{arm}-1", f"{arm}-2"]}} for arm in ("none", "l1")}
+    shared = {"tuning": {"metric": "val/miou", "seeds": [1000, 1001], "settings": 2}}
+    write_study(tmp_path, study({"none": [0.5, 0.6], "l1": [0.4, 0.5]}), StudyRecord("study", "none", "test/miou", shared, tuned))
+    line = "Tuned: 2 settings each, on val mIoU over seeds 1000, 1001. Chosen: none none-2; l1 l1-2."
+    assert f"<li>{line}</li>" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert words.tuning(RECORD) is None
+    assert words.tuning(None) is None
 
 
 def test_report_without_record_needs_a_baseline(tmp_path: Path) -> None:

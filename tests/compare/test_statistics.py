@@ -138,5 +138,20 @@ def test_differences_that_are_equal_on_paper_are_equal() -> None:
     assert len(set(statistics.paired_differences(np.array([0.2, 0.3, 0.4]), np.array([0.1, 0.2, 0.3])))) == 1
 
 
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=8))
+def test_the_expected_best_is_the_mean_over_all_choices(thousandths: list[int]) -> None:
+    scores = [value / 1000 for value in thousandths]
+    expected = [np.mean([max(choice) for choice in itertools.combinations(scores, k)]) for k in range(1, len(scores) + 1)]
+    assert statistics.expected_best(np.array(scores)) == pytest.approx(expected)
+
+
+def test_the_expected_best_where_some_are_of_no_use() -> None:
+    scores = np.array([[0.3, -np.inf, 0.5], [0.1, 0.2, 0.2], [-np.inf, -np.inf, 0.5]])
+    one, none, two = statistics.expected_best(scores)
+    assert one == pytest.approx([-np.inf, (0.3 + 0.5 + 0.5) / 3, 0.5])  # of two settings, one at least is of use
+    assert none == pytest.approx([0.5 / 3, 0.2, 0.2])
+    assert two == pytest.approx([-np.inf, -np.inf, 0.5])
+
+
 def test_pairs_needed() -> None:
     assert [statistics.pairs_needed(0.05, contrasts) for contrasts in (1, 2, 9)] == [6, 7, 9]
