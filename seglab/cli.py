@@ -1,4 +1,4 @@
-"""The `seglab` command. Reading results imports no torch; training does, when it is asked for."""
+"""The `seglab` command. Reading results imports no torch; training and pruning do, when they are asked for."""
 
 import argparse
 import sys
@@ -26,6 +26,8 @@ def main() -> None:
 def read(arguments: Sequence[str]) -> int:
     """`seglab compare` and `seglab status`: what is in folders of finished runs."""
     given = _parser().parse_args(arguments)
+    if given.command == "prune":
+        return prune(given)
     from rich.console import Console
 
     from seglab.study.reading import show_comparison, show_status, study_folders
@@ -46,6 +48,32 @@ def read(arguments: Sequence[str]) -> int:
         return 2
 
 
+def prune(given: argparse.Namespace) -> int:
+    """`seglab prune`: a checkpoint's network without its zero filters, as a program that runs without seglab."""
+    from rich.console import Console
+
+    from seglab.study.errors import one_line
+
+    checkpoint = Path(given.checkpoint)
+    output = checkpoint.with_name(f"{checkpoint.stem}.pruned.pt2") if given.output is None else Path(given.output)
+    try:
+        if not output.parent.is_dir() or output.is_dir():
+            raise ValueError(f"--output: {output} is no file in an existing folder")
+        from seglab.networks import restored
+        from seglab.pruning.program import to_table, write_pruned
+
+        saved = restored(checkpoint)
+        metadata = {"network": saved.description, "class_names": saved.class_names, "mean": saved.mean, "std": saved.std}
+        written = write_pruned(saved.network, output, size=given.size, channels=saved.in_channels, metadata=metadata)
+    except (ValueError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(to_table(written))
+    console.print(f"program: {output}", highlight=False, soft_wrap=True)
+    return 0
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line instead of the usage."""
@@ -62,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--margin", type=float, help="largest difference that counts as none, in the metric's unit (default 0.005)")
     status = commands.add_parser("status", help="what is done, running, failed and open")
     status.add_argument("runs", metavar="RUNS", help="a study's folder, or the folder of several")
+    smaller = commands.add_parser("prune", help="a checkpoint's network without its zero filters, checked, as a torch.export program")
+    smaller.add_argument("checkpoint", metavar="CKPT", help="such as runs/fit/version_0/checkpoints/last.ckpt")
+    smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
+    smaller.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of its images (default 256 256)")
     for name, purpose in TRAINING.items():
         commands.add_parser(name, help=purpose, add_help=False)
     return parser

@@ -300,3 +300,62 @@ def _read(file: Path) -> dict[str, Tensor]:
     if not (isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())):
         raise ValueError(f"{file} holds no state dict, a mapping from names to tensors: take it out of what holds it and save it alone")
     return dict(state)
+
+
+class Restored(NamedTuple):
+    """What a checkpoint of `seglab fit` or of a study holds beside the training's state."""
+
+    network: nn.Module
+    """In train mode, with the checkpoint's weights."""
+    description: Mapping[str, Any]
+    in_channels: int
+    class_names: list[str]
+    mean: list[float]
+    """Of each image channel, or one for all, on the scale [0, 1]."""
+    std: list[float]
+
+
+def rebuilt(description: Mapping[str, Any]) -> nn.Module:
+    """Build the network that `description` describes, from scratch: the inverse of `description`, for SMP's networks.
+
+    Raises:
+        ValueError: if it describes no network of SMP, or one that the installed SMP cannot build.
+    """
+    path, config = description.get("class"), description.get("config")
+    if not isinstance(path, str) or not isinstance(config, Mapping):
+        raise ValueError(
+            f"{path} is no network of segmentation_models_pytorch, and a description of any other does not tell how to build it; "
+            "build it in Python, load its weights and go on from there"
+        )
+    architecture = _architectures().get(path.removeprefix("segmentation_models_pytorch."))
+    if architecture is None:
+        raise ValueError(f"the installed segmentation_models_pytorch has no {path}; it has {', '.join(_architectures())}")
+    try:
+        return architecture(**config)
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise ValueError(f"the installed segmentation_models_pytorch cannot build {path} as it is described: {error}") from error
+
+
+def restored(checkpoint: Path) -> Restored:
+    """Build the network of a checkpoint that Lightning saved of a `SegmentationModule`, with its weights.
+
+    Raises:
+        ValueError: if the file is no such checkpoint, or its network is none of SMP's.
+    """
+    if not checkpoint.is_file():
+        raise ValueError(f"{checkpoint} is no file; expected a checkpoint such as runs/fit/version_0/checkpoints/last.ckpt")
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise ValueError(f"{checkpoint} is damaged or no checkpoint: torch.load(weights_only=True) cannot read it") from error
+    saved = content.get("seglab") if isinstance(content, Mapping) else None
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"{checkpoint} is no checkpoint of seglab, which says what its network is; `seglab fit` and studies save such")
+    network = rebuilt(saved["network"])
+    state = {key.removeprefix("network."): value for key, value in content["state_dict"].items() if key.startswith("network.")}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint}: the weights do not fit the network that it describes: {str(error)[:1000]}") from error
+    in_channels = int(saved["network"]["config"].get("in_channels", 3))
+    return Restored(network, saved["network"], in_channels, saved["class_names"], saved["mean"], saved["std"])

@@ -15,7 +15,7 @@ import seglab
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
     0: ("sample", "run", "stage"),
-    1: ("losses", "regularizers", "freezing", "networks", "metrics", "data", "compare", "invariance"),
+    1: ("losses", "regularizers", "freezing", "networks", "metrics", "data", "compare", "invariance", "pruning"),
     2: ("module", "callbacks", "tracking"),
     3: ("study",),
     4: ("cli", "training", "experiments"),

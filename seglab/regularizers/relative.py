@@ -96,7 +96,8 @@ def gradient_norms(applied: Applied) -> tuple[float, float]:
     with torch.no_grad():
         for term in applied.terms():
             regularizer, parts = term.whole([weight.tensor.grad is not None for weight in term.weights.values()])
-            for part, own in zip(parts, regularizer.gradient([part.values() for part in parts]), strict=True):
+            gradients = regularizer.gradient([part.values() for part in parts]) if parts else ()
+            for part, own in zip(parts, gradients, strict=True):
                 key = id(part.weight.tensor)
                 data[key] = part.gradient()
                 penalty[key] = penalty[key] + own if key in penalty else own

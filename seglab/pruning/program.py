@@ -1,0 +1,166 @@
+"""A pruned network as a program that runs without seglab: checked, measured and written."""
+
+import copy
+import io
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from seglab.pruning.surgery import Report, prune_with_report
+
+METADATA = "seglab.json"
+"""The file in the program that says what goes in and what comes out."""
+
+EXACT = 1e-9
+"""Largest difference between outputs in float64, relative to the largest output: rounding, and nothing else."""
+
+_REPEATS = 15
+
+
+class Written(NamedTuple):
+    """A pruned network in a file, beside what the whole one takes."""
+
+    report: Report
+    bytes: tuple[int, int]
+    """Size of the `.pt2` of the whole network, and of the pruned one."""
+    milliseconds: tuple[float, float]
+    """Median time of a forward pass of one image on this machine's CPU, of the whole network and of the pruned one."""
+
+
+def write_pruned(network: nn.Module, path: Path, *, size: Sequence[int], metadata: Mapping[str, object], channels: int = 3) -> Written:
+    """Prune `network`, check that nothing has changed, and write it as a `torch.export` program.
+
+    The program takes (N,channels,H,W) float32 images of this `size` (H,W), in any number; it is read by
+    `torch.export.load(path).module()`, and `metadata` as JSON by `torch.export.load(path, extra_files=(files := {"seglab.json": ""}))`.
+    The check is in float64, on random images of this size and of one larger size that the network takes, if there is any.
+
+    Raises:
+        ValueError: if the network cannot be pruned or the outputs differ; nothing is written then.
+    """
+    whole, pruned, report = _checked(network, channels, size)
+    image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
+    sizes = len(_saved(_exported(whole, image), metadata)), _write(pruned, image, path, metadata)
+    return Written(report, sizes, milliseconds(whole, pruned, image))
+
+
+def _checked(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[nn.Module, nn.Module, Report]:
+    """The network and the pruned one, in eval mode and float32, after a comparison in float64."""
+    if min(size) < 1:
+        raise ValueError(f"size: expected the height and width of an image, got {tuple(size)}")
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, channels, *size, generator=generator, dtype=torch.float64)
+    whole = copy.deepcopy(network).cpu().double().eval()
+    pruned, report = prune_with_report(whole, image)
+    check_equal(whole, pruned, image)
+    others = (torch.randn(1, channels, size[0] + more, size[1] + 2 * more, generator=generator, dtype=torch.float64) for more in (7, 32))
+    other = next((other for other in others if _runs(whole, other)), image)  # an odd size if it can be: strides and paddings differ
+    check_equal(whole, pruned, other)
+    return whole.float(), pruned.float(), report
+
+
+def to_table(written: Written) -> Table:
+    """Before and after, and why zero filters stayed."""
+    report, table = written.report, Table(caption_justify="left")
+    for column in ("", "before", "after", "saved"):
+        table.add_column(column, justify="right" if column else "left")
+    for label, before, after, digits in (
+        ("parameters", report.before.parameters, report.after.parameters, 0),
+        ("GFLOPs an image", report.before.flops / 1e9, report.after.flops / 1e9, 3),
+        ("filters", report.before.filters, report.after.filters, 0),
+        (".pt2 file, MB", written.bytes[0] / 1e6, written.bytes[1] / 1e6, 2),
+        ("ms an image, this CPU", *written.milliseconds, 1),
+    ):
+        table.add_row(label, f"{before:,.{digits}f}", f"{after:,.{digits}f}", f"{1 - after / before:.1%}")
+    lines = [
+        f"{report.zero} filters were zero; {report.removed} filters are gone",
+        *(f"{n} zero stay: {why}" for why, n in report.kept.items()),
+    ]
+    table.caption = "\n".join(lines)
+    return table
+
+
+def check_equal(network: nn.Module, pruned: nn.Module, image: Tensor) -> None:
+    """Compare the outputs for `image` (N,C,H,W) float64.
+
+    Raises:
+        ValueError: if they differ by more than rounding.
+    """
+    for whole, smaller in zip(_outputs(network, image), _outputs(pruned, image), strict=True):
+        difference, scale = float((whole - smaller).abs().max()), float(whole.abs().max())
+        if not difference <= EXACT * scale:
+            raise ValueError(
+                f"the pruned {type(network).__name__} gives other outputs on images of {tuple(image.shape[-2:])} (they differ by up to "
+                f"{difference:.2g} of {scale:.2g}), so nothing is written; this network does something that seglab.pruning mistakes"
+            )
+
+
+def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[float, float]:
+    """The median times of a forward pass of `image` (N,C,H,W), taken in turns."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(_REPEATS):
+        for network, taken in zip((whole, pruned), times, strict=True):
+            start = time.perf_counter()
+            _outputs(network, image)
+            taken.append(1000 * (time.perf_counter() - start))
+    first, second = (sorted(taken)[len(taken) // 2] for taken in times)
+    return first, second
+
+
+def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, object]) -> int:
+    """Write the program whole or not at all, once it gives back what the network does; its size in bytes."""
+    content = _saved(_exported(pruned, image), metadata)
+    loaded = torch.export.load(io.BytesIO(content)).module()
+    for batch in (image, image.tile(3, 1, 1, 1)):
+        for ours, theirs in zip(_outputs(pruned, batch), _outputs(loaded, batch), strict=True):
+            if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(ours.abs().max())):
+                raise ValueError(f"the program of {type(pruned).__name__} does not give what the network does, so nothing is written")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return len(content)
+
+
+def _exported(network: nn.Module, image: Tensor) -> ExportedProgram:
+    """The program of a network in eval mode, for any number of images; without the paths of this machine's source files."""
+    try:
+        with torch.no_grad():
+            pair = image.tile(2, 1, 1, 1)  # a batch of one would be taken for the only one there is
+            program: ExportedProgram = torch.export.export(network, (pair,), dynamic_shapes=({0: Dim("batch")},), strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{type(network).__name__} cannot be written as a program for any number of images: {error}") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    return program
+
+
+def _saved(program: ExportedProgram, metadata: Mapping[str, object]) -> bytes:
+    file = io.BytesIO()
+    torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
+    return file.getvalue()
+
+
+def _outputs(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """All tensors that the network gives, one or several."""
+    with torch.no_grad():
+        outputs = network(image)
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
+def _runs(network: nn.Module, image: Tensor) -> bool:
+    """Whether a network takes images of this size; some take one alone."""
+    try:
+        _outputs(network, image)
+    except (RuntimeError, AssertionError):
+        return False
+    return True
