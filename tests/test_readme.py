@@ -1,5 +1,6 @@
 """The README's code is run, so that it stays true."""
 
+import math
 import re
 import sys
 import types
@@ -39,6 +40,7 @@ def block(beginning: str) -> dict[str, Any]:
         Sequence,
         Tensor,
         nn,
+        torch,
         Regularizer,
         Stage,
         Progress,
@@ -80,11 +82,12 @@ def test_the_loss_is_the_mean_squared_error_of_valid_pixels() -> None:
 
 
 def test_the_regularizer_trains_by_its_autograd_gradient() -> None:
-    regularizer = block("class HoyerSquare")["HoyerSquare"](1e-3)
-    weights = [torch.tensor([1.0, -2.0]), torch.tensor([[2.0]])]
-    assert float(regularizer.penalty(weights)) == pytest.approx(1e-3 * 25 / 9)
-    with_it, without = steps(regularizer=regularizer), steps()
-    assert any(not torch.equal(a, b) for a, b in zip(with_it.parameters(), without.parameters(), strict=True))
+    regularizer = block("class Cauchy")["Cauchy"](1e-3, 0.5)
+    weights = [torch.tensor([1.0, -2.0]), torch.tensor([[0.0]])]
+    assert float(regularizer.penalty(weights)) == pytest.approx(1e-3 * (math.log(5) + math.log(17)))
+    without = steps()
+    for applied in (regularizer, seglab.Decoupled(regularizer), seglab.PerStage({"decoder": regularizer})):
+        assert any(not torch.equal(a, b) for a, b in zip(steps(regularizer=applied).parameters(), without.parameters(), strict=True))
 
 
 def test_the_schedule_trains_the_head_first() -> None:

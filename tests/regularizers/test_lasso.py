@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import ElasticNet as Reference
 from sklearn.linear_model import Lasso
 from torch import Tensor
+from toys import Optimizers
 
-from seglab.regularizers import L1, OptimizerStepSizes, Proximal, Regularizer, Weight
+from seglab.regularizers import L1, ElasticNet, GroupLasso, OptimizerStepSizes, Proximal, Regularizer, Weight
 from seglab.stage import Progress
 
 STRENGTH = 0.1
@@ -20,18 +22,20 @@ def problem() -> tuple[Tensor, Tensor, Tensor]:
     return inputs, inputs @ truth + 0.1 * torch.randn(200, generator=generator), truth
 
 
-def solve(regularizer: Regularizer) -> Tensor:
+def adamw(weights: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(weights, lr=0.02, weight_decay=0.0)
+
+
+def solve(regularizer: Regularizer, optimizers: Optimizers = adamw, *, steps: int = 3000, anneal: bool = True) -> Tensor:
     inputs, targets, _ = problem()
-    weight = torch.nn.Parameter(torch.zeros(1, 50))
-    with torch.no_grad():
-        weight += 0.1 * torch.randn(1, 50, generator=torch.Generator().manual_seed(1))
-    optimizer = torch.optim.AdamW([weight], lr=0.02, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3000, eta_min=1e-4)
+    weight = torch.nn.Parameter(0.1 * torch.randn(1, 50, generator=torch.Generator().manual_seed(1)))
+    optimizer = optimizers([weight])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=1e-4 if anneal else optimizer.param_groups[0]["lr"])
     applied = regularizer.bind({"w": Weight(weight, "head", False)})
-    for step in range(3000):
+    for step in range(steps):
         optimizer.zero_grad()
         (0.5 * (inputs @ weight[0] - targets).square().mean()).backward()
-        applied.before_update(Progress(0, step, step / 3000))
+        applied.before_update(Progress(0, step, step / steps))
         optimizer.step()
         applied.after_update(OptimizerStepSizes(optimizer))
         schedule.step()
@@ -82,3 +86,62 @@ def test_an_optimizer_whose_steps_are_not_known_is_refused(kind: type[torch.opti
     with pytest.raises(ValueError, match="preconditioned=False"):
         sizes.preconditioned([weight])
     assert sizes.uniform([weight]) == [0.3]
+
+
+SGDS = {
+    "plain": {},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+    "dampened": {"momentum": 0.9, "dampening": 0.5},
+}
+
+
+@pytest.mark.parametrize("settings", SGDS.values(), ids=SGDS)
+def test_under_sgd_the_prox_solves_the_lasso_whatever_the_momentum(settings: dict[str, float]) -> None:
+    """torch's momentum sums gradients, so that they reach 1/(1−μ) as far as the learning rate says; thresholds must as well."""
+    inputs, targets, _ = problem()
+    found = solve(Proximal(L1(STRENGTH)), lambda weights: torch.optim.SGD(weights, lr=0.02, **settings), steps=1000, anneal=False)  # type: ignore[arg-type]
+    reference = Lasso(alpha=STRENGTH, fit_intercept=False, tol=1e-8).fit(inputs.double().numpy(), targets.double().numpy()).coef_
+    assert int((found == 0).sum()) == 45
+    np.testing.assert_allclose(found.numpy(), reference, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "amsgrad"), [(torch.optim.Adam, True), (torch.optim.AdamW, False)])
+def test_under_adam_the_prox_solves_the_elastic_net(kind: type[torch.optim.Adam], amsgrad: bool) -> None:
+    inputs, targets, _ = problem()
+    found = solve(Proximal(ElasticNet(STRENGTH, 0.2)), lambda weights: kind(weights, lr=0.02, weight_decay=0.0, amsgrad=amsgrad))
+    reference = Reference(alpha=STRENGTH + 0.2, l1_ratio=STRENGTH / (STRENGTH + 0.2), fit_intercept=False, tol=1e-8)
+    expected = reference.fit(inputs.double().numpy(), targets.double().numpy()).coef_
+    np.testing.assert_allclose(found.numpy(), expected, atol=3e-3)
+    assert ((found == 0).numpy() == (expected == 0)).all()
+
+
+def test_the_prox_of_the_group_lasso_finds_the_groups() -> None:
+    """Five filters of ten weights; the problem is separable, X being orthogonal, so that the solution has a closed form."""
+    target = torch.randn(5, 10, generator=torch.Generator().manual_seed(3)) * torch.tensor([2.0, 0.1, 1.0, 0.2, 0.05]).view(5, 1)
+    weight = torch.nn.Parameter(torch.randn(5, 10, generator=torch.Generator().manual_seed(4)))
+    optimizer = torch.optim.AdamW([weight], lr=0.02, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2000, eta_min=1e-4)
+    applied = Proximal(GroupLasso(0.3)).bind({"w": Weight(weight, "head", False)})
+    for _ in range(2000):
+        weight.grad = weight.detach() - target
+        optimizer.step()
+        applied.after_update(OptimizerStepSizes(optimizer))
+        schedule.step()
+    threshold = 0.3 * 10**0.5
+    expected = target * (1 - threshold / target.norm(dim=1, keepdim=True)).clamp_min(0)
+    assert [bool(row.any()) for row in expected] == [True, False, True, False, False]
+    torch.testing.assert_close(weight.detach(), expected, atol=3e-3, rtol=0)
+    assert torch.equal(weight.detach() == 0, expected == 0)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_step_of_sgd_with_momentum_is_how_far_a_constant_gradient_moves_a_weight(momentum: float) -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=0.3, momentum=momentum)
+    for _ in range(200):
+        before = weight.detach().clone()
+        weight.grad = torch.ones(1)
+        optimizer.step()
+    assert OptimizerStepSizes(optimizer).preconditioned([weight]) == pytest.approx([float(before - weight.detach())], rel=1e-3)
+    assert OptimizerStepSizes(optimizer).uniform([weight]) == [0.3]
