@@ -68,6 +68,8 @@ class SegmentationModule(L.LightningModule):
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
+        if hasattr(network, "_orig_mod"):
+            raise ValueError("the network is wrapped by torch.compile, which hides its stages: call network.compile() in its place")
         self.network = network
         self.loss = loss
         self.num_classes = num_classes

@@ -203,12 +203,10 @@ class SubPixel(nn.Module):
         return logits
 
 
-@pytest.mark.xfail(strict=True, reason="an output that is also an input of another layer is not seen as an output")
 def test_what_is_also_an_output_is_not_free() -> None:
     assert scale_free(AlsoGiven())["layer.weight"] == "no"
 
 
-@pytest.mark.xfail(strict=True, reason="reshapes that mix channels are followed as if they did not")
 def test_filters_that_a_norm_sees_together_are_not_free_one_by_one() -> None:
     assert scale_free(SubPixel())["layer.weight"] != "filter"
 
@@ -226,12 +224,10 @@ class Insists(nn.Module):
         return logits
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="errors of some kinds pass through")
 def test_a_network_that_refuses_the_image_is_unknown() -> None:
     assert set(scale_free(Insists()).values()) == {"unknown"}
 
 
-@pytest.mark.xfail(strict=True, reason="the image is float32, and its channels are guessed from the first weight's dimension 1")
 @pytest.mark.parametrize(
     "made",
     [
@@ -244,7 +240,6 @@ def test_whatever_comes_first_the_network_is_understood(made: nn.Module) -> None
     assert scale_free(made)["0.weight"] == "filter"
 
 
-@pytest.mark.xfail(strict=True, reason="the graph of a compiled network is one node")
 def test_compiling_hides_nothing() -> None:
     made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     made.compile(backend="aot_eager")

@@ -112,3 +112,8 @@ def test_matrices_count_predictions_against_truth() -> None:
             total += confusion_matrices(this(one.image).argmax(1), one.mask, 4).sum(0)
     assert torch.equal(torch.from_numpy(this.matrices("test")[1]).sum(0), total)
     assert this.scores("test").mean["miou"] == scores(total).mean["miou"]
+
+
+def test_a_network_wrapped_by_compile_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"network\.compile\(\)"):
+        SegmentationModule(torch.compile(network("Unet", "tu-test_resnet", num_classes=4)), CrossEntropy(), num_classes=4)  # type: ignore[arg-type]

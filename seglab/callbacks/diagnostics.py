@@ -1,5 +1,6 @@
 """What happens to the weights of each stage in the course of a training."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from seglab.callbacks.step_order import StepOrder, Trainee
-from seglab.regularizers import Applied, Part, Weight, filters, fraction_below_beta
+from seglab.regularizers import Applied, Part, Regularizer, Term, Weight, filters, fraction_below_beta
 
 
 class WeightDiagnostics(Callback):
@@ -35,7 +36,7 @@ class WeightDiagnostics(Callback):
         self._start: dict[str, Tensor] = {}
         self._weights: dict[str, Weight] = {}
         self._before: dict[str, Tensor] = {}
-        self._found: dict[str, Tensor] = {}
+        self._look: _Look | None = None
         self._last = 0
 
     @override
@@ -65,15 +66,16 @@ class WeightDiagnostics(Callback):
         with torch.no_grad():
             self._before = {name: weight.tensor.detach().clone() for name, weight in self._weights.items()}
             applied = _step_order(trainer).applied
-            self._found = {} if applied is None else _of_the_penalty(applied)
+            self._look = None if applied is None else _Look(applied)
 
     @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self._before:
             return
         with torch.no_grad():
-            found = self._found | _of_the_weights(self._weights, self._start, self._before, _step_order(trainer).rates)
-        self._before, self._found = {}, {}
+            found = {} if self._look is None else self._look.found()
+            found |= _of_the_weights(self._weights, self._start, self._before, _step_order(trainer).rates)
+        self._before, self._look = {}, None
         if trainer.is_global_zero and found:
             values = dict(zip(found, torch.stack([value.float() for value in found.values()]).tolist(), strict=True))
             for logger in trainer.loggers:
@@ -85,31 +87,49 @@ def _step_order(trainer: L.Trainer) -> StepOrder:
     return found
 
 
-def _of_the_penalty(applied: Applied) -> dict[str, Tensor]:
-    """Penalty, its gradient against that of the data, and the fraction below β, by stage; 0-dim each."""
-    found: dict[str, Tensor] = {}
-    data: dict[tuple[str, int], Tensor] = {}
-    added: dict[tuple[str, int], Tensor] = {}
-    for term in applied.terms():
-        regularizer, parts = term.whole([weight.tensor.grad is not None for weight in term.weights.values()])
-        values = [part.values() for part in parts]
-        for part, gradient in zip(parts, regularizer.gradient(values), strict=True):
-            key = part.weight.stage, id(part.weight.tensor)
-            data[key] = part.gradient()
-            added[key] = term.factor * gradient + added.get(key, 0)
+class _Look:
+    """At the penalties of a step before it is taken: λR and ∇λR without the factors, which the step sets."""
+
+    def __init__(self, applied: Applied) -> None:
+        self.terms: list[tuple[Term, list[Part], Sequence[Tensor]]] = []
+        self.penalties: list[tuple[str, Term, Tensor]] = []
+        self.below: dict[str, Tensor] = {}
+        self.data: dict[tuple[str, int], Tensor] = {}
+        for term in applied.terms():
+            chosen, parts = term.whole([weight.tensor.grad is not None for weight in term.weights.values()])
+            if parts:
+                self._take(term, copy.deepcopy(chosen), parts)  # a copy, as looking may change an estimate that it keeps
+
+    def found(self) -> dict[str, Tensor]:
+        """Penalty, its gradient against that of the data, and the fraction below β, by stage; 0-dim each."""
+        found = dict(self.below)
+        for name, term, value in self.penalties:
+            found[name] = term.factor * value + found.get(name, 0)
+        added: dict[tuple[str, int], Tensor] = {}
+        for term, parts, gradients in self.terms:
+            for part, gradient in zip(parts, gradients, strict=True):
+                key = _key(part)
+                added[key] = term.factor * gradient + added.get(key, 0)
+        for stage in dict.fromkeys(stage for stage, _ in self.data):
+            data = torch.stack([norm for key, norm in self.data.items() if key[0] == stage])
+            found[f"stage/{stage}/ratio"] = _norm([gradient for key, gradient in added.items() if key[0] == stage]) / _norm([data])
+        return found
+
+    def _take(self, term: Term, regularizer: Regularizer, parts: list[Part]) -> None:
+        values = [part.values().clone() for part in parts]
+        self.terms.append((term, parts, regularizer.gradient(values)))
+        self.data |= {_key(part): torch.linalg.vector_norm(part.gradient()) for part in parts}
         for stage in dict.fromkeys(part.weight.stage for part in parts):
             index = [place for place, part in enumerate(parts) if part.weight.stage == stage]
-            own, mine = regularizer.select(index), [parts[place] for place in index]
-            name = f"stage/{stage}/penalty"
-            found[name] = term.factor * own.penalty([values[place] for place in index]) + found.get(name, 0)
-            below = fraction_below_beta(own, mine)
+            own = regularizer.select(index)
+            self.penalties.append((f"stage/{stage}/penalty", term, own.penalty([values[place] for place in index])))
+            below = fraction_below_beta(own, [parts[place] for place in index])
             if below is not None:
-                found[f"stage/{stage}/below_beta"] = below
-    for stage in dict.fromkeys(stage for stage, _ in data):
-        found[f"stage/{stage}/ratio"] = _norm([added[key] for key in added if key[0] == stage]) / _norm(
-            [data[key] for key in data if key[0] == stage]
-        )
-    return found
+                self.below[f"stage/{stage}/below_beta"] = below
+
+
+def _key(part: Part) -> tuple[str, int]:
+    return part.weight.stage, id(part.weight.tensor)
 
 
 def _of_the_weights(

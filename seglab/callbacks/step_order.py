@@ -10,6 +10,7 @@ Lightning runs the first of them before the forward pass unless there is a scale
 pass and the update's gradient: decoupled decay sits there with a scaler, in `on_before_optimizer_step` without.
 """
 
+import re
 from typing import Any, Literal, Protocol, cast
 
 import lightning as L
@@ -51,6 +52,7 @@ class StepOrder(Callback):
         self._kept: set[str] = set()
         """Parameters that somebody froze by hand before the training; they stay frozen."""
         self._logged: dict[str, Tensor | float] = {}
+        self._description = ""
         self.rates: dict[str, float] = {}
         """The learning rate that the last step applied, by stage."""
 
@@ -59,8 +61,9 @@ class StepOrder(Callback):
         """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
         module = cast(Trainee, pl_module)
         self._kept = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
-        if stage == "fit" and module.regularizer is not None:
-            self.applied = module.regularizer.bind(module.weights())
+        if stage == "fit":
+            self._description = re.sub(r" at 0x[0-9a-f]+", "", repr(module.regularizer))
+            self.applied = None if module.regularizer is None else module.regularizer.bind(module.weights())
 
     @override
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -122,12 +125,17 @@ class StepOrder(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.applied is None else self.applied.state_dict()
+        return {"regularizer": self._description, "applied": {} if self.applied is None else self.applied.state_dict()}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if state_dict.get("regularizer") != self._description:
+            raise ValueError(
+                f"the checkpoint was trained with {state_dict.get('regularizer')} and this training has {self._description}: a training goes on "
+                "as it began. To begin a new one from its weights, load them into the network"
+            )
         if self.applied is not None:
-            self.applied.load_state_dict(state_dict)
+            self.applied.load_state_dict(state_dict["applied"])
 
     def _scale(self, trainer: L.Trainer, module: Trainee, optimizer: Optimizer) -> None:
         """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set.

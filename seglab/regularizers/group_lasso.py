@@ -11,7 +11,7 @@ from torch import Tensor
 from seglab.regularizers.base import Regularizer, Steps, check_strength
 from seglab.regularizers.penalties import total
 
-ROOT_STEPS = 7
+ROOT_STEPS = 8
 """Newton steps for a filter's norm; from its lower bound it converges quadratically, and in one step where all elements step alike."""
 
 

@@ -64,6 +64,10 @@ class Around(Applied):
     """What acts as `inner` does, but for what a subclass changes."""
 
     def __init__(self, inner: Applied) -> None:
+        if not inner.terms():
+            raise ValueError(
+                "Scheduled and Relative set the strength of a penalty, and there is none in what they wrap; put FixedNorm beside"
+            )
         self.inner = inner
 
     def start(self, steps: int) -> None:

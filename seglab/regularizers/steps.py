@@ -19,7 +19,7 @@ class OptimizerStepSizes:
 
     def uniform(self, weights: Sequence[Tensor]) -> list[float]:
         """η of each weight."""
-        return [float(self.group_of[id(weight)]["lr"]) for weight in weights]
+        return [float(group["lr"]) for group in self._groups(weights)]
 
     def preconditioned(self, weights: Sequence[Tensor], views: Sequence[View] | None = None) -> Steps:
         """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); ValueError under others than Adam and SGD.
@@ -28,13 +28,13 @@ class OptimizerStepSizes:
         gradients and no mean (dampening d makes it η(1−d)/(1−μ)).
         """
         if isinstance(self.optimizer, torch.optim.SGD):
-            return [rate * _reach(self.group_of[id(weight)]) for rate, weight in zip(self.uniform(weights), weights, strict=True)]
+            return [float(group["lr"]) * _reach(group) for group in self._groups(weights)]
         if not isinstance(self.optimizer, torch.optim.Adam):
             raise ValueError(
                 f"Proximal does not know the step of each element under {type(self.optimizer).__name__}: use Adam, AdamW or SGD, "
                 "or Proximal(..., preconditioned=False) for the learning rate as the step of all"
             )
-        groups = [self.group_of[id(weight)] for weight in weights]
+        groups = self._groups(weights)
         states = [self.optimizer.state[weight] for weight in weights]
         moments = [
             full_precision(state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"])
@@ -48,6 +48,15 @@ class OptimizerStepSizes:
         torch._foreach_reciprocal_(size)
         torch._foreach_mul_(size, [root * group["lr"] for root, group in zip(roots, groups, strict=True)])
         return size
+
+    def _groups(self, weights: Sequence[Tensor]) -> list[dict[str, Any]]:
+        missing = [tuple(weight.shape) for weight in weights if id(weight) not in self.group_of]
+        if missing:
+            raise ValueError(
+                f"a penalized weight of shape {missing[0]} is in no parameter group of {type(self.optimizer).__name__}, so it has no "
+                "learning rate; keep SegmentationModule.configure_optimizers, or leave the weight out of the penalty"
+            )
+        return [self.group_of[id(weight)] for weight in weights]
 
 
 def _reach(group: dict[str, Any]) -> float:

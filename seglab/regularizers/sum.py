@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seglab.regularizers.base import Applied, Regularizer, Route, StepSizes, Term, Weight
+from seglab.regularizers.fixed_norm import FixedNorm
 from seglab.regularizers.proximal import ByProx
 from seglab.stage import Progress
 
@@ -32,7 +33,8 @@ class Sum(Regularizer):
         return tuple(self.summands)
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
-        together = Together([summand.bind(weights, route) for summand in self.summands])
+        last = sorted(self.summands, key=lambda summand: isinstance(summand, FixedNorm))  # norms hold when nothing moves weights after
+        together = Together([summand.bind(weights, route) for summand in last])
         proximal = [id(weight.tensor) for term in together.terms() if isinstance(term, ByProx) for weight in term.weights.values()]
         if len(proximal) != len(set(proximal)):
             raise ValueError(

@@ -11,7 +11,7 @@ class Where(Wrapper):
     """`inner` on other parameters than all weights.
 
     Batch norm undoes the scale of the weights before it: an L2 penalty there does not make the function simpler, it sets the
-    effective learning rate (van Laarhoven 2017). `Where(L2(λ), before_norm=False)` is the control: L2 only on weights that no norm layer follows.
+    effective learning rate (van Laarhoven 2017). `Where(L2(λ), before_norm=False)` is the control: L2 only on weights that no norm layer follows. Of one `Where` in another the inner one counts.
     """
 
     inner: Regularizer

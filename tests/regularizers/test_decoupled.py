@@ -9,7 +9,21 @@ from toys import begin, optimizer_step, some_weights
 
 from seglab.freezing import FreezeSchedule
 from seglab.module import SegmentationModule
-from seglab.regularizers import L1, L2, Anchored, Decoupled, ElasticNet, PerStage, Proximal, Regularizer, Relative, Scheduled, Sum, Where
+from seglab.regularizers import (
+    L1,
+    L2,
+    Anchored,
+    Decoupled,
+    ElasticNet,
+    OptimizerStepSizes,
+    PerStage,
+    Proximal,
+    Regularizer,
+    Relative,
+    Scheduled,
+    Sum,
+    Where,
+)
 from seglab.regularizers.scheduled import LinearWarmup
 from seglab.stage import Progress, Stage
 
@@ -90,3 +104,9 @@ def test_a_second_decay_is_refused_wherever_the_l2_is(regularizer: Regularizer) 
 @pytest.mark.parametrize("regularizer", [None, L1(1e-4), ElasticNet(1e-4, 0.0), L2(0.0)], ids=repr)
 def test_one_decay_is_no_second(regularizer: Regularizer | None) -> None:
     trained(fixed_module(regularizer, torchs_default))
+
+
+def test_a_weight_without_a_learning_rate_is_named() -> None:
+    weight, other = torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(1))
+    with pytest.raises(ValueError, match=r"shape \(3, 2\) is in no parameter group of SGD"):
+        OptimizerStepSizes(torch.optim.SGD([other], lr=0.1)).uniform([weight])

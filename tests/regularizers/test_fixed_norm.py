@@ -8,7 +8,20 @@ from nets import adamw, batches, fixed_module, momentum, trained
 from torch import Tensor, nn
 
 from seglab.networks import unet
-from seglab.regularizers import L2, Decoupled, FixedNorm, GroupLasso, OptimizerStepSizes, PerStage, Proximal, Regularizer, Sum
+from seglab.regularizers import (
+    L2,
+    Constant,
+    Decoupled,
+    FixedNorm,
+    GroupLasso,
+    OptimizerStepSizes,
+    PerStage,
+    Proximal,
+    Regularizer,
+    Relative,
+    Scheduled,
+    Sum,
+)
 from seglab.regularizers.base import Weight
 
 
@@ -82,7 +95,8 @@ def test_a_filter_that_became_zero_stays_zero() -> None:
 
 
 def test_after_a_proximal_operator_the_norms_hold_and_zeros_stay() -> None:
-    module = fixed_module(Sum([Proximal(GroupLasso(0.25)), FixedNorm()]), lambda p: torch.optim.SGD(p, lr=0.3))
+    """Wherever it stands in the sum, it comes last in a step."""
+    module = fixed_module(Sum([FixedNorm(), Proximal(GroupLasso(0.25))]), lambda p: torch.optim.SGD(p, lr=0.3))
     start = by_filter(module.network.first.weight).clone()
     after = by_filter(trained(module, max_epochs=1)["first.weight"])
     alive = after > 0
@@ -119,3 +133,9 @@ def test_without_a_norm_layer_there_is_nothing_to_hold(norm: Any) -> None:
 def test_the_penalty_it_adds_is_none() -> None:
     assert float(FixedNorm().penalty([torch.ones(3, 2)])) == 0
     assert float(FixedNorm().bind(fixed_module(None).weights()).value()) == 0
+
+
+@pytest.mark.parametrize("wrapped", [Scheduled(FixedNorm(), Constant(0.5)), Relative(FixedNorm(), 0.1)], ids=repr)
+def test_a_strength_of_what_is_no_penalty_is_refused(wrapped: Any) -> None:
+    with pytest.raises(ValueError, match="there is none in what they wrap"):
+        wrapped.bind(fixed_module(None).weights())

@@ -80,7 +80,8 @@ def test_the_two_starts_differ() -> None:
 def test_the_checkpoint_is_plain_data(tmp_path: Path) -> None:
     fitted(module_for(REGULARIZERS[-1], momentum, 0), tmp_path)
     state = torch.load(tmp_path / "epoch=0.ckpt", weights_only=True)["callbacks"]["StepOrder"]
-    (of_the_sum,) = state.values()
+    (of_the_sum,) = state["applied"].values()
+    assert state["regularizer"] == repr(REGULARIZERS[-1])
     assert set(of_the_sum) == {"0", "1"}
     assert set(of_the_sum["1"]["anchors"]) == {"first.weight"}
     assert all(isinstance(beta, float) for beta in of_the_sum["0"]["regularizer"]["betas"])
@@ -92,3 +93,10 @@ def test_anchors_of_other_weights_are_refused(tmp_path: Path) -> None:
     module.network.pretrained = frozenset(["last.weight"])
     with pytest.raises(ValueError, match="made with another regularizer or network"):
         fitted(module, tmp_path / "again", ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("other", [None, L2(0.2), SmoothL1(0.3, kappa=0.6), Sum([SmoothL1(0.3, kappa=0.5)])], ids=repr)
+def test_a_training_goes_on_with_the_regularizer_it_began_with(other: Regularizer | None, tmp_path: Path) -> None:
+    fitted(module_for(SmoothL1(0.3, kappa=0.5), momentum, 0), tmp_path)
+    with pytest.raises(ValueError, match=r"was trained with SmoothL1\(strength=0.3, kappa=0.5"):
+        fitted(fixed_module(other, momentum), tmp_path / "again", ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
