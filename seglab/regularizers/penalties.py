@@ -152,8 +152,12 @@ class Huber(Regularizer):
         threshold = scaled(step, self.strength)
         move = divided(weights, added(threshold, self.betas))
         clip_to_one(move)
-        multiply(move, threshold)
-        torch._foreach_sub_(list(weights), move)
+        tensors, numbers = apart(threshold)
+        if tensors:
+            torch._foreach_addcmul_(list(weights), move, tensors, value=-1)
+        else:
+            torch._foreach_mul_(move, numbers)
+            torch._foreach_sub_(list(weights), move)
 
     def select(self, index: Sequence[int]) -> "Huber":
         return Huber(self.strength, tuple(self.betas[position] for position in index))
@@ -205,12 +209,6 @@ def divided(values: Sequence[Tensor], by: Steps) -> list[Tensor]:
     """Each tensor by its own number or tensor."""
     tensors, numbers = apart(by)
     return list(torch._foreach_div(list(values), tensors if tensors else numbers))
-
-
-def multiply(values: Sequence[Tensor], by: Steps) -> None:
-    """In place, each tensor by its own number or tensor."""
-    tensors, numbers = apart(by)
-    torch._foreach_mul_(list(values), tensors if tensors else numbers)
 
 
 def clip_to_one(values: Sequence[Tensor]) -> None:
