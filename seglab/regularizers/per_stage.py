@@ -37,7 +37,7 @@ class PerStage(Regularizer):
         there = list(dict.fromkeys(weight.stage for weight in weights.values()))
         for name in self.stages:
             if not any(_covers(name, stage) for stage in there):
-                close = difflib.get_close_matches(name, there, n=1)
+                close = difflib.get_close_matches(name, [*there, *(stage.partition(".")[0] for stage in there)], n=1)
                 hint = f" (did you mean {close[0]!r}?)" if close else ""
                 raise ValueError(f"PerStage: there is no stage {name!r}{hint}; the stages are {', '.join(there)}")
         chosen = {stage: max((name for name in self.stages if _covers(name, stage)), key=len, default=None) for stage in there}

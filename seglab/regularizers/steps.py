@@ -46,8 +46,8 @@ class OptimizerStepSizes:
         size = torch._foreach_sqrt(moments)  # η/(√v/c + ε) = ηc/(√v + εc), c = √(1−β₂ᵗ)
         torch._foreach_add_(size, [root * group["eps"] for root, group in zip(roots, groups, strict=True)])
         rates = [root * group["lr"] for root, group in zip(roots, groups, strict=True)]
-        if len(size) == 1:  # one pass in the place of two
-            return [torch.div(torch.as_tensor(rates[0], dtype=size[0].dtype, device=size[0].device), size[0], out=size[0])]
+        if len(size) == 1 and size[0].device.type == "cpu":  # one pass in the place of two
+            return [torch.div(torch.as_tensor(rates[0], dtype=size[0].dtype), size[0], out=size[0])]
         torch._foreach_reciprocal_(size)
         torch._foreach_mul_(size, rates)
         return size

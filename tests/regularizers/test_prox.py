@@ -140,7 +140,8 @@ def test_with_one_step_the_group_prox_is_the_closed_form(v: list[float], step: f
     array, slope = np.array(v), 0.5 * math.sqrt(len(v))
     norm = float(np.linalg.norm(array))
     expected = max(0.0, 1 - step * slope / norm) * array if norm > 0 else array
-    np.testing.assert_allclose(prox(GroupLasso(0.5), v, step), expected, rtol=1e-9, atol=1e-14 * norm + 1e-300)  # at the threshold 1 − τ/‖v‖ cancels
+    rounding = 1e-14 * norm + 1e-300  # at the threshold 1 − τ/‖v‖ cancels
+    np.testing.assert_allclose(prox(GroupLasso(0.5), v, step), expected, rtol=1e-9, atol=rounding)
     np.testing.assert_allclose(prox(GroupLasso(0.5), v, [step] * len(v)), expected, rtol=1e-7, atol=1e-9 * norm + 1e-300)
 
 
