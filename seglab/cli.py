@@ -32,7 +32,7 @@ def read(arguments: Sequence[str]) -> int:
 
     from seglab.study.reading import show_comparison, show_status, study_folders
 
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         codes = []
         for folder in study_folders(Path(given.runs)):
@@ -68,7 +68,7 @@ def prune(given: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(to_table(written))
     console.print(f"program: {output}", highlight=False, soft_wrap=True)
     return 0

@@ -44,7 +44,7 @@ class SegmentationModule(L.LightningModule):
         freeze: when which stage trains; None trains all stages at the optimizer's rate.
         batch_norm: "train": batch norms of the stages that train use the statistics of the batch and update their running ones;
             "frozen": they use those they started with. Scales and shifts train in both.
-        allow_double_decay: accept an optimizer with weight decay beside a penalty that holds an L2 term, which is refused otherwise.
+        allow_double_decay: accept an optimizer with weight decay beside a penalty, which is refused otherwise.
         optimizer: from parameter groups (one for each stage, named) to an optimizer.
         scheduler: from the optimizer and the number of optimizer steps in all to a scheduler, stepped at each of them
             (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` fit as they are).
@@ -81,6 +81,8 @@ class SegmentationModule(L.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.stages: Stages = stages(network)
+        self.frozen_by_schedule: set[str] = set()
+        """Parameters that a schedule has frozen, not somebody by hand."""
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)

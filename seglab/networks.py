@@ -106,9 +106,10 @@ class Stages(NamedTuple):
     """Names of the parameters: each is in one stage or in `unreachable`."""
     unreachable: list[str]
     """Names of the parameters that no output depends on: they never get a gradient, and DDP fails on them unless they are frozen."""
-    modules: dict[Stage, list[nn.Module]]
-    """The modules that lie within one stage, with their children, and the dropout, drop-path and activation between them: call
-    `eval()` on each to freeze the stage's statistics and randomness. A container of several stages is in none."""
+    modules: dict[Stage, list[str]]
+    """The paths of the modules that lie within one stage, with their children, and of the dropout, drop-path and activation between
+    them: call `eval()` on each to freeze the stage's statistics and randomness. A container of several stages is in none. Paths, as
+    modules may be replaced later (by synchronised batch norms)."""
 
 
 def stages(network: nn.Module) -> Stages:
@@ -185,17 +186,17 @@ def _leaves(roots: Iterable[Tensor], seen: set[Any]) -> list[int]:
     return found
 
 
-def _modules(network: nn.Module, stages: Mapping[Stage, list[str]]) -> dict[Stage, list[nn.Module]]:
+def _modules(network: nn.Module, stages: Mapping[Stage, list[str]]) -> dict[Stage, list[str]]:
     """Modules by stage. One without parameters goes with the sibling before it, or as the first child with its parent's shallowest."""
     within = _stages_within(stages)
     before: dict[str, Stage] = {}
-    found: dict[Stage, list[nn.Module]] = {stage: [] for stage in stages}
-    for path, module in network.named_modules():
+    found: dict[Stage, list[str]] = {stage: [] for stage in stages}
+    for path, _ in network.named_modules():
         parent = path.rpartition(".")[0]
         if path not in within:
             within[path] = {before.get(parent) or min(within[parent], key=_depth)}
         if len(within[path]) == 1:
-            found[next(iter(within[path]))].append(module)
+            found[next(iter(within[path]))].append(path)
         if path:
             before[parent] = max(within[path], key=_depth)
     return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from trainers import quiet_trainer
 
@@ -312,3 +313,58 @@ def test_weights_that_are_not_finite_are_not_scored(shapes: Shapes) -> None:
         module.network.first.weight[0, 0, 0, 0] = float("nan")
     with pytest.raises(NonFiniteLossError, match="not finite"):
         quiet_trainer(callbacks=[FiniteLoss()]).test(module, datamodule=shapes)
+
+
+def test_norms_that_were_replaced_are_frozen_too(shapes: Shapes) -> None:
+    """Lightning puts synchronised batch norms in the place of the others after the module was built."""
+    module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=FrozenEncoder())
+    module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)
+    order = StepOrder()
+    order.trainable = frozenset({"decoder", "head"})
+    module.network.train()
+    order._freeze_modes(module)
+    norms = {name: norm.training for name, norm in module.network.named_modules() if isinstance(norm, nn.SyncBatchNorm)}
+    assert norms
+    assert all(training != name.startswith("encoder.") for name, training in norms.items())
+
+
+class EncoderFrom(FreezeSchedule):
+    """The encoder trains after a fraction of the training."""
+
+    def lr_scale(self, stage: Stage, progress: Progress) -> float:
+        return 1.0 if stage.part != "encoder" or progress.fraction >= 0.5 else 0.0
+
+
+@pytest.mark.parametrize("settings", [{"max_steps": 12, "max_epochs": -1}, {"max_steps": 12, "max_epochs": 1000}, {"max_epochs": 4}])
+def test_a_schedule_follows_the_planned_steps_however_they_are_planned(settings: dict[str, Any], shapes: Shapes) -> None:
+    seen: list[bool] = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: object) -> None:
+            training = {part.training for part in pl_module.network.encoder.modules() if isinstance(part, nn.BatchNorm2d)}
+            trains = {parameter.requires_grad for parameter in pl_module.network.encoder.parameters()}
+            assert training == trains
+            seen.append(trains == {True})
+
+    torch.manual_seed(0)
+    module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=EncoderFrom())
+    quiet_trainer(callbacks=[Watch()], limit_val_batches=0, **settings).fit(module, datamodule=shapes)
+    assert seen == [False] * 6 + [True] * 6  # 3 batches an epoch
+
+
+def test_a_training_without_a_planned_end_is_refused(shapes: Shapes) -> None:
+    with pytest.raises(ValueError, match="give max_epochs or max_steps"):
+        quiet_trainer(max_epochs=-1, max_time="00:00:01:00").fit(built(), datamodule=shapes)
+
+
+@pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode at the start")
+def test_what_a_schedule_froze_can_train_again(shapes: Shapes) -> None:
+    torch.manual_seed(0)
+    module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=FrozenEncoder())
+    train(module, shapes)
+    assert not any(parameter.requires_grad for parameter in module.network.encoder.parameters())  # type: ignore[union-attr]
+    assert not any(part.training for part in module.network.encoder.modules() if isinstance(part, nn.BatchNorm2d))  # type: ignore[union-attr]
+    module.freeze_schedule = None
+    train(module, shapes)
+    assert all(parameter.requires_grad for parameter in module.network.encoder.parameters())  # type: ignore[union-attr]
+    assert all(part.training for part in module.network.modules())

@@ -22,7 +22,17 @@ from typing_extensions import override
 
 from seglab.freezing import FreezeSchedule
 from seglab.networks import Stages
-from seglab.regularizers import L2, Applied, ElasticNet, OptimizerStepSizes, Regularizer, Weight, log_overview, nested
+from seglab.regularizers import (
+    Applied,
+    FixedNorm,
+    OptimizerStepSizes,
+    Proximal,
+    Regularizer,
+    Weight,
+    check_preconditioner,
+    log_overview,
+    nested,
+)
 from seglab.stage import Progress, Stage
 
 
@@ -35,6 +45,7 @@ class Trainee(Protocol):
     freeze_schedule: FreezeSchedule | None
     batch_norm: Literal["train", "frozen"]
     allow_double_decay: bool
+    frozen_by_schedule: set[str]
 
     def weights(self) -> dict[str, Weight]:
         """All parameters that can train."""
@@ -60,7 +71,8 @@ class StepOrder(Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
         module = cast(Trainee, pl_module)
-        self._kept = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
+        frozen = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
+        self._kept = frozen - module.frozen_by_schedule
         if stage == "fit":
             self._description = re.sub(r" at 0x[0-9a-f]+", "", repr(module.regularizer))
             self.applied = None if module.regularizer is None else module.regularizer.bind(module.weights())
@@ -72,7 +84,7 @@ class StepOrder(Callback):
         module = cast(Trainee, pl_module)
         self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
-        check_decay(module, optimizer)
+        check_optimizer(module, optimizer)
         scales_gradients = getattr(optimizer, "_step_supports_amp_scaling", False)
         if module.regularizer is not None and scales_gradients and _has_scaler(trainer):
             raise ValueError(
@@ -88,11 +100,15 @@ class StepOrder(Callback):
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.estimated_stepping_batches == float("inf"):
+            raise ValueError("this training has no planned end, and schedules follow the progress towards it: give max_epochs or max_steps")
         self._steps = max(1, int(trainer.estimated_stepping_batches))
         module = cast(Trainee, pl_module)
         self._set_trainable(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._steps)
+            if trainer.world_size > 1:  # each rank may have begun with weights of its own, and follows the first from now on
+                self.applied.load_state_dict(trainer.strategy.broadcast(_on_processor(self.applied.state_dict())))
             if trainer.is_global_zero:
                 log_overview(module.regularizer, self.applied)
 
@@ -179,6 +195,11 @@ class StepOrder(Callback):
             parameter.requires_grad_(name in trains)
             if name not in trains:
                 parameter.grad = None
+        for stage, names in module.stages.stages.items():
+            if stage.name in now and module.frozen_by_schedule & set(names):  # Lightning keeps a module in the mode it finds it in
+                for path in module.stages.modules[stage]:
+                    module.network.get_submodule(path).train()
+        module.frozen_by_schedule = set(parameters) - trains - self._kept
         changed, self.trainable = now != self.trainable, now
         self._freeze_modes(module)
         if changed and isinstance(trainer.strategy, DDPStrategy):  # its reducer knows only what required a gradient when it was built
@@ -193,31 +214,43 @@ class StepOrder(Callback):
             for norm in module.network.modules():
                 if isinstance(norm, nn.modules.batchnorm._BatchNorm):
                     norm.eval()
-        for stage, members in module.stages.modules.items():
+        for stage, paths in module.stages.modules.items():
             if stage.name not in self.trainable:
-                for member in members:
-                    member.eval()
+                for path in paths:
+                    module.network.get_submodule(path).eval()
 
     def _progress(self, trainer: L.Trainer) -> Progress:
         return Progress(trainer.current_epoch, trainer.global_step, trainer.global_step / self._steps)
 
     def _steps_of_epoch(self, trainer: L.Trainer) -> list[Progress]:
-        per_epoch = -(-self._steps // max(1, trainer.max_epochs or 1))
-        first = trainer.current_epoch * per_epoch
-        return [Progress(trainer.current_epoch, step, step / self._steps) for step in range(first, first + per_epoch)]
+        per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        first = min(trainer.current_epoch * per_epoch, self._steps - 1)
+        return [Progress(trainer.current_epoch, step, step / self._steps) for step in range(first, min(first + per_epoch, self._steps))]
 
 
-def check_decay(module: Trainee, optimizer: Optimizer) -> None:
-    """Refuse an optimizer that decays weights which an L2 term decays already, unless the module allows it."""
-    decays = sorted({float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups} - {0.0})
-    if not decays or module.regularizer is None or module.allow_double_decay:
+def check_optimizer(module: Trainee, optimizer: Optimizer) -> None:
+    """Refuse an optimizer that decays weights beside a penalty, unless the module allows it, and one whose steps a prox does not know."""
+    if module.regularizer is None:
         return
-    for part in nested(module.regularizer):
-        if (isinstance(part, L2) and part.strength > 0) or (isinstance(part, ElasticNet) and part.l2 > 0):
-            raise ValueError(
-                f"{type(optimizer).__name__} has weight_decay {decays[-1]} and the regularizer holds {part!r}: weights would decay twice. "
-                "Give the optimizer weight_decay=0 (torch's AdamW has 0.01 by default), or ask for both with allow_double_decay=True"
-            )
+    parts = list(nested(module.regularizer))
+    if any(isinstance(part, Proximal) and part.preconditioned for part in parts):
+        check_preconditioner(optimizer)
+    decay = max(float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups)
+    if decay > 0 and not module.allow_double_decay and any(not isinstance(part, FixedNorm) for part in parts):
+        raise ValueError(
+            f"{type(optimizer).__name__} has weight_decay {decay} beside {module.regularizer!r}: weights would decay twice, and the arm would not "
+            "show what the penalty does. Give the optimizer weight_decay=0 (torch's AdamW has 0.01 by default; Decoupled(L2(0.01)) is the "
+            "same), or ask for both with allow_double_decay=True"
+        )
+
+
+def _on_processor(state: Any) -> Any:
+    """Plain data with its tensors in main memory."""
+    if isinstance(state, Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {key: _on_processor(value) for key, value in state.items()}
+    return [_on_processor(value) for value in state] if isinstance(state, list) else state
 
 
 def penalty_log(applied: Applied) -> dict[str, Tensor | float]:

@@ -14,7 +14,7 @@ from seglab.regularizers.proximal import Proximal
 from seglab.regularizers.relative import Relative
 from seglab.regularizers.scheduled import Constant, Cosine, LinearWarmup, Scheduled
 from seglab.regularizers.spectral import Spectral
-from seglab.regularizers.steps import OptimizerStepSizes
+from seglab.regularizers.steps import OptimizerStepSizes, check_preconditioner
 from seglab.regularizers.sum import Sum
 from seglab.regularizers.where import Where
 
@@ -50,6 +50,7 @@ __all__ = [
     "Weight",
     "Where",
     "Wrapper",
+    "check_preconditioner",
     "filters",
     "fraction_below_beta",
     "log_overview",

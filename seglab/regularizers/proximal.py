@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from seglab.regularizers.base import Applied, Part, Regularizer, Route, Steps, StepSizes, Term, Weight, Wrapper
+from seglab.regularizers.penalties import scaled
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,6 @@ class ByProx(Term):
         tensors = [part.weight.tensor for part in parts]
         sizes = steps.preconditioned(tensors, [part.view for part in parts]) if self.preconditioned else steps.uniform(tensors)
         return sizes if self.factor == 1 else scaled(sizes, self.factor)
-
-
-def scaled(step: Steps, factor: float) -> Steps:
-    """Each step size times a factor."""
-    if isinstance(step[0], float | int):
-        return [float(size) * factor for size in step]
-    return torch._foreach_mul(list(step), factor)  # type: ignore[arg-type]
 
 
 def _put_back(part: Part, value: torch.Tensor) -> None:

@@ -21,7 +21,7 @@ class Relative(Wrapper):
     """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`, measured once and fixed from then on; inner's own strength only has to be above 0.
 
     The two norms are those of the gradients on the penalized weights, averaged over `steps` optimizer steps from `after` (a fraction
-    of the training) on; until then nothing is penalized. An anchored penalty's gradient is what the weights have drifted until then. What was measured is logged, and is the `factor` of the penalty's terms.
+    of the training) on; until then nothing is penalized. An anchored penalty's gradient is what the weights have drifted until then; frozen stages do not count. What was measured is logged, and is the `factor` of the penalty's terms.
     """
 
     inner: Regularizer

@@ -29,11 +29,7 @@ class OptimizerStepSizes:
         """
         if isinstance(self.optimizer, torch.optim.SGD):
             return [float(group["lr"]) * _reach(group) for group in self._groups(weights)]
-        if not isinstance(self.optimizer, torch.optim.Adam):
-            raise ValueError(
-                f"Proximal does not know the step of each element under {type(self.optimizer).__name__}: use Adam, AdamW or SGD, "
-                "or Proximal(..., preconditioned=False) for the learning rate as the step of all"
-            )
+        check_preconditioner(self.optimizer)
         groups = self._groups(weights)
         states = [self.optimizer.state[weight] for weight in weights]
         moments = [
@@ -60,6 +56,15 @@ class OptimizerStepSizes:
                 "learning rate; keep SegmentationModule.configure_optimizers, or leave the weight out of the penalty"
             )
         return [self.group_of[id(weight)] for weight in weights]
+
+
+def check_preconditioner(optimizer: Optimizer) -> None:
+    """A ValueError for an optimizer whose step of each element is not known here."""
+    if not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam):
+        raise ValueError(
+            f"Proximal does not know the step of each element under {type(optimizer).__name__}: use Adam, AdamW or SGD, "
+            "or Proximal(..., preconditioned=False) for the learning rate as the step of all"
+        )
 
 
 def _reach(group: dict[str, Any]) -> float:

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
-from seglab.callbacks.step_order import check_decay
+from seglab.callbacks.step_order import check_optimizer
 from seglab.module import SegmentationModule
 from seglab.networks import description
 from seglab.run import Run, StudyRecord
@@ -120,8 +120,8 @@ def plain(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if depth > 8:
-        return path_of(type(value))
+    if depth > 30:
+        raise ValueError(f"a setting is nested more than 30 deep, at {path_of(type(value))}: does something hold itself?")
     into = functools.partial(plain, depth=depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"class": path_of(type(value)), **{field.name: into(getattr(value, field.name)) for field in dataclasses.fields(value)}}
@@ -171,6 +171,7 @@ def _thing(value: Any, into: Callable[[Any], Any]) -> Any:
             "function": path_of(value),
             "source": _source(value),
             "with": [into(cell.cell_contents) for cell in value.__closure__ or ()],
+            "defaults": [into(value.__defaults__), into(value.__kwdefaults__)],
         }
     if hasattr(value, "__qualname__"):
         return path_of(value)
@@ -198,6 +199,7 @@ def _own_settings(module: SegmentationModule) -> dict[str, Any]:
         "optimizer",
         "scheduler",
         "stages",
+        "frozen_by_schedule",
         "names",
         "ignore_index",
     }
@@ -211,7 +213,7 @@ def _own_settings(module: SegmentationModule) -> dict[str, Any]:
 def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: int) -> None:
     """What would be refused when the training begins is refused before any begins: stages that do not exist, anchors without pretrained
     weights, a measurement that never ends, decay on decay."""
-    check_decay(module, optimizer)
+    check_optimizer(module, optimizer)
     if module.regularizer is not None:
         module.regularizer.bind(module.weights()).start(steps)
 

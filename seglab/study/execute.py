@@ -45,7 +45,12 @@ class Resources:
     accelerator: Accelerator = "auto"
     wandb: tracking.WandbMode = "auto"
     diagnostics: int = 20
-    """How often in a run the weights of each stage are looked at; 0 is never."""
+    """How often in a run the weights of each stage are looked at, about; 0 is never."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether runs compute on CUDA devices."""
+        return self.accelerator != "cpu" and torch.cuda.is_available()
 
 
 _CLEAR = Path("/proc/self/clear_refs")
@@ -62,7 +67,7 @@ def execute(
     directory.mkdir(parents=True, exist_ok=True)
     if _is_rank_zero():
         _clear(directory)
-    _forget_peak_memory()
+    _forget_peak_memory(resources.on_gpu)
     tracking.show_log()
     data = study.data.with_seed(run.seed)
     with _quiet():
@@ -74,7 +79,7 @@ def execute(
         trainer = _trainer(study, run, directory, configuration, identity(record, run), data.palette, resources)
         if trainer.is_global_zero:
             write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
-            write_json(directory / "environment.json", environment())
+            write_json(directory / "environment.json", environment(resources.on_gpu))
         began = time.perf_counter()
         try:
             trainer.fit(module, datamodule=data)
@@ -97,7 +102,7 @@ def execute(
     return result
 
 
-def environment() -> dict[str, Any]:
+def environment(on_gpu: bool) -> dict[str, Any]:
     """The machine and the versions a run was made with."""
     from importlib.metadata import version
 
@@ -107,7 +112,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "commit": commit(),
     }
@@ -160,9 +165,9 @@ def _trainer(
     return L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
-        sync_batchnorm=resources.devices > 1 and torch.cuda.is_available(),
+        sync_batchnorm=resources.devices > 1 and resources.on_gpu,
         plugins=[LightningEnvironment()],  # our own launcher starts the processes, inside a Slurm job too, where Lightning would take over
-        strategy=DDPStrategy(process_group_backend=None if torch.cuda.is_available() else "gloo") if resources.devices > 1 else "auto",
+        strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.devices > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,
         accumulate_grad_batches=study.accumulate,
@@ -252,26 +257,26 @@ def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained:
     return {
         "seconds": time.perf_counter() - began,
         "training_seconds": trained - began,
-        "peak_memory_mib": _peak_memory_mib(),
+        "peak_memory_mib": _peak_memory_mib(trainer.strategy.root_device.type == "cuda"),
         "parameters": float(sum(parameter.numel() for parameter in parameters)),
         "trainable_parameters": float(sum(parameter.numel() for parameter in parameters if parameter.requires_grad)),
         "exact_zeros": zeros / max(1, sum(weight.numel() for weight in weights)),
     }
 
 
-def _forget_peak_memory() -> None:
+def _forget_peak_memory(on_gpu: bool) -> None:
     """Start the peak anew: a worker has had other runs before this one, whose remains go first."""
     gc.collect()
-    if torch.cuda.is_available():
+    if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     elif _CLEAR.exists():
         _CLEAR.write_text("5")  # proc(5): resets VmHWM
 
 
-def _peak_memory_mib() -> float:
+def _peak_memory_mib(on_gpu: bool) -> float:
     """Of the device, or of this process where there is none (Linux; NaN elsewhere)."""
-    if torch.cuda.is_available():
+    if on_gpu:
         return torch.cuda.max_memory_allocated() / 2**20
     if not _CLEAR.exists():
         return math.nan

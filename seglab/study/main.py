@@ -50,7 +50,7 @@ def _dispatch(function: StudyFunction) -> int:
     chosen = parser.parse_args()
     verb: str = chosen.command
     given = chosen[verb]
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     if verb in ("status", "compare"):
         folder = Path(given.root) / (given.name or _default_name(function))
         return (

@@ -15,12 +15,14 @@ from seglab.regularizers import (
     Anchored,
     Decoupled,
     ElasticNet,
+    FixedNorm,
     OptimizerStepSizes,
     PerStage,
     Proximal,
     Regularizer,
     Relative,
     Scheduled,
+    SmoothL1,
     Sum,
     Where,
 )
@@ -79,7 +81,7 @@ def torchs_default(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters)
 
 
-HOLDS_L2 = [
+PENALTIES = [
     L2(1e-4),
     Decoupled(L2(1e-4)),
     Proximal(L2(1e-4)),
@@ -88,11 +90,13 @@ HOLDS_L2 = [
     PerStage({"network": Where(L2(1e-4), biases=True)}),
     Relative(L2(1.0), 0.1, steps=1),
     Anchored(L1(1e-4), new=L2(1e-4)),
+    L1(1e-4),
+    SmoothL1(1e-4, beta=0.5),
 ]
 
 
-@pytest.mark.parametrize("regularizer", HOLDS_L2, ids=repr)
-def test_a_second_decay_is_refused_wherever_the_l2_is(regularizer: Regularizer) -> None:
+@pytest.mark.parametrize("regularizer", PENALTIES, ids=repr)
+def test_a_second_decay_is_refused_wherever_the_penalty_is(regularizer: Regularizer) -> None:
     module = fixed_module(regularizer, torchs_default)
     module.network.pretrained = frozenset(["first.weight"])
     with pytest.raises(ValueError, match="allow_double_decay=True"):
@@ -101,9 +105,16 @@ def test_a_second_decay_is_refused_wherever_the_l2_is(regularizer: Regularizer) 
     trained(module)
 
 
-@pytest.mark.parametrize("regularizer", [None, L1(1e-4), ElasticNet(1e-4, 0.0), L2(0.0)], ids=repr)
+@pytest.mark.parametrize("regularizer", [None, FixedNorm()], ids=repr)
 def test_one_decay_is_no_second(regularizer: Regularizer | None) -> None:
-    trained(fixed_module(regularizer, torchs_default))
+    after = trained(fixed_module(regularizer, torchs_default))
+    assert all(value.isfinite().all() for value in after.values())
+
+
+def test_an_optimizer_whose_steps_are_not_known_is_refused_before_the_first() -> None:
+    """`Relative` would come to its prox only after it has measured."""
+    with pytest.raises(ValueError, match="step of each element under NAdam"):
+        trained(fixed_module(Relative(Proximal(L1(1.0)), 0.1, steps=1), torch.optim.NAdam))
 
 
 def test_a_weight_without_a_learning_rate_is_named() -> None:

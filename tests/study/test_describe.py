@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, PolynomialLR
 
-from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, SegmentationModule, Shapes, SmoothL1, unet
+from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, Scheduled, SegmentationModule, Shapes, SmoothL1, Sum, unet
 from seglab.freezing import FrozenEncoder, FullFineTuning
 from seglab.study.describe import describe, differences, plain
 from seglab.study.study import Arm
@@ -178,3 +178,20 @@ def test_another_process_describes_the_same() -> None:
 
 def test_data_of_the_same_length_differ() -> None:
     assert Shapes(num_train=4).identity() != Shapes(num_train=4, noise=0.1).identity()
+
+
+def test_defaults_of_a_function_are_its_settings() -> None:
+    """The usual way to make functions in a loop."""
+    one, other = ([Scheduled(L2(1e-4), lambda progress, s=s: s * progress.fraction)] for s in (1.0, 5.0))
+    assert differences(plain(one), plain(other))
+    assert not differences(plain(one), plain(one))
+
+
+def test_what_is_nested_deep_is_described() -> None:
+    def deep(strength: float) -> Regularizer:
+        found: Regularizer = L2(strength)
+        for _ in range(12):
+            found = Sum([found])
+        return found
+
+    assert differences(plain(deep(1e-4)), plain(deep(1e-2)))
