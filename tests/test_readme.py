@@ -1,7 +1,9 @@
 """The README's code is run, so that it stays true."""
 
+import importlib.util
 import math
 import re
+import shlex
 import sys
 import types
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from seglab.module import SegmentationModule
 from seglab.networks import unet
 from seglab.regularizers import Regularizer
 from seglab.stage import Progress, Stage
+from seglab.study.main import _parser
 from seglab.study.study import Study
 
 README = Path(__file__).parents[1] / "README.md"
@@ -139,3 +142,19 @@ def test_the_commands_name_files_and_flags_that_exist() -> None:
     text = README.read_text()
     for path in set(re.findall(r"(?:experiments|notebooks|tests|seglab)/[\w/]+\.(?:py|ipynb)", text)):
         assert (README.parent / path).exists(), path
+
+
+def test_the_commands_of_experiments_parse() -> None:
+    """With every flag; what D stands for is not there."""
+    lines = re.findall(r"python (experiments/\w+\.py) (run|status|compare)(.*)", README.read_text())
+    assert len(lines) >= 6
+    for script, verb, rest in lines:
+        words = shlex.split(rest.partition("#")[0])
+        spec = importlib.util.spec_from_file_location("readme_script", README.parent / script)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["readme_script"] = module
+        spec.loader.exec_module(module)
+        chosen = _parser(module.study).parse_args([verb, *words])
+        assert chosen.command == verb
