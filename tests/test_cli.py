@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+import wandb
 import yaml
 
 from seglab import cli, tracking
@@ -44,6 +45,7 @@ def seglab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 
     yield run
     tracking.finish()
+    wandb.teardown()  # else the processes of later tests log through this one's service, relative to its folder
     sys.modules.pop("mine", None)
 
 

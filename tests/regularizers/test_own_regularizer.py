@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import wandb
 import yaml
 from hypothesis import given, settings
 from nets import Staged, adamw, fixed_module, trained
@@ -181,6 +182,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield fit
     tracking.finish()
+    wandb.teardown()  # else the processes of later tests log through this one's service, relative to its folder
     sys.modules.pop("mine", None)
 
 
