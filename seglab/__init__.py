@@ -11,11 +11,22 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from seglab.compare import Comparison, compare
     from seglab.data import CamVid, ImageMaskFolder, SegmentationDataModule, Shapes
-    from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
+    from seglab.freezing import (
+        LPFT,
+        FreezeOut,
+        FreezeSchedule,
+        FrozenEncoder,
+        FullFineTuning,
+        GradualUnfreeze,
+        LayerwiseDecay,
+        Product,
+        Surgical,
+        WarmUp,
+    )
     from seglab.losses import CrossEntropy, Dice, WeightedSum
     from seglab.metrics import ConfusionMatrix
     from seglab.module import SegmentationModule
-    from seglab.networks import network, unet
+    from seglab.networks import network, stages, unet
     from seglab.regularizers import (
         L1,
         L2,
@@ -48,11 +59,22 @@ if TYPE_CHECKING:
 _HOMES = {
     "seglab.compare": ("Comparison", "compare"),
     "seglab.data": ("CamVid", "ImageMaskFolder", "SegmentationDataModule", "Shapes"),
-    "seglab.freezing": ("FreezeSchedule", "FrozenEncoder", "FullFineTuning"),
+    "seglab.freezing": (
+        "LPFT",
+        "FreezeOut",
+        "FreezeSchedule",
+        "FrozenEncoder",
+        "FullFineTuning",
+        "GradualUnfreeze",
+        "LayerwiseDecay",
+        "Product",
+        "Surgical",
+        "WarmUp",
+    ),
     "seglab.losses": ("CrossEntropy", "Dice", "WeightedSum"),
     "seglab.metrics": ("ConfusionMatrix",),
     "seglab.module": ("SegmentationModule",),
-    "seglab.networks": ("network", "unet"),
+    "seglab.networks": ("network", "stages", "unet"),
     "seglab.regularizers": (
         "L1",
         "L2",
@@ -87,6 +109,7 @@ __all__ = [
     "IGNORE",
     "L1",
     "L2",
+    "LPFT",
     "Anchored",
     "Batch",
     "CamVid",
@@ -98,15 +121,19 @@ __all__ = [
     "Dice",
     "ElasticNet",
     "FixedNorm",
+    "FreezeOut",
     "FreezeSchedule",
     "FrozenEncoder",
     "FullFineTuning",
+    "GradualUnfreeze",
     "GroupLasso",
     "HoyerSquare",
     "ImageMaskFolder",
+    "LayerwiseDecay",
     "LinearWarmup",
     "Orthogonality",
     "PerStage",
+    "Product",
     "Progress",
     "Proximal",
     "Regularizer",
@@ -123,12 +150,15 @@ __all__ = [
     "Stage",
     "Study",
     "Sum",
+    "Surgical",
     "Tuned",
+    "WarmUp",
     "WeightedSum",
     "Where",
     "compare",
     "main",
     "network",
+    "stages",
     "unet",
 ]
 

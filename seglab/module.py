@@ -225,6 +225,11 @@ class SegmentationModule(L.LightningModule):
             }
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Each scheduler's own step; `StepOrder` has taken that of a plateau when the validation ended."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
     def configure_callbacks(self) -> list[Callback]:
         """The step order, which applies penalty and schedule, comes with the module wherever it is trained."""
         return [StepOrder()]

@@ -19,6 +19,9 @@ from typing import Any
 TUNING = "tuning"
 """The folder of a study's tuning runs, inside the study's own; to those who read it, a study like any other."""
 
+CROSSING = "+"
+"""Stands between the levels that an arm of a factorial study crosses."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 
@@ -29,6 +32,15 @@ def check_name(kind: str, name: str) -> str:
             f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"
         )
     return name
+
+
+def levels_of(arm: str) -> tuple[str, ...]:
+    """The levels that an arm of a factorial study crosses, in the order of its factors.
+
+    >>> levels_of("l2+frozen")
+    ('l2', 'frozen')
+    """
+    return tuple(arm.split(CROSSING))
 
 
 @dataclass(frozen=True, order=True)
@@ -110,6 +122,8 @@ class StudyRecord:
     """Data, epochs, batch size, precision, versions: equal for every arm."""
     arms: Mapping[str, Mapping[str, Any]]
     """Network, loss, regularizer, schedule, optimizer of each arm."""
+    factors: tuple[str, ...] = ()
+    """What the arms cross, in the order in which their names do. How arms are read, so it is no part of a run's identity."""
 
 
 def fingerprint(description: object) -> str:
@@ -195,7 +209,14 @@ def read_record(folder: Path) -> StudyRecord | None:
         return None
     raw = _read_object(path, _RESTORE)
     try:
-        return StudyRecord(_text(raw["study"]), _text(raw["baseline"]), _text(raw["metric"]), dict(raw["shared"]), dict(raw["arms"]))
+        return StudyRecord(
+            study=_text(raw["study"]),
+            baseline=_text(raw["baseline"]),
+            metric=_text(raw["metric"]),
+            shared=dict(raw["shared"]),
+            arms=dict(raw["arms"]),
+            factors=tuple(_text(factor) for factor in _items(raw.get("factors", []))),  # records were written before there were any
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error, _RESTORE) from None
 

@@ -25,8 +25,22 @@ class Stage:
 class Progress:
     """How far a training has come, before the optimizer step that is about to happen."""
 
-    epoch: int
     step: int
     """Optimizer steps done."""
-    fraction: float
-    """Optimizer steps done over all that are planned, in [0, 1)."""
+    steps: int
+    """Optimizer steps that are planned in all."""
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def fraction(self) -> float:
+        """Steps done over all that are planned, in [0, 1)."""
+        return self.step / self.steps
+
+    def at(self, step: int) -> "Progress":
+        """The progress of the same training at another step."""
+        return Progress(step, self.steps, self.steps_per_epoch)

@@ -3,8 +3,10 @@
 import importlib.util
 import inspect
 import json
+import tempfile
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from seglab import Batch, SegmentationModule, Shapes, Study, Tuned
-from seglab.networks import description
+from seglab.networks import description, network, pretrained_parameters
 from seglab.study.arms import Arm
 
 SCRIPTS = sorted((Path(__file__).parents[1] / "experiments").glob("*.py"))
@@ -36,8 +38,19 @@ def study_of(script: Path) -> Study:
     }
     taken = inspect.signature(module.study).parameters
     assert "data" in taken, "an experiment's data are a flag"
+    if "weights" in taken:
+        wanted["weights"] = encoder_weights()
     found: Study = module.study(**{name: value for name, value in wanted.items() if name in taken})
     return found
+
+
+@cache
+def encoder_weights() -> str:
+    """A file of weights for the encoder, as drawn under a seed of its own."""
+    torch.manual_seed(1234)
+    path = Path(tempfile.mkdtemp()) / "encoder.pt"
+    torch.save(network("Unet", TINY, num_classes=2).get_submodule("encoder").state_dict(), path)
+    return str(path)
 
 
 def factories(script: Path) -> dict[str, Arm]:
@@ -50,10 +63,16 @@ class FirstSteps(NamedTuple):
     """What one arm starts from, sees and becomes."""
 
     network: str
+    """Its description, and what of it is pretrained."""
     before: dict[str, Tensor]
     batches: list[Batch]
     after: dict[str, Tensor]
     loss: float
+
+    @property
+    def new(self) -> dict[str, Tensor]:
+        """What decoder and head start from, which no weights are loaded into."""
+        return {name: value for name, value in self.before.items() if not name.startswith("encoder.")}
 
 
 class Recorder(L.Callback):
@@ -92,8 +111,8 @@ def first_steps(script: Path, arm: str, seed: int) -> FirstSteps:
     )
     trainer.fit(module, datamodule=study.data.with_seed(seed))
     assert trainer.global_step == STEPS
-    network = json.dumps(description(module.network), sort_keys=True)
-    return FirstSteps(network, before, recorder.batches, module.network.state_dict(), recorder.losses[0])
+    start = json.dumps([description(module.network), sorted(pretrained_parameters(module.network))], sort_keys=True)
+    return FirstSteps(start, before, recorder.batches, module.network.state_dict(), recorder.losses[0])
 
 
 def arms_of(script: Path) -> list[str]:
@@ -128,7 +147,9 @@ def test_one_seed_gives_all_arms_the_same_start(script: Path) -> None:
         for arm in arms:
             assert same(first_steps(script, arms[0], 0).before, first_steps(script, arm, 0).before), (arms[0], arm)
     baseline = study_of(script).baseline
-    assert not same(first_steps(script, baseline, 0).before, first_steps(script, baseline, 1).before)
+    new = [first_steps(script, arm, 0).new for arm in arms_of(script)]
+    assert all(same(first, other) for first, other in pairwise(new)), "decoder and head begin alike, whatever the encoder begins with"
+    assert not same(first_steps(script, baseline, 0).new, first_steps(script, baseline, 1).new)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -177,3 +198,24 @@ def test_all_penalties_are_tuned_among_the_same_settings() -> None:
     assert all(
         arm.settings[setting]().regularizer is not None for name, arm in arms.items() if name != "none" for setting in settings[name][1:]
     )  # type: ignore[union-attr]
+
+
+def test_penalties_and_schedules_cross() -> None:
+    script = next(script for script in SCRIPTS if script.stem == "freezing")
+    spec = importlib.util.spec_from_file_location("freezing", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = Shapes(num_train=8, num_val=2, num_test=2, image_size=32, batch_size=4, num_workers=0)
+    settings = {"data": data, "encoder": TINY, "weights": encoder_weights()}
+    crossed = module.study(**settings, penalties=["none", "l2", "l2-sp"], arms=["full", "frozen", "l2-sp"])
+    assert crossed.factors == ("penalty", "schedule")
+    assert list(crossed.arms) == [f"{penalty}+{schedule}" for penalty in ("none", "l2", "l2-sp") for schedule in ("full", "frozen")]
+    built = {name: arm() for name, arm in crossed.arms.items()}
+    assert [built[name].regularizer is None for name in crossed.arms] == [True, True, False, False, False, False]
+    assert type(built["l2+frozen"].freeze_schedule).__name__ == "FrozenEncoder"
+    with pytest.raises(ValueError, match=r"--arms: there is no 'frozn'; there are full, scratch"):
+        module.study(**settings, arms=["full", "frozn"])
+    with pytest.raises(ValueError, match=r"--penalties \['l2'\]: expected each name once, and 'none' among them"):
+        module.study(**settings, penalties=["l2"])

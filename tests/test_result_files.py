@@ -18,6 +18,7 @@ from seglab.run import (
     StudyRecord,
     check_name,
     fingerprint,
+    identity,
     read_record,
     read_result,
     read_results,
@@ -267,11 +268,26 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert list(read_record(tmp_path).arms) == ["none", "l2"]  # type: ignore[union-attr]
 
 
+def test_factors_are_kept_and_are_no_part_of_an_identity(tmp_path: Path) -> None:
+    plain = StudyRecord("study", "none+full", "test/miou", {"epochs": 3}, {"none+full": {"loss": "CE"}})
+    crossed = dataclasses.replace(plain, factors=("penalty", "schedule"))
+    write_record(tmp_path, crossed)
+    assert read_record(tmp_path) == crossed
+    assert identity(plain, Run("study", "none+full", 0)) == identity(crossed, Run("study", "none+full", 0))
+
+
+def test_a_record_from_before_there_were_factors_has_none(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text('{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}}')
+    assert read_record(tmp_path) == StudyRecord("a", "b", "c", {}, {}, factors=())
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
         ("{", "not JSON"),
         ("[]", "a list, not an object"),
+        ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "factors": "penalty"}', "'penalty' is not a list"),
+        ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "factors": [1, 2]}', "1 is not a string"),
         ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}}', "'arms' is missing"),
         ('{"study": 3, "baseline": "b", "metric": "c", "shared": {}, "arms": {}}', "3 is not a string"),
         ('{"study": "a", "baseline": "b", "metric": "c", "shared": 3, "arms": {}}', "not iterable"),

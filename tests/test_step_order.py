@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainers import quiet_trainer
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, StepOrder
+from seglab.callbacks.trainable import TrainableStages
 from seglab.data import Shapes
 from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
 from seglab.losses import CrossEntropy
@@ -258,7 +259,7 @@ def test_a_schedule_that_trains_nothing_is_refused(shapes: Shapes) -> None:
         def lr_scale(self, stage: Stage, progress: Progress) -> float:
             return 0.0
 
-    with pytest.raises(ValueError, match="trains no stage in epoch 0"):
+    with pytest.raises(ValueError, match="trains no stage at step 0"):
         train(built(freeze=Nothing()), shapes)
 
 
@@ -319,10 +320,9 @@ def test_norms_that_were_replaced_are_frozen_too(shapes: Shapes) -> None:
     """Lightning puts synchronised batch norms in the place of the others after the module was built."""
     module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=FrozenEncoder())
     module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)
-    order = StepOrder()
-    order.trainable = frozenset({"decoder", "head"})
+    trainable = TrainableStages(module)
     module.network.train()
-    order._freeze_modes(module)
+    trainable.set(frozenset({"decoder", "head"}), torch.optim.SGD(module.parameters(), lr=0.1))
     norms = {name: norm.training for name, norm in module.network.named_modules() if isinstance(norm, nn.SyncBatchNorm)}
     assert norms
     assert all(training != name.startswith("encoder.") for name, training in norms.items())

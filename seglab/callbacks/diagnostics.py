@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from seglab.callbacks.step_order import StepOrder, Trainee
+from seglab.callbacks.step_order import StepOrder
+from seglab.callbacks.trainee import Trainee
 from seglab.regularizers import Applied, Part, Regularizer, Term, Weight, filters, fraction_below_beta
 
 

@@ -10,45 +10,27 @@ Lightning runs the first of them before the forward pass unless there is a scale
 pass and the update's gradient: decoupled decay sits there with a scaler, in `on_before_optimizer_step` without.
 """
 
+import logging
+import math
 import re
-from typing import Any, Literal, Protocol, cast
+from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from typing_extensions import override
 
-from seglab.freezing import FreezeSchedule
-from seglab.networks import Stages
-from seglab.regularizers import (
-    Applied,
-    FixedNorm,
-    OptimizerStepSizes,
-    Proximal,
-    Regularizer,
-    Weight,
-    check_preconditioner,
-    log_overview,
-    nested,
-)
-from seglab.stage import Progress, Stage
+from seglab.callbacks.ranks import check_equal_weights, check_strategy, on_processor, rewrap, share_buffers
+from seglab.callbacks.trainable import TrainableStages
+from seglab.callbacks.trainee import Trainee
+from seglab.freezing import phase_table, phases_of, scales
+from seglab.networks import loaded_weights, weights_summary
+from seglab.regularizers import Applied, FixedNorm, OptimizerStepSizes, Proximal, check_preconditioner, log_overview, nested
+from seglab.stage import Progress
 
-
-class Trainee(Protocol):
-    """What the order of a step needs to know of a module."""
-
-    network: nn.Module
-    stages: Stages
-    regularizer: Regularizer | None
-    freeze_schedule: FreezeSchedule | None
-    batch_norm: Literal["train", "frozen"]
-    allow_double_decay: bool
-    frozen_by_schedule: set[str]
-
-    def weights(self) -> dict[str, Weight]:
-        """All parameters that can train."""
+log = logging.getLogger("seglab")
 
 
 class StepOrder(Callback):
@@ -56,26 +38,26 @@ class StepOrder(Callback):
 
     def __init__(self) -> None:
         self.applied: Applied | None = None
-        self.trainable: frozenset[str] | None = None
-        self._unscaled: list[float] = []
-        self._depth = 0
-        self._steps = 1
-        self._kept: set[str] = set()
-        """Parameters that somebody froze by hand before the training; they stay frozen."""
-        self._logged: dict[str, Tensor | float] = {}
-        self._description: str | None = None
-        """Of the regularizer, in a fit."""
+        self.trainable: TrainableStages | None = None
         self.rates: dict[str, float] = {}
         """The learning rate that the last step applied, by stage."""
+        self._factors: dict[str, float] = {}
+        """What the schedule multiplies the rates of the present step by, by stage."""
+        self._unscaled: list[float] = []
+        self._depth = 0
+        self._start = Progress(0, 1, 1)
+        self._logged: dict[str, Tensor | float] = {}
+        self._described: dict[str, str] = {}
+        """Regularizer and schedule of a fit."""
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
         module = cast(Trainee, pl_module)
-        frozen = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
-        self._kept = frozen - module.frozen_by_schedule
         if stage == "fit":
-            self._description = re.sub(r" at 0x[0-9a-f]+", "", repr(module.regularizer))
+            check_strategy(trainer, freezes=module.freeze_schedule is not None)
+            self.trainable = TrainableStages(module)
+            self._described = {"regularizer": _named(module.regularizer), "freeze schedule": _named(module.freeze_schedule)}
             self.applied = None if module.regularizer is None else module.regularizer.bind(module.weights())
 
     @override
@@ -96,30 +78,42 @@ class StepOrder(Callback):
             raise ValueError(
                 "a freeze schedule needs one optimizer group for each stage, with its name; keep SegmentationModule.configure_optimizers"
             )
-        optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, module, optimizer))
+        optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, optimizer))
         optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(optimizer))
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.estimated_stepping_batches == float("inf"):
-            raise ValueError("this training has no planned end, and schedules follow the progress towards it: give max_epochs or max_steps")
-        self._steps = max(1, int(trainer.estimated_stepping_batches))
         module = cast(Trainee, pl_module)
-        self._set_trainable(trainer, module)
+        self._start = beginning(trainer)
+        if trainer.is_global_zero:
+            log_start(trainer, module, self._start)
+        self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
-            self.applied.start(self._steps)
+            self.applied.start(self._start.steps)
             if trainer.world_size > 1:  # each rank may have begun with weights of its own, and follows the first from now on
-                self.applied.load_state_dict(trainer.strategy.broadcast(_on_processor(self.applied.state_dict())))
+                self.applied.load_state_dict(trainer.strategy.broadcast(on_processor(self.applied.state_dict())))
             if trainer.is_global_zero:
                 log_overview(module.regularizer, self.applied)
 
     @override
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._set_trainable(trainer, cast(Trainee, pl_module))
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._follow_schedule(trainer, cast(Trainee, pl_module))
+        if self.trainable is not None:
+            self.trainable.keep_modes()
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._freeze_modes(cast(Trainee, pl_module))
+        """Step a plateau here: Lightning does it after the epoch's checkpoint is saved, and a resumed training would lack that step."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            for config in trainer.lr_scheduler_configs:
+                if isinstance(config.scheduler, ReduceLROnPlateau) and config.monitor is not None:
+                    config.scheduler.step(trainer.callback_metrics[config.monitor])
+
+    @override
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_equal_weights(trainer, pl_module)
+        share_buffers(trainer, cast(Trainee, pl_module).network)
 
     @override
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
@@ -142,21 +136,20 @@ class StepOrder(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"regularizer": self._description, "applied": {} if self.applied is None else self.applied.state_dict()}
+        return {**self._described, "applied": {} if self.applied is None else self.applied.state_dict()}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._description is None:  # a test, to which penalties are nothing
-            return
-        if state_dict.get("regularizer") != self._description:
-            raise ValueError(
-                f"the checkpoint was trained with {state_dict.get('regularizer')} and this training has {self._description}: a training goes on "
-                "as it began. To begin a new one from its weights, load them into the network"
-            )
+        for what, now in self._described.items():  # empty in a test, to which penalties and schedules are nothing
+            if state_dict.get(what) != now:
+                raise ValueError(
+                    f"the checkpoint was trained with the {what} {state_dict.get(what)} and this training has {now}: a training goes on as it "
+                    "began. To begin a new one from its weights, name the checkpoint as the weights of the network"
+                )
         if self.applied is not None:
             self.applied.load_state_dict(state_dict["applied"])
 
-    def _scale(self, trainer: L.Trainer, module: Trainee, optimizer: Optimizer) -> None:
+    def _scale(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
         """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set.
 
         torch runs an optimizer's hooks again when a subclass calls `super().step()`; only the outermost call is a step.
@@ -164,14 +157,13 @@ class StepOrder(Callback):
         self._depth += 1
         if self._depth > 1:
             return
-        progress = self._progress(trainer)
         self._unscaled = [group["lr"] for group in optimizer.param_groups]
-        scale = {stage.name: _scale_of(module, stage, progress) for stage in module.stages.stages}
         for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * scale.get(group.get("name", ""), 1.0)
+            group["lr"] = group["lr"] * self._factors.get(group.get("name", ""), 1.0)
         self.rates = {group["name"]: float(group["lr"]) for group in optimizer.param_groups if "name" in group}
-        if _is_logged(trainer, progress.step):
+        if _is_logged(trainer, trainer.global_step) and self.trainable is not None:
             self._logged |= {f"stage/{name}/lr": rate for name, rate in self.rates.items()}
+            self._logged |= {"train/trainable_parameters": float(self.trainable.parameters)}
         if self.applied is not None and _has_scaler(trainer):
             self.applied.decouple(OptimizerStepSizes(optimizer))
 
@@ -184,51 +176,59 @@ class StepOrder(Callback):
         for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):
             group["lr"] = rate
 
-    def _set_trainable(self, trainer: L.Trainer, module: Trainee) -> None:
-        """Decide, for the epoch that starts, which stages train: those whose rate is positive anywhere in it."""
-        steps = self._steps_of_epoch(trainer)
-        now = frozenset(stage.name for stage in module.stages.stages if any(_scale_of(module, stage, progress) > 0 for progress in steps))
-        if not now:
-            raise ValueError(
-                f"{module.freeze_schedule!r} trains no stage in epoch {trainer.current_epoch}; stages: {', '.join(s.name for s in module.stages.stages)}"
-            )
-        parameters = dict(module.network.named_parameters())
-        trains = {name for stage, names in module.stages.stages.items() if stage.name in now for name in names} - self._kept
-        for name, parameter in parameters.items():
-            parameter.requires_grad_(name in trains)
-            if name not in trains:
-                parameter.grad = None
-        for stage, names in module.stages.stages.items():
-            if stage.name in now and module.frozen_by_schedule & set(names):  # Lightning keeps a module in the mode it finds it in
-                for path in module.stages.modules[stage]:
-                    module.network.get_submodule(path).train()
-        module.frozen_by_schedule = set(parameters) - trains - self._kept
-        changed, self.trainable = now != self.trainable, now
-        self._freeze_modes(module)
-        if changed and isinstance(trainer.strategy, DDPStrategy):  # its reducer knows only what required a gradient when it was built
-            trainer.strategy.model = trainer.lightning_module
-            trainer.strategy.configure_ddp()
-
-    def _freeze_modes(self, module: Trainee) -> None:
-        """Frozen stages stay in evaluation mode: norm statistics, dropout and drop-path as well as weights; frozen batch norms too."""
-        if self.trainable is None:
+    def _follow_schedule(self, trainer: L.Trainer, module: Trainee) -> None:
+        """Before an optimizer step, take the factors that the schedule gives it; freeze and unfreeze what they ask for."""
+        self._factors = scales(module.freeze_schedule, module.stages.stages, self._progress(trainer))
+        names = frozenset(name for name, factor in self._factors.items() if factor > 0)
+        if self.trainable is None or names == self.trainable.names:
             return
-        if module.batch_norm == "frozen":
-            for norm in module.network.modules():
-                if isinstance(norm, nn.modules.batchnorm._BatchNorm):
-                    norm.eval()
-        for stage, paths in module.stages.modules.items():
-            if stage.name not in self.trainable:
-                for path in paths:
-                    module.network.get_submodule(path).eval()
+        if self.trainable.names is not None:  # DDP gives all ranks the weights of the first when it is built, and would hide a difference
+            check_equal_weights(trainer, trainer.lightning_module)
+        self.trainable.set(names, _plain(trainer.optimizers[0]))
+        rewrap(trainer)
 
     def _progress(self, trainer: L.Trainer) -> Progress:
-        return Progress(trainer.current_epoch, trainer.global_step, trainer.global_step / self._steps)
+        return self._start.at(trainer.global_step)
 
-    def _steps_of_epoch(self, trainer: L.Trainer) -> list[Progress]:
-        per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
-        first = min(trainer.current_epoch * per_epoch, self._steps - 1)
-        return [Progress(trainer.current_epoch, step, step / self._steps) for step in range(first, min(first + per_epoch, self._steps))]
+
+def beginning(trainer: L.Trainer) -> Progress:
+    """The length of a training, as its schedules see it.
+
+    Raises:
+        ValueError: for a training without a planned end.
+    """
+    steps = trainer.estimated_stepping_batches
+    if steps == math.inf:
+        raise ValueError("this training has no planned end, and schedules follow the progress towards it: give max_epochs or max_steps")
+    batches = trainer.num_training_batches
+    per_epoch = steps if batches == math.inf else -(-int(batches) // trainer.accumulate_grad_batches)
+    return Progress(0, max(1, int(steps)), max(1, int(per_epoch)))
+
+
+def phase_rows(module: Trainee, start: Progress) -> list[dict[str, str]]:
+    """The phases of a training that begins at `start`, in words; a ValueError for a schedule that cannot be meant for it."""
+    stages = list(module.stages.stages)
+    phases = phases_of(module.freeze_schedule, stages, start)
+    sizes = {name: parameter.numel() for name, parameter in module.network.named_parameters()}
+    return phase_table(phases, {stage.name: sum(sizes[name] for name in module.stages.stages[stage]) for stage in stages})
+
+
+def log_start(trainer: L.Trainer, module: Trainee, start: Progress) -> None:
+    """Log what the network begins with and which stages train when: for the eye, and among the settings of every logger."""
+    if loaded_weights(module.network) is not None:
+        log.info("weights %s", weights_summary(module.network))
+    rows = phase_rows(module, start)
+    if module.freeze_schedule is not None:
+        log.info("%r\n%s", module.freeze_schedule, "\n".join(aligned(rows)))
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"freezing": rows})
+
+
+def aligned(rows: list[dict[str, str]]) -> list[str]:
+    """A table as lines of text, its columns as wide as they must be."""
+    cells = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def check_optimizer(module: Trainee, optimizer: Optimizer) -> None:
@@ -247,15 +247,6 @@ def check_optimizer(module: Trainee, optimizer: Optimizer) -> None:
         )
 
 
-def _on_processor(state: Any) -> Any:
-    """Plain data with its tensors in main memory."""
-    if isinstance(state, Tensor):
-        return state.cpu()
-    if isinstance(state, dict):
-        return {key: _on_processor(value) for key, value in state.items()}
-    return [_on_processor(value) for value in state] if isinstance(state, list) else state
-
-
 def penalty_log(applied: Applied) -> dict[str, Tensor | float]:
     """λR, and the factors on λ where there are any, as `Relative` and `Scheduled` set them."""
     terms = applied.terms()
@@ -268,8 +259,9 @@ def _has_scaler(trainer: L.Trainer) -> bool:
     return getattr(trainer.precision_plugin, "scaler", None) is not None
 
 
-def _scale_of(module: Trainee, stage: Stage, progress: Progress) -> float:
-    return 1.0 if module.freeze_schedule is None else module.freeze_schedule.lr_scale(stage, progress)
+def _named(description: object) -> str:
+    """The repr of a regularizer or schedule, the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(description))
 
 
 def _is_logged(trainer: L.Trainer, step: int) -> bool:

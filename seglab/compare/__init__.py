@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from seglab.compare.classes import ClassContrast, PerClass, per_class
     from seglab.compare.comparison import ArmSummary, Comparison, Contrast, Spread, compare
-    from seglab.compare.folder import StudyFolder, compare_folder, read_folder
+    from seglab.compare.effects import Effect
+    from seglab.compare.factorial import Factorial, compare_factors
+    from seglab.compare.factorial_table import factors_to_markdown, factors_to_table
+    from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors, read_folder
     from seglab.compare.report import write_report
     from seglab.compare.table import to_frame, to_markdown, to_table
 
@@ -18,11 +21,17 @@ __all__ = [
     "ClassContrast",
     "Comparison",
     "Contrast",
+    "Effect",
+    "Factorial",
     "PerClass",
     "Spread",
     "StudyFolder",
     "compare",
+    "compare_factors",
     "compare_folder",
+    "compare_folder_factors",
+    "factors_to_markdown",
+    "factors_to_table",
     "per_class",
     "read_folder",
     "to_frame",
@@ -34,7 +43,10 @@ __all__ = [
 _HOMES = {
     "classes": {"ClassContrast", "PerClass", "per_class"},
     "comparison": {"ArmSummary", "Comparison", "Contrast", "Spread", "compare"},
-    "folder": {"StudyFolder", "compare_folder", "read_folder"},
+    "effects": {"Effect"},
+    "factorial": {"Factorial", "compare_factors"},
+    "factorial_table": {"factors_to_markdown", "factors_to_table"},
+    "folder": {"StudyFolder", "compare_folder", "compare_folder_factors", "read_folder"},
     "report": {"write_report"},
     "table": {"to_frame", "to_markdown", "to_table"},
 }

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from seglab.compare import statistics
 from seglab.compare.pairing import Scores, check_comparable, common_seeds, finite_scores, scores_of
 from seglab.compare.statistics import Floats
+from seglab.compare.verdicts import Verdict, check_limits, power_note, too_few, verdict_of
 from seglab.run import Result
-
-Verdict = Literal["better", "worse", "equivalent", "inconclusive", "no verdict"]
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,7 @@ def compare(
     too few pairs for the exact p to reach `alpha` (under 6 at 0.05) there are numbers but no verdict. `*/loss` and `cost/*` are to
     be minimised (see `smaller_is_better`). ValueError for results that do not belong together.
     """
-    if not 0 < alpha < 0.5 or not 0 < margin < math.inf:
-        raise ValueError(f"alpha {alpha}, margin {margin}: alpha lies between 0 and 0.5, and the margin is above 0")
+    check_limits(alpha, margin)
     check_comparable(results, baseline)
     notes: list[str] = []
     scores = finite_scores(results, metric, notes)
@@ -146,21 +143,11 @@ def _contrasts(
     p = statistics.sign_flip_each(differences)
     same = np.array([statistics.equivalence_p(difference, margin) for difference in differences])
     p_holm, same_holm = statistics.holm(p), statistics.holm(same)
-    _note_power(max(map(len, seeds)), len(others), alpha, notes)
+    notes += power_note(max(map(len, seeds)), len(others), alpha, "contrasts")
     return tuple(
         _contrast(arm, seeds[i], values[i], differences[i], (p[i], p_holm[i], same[i], same_holm[i]), smaller_is_better(metric), alpha)
         for i, arm in enumerate(others)
     )
-
-
-def _note_power(pairs: int, contrasts: int, alpha: float, notes: list[str]) -> None:
-    needed = statistics.pairs_needed(alpha, contrasts)
-    if statistics.pairs_needed(alpha) <= pairs < needed:
-        smallest = contrasts * 2 / 2**pairs
-        notes.append(
-            f"{pairs} pairs and {contrasts} contrasts: the smallest p after Holm is {contrasts} × 2/2^{pairs} = {smallest:.3g}, "
-            f"so no difference can be shown at {alpha:g}, however large; {needed} pairs could"
-        )
 
 
 def _contrast(
@@ -174,8 +161,7 @@ def _contrast(
 ) -> Contrast:
     low, high = statistics.t_interval(differences, 1 - alpha)
     gains = -differences if minimise else differences
-    n, needed = len(seeds), statistics.pairs_needed(alpha)
-    reason = f"{n} of the {needed} pairs needed: with {n} the smallest two-sided exact p is {min(1.0, 2 / 2**n):.3g}" if n < needed else ""
+    reason = too_few(len(seeds), alpha)
     return Contrast(
         arm=arm,
         seeds=seeds,
@@ -189,13 +175,7 @@ def _contrast(
         effect_size=float(statistics.effect_size(differences)),
         superiority=float(statistics.superiority(gains)),
         correlation=statistics.correlation(*values),
-        verdict="no verdict" if reason else _verdict(float(statistics.mean(gains)), p[1] <= alpha, p[3] <= alpha),
+        verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), p[1] <= alpha, p[3] <= alpha),
         within_margin=bool(not reason and p[3] <= alpha),
         reason=reason,
     )
-
-
-def _verdict(gain: float, different: bool, equivalent: bool) -> Verdict:
-    if different:
-        return "better" if gain > 0 else "worse"
-    return "equivalent" if equivalent else "inconclusive"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from seglab.compare.comparison import Comparison, compare
+from seglab.compare.factorial import Factorial, compare_factors
 from seglab.run import Result, StudyRecord, identity, read_record, read_results
 
 
@@ -53,6 +54,30 @@ def compare_folder(
         found := compare(study.results, baseline=_baseline(study, baseline), metric=_metric(study, metric), alpha=alpha, margin=margin),
         notes=(*study.problems, *found.notes),
     )
+
+
+def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[Factorial | None, tuple[str, ...]]:
+    """The effects of the factors that `study.json` names, by the baseline, metric and limits of the folder's `comparison`, and notes.
+
+    None for a study that crosses none, and, with a note why, where its results do not make a grid. The notes are what `comparison`
+    does not say already, those within the effects too.
+    """
+    if study.record is None or not study.record.factors:
+        return None, ()
+    try:
+        found = compare_factors(
+            study.results,
+            factors=study.record.factors,
+            baseline=comparison.baseline,
+            metric=comparison.metric,
+            arms=list(study.record.arms),
+            alpha=comparison.alpha,
+            margin=comparison.margin,
+        )
+    except ValueError as error:
+        return None, (f"no effects of {' and '.join(study.record.factors)}: {error}",)
+    found = replace(found, notes=tuple(note for note in found.notes if note not in comparison.notes))
+    return found, found.notes
 
 
 def _baseline(study: StudyFolder, given: str | None) -> str:

@@ -1,7 +1,4 @@
-"""The pictures of a comparison, as matplotlib figures on the Agg canvas (no pyplot: no global state, no window).
-
-Text and lines use one ink, which the report turns into the page's own colour; matplotlib is imported when a picture is asked for.
-"""
+"""The pictures of a comparison, as matplotlib figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,24 +9,20 @@ from seglab.compare import words
 from seglab.compare.classes import ClassContrast, PerClass
 from seglab.compare.comparison import Comparison, smaller_is_better
 from seglab.compare.curves import Curves
+from seglab.compare.ink import ACCENT, INK, MUTED, axis_label, canvas, depth, dress, figure_with_axes, line_of
 from seglab.compare.weights import QUANTITIES, StageCurves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#1b1f24"
-MUTED = "#8b949e"
-ACCENT = "#d55e00"
 VERDICT_COLOURS = {"better": "#1a9850", "worse": "#d73027", "equivalent": "#3288bd", "inconclusive": "#b8860b", "no verdict": MUTED}
-_ARM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7e57c2", "#a1887f", "#b8860b")
-"""Okabe & Ito 2008 and three more, told apart with colour-blind eyes and on light and dark ground; with other dashes from the tenth on."""
 
 
 def plot_seeds(comparison: Comparison) -> "Figure":
     """Every run as a dot, one column per arm, a line for each seed: parallel lines say that seeds act alike on all arms."""
     how, arms = words.unit(comparison.metric), comparison.arms
-    figure, axes = _figure(width=max(7.0, 1.0 + 0.85 * len(arms)), height=4.2)
+    figure, axes = figure_with_axes(width=max(7.0, 1.0 + 0.85 * len(arms)), height=4.2)
     for seed in sorted({seed for arm in arms for seed in arm.scores}):
         scores = [arm.scores.get(seed, np.nan) * how.factor for arm in arms]
         axes.plot(range(len(arms)), scores, color=MUTED, linewidth=0.8, alpha=0.55, marker="o", markersize=4.5, markeredgewidth=0)
@@ -47,7 +40,7 @@ def plot_seeds(comparison: Comparison) -> "Figure":
         range(len(arms)), [arm.arm for arm in arms], rotation=30 if len(arms) > 6 else 0, ha="right" if len(arms) > 6 else "center"
     )
     axes.set_xlim(-0.5, len(arms) - 0.5)
-    axes.set_ylabel(_axis_label(comparison.metric, how.level), parse_math=False)
+    axes.set_ylabel(axis_label(comparison.metric, how.level), parse_math=False)
     axes.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.6)
     axes.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5), markerscale=0.5)
     return figure
@@ -56,7 +49,7 @@ def plot_seeds(comparison: Comparison) -> "Figure":
 def plot_differences(comparison: Comparison) -> "Figure":
     """Mean paired difference and interval of each arm, the margin as a band around zero, the pairs as small dots below."""
     how, contrasts = words.unit(comparison.metric), comparison.contrasts
-    figure, axes = _figure(width=7.0, height=1.3 + 0.5 * max(1, len(contrasts)))
+    figure, axes = figure_with_axes(width=7.0, height=1.3 + 0.5 * max(1, len(contrasts)))
     axes.axvspan(-comparison.margin * how.factor, comparison.margin * how.factor, color=MUTED, alpha=0.18, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.9)
     scores = {arm.arm: arm.scores for arm in comparison.arms}
@@ -82,7 +75,7 @@ def plot_classes(classes: PerClass) -> "Figure":
     """Per-class differences in points, arms by classes; a cell whose adjusted p is at most 0.05 is printed bold."""
     arms = list(dict.fromkeys(cell.arm for cell in classes.cells))
     cells = np.array([100 * cell.difference for cell in classes.cells]).reshape(len(arms), len(classes.class_names))
-    figure, axes = _figure(width=max(7.0, 1.6 + 0.62 * len(classes.class_names)), height=1.7 + 0.42 * len(arms))
+    figure, axes = figure_with_axes(width=max(7.0, 1.6 + 0.62 * len(classes.class_names)), height=1.7 + 0.42 * len(arms))
     reach = max(1.0, float(np.nanmax(np.abs(cells)))) if np.isfinite(cells).any() else 1.0
     mesh = axes.pcolormesh(cells, cmap="RdBu", vmin=-reach, vmax=reach, edgecolors=MUTED, linewidth=0.3)
     for index, cell in enumerate(classes.cells):
@@ -102,15 +95,15 @@ def plot_curves(curves: Curves, metric: str = "val/miou") -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     how = words.unit(metric)
-    figure, axes = _figure(width=7.5, height=4.0)
+    figure, axes = figure_with_axes(width=7.5, height=4.0)
     for place, (arm, seeds) in enumerate(curves.items()):
         epochs, low, mean, high = _band(list(seeds.values()), how.factor)
-        colour, dashes = _line(place)
+        colour, dashes = line_of(place)
         axes.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
         axes.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, label=arm, marker="o" if len(epochs) == 1 else "")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(_axis_label(metric, how.level), parse_math=False)
+    axes.set_ylabel(axis_label(metric, how.level), parse_math=False)
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
     axes.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
@@ -118,9 +111,9 @@ def plot_curves(curves: Curves, metric: str = "val/miou") -> "Figure":
 
 def plot_stages(curves: StageCurves) -> "Figure":
     """Small multiples: a row for each quantity, a column for each stage, a line for the mean of each arm over its seeds, by step."""
-    stages = sorted({stage for columns in curves.values() for stage in columns}, key=_depth)
+    stages = sorted({stage for columns in curves.values() for stage in columns}, key=depth)
     arms = list(dict.fromkeys(arm for columns in curves.values() for by_arm in columns.values() for arm in by_arm))
-    figure = _canvas(width=0.8 + 1.3 * len(stages), height=0.8 + 1.3 * len(curves))
+    figure = canvas(width=0.8 + 1.3 * len(stages), height=0.8 + 1.3 * len(curves))
     grid = figure.subplots(len(curves), len(stages), sharex=True, squeeze=False)  # stages differ by far more than arms do
     for row, (quantity, columns) in zip(grid, curves.items(), strict=True):
         for axes, stage in zip(row, stages, strict=True):
@@ -138,58 +131,16 @@ def plot_stages(curves: StageCurves) -> "Figure":
 def _plot_stage(axes: "Axes", of_arms: Curves, arms: Sequence[str]) -> None:
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-    _dress(axes)
+    dress(axes)
     axes.grid(color=MUTED, alpha=0.25, linewidth=0.6)
     axes.tick_params(labelsize=5.5, pad=1)
     for arm, seeds in of_arms.items():
         steps, _, mean, _ = _band(list(seeds.values()), 1.0)
-        colour, dashes = _line(arms.index(arm))
+        colour, dashes = line_of(arms.index(arm))
         axes.plot(steps, mean, color=colour, linestyle=dashes, linewidth=1.4, label=arm)
     axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.set_visible(bool(of_arms))
-
-
-def _depth(stage: str) -> tuple[int, int, str]:
-    """Encoder stages by their number, then decoder, then head."""
-    part, _, number = stage.partition(".")
-    return {"encoder": 0, "decoder": 1, "head": 2}.get(part, 3), int(number) if number.isdecimal() else 0, stage
-
-
-def _line(place: int) -> tuple[str, str]:
-    """Colour and dashes of an arm."""
-    return _ARM_COLOURS[place % len(_ARM_COLOURS)], ("-", "--", ":", "-.")[place // len(_ARM_COLOURS) % 4]
-
-
-def _canvas(width: float, height: float) -> "Figure":
-    """Inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _figure(width: float, height: float) -> tuple["Figure", "Axes"]:
-    """Inches."""
-    figure = _canvas(width, height)
-    axes = figure.add_subplot()
-    _dress(axes)
-    return figure, axes
-
-
-def _dress(axes: "Axes") -> None:
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    for side, spine in axes.spines.items():
-        spine.set_color(MUTED)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _axis_label(metric: str, level: str) -> str:
-    return f"{words.metric_name(metric)}{f', {level}' if level else ''}"
 
 
 def _write_cell(axes: "Axes", cell: ClassContrast, row: int, column: int, reach: float) -> None:

@@ -9,11 +9,15 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglab.compare import plots, table, words
+from seglab.compare import factorial_table, ink, plots, table, words
 from seglab.compare.classes import PerClass, per_class
 from seglab.compare.comparison import Comparison
 from seglab.compare.curves import Curves, read_curves
-from seglab.compare.folder import StudyFolder, compare_folder, read_folder
+from seglab.compare.factorial import Factorial
+from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors, read_folder
+from seglab.compare.plot_factorial import plot_interaction
+from seglab.compare.plot_schedule import plot_schedules
+from seglab.compare.rates import StageRates, read_rates
 from seglab.compare.weights import StageCurves, read_stage_curves
 from seglab.run import write_text
 
@@ -29,6 +33,18 @@ class Picture:
     title: str
     drawing: "Markup"
     caption: str
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """The section on two crossed factors."""
+
+    title: str
+    sentences: list[tuple[str, str]]
+    headers: list[str]
+    blocks: list[factorial_table.Block]
+    legend: str
+    picture: Picture
 
 
 def write_report(
@@ -47,6 +63,7 @@ def render(study: StudyFolder, comparison: Comparison) -> str:
     import jinja2
 
     classes, class_notes = _classes(study, comparison)
+    factors, factor_notes = compare_folder_factors(study, comparison)
     runs = [result.run for result in study.results]
     curves, curve_notes = read_curves(study.folder, runs)
     template = resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
@@ -61,14 +78,15 @@ def render(study: StudyFolder, comparison: Comparison) -> str:
         rows=table.rows(comparison),
         legend=table.legend(comparison),
         details=_details(comparison),
-        pictures=_pictures(comparison, classes, curves, read_stage_curves(study.folder, runs)),
+        factors=None if factors is None else _crossed(factors),
+        pictures=_pictures(comparison, classes, curves, read_rates(study.folder, runs), read_stage_curves(study.folder, runs)),
         class_rows=[] if classes is None else _class_rows(classes),
         class_metric="" if classes is None else words.metric_name(f"{classes.split}/{classes.score}"),
         predictions=_predictions(study, comparison),
         shared=flatten({} if study.record is None else study.record.shared),
         arms={} if study.record is None else {arm: flatten(own) for arm, own in study.record.arms.items()},
         protocol=[*words.protocol(comparison), *filter(None, [words.tuning(study.record)])],
-        notes=(*comparison.notes, *class_notes, *curve_notes),
+        notes=(*comparison.notes, *factor_notes, *class_notes, *curve_notes),
         versions=sorted({result.version for result in study.results}),
         commits=sorted({"unknown" if result.commit is None else result.commit for result in study.results}),
     )
@@ -84,7 +102,7 @@ def to_svg(figure: "Figure", label: str) -> "Markup":
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has the letters of every class name
         figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None})
     drawing = file.getvalue()
-    drawing = drawing[drawing.index("<svg") :].replace(plots.INK, "currentColor")
+    drawing = drawing[drawing.index("<svg") :].replace(ink.INK, "currentColor")
     width = f"min-width: {78 * figure.get_figwidth():.0f}px; max-width: {118 * figure.get_figwidth():.0f}px"
     return Markup(drawing.replace("<svg", f'<svg role="img" aria-label="{escape(label)}" style="{width}"', 1))
 
@@ -108,6 +126,23 @@ def _classes(study: StudyFolder, comparison: Comparison) -> tuple[PerClass | Non
     except ValueError as error:
         return None, (f"no per-class results: {error}",)
     return classes, classes.notes
+
+
+def _crossed(factors: Factorial) -> Crossed:
+    first, second = factors.factors
+    title = f"{first} × {second}"
+    caption = (
+        f"Line: the means of one level of {first} over the levels of {second}; small dots: the runs. "
+        "Parallel lines: the effect of one does not depend on the other."
+    )
+    return Crossed(
+        title=title,
+        sentences=factorial_table.sentences(factors),
+        headers=factorial_table.headers(factors),
+        blocks=factorial_table.blocks(factors),
+        legend=factorial_table.legend(factors),
+        picture=Picture(title, to_svg(plot_interaction(factors), title), caption),
+    )
 
 
 def _class_rows(classes: PerClass) -> list[list[str]]:
@@ -141,7 +176,7 @@ def _details(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves, stages: StageCurves) -> list[Picture]:
+def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves, rates: StageRates, stages: StageCurves) -> list[Picture]:
     level = f"{100 * (1 - comparison.alpha):g} %"
     shown: list[tuple[str, Figure, str]] = []
     if comparison.contrasts:
@@ -157,6 +192,12 @@ def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves, 
     if classes is not None and classes.class_names:
         caption = "Blue: the arm is better in this class; red: worse. Bold: adjusted p at most 0.05. Not declared beforehand."
         shown.append(("Class by class (exploratory)", plots.plot_classes(classes), caption))
+    if rates:
+        caption = (
+            "The learning rate that was applied to each stage, by optimizer step as logged, in one run of each arm (the lowest seed). "
+            "Top: the head; bottom: the stage at the input. Hatched: frozen."
+        )
+        shown.append(("When which stage trained", plot_schedules(rates), caption))
     if stages:
         caption = (
             "Mean over the seeds, by optimizer step. Where a norm layer takes the scale out, ‖w‖ sets the effective learning rate η/‖w‖²."

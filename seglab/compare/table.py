@@ -15,7 +15,16 @@ from seglab.compare.comparison import ArmSummary, Comparison, Contrast
 if TYPE_CHECKING:
     import pandas as pd
 
-_STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "cyan", "inconclusive": "yellow", "no verdict": "dim"}
+STYLES = {
+    "better": "bold green",
+    "worse": "bold red",
+    "equivalent": "cyan",
+    "inconclusive": "yellow",
+    "no verdict": "dim",
+    "effects differ": "bold magenta",
+    "effects alike": "cyan",
+}
+"""Of verdicts, in the terminal."""
 
 
 def headers(comparison: Comparison) -> list[str]:
@@ -55,7 +64,7 @@ def to_table(comparison: Comparison) -> Group:
         table.add_column(Text(name), justify="left" if word else "right", no_wrap=place > 0, overflow="fold")
     for arm, row in zip(comparison.arms, rows(comparison), strict=True):
         baseline = arm.arm == comparison.baseline
-        cells = [Text(cell, style=_STYLES.get(cell.removesuffix(" ≈"), "")) for cell in row]
+        cells = [Text(cell, style=STYLES.get(cell.removesuffix(" ≈"), "")) for cell in row]
         table.add_row(*cells, style="bold" if baseline else "")
     title = Text(f"{comparison.study}: {words.metric_name(comparison.metric)} against {comparison.baseline}", style="bold")
     notes = [Text(f"! {note}", style="yellow") for note in remarks(comparison)]
@@ -65,8 +74,8 @@ def to_table(comparison: Comparison) -> Group:
 def to_markdown(comparison: Comparison) -> str:
     """A pipe table with its legend and notes, for a README or a pull request."""
     lines = [f"**{comparison.study}**: {words.metric_name(comparison.metric)} against {comparison.baseline}", ""]
-    lines += [_pipes(headers(comparison)), _pipes(["---" if name in ("arm", "verdict") else "---:" for name in headers(comparison)])]
-    lines += [_pipes(row) for row in rows(comparison)]
+    lines += [pipes(headers(comparison)), pipes(["---" if name in ("arm", "verdict") else "---:" for name in headers(comparison)])]
+    lines += [pipes(row) for row in rows(comparison)]
     lines += ["", legend(comparison), *([""] if remarks(comparison) else []), *(f"- {note}" for note in remarks(comparison))]
     return "\n".join(lines) + "\n"
 
@@ -121,5 +130,6 @@ def _short(metric: str) -> str:
     return words.metric_name(metric).partition(" ")[2] or metric
 
 
-def _pipes(cells: Sequence[str]) -> str:
+def pipes(cells: Sequence[str]) -> str:
+    """A row of a markdown table."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

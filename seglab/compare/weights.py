@@ -3,7 +3,7 @@
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from seglab.compare.curves import Curves
@@ -27,7 +27,7 @@ def read_stage_curves(folder: Path, runs: Sequence[Run]) -> StageCurves:
     found: dict[str, dict[str, dict[str, dict[int, dict[int, float]]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(dict)))
     for run in runs:
         try:
-            curves = _read(run.directory(folder) / "metrics.csv")
+            curves = read_stages(run.directory(folder) / "metrics.csv", QUANTITIES)
         except (OSError, ValueError, csv.Error):
             continue  # the learning curves say what is wrong with it
         for (stage, quantity), curve in curves.items():
@@ -35,13 +35,14 @@ def read_stage_curves(folder: Path, runs: Sequence[Run]) -> StageCurves:
     return {quantity: dict(found[quantity]) for quantity in QUANTITIES if quantity in found and _any(found[quantity])}
 
 
-def _read(path: Path) -> dict[tuple[str, str], dict[int, float]]:
+def read_stages(path: Path, quantities: Collection[str]) -> dict[tuple[str, str], dict[int, float]]:
+    """Stage and quantity: optimizer step to value. What is not finite is left out; where a resumed run repeats a step, the later counts."""
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         columns = {
             name: (parts[1], parts[2]) for name in reader.fieldnames or () if len(parts := name.split("/")) == 3 and parts[0] == "stage"
         }
-        chosen = {name: key for name, key in columns.items() if key[1] in QUANTITIES}
+        chosen = {name: key for name, key in columns.items() if key[1] in quantities}
         curves: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         if not chosen:
             return curves

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seglab.compare.comparison import Comparison, Contrast, Spread, smaller_is_better
+from seglab.compare.factorial import Factorial
 from seglab.compare.statistics import pairs_needed
 from seglab.run import StudyRecord
 
@@ -73,10 +74,10 @@ def interval(low: float, high: float, metric: str) -> str:
     return "" if math.isnan(low) else f"[{signed(low * how.factor, how.digits)}, {signed(high * how.factor, how.digits)}]"
 
 
-def margin(comparison: Comparison) -> str:
+def margin(judged: Comparison | Factorial) -> str:
     """`±0.5 points`."""
-    how = unit(comparison.metric)
-    return f"±{comparison.margin * how.factor:g} {how.step}".rstrip()
+    how = unit(judged.metric)
+    return f"±{judged.margin * how.factor:g} {how.step}".rstrip()
 
 
 def sentence(contrast: Contrast, comparison: Comparison) -> str:
@@ -86,14 +87,14 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
         return f"{arm} and {base} have no seed in common: there is nothing to compare."
     over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
     size = f"{signed(contrast.difference * how.factor, how.digits)} {how.step}".rstrip()
-    level = f"{100 * (1 - comparison.alpha):g} % interval {_range(contrast.low * how.factor, contrast.high * how.factor, how.digits)}"
-    numbers = f"({level}), adjusted {_equals(contrast.p_holm)} {over}" if not math.isnan(contrast.low) else over
+    level = f"{100 * (1 - comparison.alpha):g} % interval {range_of(contrast.low * how.factor, contrast.high * how.factor, how.digits)}"
+    numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if not math.isnan(contrast.low) else over
     if contrast.verdict in ("better", "worse"):
         small = f" The difference is real, but within the margin of {margin(comparison)}." if contrast.within_margin else ""
         amount = f"{number(abs(contrast.difference) * how.factor, how.digits)} {how.step}".rstrip()
         return f"{arm} is {contrast.verdict} than {base} by {amount} {numbers}.{small}"
     if contrast.verdict == "equivalent":
-        same = f"adjusted {_equals(contrast.p_equivalence_holm)} {over}"
+        same = f"adjusted {equals(contrast.p_equivalence_holm)} {over}"
         return f"{arm} and {base} are equivalent within {margin(comparison)}: {size} ({level}), {same}."
     if contrast.verdict == "inconclusive":
         shown = f"Neither a difference nor equivalence within {margin(comparison)} is shown."
@@ -101,11 +102,13 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     return f"{arm} against {base} has no verdict: {size} {over}, {contrast.reason}."
 
 
-def _range(low: float, high: float, digits: int | None) -> str:
+def range_of(low: float, high: float, digits: int | None) -> str:
+    """`−1.61 to −0.79`."""
     return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
-def _equals(p: float) -> str:
+def equals(p: float) -> str:
+    """`p = 0.016`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 

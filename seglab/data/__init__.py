@@ -3,7 +3,7 @@
 from seglab.data.augment import default_augmentation
 from seglab.data.camvid import CamVid
 from seglab.data.datamodule import SegmentationDataModule
-from seglab.data.dataset import SPLITS, OnDisk, SegmentationDataset, Split, default_palette
+from seglab.data.dataset import SPLITS, OnDisk, OnDiskInParts, SegmentationDataset, Split, default_palette
 from seglab.data.files import Pair, PairedFiles
 from seglab.data.folder import ImageMaskFolder
 from seglab.data.shapes import Shapes
@@ -13,6 +13,7 @@ __all__ = [
     "CamVid",
     "ImageMaskFolder",
     "OnDisk",
+    "OnDiskInParts",
     "Pair",
     "PairedFiles",
     "SegmentationDataModule",

@@ -4,9 +4,9 @@ G. J. Brostow, J. Fauqueur, R. Cipolla, "Semantic object classes in video: a hig
 Letters 30 (2009). Split and the 11 classes: V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet" (arXiv:1511.00561).
 """
 
-from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from seglab.data.datamodule import SegmentationDataModule
 from seglab.data.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.files import Pair, PairedFiles
 from seglab.data.folder import pair_by_stem
+from seglab.data.part import spread
 
 VOID = 11
 LAYOUT = (
@@ -42,7 +43,8 @@ class CamVid(SegmentationDataModule):
 
     Args:
         root: the folder with the splits, in SegNet's layout or as folders of images and masks.
-        train_fraction: the part of the training frames that is used, evenly spread over each drive, the same for every seed.
+        train_fraction: the part of the training frames that is used, evenly spread over each drive, at least one of it, the same for
+            every seed.
         batch_size: of all ranks together.
         size: rows and columns to which images are resized. The default is what most networks take, multiples of 32; None is 360×480.
         augment: whether training samples are augmented.
@@ -65,10 +67,15 @@ class CamVid(SegmentationDataModule):
         num_workers: int | None = None,
         cache: bool = False,
     ) -> None:
-        super().__init__(batch_size=batch_size, size=size, augment=augment, num_workers=num_workers, cache=cache)
-        if not 0 < train_fraction <= 1:
-            raise ValueError(f"train_fraction is {train_fraction}: expected more than 0 and at most 1")
-        self.root, self.train_fraction = Path(root), train_fraction
+        super().__init__(
+            batch_size=batch_size,
+            size=size,
+            augment=augment,
+            num_workers=num_workers,
+            cache=cache,
+            train_fraction=train_fraction,
+        )
+        self.root = Path(root)
         for split in SPLITS:
             self.dataset(split)
 
@@ -79,10 +86,22 @@ class CamVid(SegmentationDataModule):
 
     def dataset(self, split: Split) -> SegmentationDataset:
         """The frames of one split, sorted by drive and time."""
-        pairs = sorted(self._pairs(split), key=lambda pair: pair.image.stem)
-        if split == "train" and self.train_fraction < 1:
-            pairs = spread(pairs, self.train_fraction)
-        return PairedFiles(self.root, pairs, self.class_names, VOID)
+        return PairedFiles(self.root, self._frames(split), self.class_names, VOID)
+
+    def chosen(self, dataset: SegmentationDataset) -> list[int]:
+        """Frames at even distances in each drive, at least one: neighbours in time are nearly alike, a random draw would waste."""
+        frames = enumerate(self._frames("train"))
+        drives = [[index for index, _ in drive] for _, drive in groupby(frames, key=lambda frame: frame[1].image.stem.split("_")[0])]
+        return [drive[place] for drive in drives for place in spread(len(drive), self.train_fraction)]
+
+    def identity(self) -> dict[str, Any]:
+        """As of all data, with `train_fraction` even where it is 1, as it is in the records of CamVid's studies."""
+        told = super().identity()
+        return {**told, "arguments": {**told["arguments"], "train_fraction": self.train_fraction}}
+
+    def _frames(self, split: Split) -> list[Pair]:
+        """The pairs of one split, sorted by drive and time."""
+        return sorted(self._pairs(split), key=lambda pair: pair.image.stem)
 
     def _pairs(self, split: Split) -> list[Pair]:
         if (self.root / split / "images").is_dir():
@@ -90,16 +109,6 @@ class CamVid(SegmentationDataModule):
         if (self.root / f"{split}.txt").is_file():
             return _listed(self.root, split)
         raise ValueError(f"{self.root}: no CamVid here, {split}/images and {split}.txt are missing; expected {LAYOUT}: correct the root")
-
-
-def spread(pairs: Sequence[Pair], fraction: float) -> list[Pair]:
-    """A fraction of each drive's frames at even distances, at least one. Neighbours in time are nearly alike, a random draw would waste."""
-    chosen: list[Pair] = []
-    for _, group in groupby(pairs, key=lambda pair: pair.image.stem.split("_")[0]):
-        drive = list(group)
-        count = max(1, round(fraction * len(drive)))
-        chosen += [drive[(2 * k + 1) * len(drive) // (2 * count)] for k in range(count)]
-    return chosen
 
 
 def _listed(root: Path, split: Split) -> list[Pair]:

@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ from seglab.data.augment import default_augmentation
 from seglab.data.check import Format, check_dataset
 from seglab.data.dataset import SPLITS, OnDisk, SegmentationDataset, Split, default_palette
 from seglab.data.loader import TrainLoader, collate, ignore_signals
+from seglab.data.part import part_of, spread
 from seglab.data.pipeline import Augmented, Cached, Resized, Samples, available_cpus
 from seglab.data.sampler import EpochSampler, split_batch
 from seglab.sample import IGNORE, Batch
@@ -34,8 +35,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
     A subclass keeps each argument of its `__init__` as the attribute of the same name, sets `class_names`, and writes `dataset`:
 
         class Cells(SegmentationDataModule):
-            def __init__(self, root: str, batch_size: int = 8) -> None:
-                super().__init__(batch_size=batch_size)
+            def __init__(self, root: str, batch_size: int = 8, train_fraction: float = 1.0) -> None:
+                super().__init__(batch_size=batch_size, train_fraction=train_fraction)
                 self.root, self.class_names = root, ("background", "cell")
 
             def dataset(self, split: Split) -> SegmentationDataset:
@@ -50,6 +51,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         augment: whether training samples pass through `augmentation()`.
         num_workers: processes per loader that prepare batches; None for what suits this machine. It changes no sample.
         cache: keep the resized images in memory, shared by all copies that `with_seed` makes.
+        train_fraction: the part of the training samples that is used, the same for every seed, see `chosen`. Validation and test
+            stay whole.
 
     Raises:
         ValueError: a size or number that cannot be.
@@ -66,6 +69,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         augment: bool = True,
         num_workers: int | None = None,
         cache: bool = False,
+        train_fraction: float = 1.0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -74,8 +78,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
             raise ValueError(f"size is {list(size)}: expected rows and columns of at least 1, or None to keep the images' own")
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}: expected 0 (the main process loads) or more, or None to choose by the machine")
+        if not 0 < train_fraction <= 1:
+            raise ValueError(f"train_fraction is {train_fraction}: expected more than 0 and at most 1, which is all training samples")
         self.batch_size, self.size, self.augment = batch_size, size, augment
-        self.num_workers, self.cache = num_workers, cache
+        self.num_workers, self.cache, self.train_fraction = num_workers, cache, float(train_fraction)
         self.seed = 0
         self._cached: dict[Split, Cached] = {}
 
@@ -91,7 +97,31 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def dataset(self, split: Split) -> SegmentationDataset:
-        """The samples of one split, at their original size."""
+        """The samples of one split, all of them, at their original size."""
+
+    def chosen(self, dataset: SegmentationDataset) -> Sequence[int]:
+        """Which samples of the training split `train_fraction` keeps; override it for data whose order means something else.
+
+        They are evenly spread over the data set's order, follow from its length alone, and nest where `spread` says.
+        """
+        return spread(len(dataset), self.train_fraction)
+
+    def used(self, split: Split) -> SegmentationDataset:
+        """The samples of one split that are read: `dataset(split)`, of the training split the part that is `chosen`.
+
+        Raises:
+            ValueError: `train_fraction` leaves fewer samples than a batch has.
+        """
+        dataset = self.dataset(split)
+        if split != "train" or self.train_fraction == 1:
+            return dataset
+        indices = self.chosen(dataset)
+        if len(indices) < self.batch_size:
+            raise ValueError(
+                f"train_fraction is {self.train_fraction}: it leaves {len(indices)} of {len(dataset)} training samples; expected at "
+                f"least a batch, which is {self.batch_size}: raise train_fraction, or lower batch_size"
+            )
+        return part_of(dataset, indices)
 
     def augmentation(self) -> "A.Compose":
         """The albumentations pipeline of training samples; override it for another. Padded parts of masks become `IGNORE`."""
@@ -140,7 +170,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def identity(self) -> dict[str, Any]:
         """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
 
-        Equal for the same files in two folders, on any number of workers.
+        Equal for the same files in two folders, on any number of workers. `train_fraction` is an argument only where it is below 1.
 
         Raises:
             ValueError: an argument of `__init__` was not kept as an attribute.
@@ -149,7 +179,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "class": f"{self._own_class().__module__}.{self._own_class().__qualname__}",
             "arguments": {name: _plain(self._argument(name)) for name in self._argument_names()},
             "augmentation": _plain(self.augmentation()) if self.augment else None,
-            "splits": {split: _fingerprint(self.dataset(split)) for split in SPLITS},
+            "splits": {split: _fingerprint(self.used(split)) for split in SPLITS},
         }
 
     def fill_cache(self) -> None:
@@ -158,7 +188,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             self._samples(split)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Reads every sample once: images readable and of one format, masks of their size, labels among the classes.
+        """Reads every sample that is used once: images readable and of one format, masks of their size, labels among the classes.
 
         Args:
             progress: called with (how many were read, how many there are).
@@ -172,7 +202,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             )
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
-        datasets = [self.dataset(split) for split in SPLITS]
+        datasets = [self.used(split) for split in SPLITS]
         counter = _Counter(sum(len(dataset) for dataset in datasets), progress)
         expected: Format | None = None
         for dataset in datasets:
@@ -202,7 +232,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """The split, resized, from memory where it is cached."""
         if split in self._cached:
             return self._cached[split]
-        samples: Samples = Resized(self.dataset(split), self.size, masks=split == "train")
+        samples: Samples = Resized(self.used(split), self.size, masks=split == "train")
         if self.cache:
             samples = self._cached[split] = Cached(samples)
         return samples
@@ -226,7 +256,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _argument_names(self) -> Iterable[str]:
-        names = list(inspect.signature(self._own_class()).parameters)
+        names = [name for name in inspect.signature(self._own_class()).parameters if name != "train_fraction"]
+        names += ["train_fraction"] if self.train_fraction < 1 else []  # at 1, as data that do not know it
         return [name for name in names if name not in NOT_IN_THE_SAMPLES and not isinstance(getattr(self, name, None), Path)]
 
     def _own_class(self) -> type:

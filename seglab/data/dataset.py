@@ -1,5 +1,6 @@
 """What a data set is to seglab: indexed samples with named classes. Anything with these members will do; nothing to inherit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -39,6 +40,14 @@ class OnDisk(Protocol):
 
     def mask_file(self, index: int) -> Path:
         """Where the mask of sample `index` is read from."""
+
+
+@runtime_checkable
+class OnDiskInParts(OnDisk, Protocol):
+    """What makes `train_fraction` see changes of the files that are used alone; without it, all files of the split count."""
+
+    def fingerprint_of(self, indices: Sequence[int]) -> str:
+        """`fingerprint`, of the files of these samples."""
 
 
 def default_palette(num_classes: int) -> npt.NDArray[np.uint8]:

@@ -59,8 +59,12 @@ class PairedFiles(Dataset[Sample]):
 
     def fingerprint(self) -> str:
         """A hash over names below `root`, sizes in bytes of the images and contents of the masks, which are small and get corrected."""
+        return self.fingerprint_of(range(len(self)))
+
+    def fingerprint_of(self, indices: Sequence[int]) -> str:
+        """`fingerprint` of these samples alone, as that of a data set which has no others."""
         lines = []
-        for image, mask in self.pairs:
+        for image, mask in (self.pairs[index] for index in indices):
             content = hashlib.sha256(mask.read_bytes()).hexdigest()
             lines += [f"{self._name(image)} {image.stat().st_size}", f"{self._name(mask)} {content}"]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

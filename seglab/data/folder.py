@@ -25,6 +25,7 @@ class ImageMaskFolder(SegmentationDataModule):
         augment: whether training samples are augmented.
         num_workers: processes that prepare batches; None for what suits this machine.
         cache: keep the resized images in memory.
+        train_fraction: the part of the training images that is used, evenly spread over their order, the same for every seed.
 
     Raises:
         ValueError: a folder is missing or empty, a file has no partner, or names do not fit the number of classes.
@@ -41,8 +42,16 @@ class ImageMaskFolder(SegmentationDataModule):
         augment: bool = True,
         num_workers: int | None = None,
         cache: bool = False,
+        train_fraction: float = 1.0,
     ) -> None:
-        super().__init__(batch_size=batch_size, size=size, augment=augment, num_workers=num_workers, cache=cache)
+        super().__init__(
+            batch_size=batch_size,
+            size=size,
+            augment=augment,
+            num_workers=num_workers,
+            cache=cache,
+            train_fraction=train_fraction,
+        )
         if not 1 <= num_classes <= IGNORE:
             raise ValueError(f"num_classes is {num_classes}: expected 1 to {IGNORE}, as masks have 8 bits and {IGNORE} is ignored")
         if class_names is not None and len(class_names) != num_classes:

@@ -30,6 +30,7 @@ class Shapes(SegmentationDataModule):
         augment: whether training samples are augmented.
         num_workers: processes that prepare batches; None for what suits this machine.
         cache: keep the images in memory.
+        train_fraction: the part of the training images that is used, evenly spread over their order, the same for every seed.
 
     Raises:
         ValueError: an argument out of its range.
@@ -49,8 +50,16 @@ class Shapes(SegmentationDataModule):
         augment: bool = True,
         num_workers: int | None = None,
         cache: bool = True,
+        train_fraction: float = 1.0,
     ) -> None:
-        super().__init__(batch_size=batch_size, size=size, augment=augment, num_workers=num_workers, cache=cache)
+        super().__init__(
+            batch_size=batch_size,
+            size=size,
+            augment=augment,
+            num_workers=num_workers,
+            cache=cache,
+            train_fraction=train_fraction,
+        )
         for name, number in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
             if number < 1:
                 raise ValueError(f"{name} is {number}: expected at least one image")

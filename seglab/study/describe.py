@@ -18,15 +18,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
-from seglab.callbacks.step_order import check_optimizer
+from seglab.callbacks.step_order import check_optimizer, phase_rows
+from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
 from seglab.run import Run, StudyRecord
+from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
 from seglab.study.study import Study
 
 SIMULATED_STEPS = 10_000
 """How far a schedule of learning rates is followed to describe it."""
+
+SIMULATED_FACTORS = 200
+"""At how many steps a freezing schedule is followed to describe it."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _EMPTY_MODULE = frozenset(vars(nn.Module()))
@@ -35,8 +40,8 @@ _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", 
 
 def record(study: Study, arms: Sequence[str], devices: int = 1) -> StudyRecord:
     """`study.json` for these arms. Builds each arm twice."""
-    described = {arm: describe(study.factory(arm), planned_steps(study)) for arm in arms}
-    return StudyRecord(study.name, study.baseline, study.metric, shared(study, devices), described)
+    described = {arm: _described(study, arm) for arm in arms}
+    return StudyRecord(study.name, study.baseline, study.metric, shared(study, devices), described, factors=tuple(study.factors))
 
 
 def shared(study: Study, devices: int = 1) -> dict[str, Any]:
@@ -58,18 +63,19 @@ def shared(study: Study, devices: int = 1) -> dict[str, Any]:
 
 def check_same(record: StudyRecord, study: Study, run: Run, devices: int = 1) -> None:
     """Refuse to train a run whose script or data have changed since its study was recorded."""
-    now = {"shared": shared(study, devices), "arm": describe(study.factory(run.arm), planned_steps(study))}
+    now = {"shared": shared(study, devices), "arm": _described(study, run.arm)}
     lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, now)
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
 
 
-def planned_steps(study: Study) -> int:
-    """Optimizer steps of a run."""
-    return study.epochs * -(-len(study.data.train_dataloader()) // study.accumulate)
+def planned(study: Study) -> Progress:
+    """The beginning of a run: its optimizer steps in all, and in an epoch."""
+    per_epoch = -(-len(study.data.train_dataloader()) // study.accumulate)
+    return Progress(0, study.epochs * per_epoch, per_epoch)
 
 
-def describe(arm: Arm, steps: int) -> dict[str, Any]:
+def describe(arm: Arm, start: Progress) -> dict[str, Any]:
     """Network, loss, penalty, schedule, optimizer and scheduler of an arm, with all their settings.
 
     The arm is built under two seeds: what is equal in both does not come from the seed, such as pretrained weights, and belongs to
@@ -83,7 +89,7 @@ def describe(arm: Arm, steps: int) -> dict[str, Any]:
     if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
     optimizer = module.optimizer(module.parameter_groups())
-    _check_regularizer(module, optimizer, steps)
+    _check_regularizer(module, optimizer, start.steps)
     described: dict[str, Any] = plain(
         {
             "module": {"class": path_of(type(module)), **_own_settings(module)},
@@ -91,9 +97,9 @@ def describe(arm: Arm, steps: int) -> dict[str, Any]:
             "start": _equal_tensors(module.network, other.network),
             "loss": settings(module.loss),
             "regularizer": module.regularizer,
-            "freeze": module.freeze_schedule,
+            "freeze": _freezing(module, start),
             "optimizer": _optimizer(optimizer),
-            "scheduler": _scheduler(module, optimizer, steps),
+            "scheduler": _scheduler(module, optimizer, start.steps),
             "ignore_index": module.ignore_index,
             "mean": module.mean.flatten().tolist(),
             "std": module.std.flatten().tolist(),
@@ -216,6 +222,25 @@ def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: 
     check_optimizer(module, optimizer)
     if module.regularizer is not None:
         module.regularizer.bind(module.weights()).start(steps)
+
+
+def _described(study: Study, arm: str) -> dict[str, Any]:
+    try:
+        return describe(study.factory(arm), planned(study))
+    except ValueError as error:
+        raise ValueError(f"arm {arm}: {error}") from error
+
+
+def _freezing(module: SegmentationModule, start: Progress) -> dict[str, Any] | None:
+    """A schedule's settings, its phases for people to read, and a hash of its factors along the training.
+
+    What would be refused when the training begins is refused here too: stages that do not exist, an unfreezing after the end.
+    """
+    if module.freeze_schedule is None:
+        return None
+    followed = range(0, start.steps, max(1, start.steps // SIMULATED_FACTORS))
+    factors = [scales(module.freeze_schedule, module.stages.stages, start.at(step)) for step in followed]
+    return {"schedule": module.freeze_schedule, "phases": phase_rows(module, start), "factors": _hash(json.dumps(factors))}
 
 
 def _equal_tensors(one: nn.Module, other: nn.Module) -> str:

@@ -31,7 +31,7 @@ from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Thr
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
 from seglab.run import Result, Run, StudyRecord, identity, write_json, write_result, write_text
-from seglab.study.describe import check_same, planned_steps
+from seglab.study.describe import check_same, planned
 from seglab.study.study import Study
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -160,7 +160,7 @@ def _trainer(
 ) -> L.Trainer:
     callbacks = [StepRandomness(run.seed), FiniteLoss(), Throughput(), ProgressFile(directory), PredictionPictures(directory, palette)]
     if resources.diagnostics > 0:
-        callbacks.append(WeightDiagnostics(max(1, planned_steps(study) // resources.diagnostics)))
+        callbacks.append(WeightDiagnostics(max(1, planned(study).steps // resources.diagnostics)))
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     return L.Trainer(
         accelerator=resources.accelerator,

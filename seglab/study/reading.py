@@ -38,7 +38,15 @@ def show_status(folder: Path, console: Console) -> int:
 
 def show_comparison(folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console) -> int:
     """Print the comparison and write `report.html`; 1 if there is nothing to compare yet."""
-    from seglab.compare import compare_folder, read_folder, to_table, words, write_report  # pandas and matplotlib: not for `status`
+    from seglab.compare import (  # pandas and matplotlib: not for `status`
+        compare_folder,
+        compare_folder_factors,
+        factors_to_table,
+        read_folder,
+        to_table,
+        words,
+        write_report,
+    )
 
     _existing(folder)
     if not read_results(folder)[0]:
@@ -46,7 +54,14 @@ def show_comparison(folder: Path, metric: str | None, baseline: str | None, marg
         return 1
     chosen = DEFAULT_MARGIN if margin is None else margin
     study = read_folder(folder)
-    console.print(to_table(compare_folder(study, baseline=baseline, metric=metric, margin=chosen)))
+    comparison = compare_folder(study, baseline=baseline, metric=metric, margin=chosen)
+    console.print(to_table(comparison))
+    factors, notes = compare_folder_factors(study, comparison)
+    if factors is not None:
+        console.print("", factors_to_table(factors), sep="\n")
+    else:
+        for note in notes:
+            console.print(f"! {note}", style="yellow", highlight=False, markup=False)
     if tuned := words.tuning(study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
     report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)

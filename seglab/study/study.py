@@ -8,6 +8,7 @@ from typing import Literal
 from seglab.data import SegmentationDataModule
 from seglab.run import TUNING, Run, check_name
 from seglab.study.arms import Arm, Chosen, Tuned, check_fair, meant, tuning_arm
+from seglab.study.factors import check_factors
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
@@ -37,6 +38,9 @@ class Study:
     """Seeds under which each setting of a tuned arm is tried; none of them is among `seeds`."""
     tuning_metric: str = "val/miou"
     """The score by which a tuned arm's setting is chosen: the largest mean over the tuning seeds."""
+    factors: Sequence[str] = ()
+    """Two factors that the arms cross, as ("penalty", "schedule") with the arms none+full, l2+full, none+frozen, l2+frozen: the
+    comparison then adds the effect of each, and whether one depends on the other. None: the arms are just arms."""
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
@@ -51,6 +55,8 @@ class Study:
                 raise ValueError(f"{field} {value}: must be 1 or more")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip {self.gradient_clip}: must be above 0, or none at all")
+        if self.factors:
+            check_factors(self.factors, list(self.arms))
         if self.budget is not None:
             self._check_tuning()
 
@@ -103,6 +109,7 @@ class Study:
             baseline=tuning_arm(self.baseline, next(iter(tuned[self.baseline].settings))),
             arms={tuning_arm(arm, setting): factory for arm, this in tuned.items() for setting, factory in this.settings.items()},
             metric=self.tuning_metric,
+            factors=(),
         )
 
     def with_settings(self, chosen: Mapping[str, str]) -> "Study":

@@ -1,12 +1,14 @@
 """`run`, as the person who typed it sees it: what is to be done, how far it is, what came out and what failed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from seglab.run import Run, read_result
+from seglab.run import Run, StudyRecord, read_result
 from seglab.study.launch import Launcher
 from seglab.study.plan import Plan, agree, check_place, keep
 from seglab.study.status import Clock, duration, fraction_done, run_status
@@ -22,6 +24,7 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bo
     if todo:
         _check_data(plan, console)
         keep(plan, agreed)
+        _show_phases(agreed, {run.arm for run in todo}, console)
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
     return _report_runs(plan, console)
@@ -31,6 +34,20 @@ def _check_data(plan: Plan, console: Console) -> None:
     with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:
+    """Which stages train when, for the arms that have a freezing schedule."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("arm", "epochs", "trains", "parameters", "× learning rate"):
+        table.add_column(heading, no_wrap=heading in ("epochs", "parameters"))
+    for arm in (name for name in record.arms if name in arms):
+        schedule = record.arms[arm].get("freeze")
+        for place, phase in enumerate(schedule["phases"] if schedule else ()):
+            name = arm if place == 0 else ""
+            table.add_row(name, phase["epochs"], phase["trains"], phase["parameters"], phase["lr factor"])
+    if table.row_count:
+        console.print(table)
 
 
 def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, console: Console) -> list[int]:

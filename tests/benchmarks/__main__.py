@@ -46,6 +46,7 @@ from seglab.metrics import ConfusionMatrix
 from seglab.regularizers import OptimizerStepSizes
 from seglab.sample import Batch
 from seglab.stage import Progress
+from tests.benchmarks.freezing import bench_freezing
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ENCODER, SIDE, BATCH = ("resnet50", 512, 8) if DEVICE.type == "cuda" else ("resnet18", 128, 4)
@@ -57,6 +58,7 @@ def main() -> None:
     benches: dict[str, Callable[[Console], None]] = {
         "step": bench_step,
         "penalty": bench_penalty,
+        "freezing": bench_freezing,
         "metric": bench_metric,
         "start": bench_start,
     }
@@ -215,7 +217,7 @@ def penalised_step(
         backward(this, one)
         began = time.perf_counter()
         if applied is not None:
-            applied.before_update(Progress(0, 0, 0.0))
+            applied.before_update(Progress(0, 1, 1))
             applied.decouple(OptimizerStepSizes(optimizer))
         before = time.perf_counter() - began
         optimizer.step()

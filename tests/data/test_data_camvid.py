@@ -1,5 +1,6 @@
 """CamVid in both layouts, on tiny copies and, where it lies beside the repository, on the data themselves."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from seglab.data import CamVid
+from seglab.data import CamVid, PairedFiles
+from seglab.data.camvid import VOID
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="CamVid is not beside the repository")
@@ -50,11 +52,11 @@ def test_both_layouts_give_the_same_samples(segnet: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("fraction", "counts"), [(1.0, [6, 3, 1]), (0.5, [3, 2, 1]), (0.01, [1, 1, 1])])
 def test_a_fraction_is_spread_over_the_drives(segnet: Path, fraction: float, counts: list[int]) -> None:
-    data = CamVid(segnet, train_fraction=fraction).with_seed(4)
-    names = [Path(data.dataset("train")[i].name).stem for i in range(len(data.dataset("train")))]
+    data = CamVid(segnet, train_fraction=fraction, batch_size=1).with_seed(4)
+    names = [Path(data.used("train")[i].name).stem for i in range(len(data.used("train")))]
     assert [sum(name.startswith(drive) for name in names) for drive in ("0001TP", "0006R0", "0016E5")] == counts
     assert names == sorted(set(names))
-    assert len(data.dataset("val")) == 10
+    assert [len(data.used(split)) for split in ("val", "test")] == [10, 10]
     if fraction == 0.5:
         assert names[:3] == ["0001TP_00001", "0001TP_00003", "0001TP_00005"]
 
@@ -82,6 +84,27 @@ def test_classes_and_colours_are_segnets(segnet: Path) -> None:
     assert data.palette.shape == (11, 3)
     assert data.palette[3].tolist() == [128, 64, 128]
     assert data.palette.dtype == np.uint8
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_camvids_identity_holds_the_fraction_even_where_it_is_all(segnet: Path, fraction: float) -> None:
+    """Studies are recorded with it; and the fingerprint is that of a folder with no other frames."""
+    told = CamVid(segnet, train_fraction=fraction, batch_size=1).identity()
+    assert told["arguments"]["train_fraction"] == fraction
+    kept = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] if fraction == 1 else [1, 3, 5, 6, 8, 9]
+    whole = CamVid(segnet)._frames("train")
+    alone = PairedFiles(segnet, [whole[index] for index in kept], CamVid.class_names, VOID)
+    assert told["splits"]["train"] == {"samples": len(kept), "files": alone.fingerprint()}
+
+
+@real
+@pytest.mark.parametrize(("fraction", "count", "digest"), [(0.1, 36, "e03c503ede834737"), (0.5, 183, "4771547388d1bbdc")])
+def test_a_fraction_of_camvid_has_the_frames_of_the_projects_numbers(fraction: float, count: int, digest: str) -> None:
+    """The digests are of the frames that the numbers in the project's notes were measured with."""
+    data = CamVid(REAL, train_fraction=fraction)
+    stems = [data._frames("train")[index].image.stem for index in data.chosen(data.dataset("train"))]
+    assert len(stems) == len(data.used("train")) == count
+    assert hashlib.sha256(" ".join(stems).encode()).hexdigest()[:16] == digest
 
 
 @real

@@ -12,7 +12,7 @@ from toys import begin, moved, optimizer_step, some_weights
 from seglab.regularizers import L1, L2, Anchored, Decoupled, ElasticNet, GroupLasso, PerStage, Proximal, Regularizer, SmoothL1, Where
 from seglab.stage import Progress
 
-NOW = Progress(0, 0, 0.0)
+NOW = Progress(0, 1, 1)
 
 
 def sgd(parameters: Any) -> torch.optim.Optimizer:
@@ -81,7 +81,7 @@ def test_with_the_prox_weights_stay_exactly_where_they_were(optimizer: Any) -> N
         for weight in weights.values():
             weight.tensor.grad = torch.empty_like(weight.tensor).uniform_(-0.9, 0.9, generator=generator)
         weights["conv"].tensor.grad[0, 0, 0, 0] = 5.0  # type: ignore[index]
-        optimizer_step(applied, built, Progress(0, step, step / 3))
+        optimizer_step(applied, built, Progress(step, 3, 3))
     stayed = weights["conv"].tensor.detach() == start["conv"]
     if optimizer is sgd:
         assert int((~stayed).sum()) == 1

@@ -83,7 +83,7 @@ def test_memory_layout_changes_nothing(penalty: Regularizer, route: str, monkeyp
 
 def step_of(applied: Any, optimizer: torch.optim.Optimizer, step: int) -> None:
 
-    optimizer_step(applied, optimizer, Progress(0, step, step / 4))
+    optimizer_step(applied, optimizer, Progress(step, 4, 4))
 
 
 def test_the_group_lasso_makes_output_filters_zero_on_either_dimension() -> None:

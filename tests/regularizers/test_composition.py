@@ -40,7 +40,7 @@ def gradients(regularizer: Regularizer, weights: dict[str, Weight], progress: Pr
     applied = begin(regularizer, weights, 10)
     for weight in weights.values():
         weight.tensor.grad = torch.zeros_like(weight.tensor)
-    applied.before_update(Progress(0, 0, 0.0) if progress is None else progress)
+    applied.before_update(Progress(0, 1, 1) if progress is None else progress)
     return {name: weight.tensor.grad.clone() for name, weight in weights.items() if weight.tensor.grad is not None}
 
 
@@ -144,7 +144,7 @@ def test_where_finds_the_parameters_of_a_network() -> None:
     ],
 )
 def test_a_schedule_multiplies_the_strength(factor: Any, fraction: float, expected: float) -> None:
-    weights, progress = some_weights(), Progress(0, round(10 * fraction), fraction)
+    weights, progress = some_weights(), Progress(round(10 * fraction), 10, 10)
     found = strengths(gradients(Scheduled(L2(0.1), factor), weights, progress), weights)
     assert found == pytest.approx(dict.fromkeys(weights, 0.1 * expected), abs=1e-5)
     twice = strengths(gradients(Scheduled(Scheduled(L2(0.1), factor), Constant(2.0)), weights, progress), weights)

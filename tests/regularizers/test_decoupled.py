@@ -73,7 +73,7 @@ def test_under_sgd_a_decoupled_step_is_a_step_on_the_penalty_alone() -> None:
     weight = some_weights()["linear"]
     start, gradient = weight.tensor.detach().clone(), torch.linspace(-1, 1, 21).view(3, 7)
     weight.tensor.grad = gradient.clone()
-    optimizer_step(begin(Decoupled(L1(0.5)), {"w": weight}, 1), torch.optim.SGD([weight.tensor], lr=0.1), Progress(0, 0, 0.0))
+    optimizer_step(begin(Decoupled(L1(0.5)), {"w": weight}, 1), torch.optim.SGD([weight.tensor], lr=0.1), Progress(0, 1, 1))
     torch.testing.assert_close(weight.tensor.detach(), start - 0.05 * start.sign() - 0.1 * gradient)
 
 

@@ -61,8 +61,8 @@ def test_a_step_waits_for_nothing(regularizer: Regularizer) -> None:
         for parameter in module.network.parameters():
             parameter.grad = torch.ones_like(parameter)
         torch.cuda.set_sync_debug_mode("error")
-        applied.observe(Progress(0, 0, 0.0))
-        applied.before_update(Progress(0, 0, 0.0))
+        applied.observe(Progress(0, 1, 1))
+        applied.before_update(Progress(0, 1, 1))
         applied.decouple(OptimizerStepSizes(optimizer))
         torch.cuda.set_sync_debug_mode("default")
         optimizer.step()

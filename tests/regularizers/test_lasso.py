@@ -35,7 +35,7 @@ def solve(regularizer: Regularizer, optimizers: Optimizers = adamw, *, steps: in
     for step in range(steps):
         optimizer.zero_grad()
         (0.5 * (inputs @ weight[0] - targets).square().mean()).backward()
-        applied.before_update(Progress(0, step, step / steps))
+        applied.before_update(Progress(step, steps, steps))
         optimizer.step()
         applied.after_update(OptimizerStepSizes(optimizer))
         schedule.step()

@@ -98,5 +98,5 @@ def test_anchors_of_other_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", [None, L2(0.2), SmoothL1(0.3, kappa=0.6), Sum([SmoothL1(0.3, kappa=0.5)])], ids=repr)
 def test_a_training_goes_on_with_the_regularizer_it_began_with(other: Regularizer | None, tmp_path: Path) -> None:
     fitted(module_for(SmoothL1(0.3, kappa=0.5), momentum, 0), tmp_path)
-    with pytest.raises(ValueError, match=r"was trained with SmoothL1\(strength=0.3, kappa=0.5"):
+    with pytest.raises(ValueError, match=r"was trained with the regularizer SmoothL1\(strength=0.3, kappa=0.5"):
         fitted(fixed_module(other, momentum), tmp_path / "again", ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)

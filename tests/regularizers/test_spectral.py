@@ -9,7 +9,7 @@ from toys import begin, some_weights
 from seglab.regularizers import Anchored, Spectral, Weight
 from seglab.stage import Progress
 
-NOW = Progress(0, 0, 0.0)
+NOW = Progress(0, 1, 1)
 
 
 def leading(weight: Tensor) -> tuple[float, Tensor]:

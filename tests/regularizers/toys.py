@@ -68,5 +68,5 @@ def moved(regularizer: Regularizer, weights: Mapping[str, Weight], optimizers: O
         for weight in weights.values():
             drawn = torch.randn(2, *weight.tensor.shape, generator=generator, dtype=torch.float64)
             weight.tensor.grad = (drawn[0] * drawn[1].exp()).to(weight.tensor.dtype)
-        optimizer_step(applied, optimizer, Progress(0, step, step / steps))
+        optimizer_step(applied, optimizer, Progress(step, steps, steps))
     return {name: weight.tensor.detach().clone() for name, weight in weights.items()}

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, PolynomialLR
 
 from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, Scheduled, SegmentationModule, Shapes, SmoothL1, Sum, unet
-from seglab.freezing import FrozenEncoder, FullFineTuning
+from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
+from seglab.stage import Progress, Stage
 from seglab.study.describe import describe, differences, plain
 from seglab.study.study import Arm
 
@@ -94,6 +95,16 @@ def drop_at(step: int) -> Callable[[Any, int], Any]:
     return lambda optimizer, total: LambdaLR(optimizer, lambda now: 1.0 if now < step else 0.1)
 
 
+def same_named(factor: float) -> FreezeSchedule:
+    """Two classes of one name whose code differs, as before and after an edit."""
+
+    class Own(FreezeSchedule):
+        def lr_scale(self, stage: Stage, progress: Progress) -> float:
+            return factor
+
+    return Own()
+
+
 PAIRS: dict[str, tuple[Arm, Arm]] = {
     "strength": (arm(regularizer=L2(1e-3)), arm(regularizer=L2(2e-3))),
     "numpy strength": (arm(regularizer=L2(np.float32(1e-3))), arm(regularizer=L2(np.float32(1e-1)))),  # type: ignore[arg-type]
@@ -101,6 +112,8 @@ PAIRS: dict[str, tuple[Arm, Arm]] = {
     "width": (arm(regularizer=SmoothL1(1e-3, kappa=0.5)), arm(regularizer=SmoothL1(1e-3, beta=0.5))),
     "own penalty": (arm(regularizer=OwnPenalty(1e-3)), arm(regularizer=OwnPenalty(1e-2))),
     "schedule": (arm(freeze=FullFineTuning(0.1)), arm(freeze=FrozenEncoder())),
+    "setting of a schedule": (arm(freeze=Product([LPFT(0.1), LayerwiseDecay(0.5)])), arm(freeze=Product([LPFT(0.2), LayerwiseDecay(0.5)]))),
+    "code of a schedule": (arm(freeze=same_named(0.5)), arm(freeze=same_named(0.25))),
     "private setting of a loss": (arm(loss=lambda: Hidden(1)), arm(loss=lambda: Hidden(2))),
     "tensor in a loss": (arm(loss=lambda: Hidden(torch.zeros(100))), arm(loss=lambda: Hidden(torch.ones(100)))),
     "partial in a loss": (arm(loss=lambda: Hidden(functools.partial(max, 1))), arm(loss=lambda: Hidden(functools.partial(max, 2)))),
@@ -124,18 +137,18 @@ PAIRS: dict[str, tuple[Arm, Arm]] = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_what_changes_numbers_changes_the_description(name: str) -> None:
     one, other = PAIRS[name]
-    assert differences(describe(one, 200), describe(other, 200))
-    assert not differences(describe(one, 200), describe(one, 200))
+    assert differences(describe(one, Progress(0, 200, 10)), describe(other, Progress(0, 200, 10)))
+    assert not differences(describe(one, Progress(0, 200, 10)), describe(one, Progress(0, 200, 10)))
 
 
 def test_a_description_is_json_and_the_same_after_it() -> None:
     for one, _ in PAIRS.values():
-        described = describe(one, 50)
+        described = describe(one, Progress(0, 50, 10))
         assert not differences(json.loads(json.dumps(described, allow_nan=False)), described)
 
 
 def test_a_plateau_is_described_without_infinities() -> None:
-    described = describe(arm(scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)), 50)
+    described = describe(arm(scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)), Progress(0, 50, 10))
     text = json.dumps(described, allow_nan=False)  # raises for an infinity
     assert "ReduceLROnPlateau" in text
     assert '"patience": 10' in text
@@ -143,7 +156,7 @@ def test_a_plateau_is_described_without_infinities() -> None:
 
 def test_a_description_holds_no_addresses() -> None:
     text = (
-        json.dumps(describe(arm(loss=lambda: Hidden(object())), 10))
+        json.dumps(describe(arm(loss=lambda: Hidden(object())), Progress(0, 10, 10)))
         + json.dumps(plain(lambda: 1))
         + json.dumps(plain(A.Lambda(name="f", image=abs)))
     )
@@ -153,12 +166,12 @@ def test_a_description_holds_no_addresses() -> None:
 def test_a_network_built_outside_of_its_arm_is_refused() -> None:
     network = Net(1)
     with pytest.raises(ValueError, match="build the network inside the arm"):
-        describe(arm(lambda: network), 10)
+        describe(arm(lambda: network), Progress(0, 10, 10))
 
 
 def test_describing_draws_nothing() -> None:
     torch.manual_seed(0)
-    describe(arm(), 10)
+    describe(arm(), Progress(0, 10, 10))
     after = torch.rand(3)
     torch.manual_seed(0)
     assert torch.equal(after, torch.rand(3))
@@ -167,13 +180,13 @@ def test_describing_draws_nothing() -> None:
 @pytest.mark.slow
 def test_another_process_describes_the_same() -> None:
     code = (
-        "import json, test_describe as t; from seglab.study.describe import describe;"
-        "print(json.dumps({name: describe(pair[0], 20) for name, pair in t.PAIRS.items()}))"
+        "import json, test_describe as t; from seglab.study.describe import describe; from seglab.stage import Progress;"
+        "print(json.dumps({name: describe(pair[0], Progress(0, 20, 10)) for name, pair in t.PAIRS.items()}))"
     )
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=120
     ).stdout
-    assert json.loads(told) == {name: describe(pair[0], 20) for name, pair in PAIRS.items()}
+    assert json.loads(told) == {name: describe(pair[0], Progress(0, 20, 10)) for name, pair in PAIRS.items()}
 
 
 def test_data_of_the_same_length_differ() -> None:

@@ -1,0 +1,170 @@
+"""How should a pretrained encoder be fine-tuned: which stages, when, and at which rates?
+
+Arms: from scratch, full fine-tuning (the encoder at a tenth of the rate: the baseline), a frozen encoder, linear probing before
+fine-tuning, gradual unfreezing, layer-wise decayed rates, surgical fine-tuning of the first or the last stage of the encoder,
+FreezeOut, and L2-SP, which pulls weights to the pretrained ones in place of freezing them. All take the same number of optimizer
+steps on the same batches; the report shows which stage trained when, and what each arm cost.
+
+    python experiments/freezing.py run --weights weights.safetensors
+    python experiments/freezing.py run --data CamVid --data.root D --data.size "[120,160]" --data.train_fraction 0.1
+    python experiments/freezing.py run --arms "[full,frozen,lp-ft]" --penalties "[none,l2,l1]"     # penalties × schedules, a factorial
+    python experiments/freezing.py compare
+
+Expected on CamVid: pretraining helps most where there are few images (--data.train_fraction 0.1).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from jsonargparse import lazy_instance
+from torch.optim.lr_scheduler import PolynomialLR
+
+from seglab import (
+    L1,
+    L2,
+    LPFT,
+    Anchored,
+    CrossEntropy,
+    FreezeOut,
+    FreezeSchedule,
+    FrozenEncoder,
+    FullFineTuning,
+    GradualUnfreeze,
+    LayerwiseDecay,
+    Product,
+    Proximal,
+    Regularizer,
+    Relative,
+    SegmentationDataModule,
+    SegmentationModule,
+    Shapes,
+    Study,
+    Surgical,
+    WarmUp,
+    main,
+    network,
+    stages,
+)
+
+PENALTIES: dict[str, Callable[[float], Regularizer | None]] = {
+    "none": lambda ratio: None,
+    "l2": lambda ratio: Relative(L2(1.0), ratio),
+    "l1": lambda ratio: Relative(Proximal(L1(1.0)), ratio),
+    "l2-sp": lambda ratio: Anchored(L2(1e-4), new=L2(1e-3)),  # the strengths of Li et al. 2018 for segmentation
+}
+"""Each as a function of ‖∇λR‖/‖∇L‖ after warm-up, but for L2-SP, which is 0 where that would be measured."""
+
+ARMS = (
+    "full",
+    "scratch",
+    "frozen",
+    "lp-ft",
+    "gradual",
+    "discriminative",
+    "surgical-first",
+    "surgical-last",
+    "freezeout",
+    "l2-sp",
+)
+
+
+def schedule(arm: str, rate: float, encoder: Sequence[str]) -> FreezeSchedule | None:
+    """The schedule of an arm; `rate` is the encoder's against that of decoder and head, `encoder` names its stages, shallow to deep."""
+    full = FullFineTuning(rate)
+    schedules: dict[str, FreezeSchedule | None] = {
+        "full": full,
+        "l2-sp": full,
+        "scratch": None,
+        "frozen": FrozenEncoder(),
+        "lp-ft": Product([WarmUp(LPFT(0.1)), full]),
+        "gradual": Product([WarmUp(GradualUnfreeze(0.1)), full]),
+        "discriminative": LayerwiseDecay(0.65),
+        "surgical-first": Product([Surgical([encoder[0], "decoder", "head"]), full]),
+        "surgical-last": Product([Surgical([encoder[-1], "decoder", "head"]), full]),
+        "freezeout": Product([FreezeOut(), full]),
+    }
+    return schedules[arm]
+
+
+def study(
+    data: SegmentationDataModule = lazy_instance(Shapes),
+    architecture: str = "Unet",
+    encoder: str = "resnet18",
+    weights: str = "imagenet",
+    batch_norm: Literal["train", "frozen"] = "train",
+    epochs: int = 30,
+    seeds: int = 10,
+    arms: Sequence[str] = ARMS,
+    penalties: Sequence[str] = ("none",),
+    ratio: float = 0.03,
+    learning_rate: float = 1e-3,
+    encoder_rate: float = 0.1,
+) -> Study:
+    """Arms: the schedules, or penalties × schedules.
+
+    Args:
+        data: images and masks; --data.train_fraction 0.1 takes a tenth of the training images.
+        architecture: any of segmentation-models-pytorch, such as FPN or DeepLabV3Plus.
+        encoder: any of segmentation-models-pytorch; tu-NAME is one of timm.
+        weights: of the encoder: a file, a checkpoint of seglab, or a name on the hub, which needs a network once.
+        batch_norm: train, or frozen at the pretrained statistics in all stages (from scratch, those that a network begins with).
+        epochs: passes over the training images.
+        seeds: trainings per arm, seeds 0, 1, ...; among all arms it takes 9 to show a difference.
+        arms: some of full (the baseline), scratch, frozen, lp-ft, gradual, discriminative, surgical-first, surgical-last, freezeout, l2-sp.
+        penalties: some of none, l2, l1, l2-sp; more than none crosses them with the arms, of which l2-sp is then one of the penalties.
+        ratio: strength of a crossed penalty, ‖∇λR‖/‖∇L‖ after warm-up.
+        learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along its cosine.
+        encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
+    """
+    _check("--arms", arms, ARMS, "full")
+    _check("--penalties", penalties, tuple(PENALTIES), "none")
+
+    def adamw(parameters: Iterable[Any]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
+
+    def build(arm: str, penalty: str) -> Callable[[], SegmentationModule]:
+        def module() -> SegmentationModule:
+            net = network(architecture, encoder, num_classes=data.num_classes, weights=None if arm == "scratch" else weights)
+            encoder_stages = [stage.name for stage in stages(net).stages if stage.part == "encoder"]
+            return SegmentationModule(
+                net,
+                CrossEntropy(),
+                num_classes=data.num_classes,
+                freeze=schedule(arm, encoder_rate, encoder_stages),
+                regularizer=PENALTIES[penalty](ratio),
+                batch_norm=batch_norm,
+                optimizer=adamw,
+                scheduler=None if arm == "freezeout" else PolynomialLR,
+            )
+
+        return module
+
+    crossed = tuple(penalties) != ("none",)
+    if crossed:
+        built = {f"{penalty}+{arm}": build(arm, penalty) for penalty in penalties for arm in arms if arm != "l2-sp"}
+    else:
+        built = {arm: build(arm, "l2-sp" if arm == "l2-sp" else "none") for arm in arms}
+    return Study(
+        "-".join(["freezing", *(["penalties"] if crossed else []), *(["bn-frozen"] if batch_norm == "frozen" else [])])
+        + (f"@{data.train_fraction:g}" if data.train_fraction < 1 else ""),
+        data=data,
+        epochs=epochs,
+        seeds=range(seeds),
+        baseline="none+full" if crossed else "full",
+        arms=built,
+        factors=("penalty", "schedule") if crossed else (),
+    )
+
+
+def _check(flag: str, given: Sequence[str], known: Sequence[str], needed: str) -> None:
+    """A ValueError for a name that is unknown or given twice, and where the baseline's is missing."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"{flag}: there is no {unknown[0]!r}; there are {', '.join(known)}")
+    if len(set(given)) < len(given) or needed not in given:
+        raise ValueError(f"{flag} {list(given)}: expected each name once, and {needed!r} among them, as all others are compared with it")
+
+
+if __name__ == "__main__":
+    main(study)

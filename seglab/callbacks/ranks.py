@@ -1,0 +1,70 @@
+"""Several processes that train one network: DDP as it must be for a trainable set that changes, and the proof that all hold the same weights."""
+
+import hashlib
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
+from torch import Tensor, nn
+
+
+def check_strategy(trainer: L.Trainer, *, freezes: bool) -> None:
+    """A ValueError for strategies under which penalties and schedules would not be what they say."""
+    strategy = trainer.strategy
+    if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy) or isinstance(strategy, DeepSpeedStrategy):
+        raise ValueError(
+            f"{type(strategy).__name__} splits weights over processes, and penalties, freezing schedules and the check that all processes "
+            "hold the same weights need them whole: use one device, or strategy='ddp'"
+        )
+    if freezes and getattr(strategy, "_ddp_kwargs", {}).get("static_graph"):
+        raise ValueError(
+            "static_graph=True takes the graph of the first step for that of all, and a freezing schedule changes it: leave it out"
+        )
+
+
+def rewrap(trainer: L.Trainer) -> None:
+    """Build DDP anew: its reducer knows only the parameters that required a gradient when it was built."""
+    if isinstance(trainer.strategy, DDPStrategy):
+        trainer.strategy.model = trainer.lightning_module
+        trainer.strategy.configure_ddp()
+
+
+def check_equal_weights(trainer: L.Trainer, module: nn.Module) -> None:
+    """Compare a hash of every parameter across processes.
+
+    Raises:
+        RuntimeError: if they differ, on every process, with the names of the parameters.
+    """
+    if trainer.world_size == 1:
+        return
+    mine = {name: _hash(parameter) for name, parameter in module.named_parameters()}
+    found: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(found, mine)
+    for rank, other in enumerate(found):
+        if different := [name for name in found[0] if other[name] != found[0][name]]:
+            raise RuntimeError(
+                f"after step {trainer.global_step}, process {rank} holds other weights than process 0 in {len(different)} of {len(mine)} tensors "
+                f"({', '.join(different[:3])}): the processes no longer train one network, and what follows would be wrong. Does a hook of "
+                "the module change weights or gradients on one of them alone?"
+            )
+
+
+def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
+    """Give all processes the buffers of the first: plain batch norms keep statistics of their own on each."""
+    if trainer.world_size > 1:
+        for buffer in module.buffers():
+            torch.distributed.broadcast(buffer, 0)
+
+
+def on_processor(state: Any) -> Any:
+    """Plain data with its tensors in main memory."""
+    if isinstance(state, Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {key: on_processor(value) for key, value in state.items()}
+    return [on_processor(value) for value in state] if isinstance(state, list) else state
+
+
+def _hash(tensor: Tensor) -> bytes:
+    return hashlib.sha256(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).digest()

@@ -1,0 +1,61 @@
+"""What trains at present: which parameters have gradients and optimizer state, and which modules are in evaluation mode."""
+
+from torch import nn
+from torch.optim import Optimizer
+
+from seglab.callbacks.trainee import Trainee
+
+
+class TrainableStages:
+    """Freezes and unfreezes the stages of a module's network.
+
+    A frozen stage has `requires_grad=False`, no gradient (a zero gradient would let momentum and decay move its weights), no optimizer
+    state, and all its modules in evaluation mode: norm statistics, dropout and drop-path. What somebody froze by hand stays frozen,
+    and so do parameters that no output depends on, on which DDP would fail.
+    """
+
+    def __init__(self, module: Trainee) -> None:
+        self.module = module
+        self.names: frozenset[str] | None = None
+        """Of the stages that train; None before the training."""
+        self._in_eval: list[nn.Module] = []
+        frozen = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
+        self._by_hand = frozen - module.frozen_by_schedule
+
+    def set(self, names: frozenset[str], optimizer: Optimizer) -> None:
+        """Let the stages with these names train, and no others."""
+        module, self.names = self.module, names
+        parameters = dict(module.network.named_parameters())
+        trains = {name for stage, group in module.stages.stages.items() if stage.name in names for name in group} - self._by_hand
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(name in trains)
+            if name not in trains:
+                parameter.grad = None
+                optimizer.state.pop(parameter, None)
+        self._set_modes(names)
+        module.frozen_by_schedule = set(parameters) - trains - self._by_hand
+
+    def keep_modes(self) -> None:
+        """Put frozen modules into evaluation mode again, whoever has called `train()`."""
+        for module in self._in_eval:
+            module.training = False
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers train."""
+        return sum(parameter.numel() for parameter in self.module.network.parameters() if parameter.requires_grad)
+
+    def _set_modes(self, names: frozenset[str]) -> None:
+        """Modules are looked up anew, as Lightning puts synchronised batch norms in the place of others."""
+        module, network = self.module, self.module.network
+        self._in_eval = []
+        for stage, paths in module.stages.modules.items():
+            modules = [network.get_submodule(path) for path in paths]
+            if stage.name not in names:
+                self._in_eval += modules
+            elif module.frozen_by_schedule & set(module.stages.stages[stage]):  # Lightning keeps a module in the mode it finds it in
+                for part in modules:
+                    part.train()
+        if module.batch_norm == "frozen":
+            self._in_eval += [norm for norm in network.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+        self.keep_modes()

@@ -1,0 +1,69 @@
+"""Schedules made of schedules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from seglab.freezing.schedule import FreezeSchedule, When, check_when, in_steps, spoken
+from seglab.stage import Progress, Stage
+
+
+@dataclass(frozen=True)
+class Product(FreezeSchedule):
+    """Several at once: factors multiply, so a stage is frozen when one of them freezes it.
+
+    `Product([GradualUnfreeze(0.1), LayerwiseDecay(0.65)])` is ULMFiT's pair.
+    """
+
+    schedules: Sequence[FreezeSchedule]
+
+    def __post_init__(self) -> None:
+        if not self.schedules:
+            raise ValueError("Product: give one schedule or more")
+
+    def lr_scale(self, stage: Stage, progress: Progress) -> float:
+        return prod(schedule.lr_scale(stage, progress) for schedule in self.schedules)
+
+    def check(self, stages: Sequence[Stage], start: Progress) -> None:
+        for schedule in self.schedules:
+            schedule.check(stages, start)
+
+
+@dataclass(frozen=True)
+class WarmUp(FreezeSchedule):
+    """What `schedule` unfreezes in the course of the training begins with a small rate, and has its own after `over`, linearly.
+
+    The optimizer knows nothing yet of a stage that it has not trained: Adam's first steps are as long as its rate. Stages that
+    train from the first step on are left to the optimizer's scheduler.
+    """
+
+    schedule: FreezeSchedule
+    over: When = 0.02
+
+    def __post_init__(self) -> None:
+        check_when("WarmUp: over", self.over)
+
+    def lr_scale(self, stage: Stage, progress: Progress) -> float:
+        scale = self.schedule.lr_scale(stage, progress)
+        steps = max(1, in_steps(self.over, progress))
+        if scale == 0:
+            return 0.0
+        return scale * min(1.0, (progress.step - self._unfrozen(stage, progress, steps)) / steps)
+
+    def check(self, stages: Sequence[Stage], start: Progress) -> None:
+        self.schedule.check(stages, start)
+        if in_steps(self.over, start) >= start.steps:
+            raise ValueError(f"{self!r}: a warm-up of {spoken(self.over)} is not over before the training is")
+
+    def _unfrozen(self, stage: Stage, progress: Progress, steps: int) -> int:
+        """The last step at which the stage was frozen; `steps` ago if it was not within them. What trained then has trained since."""
+        frozen, trains = max(0, progress.step - steps), progress.step
+        if self.schedule.lr_scale(stage, progress.at(frozen)) > 0:
+            return progress.step - steps
+        while trains - frozen > 1:
+            middle = (frozen + trains) // 2
+            if self.schedule.lr_scale(stage, progress.at(middle)) > 0:
+                trains = middle
+            else:
+                frozen = middle
+        return frozen

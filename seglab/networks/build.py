@@ -1,0 +1,137 @@
+"""Networks of segmentation-models-pytorch (SMP) by the names of architecture and encoder, and their descriptions in plain data."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from seglab.networks.files import SUFFIXES
+from seglab.networks.hub import how_to_fetch, hub_weights, timm_name
+from seglab.networks.loaded import remember
+from seglab.networks.weights import load_weights
+
+
+def network(
+    architecture: str = "Unet", encoder: str = "resnet18", *, num_classes: int, weights: str | Path | None = None, in_channels: int = 3
+) -> nn.Module:
+    """Build any SMP network: images (N,in_channels,H,W) float → logits (N,num_classes,H,W).
+
+    Args:
+        architecture: an SMP class, such as `Unet`, `FPN` or `DeepLabV3Plus`.
+        encoder: an SMP encoder (`resnet18`, `mit_b0`, …), or `tu-` and a timm model (`tu-convnext_atto`).
+        num_classes: the number of logits per pixel.
+        weights: where pretrained weights come from. `None`: from scratch. A `.pt`, `.pth` or `.safetensors` file: the state dict of an
+            encoder, or of a whole model that has it below one prefix, with the names of torchvision, timm or SMP, of any floating
+            dtype. A `.ckpt` of seglab: its encoder, and its decoder and its head where they are the same here. Any other word is the
+            name of weights on the hub, such as "imagenet". The encoder is taken whole, or refused.
+        in_channels: of the images. A pretrained first layer is repeated over channels and scaled, as SMP and timm do.
+
+    Returns:
+        The network, in train mode; `loaded_weights` tells what was loaded, `weights_summary` in words.
+
+    Raises:
+        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, or an
+            encoder that the architecture cannot use.
+    """
+    architectures = _architectures()
+    if architecture not in architectures:
+        raise ValueError(f"there is no architecture {architecture!r}{_close(architecture, architectures)}. All: {', '.join(architectures)}")
+    _check_encoder(encoder)
+    if num_classes < 1 or in_channels < 1:
+        raise ValueError(f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}")
+    file = None if weights is None or Path(weights).suffix not in SUFFIXES else Path(weights)
+    built = _built(architecture, encoder, num_classes, in_channels, None if file is not None or weights is None else str(weights))
+    if file is not None:
+        load_weights(built, file, encoder)
+    elif weights is not None:
+        remember(built, str(weights), [name for name in built.state_dict() if name.startswith("encoder.")])
+    return built
+
+
+def unet(encoder: str, num_classes: int, weights: str | Path | None = None) -> nn.Module:
+    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder; the arguments and errors are those of `network`."""
+    return network("Unet", encoder, num_classes=num_classes, weights=weights)
+
+
+def description(network: nn.Module) -> dict[str, Any]:
+    """Identify a network in plain JSON data.
+
+    An SMP network is its class and configuration, without the weights' origin, and can be rebuilt from it. Any other module is its
+    class path and the SHA-256 of its repr, which tells whether it is the same, and no more.
+    """
+    cls = type(network)
+    if cls in _architectures().values():
+        config = {**network._hub_mixin_config, "encoder_weights": None}  # type: ignore[dict-item]
+        return {"class": f"segmentation_models_pytorch.{cls.__name__}", "config": json.loads(json.dumps(config))}
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "repr_sha256": hashlib.sha256(repr(network).encode()).hexdigest()}
+
+
+def size_divisor(network: nn.Module) -> int:
+    """Give the number that must divide the height and width of the images; 1 if any size works, and for modules that are not SMP's."""
+    if not getattr(network, "requires_divisible_input_shape", False):
+        return 1
+    return int(network.get_submodule("encoder").output_stride)  # type: ignore[arg-type]
+
+
+def rebuilt(description: Mapping[str, Any]) -> nn.Module:
+    """Build the network that `description` describes, from scratch: the inverse of `description`, for SMP's networks.
+
+    Raises:
+        ValueError: if it describes no network of SMP, or one that the installed SMP cannot build.
+    """
+    path, config = description.get("class"), description.get("config")
+    if not isinstance(path, str) or not isinstance(config, Mapping):
+        raise ValueError(
+            f"{path} is no network of segmentation_models_pytorch, and a description of any other does not tell how to build it; "
+            "build it in Python, load its weights and go on from there"
+        )
+    architecture = _architectures().get(path.removeprefix("segmentation_models_pytorch."))
+    if architecture is None:
+        raise ValueError(f"the installed segmentation_models_pytorch has no {path}; it has {', '.join(_architectures())}")
+    try:
+        return architecture(**config)
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise ValueError(f"the installed segmentation_models_pytorch cannot build {path} as it is described: {error}") from error
+
+
+def _built(architecture: str, encoder: str, num_classes: int, in_channels: int, weights: str | None) -> nn.Module:
+    """SMP's network, its encoder from the hub if `weights` names what is there."""
+    hub = None if weights is None else hub_weights(encoder, weights)
+    try:
+        return _architectures()[architecture](encoder_name=encoder, encoder_weights=hub, in_channels=in_channels, classes=num_classes)
+    except OSError as error:
+        raise ValueError(how_to_fetch(architecture, encoder, str(weights))) from error
+    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:  # timm's models refuse in many ways
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{architecture} cannot use the encoder {encoder!r} ({reason}): choose another of the two") from error
+
+
+@cache
+def _architectures() -> dict[str, type[nn.Module]]:
+    """SMP's, by the names of their classes."""
+    import segmentation_models_pytorch as smp
+
+    return {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+
+
+def _check_encoder(encoder: str) -> None:
+    import segmentation_models_pytorch as smp
+    import timm
+
+    if encoder in smp.encoders.get_encoder_names() or timm.is_model(timm_name(encoder)):
+        return
+    close = _close(encoder, [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())])
+    raise ValueError(
+        f"there is no encoder {encoder!r}{close}. All: "
+        "segmentation_models_pytorch.encoders.get_encoder_names(), and 'tu-' before any of timm.list_models()"
+    )
+
+
+def _close(word: str, words: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, words)
+    return f", but there is {', '.join(close)}" if close else ""

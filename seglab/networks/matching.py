@@ -1,0 +1,86 @@
+"""Which tensor of a file is which of an encoder's, whatever the file's names begin with."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+_(?:norm|relu|conv))_([12]_)")
+"""torchvision's published DenseNets are older than its own names: `norm.1` is `norm1` now."""
+
+
+class Match(NamedTuple):
+    """One way to read an encoder's tensors from a file."""
+
+    root: str
+    """What all names of the encoder begin with: `model.` for most of timm, nothing for a ResNet."""
+    prefix: str
+    """What the file's names of these tensors begin with in its place, such as `module.encoder_q.`."""
+    fits: dict[str, str]
+    """Name in the encoder → name in the file, of the tensors that have a place in the encoder as they are."""
+    wrong: dict[str, str]
+    """The same, of tensors of another shape or kind."""
+
+
+def matches(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], in_channels: int) -> list[Match]:
+    """All ways in which names of the encoder (`own`) are found in a file (`theirs`) below one prefix; the best first.
+
+    timm flattens the names of its encoders (`stages.0.conv` is `stages_0.conv` there) and SMP puts `model.` before them, so points
+    count as underscores, and what all names of the encoder begin with may be absent from the file.
+    """
+    found: dict[frozenset[tuple[str, str]], Match] = {}
+    for root in _roots(own):
+        for prefix, names in _named(own, theirs, root).items():
+            fits = {mine: name for mine, name in names.items() if _fits(own[mine], theirs[name], in_channels)}
+            wrong = {mine: name for mine, name in names.items() if mine not in fits}
+            found.setdefault(frozenset(names.items()), Match(root, prefix, fits, wrong))
+    return sorted(found.values(), key=lambda match: (-len(match.fits), -len(match.wrong), match.prefix))
+
+
+def foreign(match: Match, encoder: nn.Module, theirs: Iterable[str]) -> list[str]:
+    """Names in a file that lie within the modules that `match` fills, without a place there: blocks of a deeper network, for one."""
+    filled = {_plain(path) for name in match.fits for path in _above(name.removeprefix(match.root))}
+    known = {_plain(name.removeprefix(match.root)) for name in (*dict(encoder.named_parameters()), *dict(encoder.named_buffers()))}
+    found = []
+    for name in theirs:
+        rest = name.removeprefix(match.prefix)
+        if name.startswith(match.prefix) and _plain(rest) not in known and any(_plain(path) in filled for path in _above(rest)):
+            found.append(name)
+    return found
+
+
+def _fits(own: Tensor, other: Tensor, in_channels: int) -> bool:
+    """Whether `own` can hold `other`: the same shape, or the filters (O,3,h,w) of a first convolution, here (O,in_channels,h,w)."""
+    first = own.ndim == other.ndim == 4 and own.shape[1] == in_channels and other.shape[1] == 3
+    shape = (own.shape[0], 3, *own.shape[2:]) if first else own.shape
+    return other.shape == shape and own.is_floating_point() == other.is_floating_point()
+
+
+def _named(own: Mapping[str, Tensor], theirs: Iterable[str], root: str) -> dict[str, dict[str, str]]:
+    """By prefix: the encoder's names, which begin with `root`, and the names in the file that say the same after the prefix."""
+    mine = {_plain(name[len(root) :]): name for name in own}
+    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for name in theirs:
+        plain = _plain(name)
+        for start in (0, *(place + 1 for place, letter in enumerate(name) if letter == ".")):
+            if (match := mine.get(plain[start:])) is not None:
+                found[name[:start]][match] = name
+    return found
+
+
+def _roots(names: Iterable[str]) -> list[str]:
+    """The paths that all names have in common, the longest first."""
+    first, *others = names
+    return [*(f"{path}." for path in _above(first) if all(name.startswith(f"{path}.") for name in others)), ""]
+
+
+def _above(name: str) -> Iterator[str]:
+    """The paths of the modules that a tensor lies in, the innermost first."""
+    while name := name.rpartition(".")[0]:
+        yield name
+
+
+def _plain(name: str) -> str:
+    return _OLD_DENSENET.sub(r"\1\2", name.replace(".", "_"))

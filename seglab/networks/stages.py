@@ -1,0 +1,155 @@
+"""The stages of a network, shallow to deep, found without knowing its encoder."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from seglab.stage import Stage
+
+_PARTS: dict[str, Literal["encoder", "decoder", "head"]] = {"encoder": "encoder", "decoder": "decoder", "head": "head"}
+
+
+class Stages(NamedTuple):
+    """What belongs to which stage; stages in order of depth."""
+
+    stages: dict[Stage, list[str]]
+    """Names of the parameters: each is in one stage or in `unreachable`."""
+    unreachable: list[str]
+    """Names of the parameters that no output depends on: they never get a gradient, and DDP fails on them unless they are frozen."""
+    modules: dict[Stage, list[str]]
+    """The paths of the modules that lie within one stage, with their children, and of the dropout, drop-path and activation between
+    them: call `eval()` on each to freeze the stage's statistics and randomness. A container of several stages is in none. Paths, as
+    modules may be replaced later (by synchronised batch norms)."""
+
+
+def stages(network: nn.Module) -> Stages:
+    """Find the stages of a network by reachability, without knowing its encoder.
+
+    A parameter belongs to the shallowest of the encoder's feature maps that depends on it. The network runs on the meta device with
+    meta parameters: nothing is computed, copied or changed. A module without `encoder`, `decoder` and `segmentation_head` is one
+    stage `network` of part "decoder": schedules that freeze encoders train all of it.
+
+    Raises:
+        ValueError: if the network cannot run on the meta device.
+    """
+    if not all(isinstance(getattr(network, part, None), nn.Module) for part in ("encoder", "decoder", "segmentation_head")):
+        whole = {Stage("network", 0, 0, "decoder"): [name for name, _ in network.named_parameters()]}
+        return Stages(whole, [], _modules(network, whole))
+    features, outputs = _dependencies(network)
+    groups = _groups(network, features, outputs)
+    top = len(groups) - 1
+    found = {Stage(name, depth, top - depth, _PARTS[name.partition(".")[0]]): names for depth, (name, names) in enumerate(groups.items())}
+    unreachable = [name for name, _ in network.named_parameters() if name not in outputs]
+    return Stages(found, unreachable, _modules(network, found))
+
+
+def in_channels(network: nn.Module) -> int:
+    """Give the channels of a network's images, as SMP was asked for. For other modules a guess: those of the first filters, which are
+    fewer where the first convolution has groups."""
+    config: Mapping[str, Any] = getattr(network, "_hub_mixin_config", None) or {}
+    first = next((p.shape[1] for p in network.parameters() if p.ndim == 4), 3)
+    return int(config.get("in_channels", first))
+
+
+def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
+    """The parameters that are new in each feature map of the encoder, and all parameters that the outputs depend on."""
+    meta = {name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in network.named_parameters()}
+    buffers = {name: torch.empty_like(b, device="meta") for name, b in network.named_buffers()}
+    features, outputs = _run(network, meta | buffers)
+    names = {id(p): name for name, p in meta.items()}
+    seen: set[Any] = set()
+    return [{names[i] for i in _leaves([f], seen)} for f in _tensors(features)], {names[i] for i in _leaves(_tensors(outputs), set())}
+
+
+def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, object]:
+    """The encoder's feature maps and the network's outputs, with these meta tensors as parameters and buffers."""
+    encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
+    failed: Exception | None = None
+    for side in _sides(network):
+        image = torch.empty(2, in_channels(network), side, side, device="meta")
+        try:
+            with torch.enable_grad():
+                features = functional_call(network.get_submodule("encoder"), encoder, (image,))
+                return features, functional_call(network, dict(tensors), (image,))
+        except (RuntimeError, AssertionError) as error:
+            failed = failed or error
+    raise ValueError(f"{type(network).__name__} does not run on the meta device, so its stages cannot be found: {failed}") from failed
+
+
+def _sides(network: nn.Module) -> Iterator[int]:
+    """Sides of images to try: 224, which also suits patches of 14 and windows of 7, and what a timm encoder of a fixed size was made for."""
+    yield 224
+    for module in network.get_submodule("encoder").modules():
+        config = getattr(module, "pretrained_cfg", None)
+        if isinstance(config, Mapping) and "input_size" in config:
+            yield int(config["input_size"][-1])
+            return
+
+
+def _groups(network: nn.Module, features: list[set[str]], outputs: set[str]) -> dict[str, list[str]]:
+    """Names of parameters by name of stage, in order of depth; what the outputs do not depend on is left out."""
+    rest = outputs.difference(*features)
+    decoder = {name for name in rest if name.startswith("decoder.")}
+    past_features = {name for name in rest if name.startswith("encoder.")}
+    maps = [kept for names in [*features, past_features] if (kept := names & outputs)]
+    groups = {f"encoder.{depth}": names for depth, names in enumerate(maps)} | {"decoder": decoder, "head": rest - decoder - past_features}
+    order = [name for name, _ in network.named_parameters()]
+    return {stage: [name for name in order if name in names] for stage, names in groups.items() if names}
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in nested lists, tuples and dicts, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item)
+
+
+def _leaves(roots: Iterable[Tensor], seen: set[Any]) -> list[int]:
+    """The ids of the leaf tensors that `roots` depend on, found as DDP finds them: by a walk over the graph, past nodes `seen` before."""
+    found, todo = [], [root.grad_fn for root in roots]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(id(node.variable))
+        todo.extend(following for following, _ in node.next_functions)
+    return found
+
+
+def _modules(network: nn.Module, stages: Mapping[Stage, list[str]]) -> dict[Stage, list[str]]:
+    """Modules by stage. One without parameters goes with the sibling before it, or as the first child with its parent's shallowest."""
+    within = _stages_within(stages)
+    before: dict[str, Stage] = {}
+    found: dict[Stage, list[str]] = {stage: [] for stage in stages}
+    for path, _ in network.named_modules():
+        parent = path.rpartition(".")[0]
+        if path not in within:
+            within[path] = {before.get(parent) or min(within[parent], key=_depth)}
+        if len(within[path]) == 1:
+            found[next(iter(within[path]))].append(path)
+        if path:
+            before[parent] = max(within[path], key=_depth)
+    return found
+
+
+def _stages_within(stages: Mapping[Stage, list[str]]) -> dict[str, set[Stage]]:
+    """The stages of the parameters below each module that has any, by path; the network's path is the empty string."""
+    within: defaultdict[str, set[Stage]] = defaultdict(set, {"": set(stages)})
+    for stage, names in stages.items():
+        for name in names:
+            path = name
+            while path := path.rpartition(".")[0]:
+                within[path].add(stage)
+    return dict(within)
+
+
+def _depth(stage: Stage) -> int:
+    return stage.depth
