@@ -85,8 +85,9 @@ class StepOrder(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         module = cast(Trainee, pl_module)
         self._start = beginning(trainer)
+        phases = phase_rows(module, self._start)
         if trainer.is_global_zero:
-            log_start(trainer, module, self._start)
+            log_start(trainer, module, phases)
         self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._start.steps)
@@ -107,8 +108,8 @@ class StepOrder(Callback):
         """Step a plateau here: Lightning does it after the epoch's checkpoint is saved, and a resumed training would lack that step."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             for config in trainer.lr_scheduler_configs:
-                if isinstance(config.scheduler, ReduceLROnPlateau) and config.monitor is not None:
-                    config.scheduler.step(trainer.callback_metrics[config.monitor])
+                if isinstance(config.scheduler, ReduceLROnPlateau):
+                    config.scheduler.step(_monitored(trainer, config.monitor))
 
     @override
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -213,15 +214,14 @@ def phase_rows(module: Trainee, start: Progress) -> list[dict[str, str]]:
     return phase_table(phases, {stage.name: sum(sizes[name] for name in module.stages.stages[stage]) for stage in stages})
 
 
-def log_start(trainer: L.Trainer, module: Trainee, start: Progress) -> None:
+def log_start(trainer: L.Trainer, module: Trainee, phases: list[dict[str, str]]) -> None:
     """Log what the network begins with and which stages train when: for the eye, and among the settings of every logger."""
     if loaded_weights(module.network) is not None:
         log.info("weights %s", weights_summary(module.network))
-    rows = phase_rows(module, start)
     if module.freeze_schedule is not None:
-        log.info("%r\n%s", module.freeze_schedule, "\n".join(aligned(rows)))
+        log.info("%r\n%s", module.freeze_schedule, "\n".join(aligned(phases)))
         for logger in trainer.loggers:
-            logger.log_hyperparams({"freezing": rows})
+            logger.log_hyperparams({"freezing": phases})
 
 
 def aligned(rows: list[dict[str, str]]) -> list[str]:
@@ -257,6 +257,14 @@ def penalty_log(applied: Applied) -> dict[str, Tensor | float]:
 def _has_scaler(trainer: L.Trainer) -> bool:
     """Whether gradients are scaled, so that steps may be skipped: 16-mixed."""
     return getattr(trainer.precision_plugin, "scaler", None) is not None
+
+
+def _monitored(trainer: L.Trainer, name: str | None) -> Tensor:
+    """The metric that a plateau watches."""
+    found = trainer.callback_metrics
+    if name not in found:
+        raise ValueError(f"ReduceLROnPlateau: there is no metric {name!r} to watch; the validation logs {', '.join(sorted(found))}")
+    return found[name]
 
 
 def _named(description: object) -> str:

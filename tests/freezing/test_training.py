@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from trainers import quiet_trainer
 
 from seglab.callbacks import StepOrder, StepRandomness
+from seglab.callbacks.trainable import TrainableStages
 from seglab.freezing import LPFT, FreezeSchedule, Surgical
+from seglab.networks import unet
 from seglab.regularizers import L2, Decoupled, Proximal, Regularizer, SmoothL1
 from seglab.stage import Progress
 
@@ -234,3 +236,23 @@ def test_a_norm_of_a_training_stage_keeps_its_statistics_where_asked() -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.network.named_buffers())
     norms = [part for part in module.network.modules() if isinstance(part, nn.BatchNorm2d)]
     assert any(not torch.equal(norm.weight, torch.ones_like(norm.weight)) for norm in norms), "scales and shifts train"
+
+
+def test_what_was_loaded_is_told_before_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save(unet("tu-test_resnet", 4).get_submodule("encoder").state_dict(), tmp_path / "encoder.pt")
+    module = fixed_module(None, net=lambda: unet("tu-test_resnet", 4, weights=tmp_path / "encoder.pt"))
+    with caplog.at_level("INFO", "seglab"):
+        quiet_trainer(max_epochs=1).fit(module, loader(batches(1, side=32)), loader())
+    assert "weights from encoder.pt: encoder" in caplog.text
+    assert "new: decoder" in caplog.text
+
+
+def test_a_gradient_that_is_left_over_goes_with_the_freezing() -> None:
+    """Even one of zeros would let momentum and decay move the weight."""
+    module = fixed_module(None, net=Deep)
+    module(batches()[0].image).sum().backward()
+    optimizer = momentum(module.parameters())
+    optimizer.step()
+    TrainableStages(module).set(frozenset(["decoder", "head"]), optimizer)
+    for name, parameter in module.network.named_parameters():
+        assert (parameter.grad is None) == (parameter not in optimizer.state) == name.startswith("encoder."), name
