@@ -171,6 +171,22 @@ def test_a_plateau_is_stepped_once_a_validation_before_the_checkpoint(every: int
     assert stepped == {f"epoch={epoch}": (epoch + 1) // every for epoch in range(every - 1, EPOCHS, every)}
 
 
+def test_a_plateau_ignores_the_sanity_check() -> None:
+    module = fixed_module(None, adamw, net=Deep, scheduler=SCHEDULERS["plateau"])
+    trainer = quiet_trainer(max_epochs=2, limit_val_batches=1, num_sanity_val_steps=1)
+    trainer.fit(module, loader(), loader())
+    assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
+
+
+def test_epochs_are_counted_in_optimizer_steps_where_the_last_window_is_ragged() -> None:
+    """Accumulating 2 over 3 batches makes two steps an epoch; the set of stages changes between windows alone."""
+    watch = Watch()
+    module = fixed_module(None, adamw, net=Deep, freeze=LPFT(1))
+    quiet_trainer(max_epochs=3, accumulate_grad_batches=2, callbacks=[watch]).fit(module, loader(), loader())
+    trains = ["encoder.blocks.0.conv.weight" in names for names in watch.trained]
+    assert trains == [False] * 3 + [True] * 6
+
+
 def test_another_schedule_does_not_resume(tmp_path: Path) -> None:
     fitted(SCHEDULES["gradual"], tmp_path)
     with pytest.raises(ValueError, match=r"with the freeze schedule GradualUnfreeze\(every=1\) and this training has LPFT\(probe=1\)"):

@@ -18,8 +18,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, Poly
 from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, Scheduled, SegmentationModule, Shapes, SmoothL1, Sum, unet
 from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
 from seglab.stage import Progress, Stage
-from seglab.study.describe import describe, differences, plain
-from seglab.study.study import Arm
+from seglab.study.describe import describe, differences, plain, planned
+from seglab.study.study import Arm, Study
 
 ENCODER = "tu-test_resnet"
 START = {name: torch.ones_like(value) for name, value in unet(ENCODER, 4).state_dict().items()}
@@ -208,3 +208,9 @@ def test_what_is_nested_deep_is_described() -> None:
         return found
 
     assert differences(plain(deep(1e-4)), plain(deep(1e-2)))
+
+
+def test_the_planned_steps_count_a_ragged_window() -> None:
+    data = Shapes(num_train=24, num_val=2, num_test=2, image_size=32, batch_size=8, num_workers=0)
+    study = Study("s", data=data, epochs=5, seeds=[0], baseline="a", arms={"a": arm(), "b": arm()}, accumulate=2)
+    assert planned(study) == Progress(0, 10, 2)
