@@ -136,6 +136,13 @@ class StepOrder(Callback):
         self._logged = {}
 
     @override
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Lightning begins a step before the forward pass: what is saved within it, on an exception, gets the scheduler's own rates."""
+        if self._depth > 0 and checkpoint.get("optimizer_states"):
+            for group, rate in zip(checkpoint["optimizer_states"][0]["param_groups"], self._unscaled, strict=True):
+                group["lr"] = rate
+
+    @override
     def state_dict(self) -> dict[str, Any]:
         return {**self._described, "applied": {} if self.applied is None else self.applied.state_dict()}
 

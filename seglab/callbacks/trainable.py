@@ -19,21 +19,20 @@ class TrainableStages:
         self.names: frozenset[str] | None = None
         """Of the stages that train; None before the training."""
         self._in_eval: list[nn.Module] = []
-        frozen = {name for name, parameter in module.network.named_parameters() if not parameter.requires_grad}
-        self._by_hand = frozen - module.frozen_by_schedule
 
     def set(self, names: frozenset[str], optimizer: Optimizer) -> None:
         """Let the stages with these names train, and no others."""
         module, self.names = self.module, names
         parameters = dict(module.network.named_parameters())
-        trains = {name for stage, group in module.stages.stages.items() if stage.name in names for name in group} - self._by_hand
+        by_hand = {name for name, parameter in parameters.items() if not parameter.requires_grad} - module.frozen_by_schedule
+        trains = {name for stage, group in module.stages.stages.items() if stage.name in names for name in group} - by_hand
         for name, parameter in parameters.items():
             parameter.requires_grad_(name in trains)
             if name not in trains:
                 parameter.grad = None
                 optimizer.state.pop(parameter, None)
         self._set_modes(names)
-        module.frozen_by_schedule = set(parameters) - trains - self._by_hand
+        module.frozen_by_schedule = set(parameters) - trains - by_hand
 
     def keep_modes(self) -> None:
         """Put frozen modules into evaluation mode again, whoever has called `train()`."""

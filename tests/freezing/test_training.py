@@ -8,7 +8,7 @@ import lightning as L
 import pytest
 import torch
 from deep import EPOCHS, SCHEDULERS, SCHEDULES, Deep
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, OnExceptionCheckpoint
 from nets import adamw, batches, fixed_module, loader, momentum
 from torch import Tensor, nn
 from trainers import quiet_trainer
@@ -185,6 +185,37 @@ def test_epochs_are_counted_in_optimizer_steps_where_the_last_window_is_ragged()
     quiet_trainer(max_epochs=3, accumulate_grad_batches=2, callbacks=[watch]).fit(module, loader(), loader())
     trains = ["encoder.blocks.0.conv.weight" in names for names in watch.trained]
     assert trains == [False] * 3 + [True] * 6
+
+
+@pytest.mark.filterwarnings("ignore:.*ckpt_path=")
+def test_a_checkpoint_of_a_broken_off_step_has_the_scheduler_s_rates(tmp_path: Path) -> None:
+    """Lightning's own callback saves when the forward pass fails, which is within the step that the optimizer has begun."""
+
+    class Failing(Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 4:
+                pl_module.loss.forward = None
+
+    module = fixed_module(None, adamw, net=Deep, freeze=SCHEDULES["layer-wise"])
+    with pytest.raises(TypeError):
+        quiet_trainer(enable_checkpointing=True, callbacks=[Failing(), OnExceptionCheckpoint(tmp_path, "broken")]).fit(
+            module, loader(), loader()
+        )
+    (optimizer,) = torch.load(tmp_path / "broken.ckpt", weights_only=True)["optimizer_states"]
+    assert [group["lr"] for group in optimizer["param_groups"]] == [1e-2] * 5
+
+
+def test_what_a_hook_froze_by_hand_stays_frozen() -> None:
+    """After the module was set up, and before the training."""
+
+    class ByHand(Callback):
+        def on_fit_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+            pl_module.network.encoder.blocks[0].requires_grad_(False)
+
+    module = fixed_module(None, adamw, net=Deep, freeze=SCHEDULES["gradual"])
+    before = module.network.encoder.blocks[0].conv.weight.detach().clone()
+    quiet_trainer(max_epochs=EPOCHS, callbacks=[ByHand()]).fit(module, loader(), loader())
+    assert torch.equal(module.network.encoder.blocks[0].conv.weight, before)
 
 
 def test_another_schedule_does_not_resume(tmp_path: Path) -> None:
