@@ -10,7 +10,7 @@ steps on the same batches; the report shows which stage trained when, and what e
     python experiments/freezing.py run --arms "[full,frozen,lp-ft]" --penalties "[none,l2,l1]"     # penalties × schedules, a factorial
     python experiments/freezing.py compare
 
-Expected on CamVid: pretraining helps most where there are few images (--data.train_fraction 0.1).
+Expected on CamVid: pretraining is worth more where there are few images (--data.train_fraction 0.1) than with all of them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
