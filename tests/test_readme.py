@@ -96,7 +96,9 @@ def test_the_regularizer_trains_by_its_autograd_gradient() -> None:
 def test_the_schedule_trains_the_head_first() -> None:
     schedule = block("class HeadFirst")["HeadFirst"]()
     head, encoder = Stage("head", 6, 0, "head"), Stage("encoder.0", 0, 6, "encoder")
-    assert [schedule.lr_scale(stage, Progress(round(10 * fraction), 10, 10)) for stage in (head, encoder) for fraction in (0.0, 0.5)] == [
+    assert [
+        schedule.lr_scale(stage, Progress(round(100 * fraction), 100, 100)) for stage in (head, encoder) for fraction in (0.0, 0.5)
+    ] == [
         1.0,
         1.0,
         0.0,

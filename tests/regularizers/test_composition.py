@@ -144,7 +144,7 @@ def test_where_finds_the_parameters_of_a_network() -> None:
     ],
 )
 def test_a_schedule_multiplies_the_strength(factor: Any, fraction: float, expected: float) -> None:
-    weights, progress = some_weights(), Progress(round(10 * fraction), 10, 10)
+    weights, progress = some_weights(), Progress(round(1e6 * fraction), 10**6, 1000)
     found = strengths(gradients(Scheduled(L2(0.1), factor), weights, progress), weights)
     assert found == pytest.approx(dict.fromkeys(weights, 0.1 * expected), abs=1e-5)
     twice = strengths(gradients(Scheduled(Scheduled(L2(0.1), factor), Constant(2.0)), weights, progress), weights)
@@ -164,7 +164,7 @@ def test_a_constant_factor_is_a_factor_on_the_strength(route: Any) -> None:
 @pytest.mark.parametrize("route", [lambda r: r, Decoupled, Proximal])
 def test_a_factor_that_is_none_ends_the_training(bad: float, route: Any) -> None:
     module = fixed_module(Scheduled(route(L1(0.1)), lambda progress: bad if progress.step == 2 else 1.0))
-    with pytest.raises(ValueError, match=r"factor.*finite number, 0 or more; got .* step=2"):
+    with pytest.raises(ValueError, match=r"factor.*finite number, 0 or more; got .*step=2"):
         trained(module)
 
 
