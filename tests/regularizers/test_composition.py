@@ -140,11 +140,11 @@ def test_where_finds_the_parameters_of_a_network() -> None:
         (Cosine(), 0.0, 1.0),
         (Cosine(2.0, 1.0), 0.5, 1.5),
         (Cosine(0.0, 1.0), 1 / 3, 0.25),
-        (lambda progress: progress.step + 1.0, 0.4, 5.0),
+        (lambda progress: progress.step / 6 + 1.0, 0.4, 5.0),
     ],
 )
 def test_a_schedule_multiplies_the_strength(factor: Any, fraction: float, expected: float) -> None:
-    weights, progress = some_weights(), Progress(round(1e6 * fraction), 10**6, 1000)
+    weights, progress = some_weights(), Progress(round(60 * fraction), 60, 10)
     found = strengths(gradients(Scheduled(L2(0.1), factor), weights, progress), weights)
     assert found == pytest.approx(dict.fromkeys(weights, 0.1 * expected), abs=1e-5)
     twice = strengths(gradients(Scheduled(Scheduled(L2(0.1), factor), Constant(2.0)), weights, progress), weights)
