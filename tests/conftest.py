@@ -1,6 +1,7 @@
 """What all tests share: no network, few threads, small real data."""
 
 import os
+from collections.abc import Iterator
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
@@ -12,6 +13,13 @@ import torch
 from seglab.data import Shapes
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_rank_is_left_behind() -> Iterator[None]:
+    """DDP in this process makes it a rank in its environment, and processes of later tests would wait for ranks that nobody starts."""
+    yield
+    assert "LOCAL_RANK" not in os.environ, "put patch.dict(os.environ) around what launches DDP in this process"
 
 
 @pytest.fixture

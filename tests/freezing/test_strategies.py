@@ -1,5 +1,8 @@
 """Strategies under which freezing would not be what it says are refused before anything trains."""
 
+import os
+from unittest.mock import patch
+
 import pytest
 import torch
 from deep import SCHEDULES, Deep
@@ -25,6 +28,6 @@ def test_deep_speed_is_no_ddp() -> None:
 def test_a_static_graph_is_refused_beside_a_schedule() -> None:
     strategy = DDPStrategy(process_group_backend="gloo", static_graph=True)
     module = fixed_module(None, net=Deep, freeze=SCHEDULES["gradual"])
-    with pytest.raises(ValueError, match="static_graph=True takes the graph of the first step for that of all"):
+    with patch.dict(os.environ), pytest.raises(ValueError, match="static_graph=True takes the graph of the first step for that of all"):
         quiet_trainer(strategy=strategy, devices=1).fit(module, loader(), loader())
     torch.distributed.destroy_process_group()
