@@ -17,3 +17,28 @@ def check_inputs(logits: Tensor, mask: Tensor) -> None:
     n, _, h, w = logits.shape
     if tuple(mask.shape) != (n, h, w):
         raise ValueError(f"mask must be (N,H,W) = {(n, h, w)} to match logits {tuple(logits.shape)}, got {tuple(mask.shape)}")
+
+
+def class_logits(logits: Tensor, mask: Tensor) -> Tensor:
+    """The checked logits, one for each class and at least in float32: what every loss computes with.
+
+    One logit z per pixel is two classes, of which the second is the foreground: softmax(0, z) = (1 − σ(z), σ(z)).
+
+    Args:
+        logits: (N,C,H,W), any floating dtype; C = 1 is one logit.
+        mask: (N,H,W) int64.
+
+    Returns:
+        (N,C,H,W), or (N,2,H,W) for one logit: float64 if `logits` are, else float32.
+
+    Raises:
+        ValueError: as `check_inputs`.
+    """
+    check_inputs(logits, mask)
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.cat([torch.zeros_like(wide), wide], dim=1) if wide.shape[1] == 1 else wide
+
+
+def one_hot(mask: Tensor, num_classes: int) -> Tensor:
+    """Whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes where it is ignored."""
+    return mask.unsqueeze(1) == torch.arange(num_classes, device=mask.device).view(1, -1, 1, 1)
