@@ -1,7 +1,24 @@
 """Losses: any `nn.Module` whose forward takes logits (N,C,H,W) and a mask (N,H,W) int64 and returns a 0-dim float32 tensor."""
 
 from seglab.losses.cross_entropy import CrossEntropy
-from seglab.losses.dice import Dice
+from seglab.losses.dice import Dice, GeneralizedDice, LogCoshDice
+from seglab.losses.focal import Focal
+from seglab.losses.ohem import OHEM
+from seglab.losses.probabilities import Brier, SmoothL1Loss
+from seglab.losses.tversky import FocalTversky, Jaccard, Tversky
 from seglab.losses.weighted_sum import WeightedSum
 
-__all__ = ["CrossEntropy", "Dice", "WeightedSum"]
+__all__ = [
+    "OHEM",
+    "Brier",
+    "CrossEntropy",
+    "Dice",
+    "Focal",
+    "FocalTversky",
+    "GeneralizedDice",
+    "Jaccard",
+    "LogCoshDice",
+    "SmoothL1Loss",
+    "Tversky",
+    "WeightedSum",
+]

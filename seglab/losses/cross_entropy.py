@@ -1,13 +1,13 @@
 """Cross-entropy: the log-likelihood of the labels."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seglab.losses.inputs import check_inputs
+from seglab.losses.class_weights import checked_weight, weight_of_pixels
+from seglab.losses.inputs import class_logits
 from seglab.losses.ranks import ratio_over_ranks
 from seglab.sample import IGNORE
 
@@ -21,7 +21,8 @@ class CrossEntropy(nn.Module):
 
     Args:
         ignore_index: the mask value that counts for nothing.
-        weight: w, one number ≥ 0 per class; `None` is 1 for all.
+        weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all. `SegmentationDataModule.class_pixels` and
+            `median_frequency` compute it from the training masks.
         label_smoothing: ε in [0,1): the target is (1−ε)·one-hot + ε/C (Szegedy et al. 2016, arXiv:1512.00567).
 
     Raises:
@@ -36,35 +37,26 @@ class CrossEntropy(nn.Module):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
-        if weight is not None and not (all(0 <= w < math.inf for w in weight) and any(w > 0 for w in weight)):
-            raise ValueError(f"weight must be finite numbers ≥ 0, one per class and one of them positive, got {list(weight)}")
         self.ignore_index = ignore_index
-        self.weight = None if weight is None else tuple(float(w) for w in weight)
+        self.weight = checked_weight(weight)
         self.label_smoothing = label_smoothing
         self.class_weight: Tensor | None
         self.register_buffer("class_weight", None if weight is None else torch.tensor(self.weight, dtype=torch.float32), persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, with a mask (N,H,W) int64: 0-dim float32.
+        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
 
         Raises:
             ValueError: for another shape or dtype, or if the number of weights is not C.
         """
-        check_inputs(logits, mask)
-        if self.weight is not None and len(self.weight) != logits.shape[1]:
-            raise ValueError(f"weight has {len(self.weight)} numbers, but the logits have {logits.shape[1]} classes")
+        z = class_logits(logits, mask)
+        w = weight_of_pixels(self.class_weight, mask, z, self.ignore_index)
         # Reduced here, not by torch: its own sum over pixels has no deterministic CUDA kernel.
+        class_weight = None if self.class_weight is None else self.class_weight.to(z.dtype)
         pixels = F.cross_entropy(
-            logits.float(), mask, self.class_weight, ignore_index=self.ignore_index, reduction="none", label_smoothing=self.label_smoothing
+            z, mask, class_weight, ignore_index=self.ignore_index, reduction="none", label_smoothing=self.label_smoothing
         )
-        return ratio_over_ranks(pixels.sum(), self._weight_of_pixels(mask))
-
-    def _weight_of_pixels(self, mask: Tensor) -> Tensor:
-        """Σ w_y over the valid pixels, 0-dim."""
-        valid = mask != self.ignore_index
-        if self.class_weight is None:
-            return valid.sum()
-        return (self.class_weight[mask.where(valid, 0)] * valid).sum()
+        return ratio_over_ranks(pixels.sum(), w.sum())
 
     def extra_repr(self) -> str:
         return f"ignore_index={self.ignore_index}, weight={self.weight}, label_smoothing={self.label_smoothing}"

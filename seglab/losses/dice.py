@@ -1,18 +1,16 @@
-"""Dice: overlap of probabilities with the truth, class by class."""
+"""Dice: overlap of probabilities with the truth over their mean size, class by class; and what was made of it."""
 
 import math
-from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from seglab.losses.inputs import check_inputs
-from seglab.losses.ranks import ratio_over_ranks, sum_over_ranks
-from seglab.losses.soft_counts import SoftCounts, soft_counts
+from seglab.losses.region import Absent, ClassMeanLoss, Reduction, RegionLoss, check_smooth
+from seglab.losses.soft_counts import SoftCounts, ratio
 from seglab.sample import IGNORE
 
 
-class Dice(nn.Module):
+class Dice(ClassMeanLoss):
     """Soft Dice loss, mean over classes of 1 − (2Σpy+s)/(Σp+Σy+s) with p = softmax(logits), y = one-hot, sums over valid pixels.
 
     V-Net (Milletari et al. 2016, arXiv:1606.04797), with the sums of p and y not squared. In float32 whatever the logits are.
@@ -20,65 +18,63 @@ class Dice(nn.Module):
     Args:
         smooth: s ≥ 0. The default 0 is the formula itself: only present classes are divided, so that it never divides by 0. A
             positive s makes rare classes cheaper to miss.
-        absent: what a class that has no valid pixel in the truth costs.
-            `"skip"`: nothing; the mean runs over the classes that are present. False positives of an absent class then cost only
-            what they take from the present ones.
-            `"penalize"`: its mean probability Σp/|Ω|; the mean runs over all classes, so false positives keep a gradient.
-        reduction: over what the sums run.
-            `"batch"`: all pixels of the batch, over all processes, make one Dice per class; a class is present if it is in any image.
-            `"image"`: each image has its own Dice per class; the loss is the mean over images that have a valid pixel.
-        ignore_index: the mask value that counts for nothing.
+        absent, reduction, ignore_index: see `ClassMeanLoss`.
 
     Raises:
         ValueError: if `smooth` is negative, or `absent` or `reduction` is none of the words above.
 
+    >>> import torch
     >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
     >>> Dice()(sure, torch.zeros(1, 2, 2, dtype=torch.int64))
     tensor(0.)
     """
 
-    def __init__(
-        self,
-        smooth: float = 0.0,
-        absent: Literal["skip", "penalize"] = "skip",
-        reduction: Literal["batch", "image"] = "batch",
-        ignore_index: int = IGNORE,
-    ) -> None:
-        super().__init__()
-        if not 0 <= smooth < math.inf:
-            raise ValueError(f"smooth must be a finite number ≥ 0, got {smooth}")
-        if absent not in ("skip", "penalize"):
-            raise ValueError(f"absent must be 'skip' or 'penalize', got {absent!r}")
-        if reduction not in ("batch", "image"):
-            raise ValueError(f"reduction must be 'batch' or 'image', got {reduction!r}")
-        self.smooth = smooth
-        self.absent = absent
-        self.reduction = reduction
-        self.ignore_index = ignore_index
+    def __init__(self, smooth: float = 0.0, absent: Absent = "skip", reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
+        super().__init__(absent, reduction, ignore_index)
+        self.smooth = check_smooth(smooth)
 
-    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, with a mask (N,H,W) int64: 0-dim float32; 0 if every pixel is ignored.
-
-        Raises:
-            ValueError: for another shape or dtype.
-        """
-        check_inputs(logits, mask)
-        counts = soft_counts(logits, mask, self.ignore_index)
-        if self.reduction == "batch":
-            return self._loss(SoftCounts(*sum_over_ranks(torch.stack(counts).sum(1))))
-        has_pixels = counts.truth.sum(1) > 0
-        return ratio_over_ranks(self._loss(counts).sum(), has_pixels.sum())
-
-    def _loss(self, counts: SoftCounts) -> Tensor:
-        """The loss (…) of counts (…,C); 0 where there is no valid pixel."""
-        overlap, predicted, truth = counts
-        present = truth > 0
-        denominator = torch.where(present, predicted + truth + self.smooth, 1.0)
-        dice_loss = torch.where(present, 1 - (2 * overlap + self.smooth) / denominator, 0.0)
-        if self.absent == "skip":
-            return dice_loss.sum(-1) / present.sum(-1).clamp(min=1)
-        pixels = truth.sum(-1, keepdim=True).clamp(min=1)
-        return torch.where(present, dice_loss, predicted / pixels).mean(-1)
+    def of_class(self, counts: SoftCounts) -> Tensor:
+        """1 − (2Σpy+s)/(Σp+Σy+s)."""
+        return 1 - ratio(2 * counts.overlap + self.smooth, counts.predicted + counts.truth + self.smooth)
 
     def extra_repr(self) -> str:
-        return f"smooth={self.smooth}, absent={self.absent!r}, reduction={self.reduction!r}, ignore_index={self.ignore_index}"
+        return f"smooth={self.smooth}, {super().extra_repr()}"
+
+
+class LogCoshDice(Dice):
+    """log cosh of the Dice loss (Jadon 2020, arXiv:2006.14822): about half its square, and so flatter the nearer it is to 0.
+
+    >>> import torch
+    >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+    >>> LogCoshDice()(sure, torch.ones(1, 2, 2, dtype=torch.int64))  # log cosh 1
+    tensor(0.4338)
+    """
+
+    def of_counts(self, counts: SoftCounts) -> Tensor:
+        """log cosh L = L + log(1 + e^−2L) − log 2, of L the mean over classes."""
+        loss = super().of_counts(counts)
+        return loss + F.softplus(-2 * loss) - math.log(2)
+
+
+class GeneralizedDice(RegionLoss):
+    """1 − 2 Σ_c w_c Σpy / Σ_c w_c (Σp+Σy) with w_c = 1/(Σy)², and 0 for an absent class (Sudre et al. 2017, arXiv:1707.03237).
+
+    The weights make every class count alike whatever its size, inside of one ratio. As an absent class has no weight, its false
+    positives cost only what they take from the present ones.
+
+    Args:
+        reduction, ignore_index: see `RegionLoss`.
+
+    Raises:
+        ValueError: if `reduction` is none of the words there.
+    """
+
+    def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
+        super().__init__(reduction, ignore_index)
+
+    def of_counts(self, counts: SoftCounts) -> Tensor:
+        """The weighted ratio over the classes; w is scaled by the square of the smallest class, which keeps it in float32's range."""
+        smallest = counts.truth.where(counts.present, math.inf).amin(-1, keepdim=True)
+        w = ratio(smallest.where(counts.pixels > 0, 0.0), counts.truth).square()
+        overlap, sizes = (w * counts.overlap).sum(-1), (w * (counts.predicted + counts.truth)).sum(-1)
+        return (1 - ratio(2 * overlap, sizes)).where(counts.pixels[..., 0] > 0, 0.0)

@@ -2,24 +2,48 @@
 
 from typing import NamedTuple
 
-from torch import Tensor, arange
+from torch import Tensor
+
+from seglab.losses.inputs import class_logits, one_hot
 
 
 class SoftCounts(NamedTuple):
-    """Per-class sums over the valid pixels of each image, float32; p are probabilities, y the one-hot truth."""
+    """Per-class sums over valid pixels, at least float32; p are probabilities, y the one-hot truth.
+
+    Each is (N,C) for the images of a batch, or (C,) for all of them together.
+    """
 
     overlap: Tensor
-    """(N,C) Σpy: the soft true positives."""
+    """Σpy: the soft true positives."""
     predicted: Tensor
-    """(N,C) Σp."""
+    """Σp."""
     truth: Tensor
-    """(N,C) Σy: the number of pixels of each class."""
+    """Σy: the number of pixels of each class."""
+
+    @property
+    def present(self) -> Tensor:
+        """Which classes have a valid pixel in the truth: bool."""
+        return self.truth > 0
+
+    @property
+    def pixels(self) -> Tensor:
+        """|Ω|, the number of valid pixels: (N,1), or (1,)."""
+        return self.truth.sum(-1, keepdim=True)
 
 
 def soft_counts(logits: Tensor, mask: Tensor, ignore_index: int) -> SoftCounts:
-    """Count the classes of logits (N,C,H,W), any floating dtype, and mask (N,H,W) int64, leaving out pixels with `ignore_index`."""
+    """Count the classes of logits (N,C,H,W), any floating dtype, and mask (N,H,W) int64, leaving out pixels with `ignore_index`.
+
+    Raises:
+        ValueError: for another shape or dtype.
+    """
+    p = class_logits(logits, mask).softmax(dim=1)
     valid = (mask != ignore_index).unsqueeze(1)
-    classes = arange(logits.shape[1], device=mask.device).view(1, -1, 1, 1)
-    y = (mask.unsqueeze(1) == classes) & valid
-    p = logits.float().softmax(dim=1)
-    return SoftCounts((p * y).sum((2, 3)), (p * valid).sum((2, 3)), y.sum((2, 3)).float())
+    y = one_hot(mask, p.shape[1]) & valid
+    return SoftCounts((p * y).sum((2, 3)), (p * valid).sum((2, 3)), y.sum((2, 3)).to(p.dtype))
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Divide element by element; 0, with a gradient of 0, where the denominator is 0."""
+    some = denominator > 0
+    return (numerator / denominator.where(some, 1.0)).where(some, 0.0)

@@ -1,21 +1,28 @@
 """Several losses as one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from seglab.stage import Progress
+
+Weight = float | Callable[[Progress], float]
+"""A number, or what it is at a step, 0 or more: a pure function, so that a resume needs nothing."""
 
 
 class WeightedSum(nn.Module):
     """Σ_k weight_k · loss_k(logits, mask) over named losses.
 
     After a forward `terms` holds each loss by its name: 0-dim, detached, before its weight, and still on the device, so that
-    reading it costs a synchronisation only where the number is printed.
+    reading it costs a synchronisation only where the number is printed. `SegmentationModule` logs them as `train/loss/<name>`.
 
     Args:
         losses: at least one loss, by a name without a dot.
-        weights: one number ≥ 0 for each of these names.
+        weights: one for each of these names: a number ≥ 0, or a function of the progress of the training, such as
+            `seglab.LinearWarmup(0.1)` or `seglab.Cosine(1.0, 0.1)`. Outside of a training it is taken at the beginning, after one
+            at the last step.
 
     Raises:
         ValueError: if there is no loss, the names differ, a name is no name for a module, or a weight is negative or not finite.
@@ -28,27 +35,45 @@ class WeightedSum(nn.Module):
     {'ce': tensor(0.6931), 'dice': tensor(0.5000)}
     """
 
-    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, Weight]) -> None:
         super().__init__()
         if not losses:
             raise ValueError("losses is empty: name at least one")
         if set(losses) != set(weights):
             raise ValueError(f"losses and weights must have the same names, got {sorted(losses)} and {sorted(weights)}")
-        wrong = {name: weight for name, weight in weights.items() if not 0 <= weight < math.inf}
-        if wrong:
-            raise ValueError(f"weights must be finite numbers ≥ 0, got {wrong}")
         self.losses = _named(losses)
-        self.weights = {name: float(weights[name]) for name in losses}
+        self.weights: dict[str, Weight] = {name: _number_or_function(weights[name]) for name in losses}
         self.terms: dict[str, Tensor] = {}
+        self.follow(Progress(0, 1, 1))
+
+    def follow(self, progress: Progress) -> None:
+        """Take the weights of the step that is about to happen.
+
+        Raises:
+            ValueError: if one is negative or not finite.
+        """
+        now = {name: weight(progress) if callable(weight) else weight for name, weight in self.weights.items()}
+        wrong = {name: weight for name, weight in now.items() if not 0 <= weight < math.inf}
+        if wrong:
+            raise ValueError(f"weights must be finite numbers ≥ 0, got {wrong} at step {progress.step}")
+        self.now = now
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Pass logits (N,C,H,W) and mask (N,H,W) int64 to each loss: 0-dim float32."""
+        """Pass logits (N,C,H,W) and mask (N,H,W) int64 to each loss: 0-dim, at least float32."""
         values = {name: loss(logits, mask) for name, loss in self.losses.items()}
         self.terms = {name: value.detach() for name, value in values.items()}
-        return torch.stack([self.weights[name] * value.float() for name, value in values.items()]).sum()
+        return torch.stack([self.now[name] * _wide(value) for name, value in values.items()]).sum()
 
     def extra_repr(self) -> str:
         return f"weights={self.weights}"
+
+
+def _wide(value: Tensor) -> Tensor:
+    return value if value.dtype == torch.float64 else value.float()
+
+
+def _number_or_function(weight: Weight) -> Weight:
+    return weight if callable(weight) else float(weight)
 
 
 def _named(losses: Mapping[str, nn.Module]) -> nn.ModuleDict:

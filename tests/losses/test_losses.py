@@ -1,10 +1,11 @@
-"""Cross-entropy, Dice and their sum against hand-computed cases, torch and finite differences."""
+"""What holds for every loss; cross-entropy, Dice and sums against hand-computed cases and torch."""
 
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from catalogue import LOSSES, TWO_CLASSES, drawn, logits_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
@@ -12,29 +13,7 @@ from torch import Tensor, nn
 
 from seglab.losses import CrossEntropy, Dice, WeightedSum
 from seglab.sample import IGNORE
-
-LOSSES = [
-    CrossEntropy(),
-    CrossEntropy(weight=[1.0, 2.0, 0.5]),
-    CrossEntropy(label_smoothing=0.1),
-    Dice(),
-    Dice(smooth=1.0, absent="penalize"),
-    Dice(reduction="image"),
-    Dice(absent="penalize", reduction="image"),
-    WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5}),
-]
-
-
-def drawn(seed: int, ignored: float = 0.2) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(2, 3, 4, 5, generator=generator)
-    mask = torch.randint(0, 3, (2, 4, 5), generator=generator)
-    return logits, mask.masked_fill(torch.rand(2, 4, 5, generator=generator) < ignored, IGNORE)
-
-
-def logits_of(probabilities: list[list[float]]) -> Tensor:
-    """(pixels, classes) → logits (1,C,1,W)."""
-    return torch.tensor(probabilities).log().T[None, :, None, :]
+from seglab.stage import Progress
 
 
 @settings(deadline=None)
@@ -78,19 +57,20 @@ def test_image_reduction_is_the_mean_of_each_image_alone() -> None:
     assert not torch.equal(Dice()(*drawn(3)), Dice(reduction="image")(*drawn(3)))
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
-def test_gradient_matches_finite_differences(loss: nn.Module) -> None:
-    logits, mask = drawn(5)
-    logits.requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(logits, mask), logits)
-    direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        slope = (loss(logits + 1e-2 * direction, mask) - loss(logits - 1e-2 * direction, mask)) / 2e-2
-    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-2, atol=1e-4)
-    assert gradient.permute(0, 2, 3, 1)[mask == IGNORE].abs().max() == 0
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("present", [3, 2, 1])
+def test_gradient_matches_finite_differences(name: str, present: int) -> None:
+    logits, mask = drawn(5, present=present)
+    logits = logits.double().requires_grad_()
+    value = LOSSES[name](logits, mask)
+    assert value.dtype == torch.float64
+    assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, mask), logits)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert gradient.abs().max() > 1e-4
+    assert gradient.movedim(1, -1)[mask == IGNORE].abs().max() == 0
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 def test_all_ignored_is_zero_with_zero_gradient(loss: nn.Module) -> None:
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     value = loss(logits, torch.full((2, 4, 4), IGNORE))
@@ -100,7 +80,7 @@ def test_all_ignored_is_zero_with_zero_gradient(loss: nn.Module) -> None:
     assert logits.grad.abs().max() == 0
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=str)
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(loss: nn.Module, dtype: torch.dtype) -> None:
     logits = torch.randn(1, 3, 400, 400, generator=torch.Generator().manual_seed(0)).to(dtype)  # 160,000 pixels overflow float16
@@ -113,14 +93,61 @@ def test_half_precision_is_computed_in_float32(loss: nn.Module, dtype: torch.dty
         assert torch.equal(value, loss(logits, mask))
 
 
-@settings(deadline=None)
-@given(seed=st.integers(0, 1000))
-def test_classes_may_be_renamed(seed: int) -> None:
-    logits, mask = drawn(seed)
+@pytest.mark.parametrize("name", [name for name in LOSSES if "weighted" not in name])
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000), present=st.integers(1, 3))
+def test_order_does_not_matter(name: str, seed: int, present: int) -> None:
+    """Of the classes, of the images, of the pixels; and pixels that are ignored may be added."""
+    logits, mask = drawn(seed, present=present)
+    value = LOSSES[name](logits, mask)
     order = torch.tensor([2, 0, 1])
     renamed = torch.where(mask == IGNORE, IGNORE, order.argsort()[mask.where(mask != IGNORE, 0)])
-    for loss in (CrossEntropy(), Dice(), Dice(absent="penalize", reduction="image")):
-        torch.testing.assert_close(loss(logits[:, order], renamed), loss(logits, mask))
+    torch.testing.assert_close(LOSSES[name](logits[:, order], renamed), value)
+    torch.testing.assert_close(LOSSES[name](logits.flip(0), mask.flip(0)), value)
+    torch.testing.assert_close(LOSSES[name](logits.flip(2, 3), mask.flip(1, 2)), value)
+    torch.testing.assert_close(LOSSES[name](logits.contiguous(memory_format=torch.channels_last), mask), value)
+    if not name.startswith("ohem k"):  # whose k is a part of all pixels
+        padding = (0, 3, 0, 2)
+        torch.testing.assert_close(LOSSES[name](F.pad(logits, padding, value=7.0), F.pad(mask, padding, value=IGNORE)), value)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_single_pixel(name: str) -> None:
+    logits = torch.randn(1, 3, 1, 1, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    value = LOSSES[name](logits, torch.tensor([[[1]]]))
+    value.backward()
+    assert value.item() > 0
+    assert logits.grad is not None
+    assert logits.grad[0, 1] < 0 < logits.grad[0, 0]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("size", [30.0, 1e4])
+def test_extreme_logits_have_finite_gradients(name: str, size: float) -> None:
+    sign, mask = drawn(1)
+    logits = (size * sign.sign()).requires_grad_()
+    value = LOSSES[name](logits, mask)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", TWO_CLASSES)
+@pytest.mark.parametrize("present", [2, 1])
+def test_one_logit_is_two_classes(name: str, present: int) -> None:
+    logits, mask = drawn(4, classes=1, present=present)
+    logits.requires_grad_()
+    two = torch.cat([torch.zeros_like(logits), logits], 1)
+    one_value, two_value = TWO_CLASSES[name](logits, mask), TWO_CLASSES[name](two, mask)
+    assert torch.equal(one_value, two_value)
+    assert torch.equal(*(torch.autograd.grad(value, logits)[0] for value in (one_value, two_value)))
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000))
+def test_one_logit_is_binary_cross_entropy(seed: int) -> None:
+    logits, mask = drawn(seed, ignored=0, classes=1, present=2)
+    torch.testing.assert_close(CrossEntropy()(logits, mask), F.binary_cross_entropy_with_logits(logits[:, 0], mask.float()))
 
 
 def test_weighted_sum_and_its_terms() -> None:
@@ -173,7 +200,18 @@ def test_constructor_errors(build: object, message: str) -> None:
         build()  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), Dice()], ids=str)
+def test_weights_follow_the_progress() -> None:
+    logits, mask = drawn(0)
+    loss = WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": lambda progress: 1 - progress.fraction, "dice": 0.5})
+    both = [CrossEntropy()(logits, mask), Dice()(logits, mask)]
+    for step, weight in ((0, 1.0), (3, 0.7), (10, 0.0)):
+        loss.follow(Progress(step, 10, 5))
+        torch.testing.assert_close(loss(logits, mask), weight * both[0] + 0.5 * both[1])
+    with pytest.raises(ValueError, match=r"weights must be finite numbers ≥ 0, got \{'ce': -1.0\} at step 20"):
+        loss.follow(Progress(20, 10, 5))
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize(
     ("logits", "mask", "message"),
     [

@@ -1,0 +1,52 @@
+"""Online hard example mining: cross-entropy of the pixels that are not right yet."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab.losses.inputs import class_logits
+from seglab.losses.ranks import kth_largest_over_ranks, ratio_over_ranks
+from seglab.sample import IGNORE
+
+
+class OHEM(nn.Module):
+    """Mean cross-entropy over the valid pixels whose probability of the true class is below θ, and at least over the hardest k.
+
+    Shrivastava et al. 2016 (arXiv:1604.03540), for pixels as in Yu et al. 2018 (arXiv:1808.00897). The pixels are those of the joint batch
+    of all processes: k of them altogether, not of each. Which are taken is a constant to the gradient; ties with the k-th are all in.
+
+    Args:
+        threshold: θ in (0,1].
+        at_least: k as a part of all pixels of the batch, in (0,1]; at 1 it is `CrossEntropy`.
+        ignore_index: the mask value that counts for nothing.
+
+    Raises:
+        ValueError: if a number is out of its range.
+    """
+
+    def __init__(self, threshold: float = 0.7, at_least: float = 1 / 16, ignore_index: int = IGNORE) -> None:
+        super().__init__()
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must be in (0, 1], got {threshold}")
+        if not 0 < at_least <= 1:
+            raise ValueError(f"at_least must be in (0, 1], a part of the pixels, got {at_least}")
+        self.threshold = threshold
+        self.at_least = at_least
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+
+        Raises:
+            ValueError: for another shape or dtype.
+        """
+        cross_entropy = F.cross_entropy(class_logits(logits, mask), mask, ignore_index=self.ignore_index, reduction="none")
+        valid = mask != self.ignore_index
+        found = cross_entropy.detach().where(valid, -1.0)
+        below_threshold = -torch.log(torch.full((), self.threshold, dtype=found.dtype, device=found.device))
+        kth = kth_largest_over_ranks(found.flatten(), self.at_least, training=cross_entropy.requires_grad)
+        taken = valid & ((found > below_threshold) | (found >= kth))
+        return ratio_over_ranks((cross_entropy * taken).sum(), taken.sum())
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}, at_least={self.at_least}, ignore_index={self.ignore_index}"

@@ -1,0 +1,82 @@
+"""Regression losses on probabilities: how far is the softmax from the one-hot truth?"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from seglab.losses.inputs import class_logits, one_hot
+from seglab.losses.ranks import ratio_over_ranks
+from seglab.sample import IGNORE
+
+
+class ProbabilityLoss(nn.Module, ABC):
+    """(1/|Ω|) Σ_pixels Σ_c f(p_c − y_c), sums over valid pixels Ω, p = softmax(logits), y = one-hot, in float32.
+
+    A subclass says f.
+    """
+
+    def __init__(self, ignore_index: int = IGNORE) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    @abstractmethod
+    def of_errors(self, errors: Tensor) -> Tensor:
+        """f of the errors p − y (N,C,H,W) in [−1,1], element by element."""
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+
+        Raises:
+            ValueError: for another shape or dtype.
+        """
+        p = class_logits(logits, mask).softmax(1)
+        valid = mask != self.ignore_index
+        costs = self.of_errors(p - one_hot(mask, p.shape[1]).to(p.dtype)).sum(1)
+        return ratio_over_ranks((costs * valid).sum(), valid.sum())
+
+    def extra_repr(self) -> str:
+        return f"ignore_index={self.ignore_index}"
+
+
+class Brier(ProbabilityLoss):
+    """Mean over valid pixels of Σ_c (p_c − y_c)² (Brier 1950), a proper score, in [0,2]. Divided by C it is the mean squared error.
+
+    >>> Brier()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+    tensor(0.5000)
+    """
+
+    def of_errors(self, errors: Tensor) -> Tensor:
+        """e²."""
+        return errors.square()
+
+
+class SmoothL1Loss(ProbabilityLoss):
+    """Mean over valid pixels of Σ_c h(p_c − y_c), h(e) = e²/2β if |e| < β, else |e| − β/2 (Huber 1964; Girshick 2015, arXiv:1504.08083).
+
+    Two-sided: a probability that is too small costs what one as much too large does. As |e| ≤ 1, β ≥ 1 is `Brier` over 2β. The penalty
+    on weights of this shape is `seglab.SmoothL1`.
+
+    Args:
+        beta: β > 0.
+        ignore_index: the mask value that counts for nothing.
+
+    Raises:
+        ValueError: if β is not positive.
+
+    >>> SmoothL1Loss(beta=0.2)(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))  # 2 (½ − 0.1)
+    tensor(0.8000)
+    """
+
+    def __init__(self, beta: float = 0.2, ignore_index: int = IGNORE) -> None:
+        super().__init__(ignore_index)
+        if not 0 < beta < torch.inf:
+            raise ValueError(f"beta must be a finite number above 0, got {beta}; at 1 and more it is Brier over 2·beta")
+        self.beta = beta
+
+    def of_errors(self, errors: Tensor) -> Tensor:
+        """h(e)."""
+        return nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none", beta=self.beta)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, {super().extra_repr()}"

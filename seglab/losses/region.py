@@ -1,0 +1,99 @@
+"""What region losses have in common: over which pixels they sum, and what a class costs that is not there."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from seglab.losses.ranks import ratio_over_ranks, sum_over_ranks
+from seglab.losses.soft_counts import SoftCounts, soft_counts
+from seglab.sample import IGNORE
+
+Absent = Literal["skip", "penalize"]
+Reduction = Literal["batch", "image"]
+
+
+class RegionLoss(nn.Module, ABC):
+    """A function of the soft counts of all pixels together, in float32 whatever the logits are; a subclass says which.
+
+    Args:
+        reduction: over what the sums run.
+            `"batch"`: all pixels of the batch, over all processes, make one loss; a class is present if it is in any image.
+            `"image"`: each image has its own; the loss is the mean over images that have a valid pixel.
+        ignore_index: the mask value that counts for nothing.
+
+    Raises:
+        ValueError: if `reduction` is none of these words.
+    """
+
+    def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
+        super().__init__()
+        if reduction not in ("batch", "image"):
+            raise ValueError(f"reduction must be 'batch' or 'image', got {reduction!r}")
+        self.reduction = reduction
+        self.ignore_index = ignore_index
+
+    @abstractmethod
+    def of_counts(self, counts: SoftCounts) -> Tensor:
+        """The loss (…) of counts (…,C); 0 where there is no valid pixel."""
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+
+        It is 0, with a gradient of 0, if every pixel is ignored.
+
+        Raises:
+            ValueError: for another shape or dtype.
+        """
+        counts = soft_counts(logits, mask, self.ignore_index)
+        if self.reduction == "batch":
+            return self.of_counts(SoftCounts(*sum_over_ranks(torch.stack(counts).sum(1))))
+        has_pixels = counts.pixels[:, 0] > 0
+        return ratio_over_ranks(self.of_counts(counts).sum(), has_pixels.sum())
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
+
+
+class ClassMeanLoss(RegionLoss):
+    """The mean over classes of what each costs; a subclass says what a class costs that is present.
+
+    Args:
+        absent: what a class costs that has no valid pixel in the truth.
+            `"skip"`: nothing; the mean runs over the classes that are present. False positives of an absent class then cost only
+            what they take from the present ones.
+            `"penalize"`: its mean probability Σp/|Ω|; the mean runs over all classes, so false positives keep a gradient.
+        reduction: see `RegionLoss`.
+        ignore_index: the mask value that counts for nothing.
+
+    Raises:
+        ValueError: if `absent` or `reduction` is none of these words.
+    """
+
+    def __init__(self, absent: Absent = "skip", reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
+        super().__init__(reduction, ignore_index)
+        if absent not in ("skip", "penalize"):
+            raise ValueError(f"absent must be 'skip' or 'penalize', got {absent!r}")
+        self.absent = absent
+
+    @abstractmethod
+    def of_class(self, counts: SoftCounts) -> Tensor:
+        """The costs (…,C) of classes with counts (…,C); what it says of an absent class is not used, but must be finite."""
+
+    def of_counts(self, counts: SoftCounts) -> Tensor:
+        """The mean of the costs over the classes."""
+        costs = self.of_class(counts).where(counts.present, 0.0)
+        if self.absent == "skip":
+            return costs.sum(-1) / counts.present.sum(-1).clamp(min=1)
+        return costs.where(counts.present, counts.predicted / counts.pixels.clamp(min=1)).mean(-1)
+
+    def extra_repr(self) -> str:
+        return f"absent={self.absent!r}, {super().extra_repr()}"
+
+
+def check_smooth(smooth: float) -> float:
+    """`smooth` itself; a ValueError where it is negative or not finite."""
+    if not 0 <= smooth < torch.inf:
+        raise ValueError(f"smooth must be a finite number ≥ 0, got {smooth}")
+    return smooth
