@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ class Result:
     (fraction of the weights that a penalty applies to, the same weights in every arm)."""
     commit: str | None
     version: str
+    train: Mapping[str, float] = field(default_factory=dict)
+    """As `val`, on as many training images, without augmentation; empty where they were not evaluated."""
 
     def __post_init__(self) -> None:
         for split, scores in self.per_class.items():
@@ -92,19 +94,25 @@ class Result:
                 if len(values) != len(self.class_names):
                     raise ValueError(f"{split}/{name} has {len(values)} values for {len(self.class_names)} classes")
 
+    @property
+    def gap(self) -> dict[str, float]:
+        """Training score minus validation score: how far the network has fitted its own images beyond new ones."""
+        return {name: value - self.val[name] for name, value in self.train.items() if name in self.val}
+
+    @property
+    def means(self) -> dict[str, Mapping[str, float]]:
+        """The numbers of a whole split or run: `train`, `val`, `gap`, `test` and `cost`."""
+        return {"train": self.train, "val": self.val, "gap": self.gap, "test": self.test, "cost": self.cost}
+
     def score(self, metric: str) -> float:
-        """The value of `test/miou`, `val/dice`, `test/iou/<class>` or `cost/<name>`; a ValueError lists what there is."""
+        """The value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`; a ValueError lists what there is."""
         found = self._scores()
         if metric not in found:
             raise ValueError(f"unknown metric {metric!r}: {self.run.name} has {', '.join(sorted(found))}")
         return found[metric]
 
     def _scores(self) -> dict[str, float]:
-        flat = {
-            f"{split}/{name}": value
-            for split, scores in (("val", self.val), ("test", self.test), ("cost", self.cost))
-            for name, value in scores.items()
-        }
+        flat = {f"{split}/{name}": value for split, scores in self.means.items() for name, value in scores.items()}
         for split, scores in self.per_class.items():
             for name, values in scores.items():
                 flat |= {f"{split}/{name}/{label}": value for label, value in zip(self.class_names, values, strict=True)}
@@ -176,6 +184,7 @@ def read_result(path: Path) -> Result:
             cost=_numbers(raw["cost"]),
             commit=None if raw["commit"] is None else _text(raw["commit"]),
             version=_text(raw["version"]),
+            train=_numbers(raw.get("train", {})),  # results were written before there was any
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise _damaged(path, error, _REPEAT) from None

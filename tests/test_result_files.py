@@ -42,6 +42,7 @@ def results(draw: st.DrawFn) -> Result:
         class_names=classes,
         val=draw(NAMED),
         test=draw(NAMED),
+        train=draw(NAMED),
         per_class=draw(st.dictionaries(st.sampled_from(["val", "test"]), per_class)),
         cost=draw(st.dictionaries(st.text(max_size=9), st.floats(0, 1e12), max_size=3)),
         commit=draw(st.none() | st.text(max_size=9)),
@@ -100,10 +101,29 @@ def replaced(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
     return damage
 
 
+def test_a_result_without_training_scores_has_no_gap(tmp_path: Path) -> None:
+    """As those were that were written before there were any."""
+    path = tmp_path / "result.json"
+    write_result(path, example())
+    raw = json.loads(path.read_text())
+    without("train")(raw)
+    path.write_text(json.dumps(raw))
+    assert read_result(path).train == read_result(path).gap == {}
+
+
+def test_a_gap_is_training_minus_validation() -> None:
+    both = dataclasses.replace(example(), train={"miou": 0.75, "dice": 0.8}, val={"miou": 0.5})
+    assert both.gap == {"miou": 0.25}
+    assert both.score("gap/miou") == 0.25
+    assert both.score("train/dice") == 0.8
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        *(without(field.name) for field in dataclasses.fields(Result)),
+        *(without(field.name) for field in dataclasses.fields(Result) if field.name != "train"),
+        replaced("high", "train", "miou"),
+        replaced(None, "train"),
         without("run", "seed"),
         replaced("three", "run", "seed"),
         replaced(True, "run", "seed"),

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from seglab.compare.class_table import classes_to_table
     from seglab.compare.classes import ClassContrast, PerClass, per_class
     from seglab.compare.comparison import ArmSummary, Comparison, Contrast, Spread, compare
     from seglab.compare.effects import Effect
@@ -26,6 +27,7 @@ __all__ = [
     "PerClass",
     "Spread",
     "StudyFolder",
+    "classes_to_table",
     "compare",
     "compare_factors",
     "compare_folder",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "class_table": {"classes_to_table"},
     "classes": {"ClassContrast", "PerClass", "per_class"},
     "comparison": {"ArmSummary", "Comparison", "Contrast", "Spread", "compare"},
     "effects": {"Effect"},

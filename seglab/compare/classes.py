@@ -28,7 +28,7 @@ class ClassContrast:
 
 @dataclass(frozen=True)
 class PerClass:
-    """Every arm against the baseline in every class, arm by arm in the order of the classes. Exploratory."""
+    """Every arm against the baseline in every class, arm by arm, the classes from frequent to rare. Exploratory."""
 
     baseline: str
     split: str
@@ -46,8 +46,8 @@ def per_class(results: Sequence[Result], baseline: str, split: str = "test", sco
     an unknown score.
     """
     check_comparable(results, baseline)
-    names, notes, keys, differences = results[0].class_names, [], [], []
-    table = {result.run: _values(result, split, score) for result in results}
+    names, notes, keys, differences = from_frequent_to_rare(results[0], split), [], [], []
+    table = {result.run: values_of(result, split, score, names) for result in results}
     theirs = {run.seed: values for run, values in table.items() if run.arm == baseline}
     for arm in dict.fromkeys(result.run.arm for result in results if result.run.arm != baseline):
         ours = {run.seed: values for run, values in table.items() if run.arm == arm}
@@ -74,9 +74,23 @@ def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Flo
     return tuple(cells)
 
 
-def _values(result: Result, split: str, score: str) -> tuple[float, ...]:
+def from_frequent_to_rare(result: Result, split: str) -> tuple[str, ...]:
+    """The classes by their share of the pixels of the truth; by their labels where a result does not know it."""
+    frequency = result.per_class.get(split, {}).get("frequency")
+    if frequency is None:
+        return result.class_names
+    order = sorted(range(len(frequency)), key=lambda label: -np.nan_to_num(frequency[label]))
+    return tuple(result.class_names[label] for label in order)
+
+
+def values_of(result: Result, split: str, score: str, names: Sequence[str]) -> tuple[float, ...]:
+    """A score of the classes `names`, in their order.
+
+    Raises:
+        ValueError: the result has no such score.
+    """
     found = result.per_class.get(split, {}).get(score)
     if found is None:
         known = [f"{name}/{kind}" for name, scores in result.per_class.items() for kind in scores]
         raise ValueError(f"{result.run.name} has no per-class {split}/{score}: it has {', '.join(known) if known else 'none'}")
-    return found
+    return tuple(found[result.class_names.index(name)] for name in names)

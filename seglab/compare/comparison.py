@@ -79,8 +79,9 @@ class Comparison:
 
 
 def smaller_is_better(metric: str) -> bool:
-    """True for `*/loss` and `cost/*`; of the costs, `cost/exact_zeros` is the exception, as zeros are what sparsity is for."""
-    return metric.endswith("/loss") or (metric.startswith("cost/") and metric != "cost/exact_zeros")
+    """True for losses, calibration errors, gaps and costs; of the costs, `cost/exact_zeros` is the exception, as zeros are what sparsity is for."""
+    kind, _, name = metric.partition("/")
+    return name in ("loss", "calibration_error") or kind == "gap" or (kind == "cost" and name != "exact_zeros")
 
 
 def compare(
@@ -119,7 +120,7 @@ def _spread(values: Sequence[float]) -> Spread:
 def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], notes: list[str]) -> ArmSummary:
     found: dict[str, list[float]] = {}
     for result in (result for result in results if result.run.arm == arm):
-        for split, numbers in (("val", result.val), ("test", result.test), ("cost", result.cost)):
+        for split, numbers in result.means.items():
             for name, value in numbers.items():
                 found.setdefault(f"{split}/{name}", []).append(value)
     secondary = {name: _spread([value for value in values if math.isfinite(value)]) for name, values in found.items()}

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglab.compare import factorial_table, ink, plots, table, words
+from seglab.compare import class_table, factorial_table, ink, plots, table, words
 from seglab.compare.classes import PerClass, per_class
 from seglab.compare.comparison import Comparison
 from seglab.compare.curves import Curves, read_curves
@@ -33,6 +33,15 @@ class Picture:
     title: str
     drawing: "Markup"
     caption: str
+
+
+@dataclass(frozen=True)
+class ClassLevels:
+    """The table of every arm in every class."""
+
+    headers: list[str]
+    rows: list[list[str]]
+    legend: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ def render(study: StudyFolder, comparison: Comparison) -> str:
         details=_details(comparison),
         factors=None if factors is None else _crossed(factors),
         pictures=_pictures(comparison, classes, curves, read_rates(study.folder, runs), read_stage_curves(study.folder, runs)),
+        fitted=_fitted(comparison),
+        class_levels=None if classes is None else _class_levels(study, classes),
         class_rows=[] if classes is None else _class_rows(classes),
         class_metric="" if classes is None else words.metric_name(f"{classes.split}/{classes.score}"),
         predictions=_predictions(study, comparison),
@@ -145,6 +156,25 @@ def _crossed(factors: Factorial) -> Crossed:
     )
 
 
+def _fitted(comparison: Comparison) -> list[list[str]]:
+    """Per arm: mIoU on training images, on validation images, and the gap between them, mean over the seeds; nothing where it is unknown."""
+    return [
+        [arm.arm, *(words.spread(arm.secondary[metric], metric) for metric in ("train/miou", "val/miou", "gap/miou"))]
+        for arm in comparison.arms
+        if "gap/miou" in arm.secondary
+    ]
+
+
+def _class_levels(study: StudyFolder, classes: PerClass) -> ClassLevels:
+    kept = {summary: place for place, summary in enumerate([classes.baseline, *dict.fromkeys(cell.arm for cell in classes.cells)])}
+    results = sorted((result for result in study.results if result.run.arm in kept), key=lambda result: kept[result.run.arm])
+    return ClassLevels(
+        class_table.class_headers(results, classes.split, classes.score),
+        class_table.class_rows(results, classes.split, classes.score),
+        class_table.class_legend(classes.split, classes.score),
+    )
+
+
 def _class_rows(classes: PerClass) -> list[list[str]]:
     return [
         [
@@ -190,7 +220,7 @@ def _pictures(comparison: Comparison, classes: PerClass | None, curves: Curves, 
         caption = "Line: mean over the seeds; shade: from the lowest to the highest seed. For looking, not for judging."
         shown.append(("Learning curves", plots.plot_curves(curves), caption))
     if classes is not None and classes.class_names:
-        caption = "Blue: the arm is better in this class; red: worse. Bold: adjusted p at most 0.05. Not declared beforehand."
+        caption = "Frequent classes left, rare ones right. Blue: the arm is better in this class; red: worse. Bold: adjusted p at most 0.05. Not declared beforehand."
         shown.append(("Class by class (exploratory)", plots.plot_classes(classes), caption))
     if rates:
         caption = (

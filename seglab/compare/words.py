@@ -9,7 +9,14 @@ from seglab.compare.factorial import Factorial
 from seglab.compare.statistics import pairs_needed
 from seglab.run import StudyRecord
 
-_NAMES = {"miou": "mIoU", "iou": "IoU", "dice": "Dice"}
+_NAMES = {
+    "miou": "mIoU",
+    "rare_miou": "mIoU of the rarer classes",
+    "fwiou": "frequency-weighted IoU",
+    "iou": "IoU",
+    "dice": "Dice",
+    "boundary_iou": "boundary IoU",
+}
 _COST_UNITS = {"seconds": "s", "training_seconds": "s", "peak_memory_mib": "MiB"}
 UNDEFINED = "–"
 
@@ -39,7 +46,7 @@ def metric_name(metric: str) -> str:
     """`test/miou` as `test mIoU`, `test/iou/car` as `test IoU of car`."""
     split, _, rest = metric.partition("/")
     name, _, label = rest.partition("/")
-    return f"{split} {_NAMES.get(name, name.replace('_', ' '))}{f' of {label}' if label else ''}"
+    return f"{'train–val gap of' if split == 'gap' else split} {_NAMES.get(name, name.replace('_', ' '))}{f' of {label}' if label else ''}"
 
 
 def number(value: float, digits: int | None) -> str:

@@ -56,7 +56,7 @@ def _dispatch(function: StudyFunction) -> int:
         return (
             show_status(folder, console)
             if verb == "status"
-            else show_comparison(folder, given.metric, given.baseline, given.margin, console)
+            else show_comparison(folder, given.metric, given.baseline, given.margin, console, given.classes)
         )
     plan = _plan(function, parser, chosen, given)
     return {"run": _run, "work": _work, "work-tuning": _work_tuning, "execute": _execute}[verb](plan, given, console)
@@ -225,8 +225,12 @@ def _reading_parser() -> ArgumentParser:
 def _comparison_parser() -> ArgumentParser:
     parser = _reading_parser()
     parser.add_argument(
-        "--metric", type=str | None, default=None, help="such as test/miou, test/dice, val/miou, test/iou/CLASS, cost/seconds"
+        "--metric",
+        type=str | None,
+        default=None,
+        help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds",
     )
+    parser.add_argument("--classes", action="store_true", help="each class too, from frequent to rare")
     parser.add_argument("--baseline", type=str | None, default=None, help="another arm to compare all others with")
     parser.add_argument(
         "--margin", type=float | None, default=None, help="largest difference that counts as none, in the metric's unit (0.005)"

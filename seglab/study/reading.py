@@ -36,9 +36,12 @@ def show_status(folder: Path, console: Console) -> int:
     return 1 if problems else 0
 
 
-def show_comparison(folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console) -> int:
-    """Print the comparison and write `report.html`; 1 if there is nothing to compare yet."""
+def show_comparison(
+    folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console, classes: bool = False
+) -> int:
+    """Print the comparison, each class too if `classes`, and write `report.html`; 1 if there is nothing to compare yet."""
     from seglab.compare import (  # pandas and matplotlib: not for `status`
+        classes_to_table,
         compare_folder,
         compare_folder_factors,
         factors_to_table,
@@ -62,6 +65,9 @@ def show_comparison(folder: Path, metric: str | None, baseline: str | None, marg
     else:
         for note in notes:
             console.print(f"! {note}", style="yellow", highlight=False, markup=False)
+    if classes:
+        split = "val" if comparison.metric.startswith("val/") else "test"
+        console.print("", classes_to_table(study.results, split), sep="\n")
     if tuned := words.tuning(study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
     report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)

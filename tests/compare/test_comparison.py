@@ -7,7 +7,7 @@ from drawn import result, study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.compare import Comparison, compare, per_class
+from seglab.compare import Comparison, compare, per_class, words
 from seglab.compare.comparison import smaller_is_better
 
 BASE = [0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67]
@@ -181,3 +181,34 @@ def test_per_class_differences_are_adjusted_over_all_cells() -> None:
     assert "class car: test/iou is undefined for seed 2" in found.notes[0]
     with pytest.raises(ValueError, match="no per-class test/f1: it has test/iou"):
         per_class(results, "none", score="f1")
+
+
+def test_a_gap_is_compared_and_smaller_is_better() -> None:
+    found = [
+        dataclasses.replace(result(arm, seed, 0.5 + 0.01 * seed), train={"miou": 0.5 + 0.01 * seed + gap})
+        for arm, gap in (("none", 0.2), ("l2", 0.1))
+        for seed in range(8)
+    ]
+    answer = compare(found, baseline="none", metric="gap/miou")
+    (contrast,) = answer.contrasts
+    assert contrast.difference == pytest.approx(-0.1)
+    assert contrast.verdict == "better"
+    assert answer.arms[0].secondary["gap/miou"].mean == pytest.approx(0.2)
+    assert words.metric_name("gap/miou") == "train–val gap of mIoU"
+
+
+@pytest.mark.parametrize(
+    ("metric", "smaller"),
+    [
+        ("test/miou", False),
+        ("val/loss", True),
+        ("test/calibration_error", True),
+        ("gap/dice", True),
+        ("train/dice", False),
+        ("cost/seconds", True),
+        ("cost/exact_zeros", False),
+        ("test/iou/loss", False),
+    ],
+)
+def test_which_direction_is_better(metric: str, smaller: bool) -> None:
+    assert smaller_is_better(metric) is smaller
