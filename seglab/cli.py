@@ -20,6 +20,10 @@ def main() -> None:
         from seglab.training import train
 
         train()
+    if arguments and arguments[0] == "check":
+        from seglab.checking.main import main as check
+
+        check(arguments[1:])
     sys.exit(read(arguments))
 
 
@@ -94,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     smaller.add_argument("checkpoint", metavar="CKPT", help="such as runs/fit/version_0/checkpoints/last.ckpt")
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
     smaller.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of its images (default 256 256)")
+    commands.add_parser("check", help="try a loss before a comparison rests on it, such as check my_file.MyLoss", add_help=False)
     for name, purpose in TRAINING.items():
         commands.add_parser(name, help=purpose, add_help=False)
     return parser

@@ -4,19 +4,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.callbacks.step_order import StepOrder
+from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
 from seglab.invariance import scale_free
-from seglab.metrics import ConfusionMatrix, Scores
+from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
 from seglab.regularizers import Kind, Regularizer, Weight
 from seglab.sample import IGNORE, Batch
@@ -33,11 +32,12 @@ def adamw(parameters: Iterable[Any]) -> Optimizer:
 
 
 class SegmentationModule(L.LightningModule):
-    """Trains and evaluates `network` (images (N,C,H,W) → logits (N,`num_classes`,H,W)).
+    """Trains and evaluates `network` (images (N,C,H,W) → logits (N,`num_classes`,H,W), or (N,1,H,W) for two classes).
 
     Args:
         network: any `nn.Module`; a segmentation-models-pytorch model gives its stages to schedules and logs.
-        loss: any `nn.Module` with `forward(logits (N,C,H,W), mask (N,H,W) int64) -> 0-dim Tensor`.
+        loss: any `nn.Module` with `forward(logits (N,C,H,W), mask (N,H,W) int64) -> 0-dim Tensor`. If it has `terms`, a mapping from
+            names to 0-dim tensors, they are logged beside it; if it has `follow(progress)`, it is called before each optimizer step.
         num_classes: number of classes, 2 or more.
         ignore_index: the mask value that metrics leave out; give the loss the same.
         regularizer: a weight penalty, applied beside the data loss, never inside it.
@@ -48,6 +48,7 @@ class SegmentationModule(L.LightningModule):
         optimizer: from parameter groups (one for each stage, named) to an optimizer.
         scheduler: from the optimizer and the number of optimizer steps in all to a scheduler, stepped at each of them
             (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` fit as they are).
+        boundary_iou, calibration_error: whether evaluation scores boundaries and probabilities too, see `Evaluation`.
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
     """
 
@@ -64,6 +65,8 @@ class SegmentationModule(L.LightningModule):
         allow_double_decay: bool = False,
         optimizer: Callable[[Iterable[Any]], Optimizer] = adamw,
         scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        boundary_iou: bool = False,
+        calibration_error: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
@@ -87,17 +90,24 @@ class SegmentationModule(L.LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self.val_confusion = ConfusionMatrix(num_classes, ignore_index, per_image=True)
-        self.test_confusion = ConfusionMatrix(num_classes, ignore_index, per_image=True)
-        self.names: dict[Split, list[str]] = {"val": [], "test": []}
+        self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
+        self.test_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N,num_classes,H,W) of (N,C,H,W) images as the data set gives them, of any height and width."""
+        """Logits (N,num_classes,H,W) of (N,C,H,W) images as the data set gives them, of any height and width.
+
+        Raises:
+            ValueError: the network gives another number of logits per pixel.
+        """
         image = self.normalise(image)
         height, width = image.shape[-2:]
         divisor = size_divisor(self.network)
         padded = F.pad(image, (0, -width % divisor, 0, -height % divisor))
         logits: Tensor = self.network(padded)
+        if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
+            raise ValueError(
+                f"the network gives {logits.shape[1]} logits per pixel for {self.num_classes} classes: build it with num_classes={self.num_classes}"
+            )
         return logits[..., :height, :width]
 
     def normalise(self, image: Tensor) -> Tensor:
@@ -108,8 +118,18 @@ class SegmentationModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss: Tensor = self.loss(self(batch.image), batch.mask.long())
+        if loss.ndim != 0 or not loss.is_floating_point():
+            raise ValueError(
+                f"{type(self.loss).__name__} returns {tuple(loss.shape)} {loss.dtype}: a loss is one number, a 0-dim floating tensor; "
+                "take the mean over the valid pixels"
+            )
         self.log("train/loss", loss.detach(), prog_bar=True)
+        self.log_dict({f"train/loss/{name}": term for name, term in self.terms().items()})
         return loss
+
+    def terms(self) -> dict[str, Tensor]:
+        """The parts of the last loss by name, each before its weight; nothing for a loss without `terms`."""
+        return dict(getattr(self.loss, "terms", {}))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.evaluate(batch, "val")
@@ -123,11 +143,16 @@ class SegmentationModule(L.LightningModule):
     def evaluate(self, batch: Batch, split: Split) -> Tensor:
         """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64."""
         logits = self.full_logits(batch)
-        prediction = classes(logits)
-        self.confusion(split).update(prediction, batch.mask)
-        self.names[split] += batch.name
-        loss = self.loss(logits, batch.mask.long())
-        self.log(f"{split}/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.name), sync_dist=True)
+        prediction = self.evaluation(split).update(logits, batch)
+        values = {"loss": self.loss(logits, batch.mask.long())}
+        values |= {f"loss/{name}": term for name, term in self.terms().items()}
+        self.log_dict(
+            {f"{split}/{name}": value for name, value in values.items()},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch.name),
+            sync_dist=True,
+        )
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
@@ -135,11 +160,11 @@ class SegmentationModule(L.LightningModule):
         images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), batch.mask.shape[-2:]
         if all(size == images[0] for size in images) and all(size == list(target) for size in masks):
             return _resized(self(batch.image), target)
-        full = batch.image.new_zeros(len(images), self.num_classes, *target, dtype=torch.float32)
-        for index, ((height, width), (rows, columns)) in enumerate(zip(images, masks, strict=True)):
-            own = self(batch.image[index : index + 1, :, :height, :width])  # alone: a network would see the padding of its neighbours
-            full[index, :, :rows, :columns] = _resized(own, (rows, columns))[0]
-        return full
+        full = []
+        for image, (height, width), (rows, columns) in zip(batch.image, images, masks, strict=True):
+            own = self(image[None, :, :height, :width])  # alone: a network would see the padding of its neighbours
+            full.append(F.pad(_resized(own, (rows, columns)), (0, target[1] - columns, 0, target[0] - rows)))
+        return torch.cat(full)
 
     def on_validation_epoch_start(self) -> None:
         self._start("val")
@@ -155,17 +180,11 @@ class SegmentationModule(L.LightningModule):
 
     def scores(self, split: Split) -> Scores:
         """What the last evaluation on `split` found, over all its images and all ranks."""
-        found: Scores = self.confusion(split).compute()
-        return found
+        return self.evaluation(split).scores()
 
-    def confusion(self, split: Split) -> ConfusionMatrix:
-        """The metric that counts `split`."""
-        return self.val_confusion if split == "val" else self.test_confusion
-
-    def matrices(self, split: Split) -> tuple[list[str], NDArray[np.int64]]:
-        """Names, and confusion matrices (N,C,C), truth × prediction, of the images that this process evaluated last on `split`."""
-        images: list[Tensor] = list(self.confusion(split).images)
-        return list(self.names[split]), torch.cat(images).cpu().numpy().astype(np.int64)
+    def evaluation(self, split: Split) -> Evaluation:
+        """What counts `split`."""
+        return self.val_evaluation if split == "val" else self.test_evaluation
 
     def class_names(self) -> tuple[str, ...]:
         """The data's names for the classes; their numbers, where there is no data module."""
@@ -250,16 +269,16 @@ class SegmentationModule(L.LightningModule):
         if self.trainer.world_size > 1:  # ranks keep batch-norm statistics of their own; all evaluate with those of the first
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        self.confusion(split).reset()
-        self.names[split] = []
+        self.evaluation(split).reset()
 
     def _log_scores(self, split: Split) -> None:
         scores = self.scores(split)
         means: Mapping[str, Tensor] = scores.mean
         self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=False)
         labels = self.class_names()
-        for score in ("iou", "dice"):
-            self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, scores.per_class[score], strict=True)})
+        for score in ("iou", "dice", "boundary_iou"):
+            values = scores.per_class.get(score, ())
+            self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
 
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
@@ -284,8 +303,3 @@ def transposed_weights(network: nn.Module) -> set[str]:
         for path, owner in network.named_modules()
         if isinstance(owner, transposed) and not owner.groups == owner.in_channels > 1
     }
-
-
-def classes(logits: Tensor) -> Tensor:
-    """The class (N,H,W) int64 of the largest of the logits (N,C,H,W); `argmax(1)`, which takes 15 times as long on a CPU."""
-    return logits.max(1).indices

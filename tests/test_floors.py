@@ -16,8 +16,8 @@ ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
     0: ("sample", "run", "stage"),
     1: ("losses", "regularizers", "freezing", "networks", "metrics", "data", "compare", "invariance", "pruning"),
-    2: ("module", "callbacks", "tracking"),
-    3: ("study",),
+    2: ("module", "evaluation", "callbacks", "tracking"),
+    3: ("study", "checking"),
     4: ("cli", "training", "experiments"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

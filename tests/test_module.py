@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from trainers import quiet_trainer
 
 from seglab.data import Shapes
+from seglab.evaluation import classes
 from seglab.losses import CrossEntropy
 from seglab.metrics import confusion_matrices, scores
-from seglab.module import SegmentationModule, classes
+from seglab.module import SegmentationModule
 from seglab.networks import network
 from seglab.sample import IGNORE, Batch
 
@@ -94,7 +95,7 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
         this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
         trainer = quiet_trainer()
         trainer.test(this, datamodule=data, verbose=False)
-        names, matrices = this.matrices("test")
+        names, matrices = this.evaluation("test").matrices()
         assert len(names) == 7
         assert matrices.sum() == 7 * 32 * 32
         found.append({name: float(value) for name, value in this.scores("test").mean.items()})
@@ -110,7 +111,7 @@ def test_matrices_count_predictions_against_truth() -> None:
     with torch.no_grad():
         for one in data.test_dataloader():
             total += confusion_matrices(this(one.image).argmax(1), one.mask, 4).sum(0)
-    assert torch.equal(torch.from_numpy(this.matrices("test")[1]).sum(0), total)
+    assert torch.equal(torch.from_numpy(this.evaluation("test").matrices()[1]).sum(0), total)
     assert this.scores("test").mean["miou"] == scores(total).mean["miou"]
 
 

@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from seglab.callbacks.ranks import check_equal_weights, check_strategy, on_processor, rewrap, share_buffers
 from seglab.callbacks.trainable import TrainableStages
-from seglab.callbacks.trainee import Trainee
+from seglab.callbacks.trainee import FollowsProgress, Trainee
 from seglab.freezing import phase_table, phases_of, scales
 from seglab.networks import loaded_weights, weights_summary
 from seglab.regularizers import Applied, FixedNorm, OptimizerStepSizes, Proximal, check_preconditioner, log_overview, nested
@@ -100,6 +100,9 @@ class StepOrder(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._follow_schedule(trainer, cast(Trainee, pl_module))
+            for part in cast(Trainee, pl_module).loss.modules():
+                if isinstance(part, FollowsProgress):
+                    part.follow(self._progress(trainer))
         if self.trainable is not None:
             self.trainable.keep_modes()
 

@@ -1,6 +1,7 @@
 """Data: from files, or from nothing, to batches. The order and the augmentations are functions of (seed, epoch, index)."""
 
 from seglab.data.augment import default_augmentation
+from seglab.data.balance import class_pixels, effective_number, inverse_frequency, median_frequency
 from seglab.data.camvid import CamVid
 from seglab.data.datamodule import SegmentationDataModule
 from seglab.data.dataset import SPLITS, OnDisk, OnDiskInParts, SegmentationDataset, Split, default_palette
@@ -20,6 +21,10 @@ __all__ = [
     "SegmentationDataset",
     "Shapes",
     "Split",
+    "class_pixels",
     "default_augmentation",
     "default_palette",
+    "effective_number",
+    "inverse_frequency",
+    "median_frequency",
 ]

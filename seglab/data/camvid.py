@@ -50,6 +50,11 @@ class CamVid(SegmentationDataModule):
         augment: whether training samples are augmented.
         num_workers: processes that prepare batches; None for what suits this machine.
         cache: keep the resized images in memory.
+        balanced_images: how much of the order of training is drawn, with replacement, to favour images of rare classes: 0 shows every
+            image once an epoch, 1 draws a class, a pixel of it, and the image that has it, in between is a mixture.
+        crop: rows and columns of the crops to train on, cut after resizing and augmenting; None for whole images.
+        balanced_crops: the part of the crops that is placed around a pixel of a class drawn from those of the image; the others lie
+            anywhere.
 
     Raises:
         ValueError: the root has neither layout, files are missing, or the fraction is not in (0, 1].
@@ -66,6 +71,9 @@ class CamVid(SegmentationDataModule):
         augment: bool = True,
         num_workers: int | None = None,
         cache: bool = False,
+        balanced_images: float = 0.0,
+        crop: tuple[int, int] | None = None,
+        balanced_crops: float = 0.0,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -74,6 +82,9 @@ class CamVid(SegmentationDataModule):
             num_workers=num_workers,
             cache=cache,
             train_fraction=train_fraction,
+            balanced_images=balanced_images,
+            crop=crop,
+            balanced_crops=balanced_crops,
         )
         self.root = Path(root)
         for split in SPLITS:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from seglab.data.dataset import OnDisk, SegmentationDataset
 from seglab.data.pipeline import in_threads
@@ -40,11 +41,20 @@ def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: C
 
 
 def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, str]:
+    sample, _ = checked(dataset, index)
+    return Format(sample.image.shape[0], sample.image.dtype), sample.name
+
+
+def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:
+    """A sample that is as it should be, and how many pixels of each class it has, (C,) int64.
+
+    Raises:
+        ValueError: it is not; its file is named.
+    """
     sample = dataset[index]
     where = str(dataset.mask_file(index)) if isinstance(dataset, OnDisk) else sample.name
     check_shapes(sample, where)
-    check_labels(sample, dataset.num_classes, where)
-    return Format(sample.image.shape[0], sample.image.dtype), sample.name
+    return sample, count_labels(sample, dataset.num_classes, where)
 
 
 def check_shapes(sample: Sample, where: str) -> None:
@@ -66,16 +76,17 @@ def check_shapes(sample: Sample, where: str) -> None:
         )
 
 
-def check_labels(sample: Sample, num_classes: int, where: str) -> None:
-    """Every label below `num_classes`, or `IGNORE`.
+def count_labels(sample: Sample, num_classes: int, where: str) -> Tensor:
+    """(C,) int64 pixels of each class; every label is below `num_classes`, or `IGNORE` and not counted.
 
     Raises:
         ValueError: the largest label that is neither.
     """
-    labels = torch.bincount(sample.mask.flatten(), minlength=IGNORE + 1).nonzero().flatten().tolist()
-    wrong = [label for label in labels if label >= num_classes and label != IGNORE]
+    counts = torch.bincount(sample.mask.flatten(), minlength=IGNORE + 1)
+    wrong = [label for label in counts.nonzero().flatten().tolist() if label >= num_classes and label != IGNORE]
     if wrong:
         raise ValueError(
             f"{where}: label {wrong[-1]}, the classes are 0…{num_classes - 1}, {IGNORE} is ignored: "
             "correct the mask or the number of classes, or name this label as void"
         )
+    return counts[:num_classes]

@@ -6,6 +6,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,9 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from seglab.data.augment import default_augmentation
+from seglab.data.balance import Counts, class_pixels, image_probabilities
 from seglab.data.check import Format, check_dataset
+from seglab.data.crop import Cropped
 from seglab.data.dataset import SPLITS, OnDisk, SegmentationDataset, Split, default_palette
 from seglab.data.loader import TrainLoader, collate, ignore_signals
 from seglab.data.part import part_of, spread
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import albumentations as A
 
 NOT_IN_THE_SAMPLES = frozenset({"root", "num_workers", "cache"})
+ONLY_WHERE_USED = {"train_fraction": 1.0, "balanced_images": 0.0, "crop": None, "balanced_crops": 0.0}
 
 
 class SegmentationDataModule(LightningDataModule, ABC):
@@ -53,6 +57,12 @@ class SegmentationDataModule(LightningDataModule, ABC):
         cache: keep the resized images in memory, shared by all copies that `with_seed` makes.
         train_fraction: the part of the training samples that is used, the same for every seed, see `chosen`. Validation and test
             stay whole.
+        balanced_images: how much of the order of training is drawn, with replacement, to favour images of rare classes: s of
+            `image_probabilities`. At 0 it is a permutation, and no mask is read to know it.
+        crop: rows and columns of the crops to train on, cut after resizing and augmenting, or padded where the image is smaller; None
+            for whole images. Evaluation is of whole images.
+        balanced_crops: the part of the crops that is placed around a pixel of a class drawn from those of the image, so that the pixel
+            is anywhere in it; the others lie anywhere.
 
     Raises:
         ValueError: a size or number that cannot be.
@@ -70,6 +80,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         num_workers: int | None = None,
         cache: bool = False,
         train_fraction: float = 1.0,
+        balanced_images: float = 0.0,
+        crop: tuple[int, int] | None = None,
+        balanced_crops: float = 0.0,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -80,10 +93,19 @@ class SegmentationDataModule(LightningDataModule, ABC):
             raise ValueError(f"num_workers is {num_workers}: expected 0 (the main process loads) or more, or None to choose by the machine")
         if not 0 < train_fraction <= 1:
             raise ValueError(f"train_fraction is {train_fraction}: expected more than 0 and at most 1, which is all training samples")
+        for name, part in (("balanced_images", balanced_images), ("balanced_crops", balanced_crops)):
+            if not 0 <= part <= 1:
+                raise ValueError(f"{name} is {part}: expected 0, which balances nothing, to 1")
+        if crop is not None and (len(crop) != 2 or min(crop) < 1):
+            raise ValueError(f"crop is {list(crop)}: expected rows and columns of at least 1, or None to train on whole images")
+        if balanced_crops > 0 and crop is None:
+            raise ValueError(f"balanced_crops is {balanced_crops}, but there are no crops: give crop their rows and columns as well")
         self.batch_size, self.size, self.augment = batch_size, size, augment
         self.num_workers, self.cache, self.train_fraction = num_workers, cache, float(train_fraction)
+        self.balanced_images, self.crop, self.balanced_crops = float(balanced_images), crop, float(balanced_crops)
         self.seed = 0
         self._cached: dict[Split, Cached] = {}
+        self._counted: dict[Split, Counts] = {}
 
     @property
     def num_classes(self) -> int:
@@ -127,8 +149,21 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """The albumentations pipeline of training samples; override it for another. Padded parts of masks become `IGNORE`."""
         return default_augmentation()
 
+    def class_pixels(self) -> Counts:
+        """(N,C) int64: the pixels of each class in each training sample that is used, at its original size; read-only.
+
+        `seglab.data.balance` makes class weights of them. They are counted once for all copies that `with_seed` makes.
+
+        Raises:
+            ValueError: a label outside the classes; its file is named.
+        """
+        if "train" not in self._counted:
+            self._counted["train"] = class_pixels(self.used("train"))
+            self._counted["train"].flags.writeable = False
+        return self._counted["train"]
+
     def with_seed(self, seed: int) -> Self:
-        """A copy for one run, whose order and augmentations follow from `seed`; it shares the cache."""
+        """A copy for one run, whose order, augmentations and crops follow from `seed`; it shares what is cached and counted."""
         if seed < 0:
             raise ValueError(f"seed is {seed}: expected 0 or more")
         one_run = copy.copy(self)
@@ -136,22 +171,24 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return one_run
 
     def train_dataloader(self) -> TrainLoader:
-        """Batches in an order that is a function of (seed, epoch), without the last, ragged one."""
+        """Batches in an order that is a function of (seed, epoch), without the last, ragged one, cropped if there is a `crop`."""
         rank, world_size = self._ranks()
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
             raise ValueError("overfit_batches replaces the order by its own: use limit_train_batches, or less training data")
         samples = self._samples("train")
-        sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size)
+        probabilities = self._image_probabilities if self.balanced_images > 0 else None
+        sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size, probabilities)
         augmented = Augmented(samples, self.augmentation() if self.augment else None, self.seed)
+        cropped = augmented if self.crop is None else Cropped(augmented, self.crop, self.balanced_crops, self.seed)
         workers = self._workers()
         return TrainLoader(
-            augmented,  # type: ignore[arg-type]
+            cropped,  # type: ignore[arg-type]
             batch_size=sampler.batch_size_per_rank,
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=ignore_signals,
-            collate_fn=collate,
+            collate_fn=collate if self.crop is None else partial(collate, at_least=self.crop),
             pin_memory=self._on_cuda(),
         )
 
@@ -170,7 +207,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def identity(self) -> dict[str, Any]:
         """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
 
-        Equal for the same files in two folders, on any number of workers. `train_fraction` is an argument only where it is below 1.
+        Equal for the same files in two folders, on any number of workers. What is in `ONLY_WHERE_USED` is an argument only where it is
+        not as there, so that data which do not know it, and what was recorded before there was such an argument, stay as they are.
 
         Raises:
             ValueError: an argument of `__init__` was not kept as an attribute.
@@ -183,9 +221,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
         }
 
     def fill_cache(self) -> None:
-        """Load what `cache` keeps now, so that no run pays for it in its time."""
+        """Load what `cache` keeps, and count what `balanced_images` needs, now, so that no run pays for it in its time."""
         for split in SPLITS:
             self._samples(split)
+        if self.balanced_images > 0:
+            self.class_pixels()
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Reads every sample that is used once: images readable and of one format, masks of their size, labels among the classes.
@@ -237,6 +277,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
             samples = self._cached[split] = Cached(samples)
         return samples
 
+    def _image_probabilities(self) -> npt.NDArray[np.float64]:
+        """(N,) of the training samples that are used."""
+        return image_probabilities(self.class_pixels(), self.balanced_images)
+
     def _ranks(self) -> tuple[int, int]:
         """(rank, world size) of the trainer; (0, 1) without one."""
         if self.trainer is None or self.trainer.world_size == 1:
@@ -256,8 +300,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _argument_names(self) -> Iterable[str]:
-        names = [name for name in inspect.signature(self._own_class()).parameters if name != "train_fraction"]
-        names += ["train_fraction"] if self.train_fraction < 1 else []  # at 1, as data that do not know it
+        names = [name for name in inspect.signature(self._own_class()).parameters if name not in ONLY_WHERE_USED]
+        names += [name for name, unused in ONLY_WHERE_USED.items() if getattr(self, name) != unused]
         return [name for name in names if name not in NOT_IN_THE_SAMPLES and not isinstance(getattr(self, name, None), Path)]
 
     def _own_class(self) -> type:

@@ -26,6 +26,11 @@ class ImageMaskFolder(SegmentationDataModule):
         num_workers: processes that prepare batches; None for what suits this machine.
         cache: keep the resized images in memory.
         train_fraction: the part of the training images that is used, evenly spread over their order, the same for every seed.
+        balanced_images: how much of the order of training is drawn, with replacement, to favour images of rare classes: 0 shows every
+            image once an epoch, 1 draws a class, a pixel of it, and the image that has it, in between is a mixture.
+        crop: rows and columns of the crops to train on, cut after resizing and augmenting; None for whole images.
+        balanced_crops: the part of the crops that is placed around a pixel of a class drawn from those of the image; the others lie
+            anywhere.
 
     Raises:
         ValueError: a folder is missing or empty, a file has no partner, or names do not fit the number of classes.
@@ -43,6 +48,9 @@ class ImageMaskFolder(SegmentationDataModule):
         num_workers: int | None = None,
         cache: bool = False,
         train_fraction: float = 1.0,
+        balanced_images: float = 0.0,
+        crop: tuple[int, int] | None = None,
+        balanced_crops: float = 0.0,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -51,6 +59,9 @@ class ImageMaskFolder(SegmentationDataModule):
             num_workers=num_workers,
             cache=cache,
             train_fraction=train_fraction,
+            balanced_images=balanced_images,
+            crop=crop,
+            balanced_crops=balanced_crops,
         )
         if not 1 <= num_classes <= IGNORE:
             raise ValueError(f"num_classes is {num_classes}: expected 1 to {IGNORE}, as masks have 8 bits and {IGNORE} is ignored")

@@ -13,21 +13,24 @@ from seglab.data.sampler import EpochSampler
 from seglab.sample import IGNORE, Batch, Sample
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks N samples; smaller images are padded with 0 and smaller masks with `IGNORE`, at the bottom and the right."""
+def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Batch:
+    """Stacks N samples; smaller images are padded with 0 and smaller masks with `IGNORE`, at the bottom and the right.
+
+    All become as large as the largest, and have `at_least` so many rows and columns.
+    """
     images, masks = [sample.image for sample in samples], [sample.mask for sample in samples]
     return Batch(
-        image=_stack(images, fill=0),
-        mask=_stack(masks, fill=IGNORE),
+        image=_stack(images, 0, at_least),
+        mask=_stack(masks, IGNORE, at_least),
         name=tuple(sample.name for sample in samples),
         image_size=torch.tensor([image.shape[-2:] for image in images]),
         mask_size=torch.tensor([mask.shape[-2:] for mask in masks]),
     )
 
 
-def _stack(tensors: Sequence[Tensor], fill: int) -> Tensor:
+def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> Tensor:
     """N tensors (…,H,W) to (N,…,max H,max W). In numpy, as torch would wake its threads for every batch."""
-    height, width = max(t.shape[-2] for t in tensors), max(t.shape[-1] for t in tensors)
+    height, width = (max(at_least[axis], *(tensor.shape[axis - 2] for tensor in tensors)) for axis in (0, 1))
     arrays = [tensor.numpy() for tensor in tensors]
     stacked = np.full((len(arrays), *arrays[0].shape[:-2], height, width), fill, arrays[0].dtype)
     for row, array in zip(stacked, arrays, strict=True):

@@ -63,7 +63,7 @@ class Cached(Dataset[Sample]):
 
 
 class Augmented(Dataset[Sample]):
-    """Training samples by (epoch, index), augmented by random numbers that are a function of (seed, epoch, index) alone."""
+    """Training samples by a key of `EpochSampler`, augmented by random numbers that are a function of (seed, key) alone."""
 
     def __init__(self, samples: Samples, compose: "A.Compose | None", seed: int) -> None:
         self.samples, self.seed = samples, seed
@@ -72,12 +72,11 @@ class Augmented(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
-        sample = self.samples[index]
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
+        sample = self.samples[key[1]]
         if self.compose is None:
             return sample
-        seed = np.random.SeedSequence([_AUGMENT, self.seed, epoch, index])
+        seed = np.random.SeedSequence([_AUGMENT, self.seed, *key])
         image, mask = transform(as_array(sample.image), sample.mask.numpy(), self.compose, seed)
         return Sample(as_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name)
 

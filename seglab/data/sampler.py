@@ -1,15 +1,20 @@
 """Which sample comes when. The order is a pure function of (seed, epoch), so that workers, ranks and a resume change nothing."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 _ORDER = 1  # tells this stream of random numbers from the augmentation's
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index) for one rank; at every step the ranks' parts together are one global batch of the permuted data.
+class EpochSampler(Sampler[tuple[int, ...]]):
+    """Yields keys (epoch, index) for one rank; at every step the ranks' parts together are one global batch of the permuted data.
+
+    With `probabilities` the order is not a permutation but drawn with replacement, as many samples as there are. Then a sample may come
+    again in an epoch: its key is (epoch, index, how often it came before), so that it is augmented in another way.
 
     The last, ragged batch is dropped, unless it is the only one. Lightning calls `set_epoch` on a loader's `sampler` (never on a
     `batch_sampler`) at the start of each epoch, after it has made the first iterator: see `TrainLoader`.
@@ -20,34 +25,56 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: a non-negative integer.
         rank: this process's number.
         world_size: how many processes share a batch.
+        probabilities: gives the (length,) probabilities of the samples, the same on all ranks; asked for when an epoch begins, since
+            counting pixels takes time. None for a permutation.
 
     Raises:
         ValueError: there are no samples, or a batch does not split evenly over the ranks.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        probabilities: Callable[[], npt.NDArray[np.float64]] | None = None,
+    ) -> None:
         if length < 1:
             raise ValueError("the training split has no samples: training needs at least one")
         self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.batch_size = min(batch_size, length)
         self.batch_size_per_rank = split_batch(self.batch_size, world_size)
         self.batches = length // self.batch_size
+        self.probabilities = probabilities
         self.epoch = 0
         self.first_batch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the permutation that the next iterator follows."""
+        """Chooses the order that the next iterator follows."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.batches * self.batch_size_per_rank
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch, first, self.first_batch = self.epoch, self.first_batch, 0
-        order = np.random.default_rng([_ORDER, self.seed, epoch]).permutation(self.length).tolist()
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        first, self.first_batch = self.first_batch, 0
+        keys = self._keys(self.epoch)
         for batch in range(first, self.batches):
             start = batch * self.batch_size
-            yield from ((epoch, index) for index in order[start + self.rank : start + self.batch_size : self.world_size])
+            yield from keys[start + self.rank : start + self.batch_size : self.world_size]
+
+    def _keys(self, epoch: int) -> list[tuple[int, ...]]:
+        """Of a whole epoch on all ranks, in order."""
+        rng = np.random.default_rng([_ORDER, self.seed, epoch])
+        if self.probabilities is None:
+            return [(epoch, index) for index in rng.permutation(self.length).tolist()]
+        keys, came = list[tuple[int, ...]](), Counter[int]()
+        for index in rng.choice(self.length, self.length, p=self.probabilities()).tolist():
+            keys.append((epoch, index, came[index]) if came[index] else (epoch, index))
+            came[index] += 1
+        return keys
 
 
 def split_batch(batch_size: int, world_size: int) -> int:

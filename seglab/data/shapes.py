@@ -31,6 +31,11 @@ class Shapes(SegmentationDataModule):
         num_workers: processes that prepare batches; None for what suits this machine.
         cache: keep the images in memory.
         train_fraction: the part of the training images that is used, evenly spread over their order, the same for every seed.
+        balanced_images: how much of the order of training is drawn, with replacement, to favour images of rare classes: 0 shows every
+            image once an epoch, 1 draws a class, a pixel of it, and the image that has it, in between is a mixture.
+        crop: rows and columns of the crops to train on, cut after resizing and augmenting; None for whole images.
+        balanced_crops: the part of the crops that is placed around a pixel of a class drawn from those of the image; the others lie
+            anywhere.
 
     Raises:
         ValueError: an argument out of its range.
@@ -51,6 +56,9 @@ class Shapes(SegmentationDataModule):
         num_workers: int | None = None,
         cache: bool = True,
         train_fraction: float = 1.0,
+        balanced_images: float = 0.0,
+        crop: tuple[int, int] | None = None,
+        balanced_crops: float = 0.0,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -59,6 +67,9 @@ class Shapes(SegmentationDataModule):
             num_workers=num_workers,
             cache=cache,
             train_fraction=train_fraction,
+            balanced_images=balanced_images,
+            crop=crop,
+            balanced_crops=balanced_crops,
         )
         for name, number in (("num_train", num_train), ("num_val", num_val), ("num_test", num_test)):
             if number < 1:

@@ -1,57 +1,24 @@
-"""One confusion matrix, and the scores that follow from it.
-
-The scores are those of the data set: pixels are summed first and divided last, so that they depend neither on the batch size nor
-on the number of processes. `scores` of one image's matrix gives the scores of that image: other numbers, with another name.
-"""
-
-from typing import NamedTuple
+"""The confusion matrix, from which all other scores follow."""
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from seglab.metrics.scoring import Scores, scores
 from seglab.sample import IGNORE
 
 
-class Scores(NamedTuple):
-    """Scores in float64, NaN where undefined. With T the truth and P the prediction of a class, as sets of pixels:
-
-    | per class | is | NaN if the class is |
-    |---|---|---|
-    | `iou` | \\|T∩P\\| / \\|T∪P\\| | in neither |
-    | `dice` (= F1) | 2\\|T∩P\\| / (\\|T\\|+\\|P\\|) | in neither |
-    | `precision` | \\|T∩P\\| / \\|P\\| | never predicted |
-    | `recall` | \\|T∩P\\| / \\|T\\| | not in the truth |
-
-    | mean | is |
-    |---|---|
-    | `miou`, `dice` | the mean over classes in truth or prediction: present and missed counts as 0 |
-    | `pixel_accuracy` | Σ_c \\|T∩P\\| / Σ_c \\|T\\| |
-    | `class_accuracy` | the mean of `recall` over classes in the truth |
-    | `fwiou` | Σ_c \\|T\\|·iou / Σ_c \\|T\\|, IoU weighted by frequency (Long et al. 2015, arXiv:1411.4038) |
-    """
-
-    per_class: dict[str, Tensor]
-    """(…,C) float64 by name."""
-    mean: dict[str, Tensor]
-    """(…) float64 by name, 0-dim for one matrix; NaN without a valid pixel."""
-    confusion: Tensor
-    """(…,C,C) int64, rows truth, columns prediction: what the scores were computed from."""
-    images: Tensor | None = None
-    """(N,C,C) int32, one matrix per image, if `ConfusionMatrix` kept them: in the order of updates, rank after rank."""
-
-
 def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignore_index: int = IGNORE) -> Tensor:
-    """Count pixels by truth and prediction, for each image, in one `torch.bincount`.
+    """Count the pixels of each image by truth and prediction; ignored pixels do not count, whatever their prediction.
 
-    It synchronises the device only where bincount does so itself, and is deterministic.
+    It is deterministic.
 
     Args:
         prediction: (N,H,W), any integer dtype, class indices.
         mask: (N,H,W), any integer dtype, class indices or `ignore_index`.
         num_classes: C ≥ 2.
-        ignore_index: the mask value that counts for nothing; none of the classes.
+        ignore_index: the mask value that counts for nothing; none of the classes, and within ±65535.
 
     Returns:
         (N,C,C) int64, rows truth, columns prediction.
@@ -63,41 +30,27 @@ def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignor
     tensor([[[1, 1],
              [0, 0]]])
     """
-    _check_classes(num_classes, ignore_index)
-    _check_inputs(prediction, mask)
-    n, cells = len(mask), num_classes * num_classes
-    predicted, truth = prediction.int(), mask.int()  # uint8 == −100 would compare with 156
-    valid = truth != ignore_index
-    truth = truth.where(valid, 0)
-    in_range = _in_range(truth, num_classes) & _in_range(predicted, num_classes)
-    image = torch.arange(0, n * cells, cells, dtype=torch.int32, device=mask.device).view(n, 1, 1)
-    # Ignored pixels fall into one cell more. A value outside the classes makes everything −1, which bincount refuses.
-    other = torch.where(in_range, n * cells, -1).int()
-    cell = (truth * num_classes + predicted + image).where(valid & in_range, other)
-    try:
-        counts = torch.bincount(cell.flatten(), minlength=n * cells + 1)
-    except RuntimeError as error:
-        wrong = _out_of_range(predicted, truth, num_classes)
-        if not wrong:
-            raise
-        raise ValueError(f"{wrong}, but the classes are 0..{num_classes - 1}: is ignore_index right?") from error
-    return counts[:-1].view(n, num_classes, num_classes)
-
-
-def scores(matrix: Tensor) -> Scores:
-    """Compute all scores of confusion matrices (…,C,C), integer, rows truth: float64 on the same device; see `Scores`."""
-    counts = matrix.double()
-    hit, truth, predicted = counts.diagonal(dim1=-2, dim2=-1), counts.sum(-1), counts.sum(-2)
-    iou, dice, recall = hit / (truth + predicted - hit), 2 * hit / (truth + predicted), hit / truth
-    pixels = truth.sum(-1)
-    mean = {
-        "miou": iou.nanmean(-1),
-        "dice": dice.nanmean(-1),
-        "pixel_accuracy": hit.sum(-1) / pixels,
-        "class_accuracy": recall.nanmean(-1),
-        "fwiou": (truth * iou).nansum(-1) / pixels,
-    }
-    return Scores({"iou": iou, "dice": dice, "precision": hit / predicted, "recall": recall}, mean, matrix)
+    check_classes(num_classes, ignore_index)
+    prediction, mask = _checked(prediction, "prediction"), _checked(mask, "mask")
+    if prediction.shape != mask.shape or not mask.numel():
+        raise ValueError(f"prediction and mask must have one shape, and pixels, got {tuple(prediction.shape)} and {tuple(mask.shape)}")
+    # A row for every label from the lowest to the highest that may occur, ignored or not: so no pixel has to be compared with
+    # ignore_index, which takes as long as counting it.
+    first, last = min(0, ignore_index), max(num_classes - 1, ignore_index)
+    rows = last - first + 1
+    # Checked before they are narrowed, which lets 65536 become 0.
+    if not (_is_within(prediction, 0, num_classes - 1) and _is_within(mask, first, last)):
+        raise _no_classes(prediction, mask, num_classes, ignore_index)
+    dtype = narrowest(rows * num_classes)
+    cell = prediction.to(dtype, copy=True).add_(mask.to(dtype), alpha=num_classes)
+    if first < 0:
+        cell -= first * num_classes
+    counts = torch.stack([torch.bincount(image, minlength=rows * num_classes) for image in cell.flatten(1)])
+    counts = counts.view(-1, rows, num_classes)
+    matrices = counts[:, -first : num_classes - first].clone()
+    if matrices.sum() + counts[:, ignore_index - first].sum() != mask.numel():
+        raise _no_classes(prediction, mask, num_classes, ignore_index)
+    return matrices
 
 
 class ConfusionMatrix(Metric):
@@ -124,7 +77,7 @@ class ConfusionMatrix(Metric):
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE, per_image: bool = False) -> None:
         super().__init__()
-        _check_classes(num_classes, ignore_index)
+        check_classes(num_classes, ignore_index)
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.per_image = per_image
@@ -156,27 +109,43 @@ class ConfusionMatrix(Metric):
             self.images.append(self.matrix.new_zeros(0, self.num_classes, self.num_classes, dtype=torch.int32))
 
 
-def _check_classes(num_classes: int, ignore_index: int) -> None:
+def check_classes(num_classes: int, ignore_index: int) -> None:
+    """Refuse what cannot be counted.
+
+    Raises:
+        ValueError: if there are fewer than two classes, or `ignore_index` is one of them or beyond ±65535.
+    """
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}: foreground against background are two classes")
     if 0 <= ignore_index < num_classes:
         raise ValueError(f"ignore_index {ignore_index} is one of the {num_classes} classes: choose a number outside 0..{num_classes - 1}")
+    if abs(ignore_index) > 65535:
+        raise ValueError(f"ignore_index must be within ±65535, got {ignore_index}: every label up to it has a row in the count")
 
 
-def _check_inputs(prediction: Tensor, mask: Tensor) -> None:
-    for name, tensor in (("prediction", prediction), ("mask", mask)):
-        if tensor.ndim != 3 or tensor.is_floating_point() or tensor.dtype == torch.bool:
-            raise ValueError(f"{name} must be (N,H,W) of an integer dtype, got {tuple(tensor.shape)} {tensor.dtype}")
-    if prediction.shape != mask.shape or not mask.numel():
-        raise ValueError(f"prediction and mask must have one shape, and pixels, got {tuple(prediction.shape)} and {tuple(mask.shape)}")
+def narrowest(values: int) -> torch.dtype:
+    """The narrowest dtype from int16 on that holds 0…`values`: counting int16 takes a third of the time of int64."""
+    return next(dtype for dtype in (torch.int16, torch.int32, torch.int64) if values <= torch.iinfo(dtype).max)
 
 
-def _in_range(classes: Tensor, num_classes: int) -> Tensor:
-    """Whether all values are classes: 0-dim bool, left on the device."""
-    low, high = classes.aminmax()
-    return (low >= 0) & (high < num_classes)
+def _checked(labels: Tensor, name: str) -> Tensor:
+    """The labels (N,H,W), of a dtype that torch computes with."""
+    if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"{name} must be (N,H,W) of an integer dtype, got {tuple(labels.shape)} {labels.dtype}")
+    return labels.long() if labels.dtype in (torch.uint16, torch.uint32, torch.uint64) else labels
 
 
-def _out_of_range(prediction: Tensor, truth: Tensor, num_classes: int) -> str:
-    spans = {name: [int(value) for value in tensor.aminmax()] for name, tensor in (("prediction", prediction), ("mask", truth))}
-    return " and ".join(f"{name} holds {low}..{high}" for name, (low, high) in spans.items() if low < 0 or high >= num_classes)
+def _is_within(labels: Tensor, low: int, high: int) -> bool:
+    """Whether all labels are in low…high; what their dtype cannot exceed needs no look, which would synchronise the device."""
+    limits = torch.iinfo(labels.dtype)
+    if low <= limits.min and limits.max <= high:
+        return True
+    lowest, highest = torch.stack(labels.aminmax()).tolist()
+    return low <= lowest and highest <= high
+
+
+def _no_classes(prediction: Tensor, mask: Tensor, num_classes: int, ignore_index: int) -> ValueError:
+    classes = set(range(num_classes))
+    found = {"prediction": set(prediction.unique().tolist()) - classes, "mask": set(mask.unique().tolist()) - classes - {ignore_index}}
+    wrong = " and ".join(f"{name} holds {', '.join(map(str, sorted(values)[:5]))}" for name, values in found.items() if values)
+    return ValueError(f"{wrong}, but the classes are 0..{num_classes - 1}, and a mask's {ignore_index} is ignored: is ignore_index right?")

@@ -206,7 +206,6 @@ def _own_settings(module: SegmentationModule) -> dict[str, Any]:
         "scheduler",
         "stages",
         "frozen_by_schedule",
-        "names",
         "ignore_index",
     }
     of_lightning = {"prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"}

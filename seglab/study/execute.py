@@ -223,7 +223,7 @@ def _quiet() -> Iterator[None]:
 
 def _gathered(module: SegmentationModule, split: Split) -> tuple[list[str], NDArray[np.int64]]:
     """Names and per-image matrices of all ranks."""
-    mine = module.matrices(split)
+    mine = module.evaluation(split).matrices()
     if module.trainer.world_size == 1:
         return mine
     parts: list[Any] = [None] * module.trainer.world_size

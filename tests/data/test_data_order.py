@@ -187,8 +187,13 @@ def trainer(directory: Any, epochs: int = 3, **arguments: Any) -> L.Trainer:
     )  # fmt: skip
 
 
-def expected(epoch: int) -> list[tuple[str, ...]]:
-    loader = shapes().with_seed(2).train_dataloader()
+VARIANTS = pytest.mark.parametrize(
+    "arguments", [{}, {"balanced_images": 1.0, "crop": (8, 12), "balanced_crops": 0.5}], ids=["plain", "balanced"]
+)
+
+
+def expected(epoch: int, **arguments: Any) -> list[tuple[str, ...]]:
+    loader = shapes(**arguments).with_seed(2).train_dataloader()
     loader.sampler.set_epoch(epoch)
     return [batch.name for batch in loader]
 
@@ -201,18 +206,19 @@ def test_lightning_tells_the_sampler_each_epoch(tmp_path: Any, workers: int) -> 
     assert module.evaluated == [f"val/{index}" for index in range(5)] * 3
 
 
+@VARIANTS
 @pytest.mark.parametrize(("stop_at", "every"), [(3, 1), (2, 1), (4, 1), (5, 1), (4, 2)])
-def test_lightning_resumes_in_the_middle_and_between_epochs(tmp_path: Any, stop_at: int, every: int) -> None:
+def test_lightning_resumes_in_the_middle_and_between_epochs(tmp_path: Any, stop_at: int, every: int, arguments: dict[str, Any]) -> None:
     def checkpoint() -> ModelCheckpoint:
         return ModelCheckpoint(tmp_path, every_n_train_steps=every, save_last=True)
 
     cut, resumed = Recorder(stop_at), Recorder()
     with pytest.raises(SystemExit):
-        trainer(tmp_path, callbacks=[checkpoint()]).fit(cut, datamodule=shapes().with_seed(2))
+        trainer(tmp_path, callbacks=[checkpoint()]).fit(cut, datamodule=shapes(**arguments).with_seed(2))
     again = trainer(tmp_path, callbacks=[checkpoint()])
-    again.fit(resumed, datamodule=shapes().with_seed(2), ckpt_path=tmp_path / "last.ckpt", weights_only=False)
+    again.fit(resumed, datamodule=shapes(**arguments).with_seed(2), ckpt_path=tmp_path / "last.ckpt", weights_only=False)
     done = cut.seen[: stop_at // every * every]
-    assert done + resumed.seen == [(epoch, names) for epoch in range(3) for names in expected(epoch)]
+    assert done + resumed.seen == [(epoch, names) for epoch in range(3) for names in expected(epoch, **arguments)]
 
 
 def test_lightning_resumes_a_shortened_epoch(tmp_path: Any) -> None:
@@ -243,19 +249,22 @@ sys.path.insert(0, sys.argv[1])
 from test_data_order import Recorder, shapes, trainer
 
 if __name__ == "__main__":
-    module = Recorder()
-    trainer(sys.argv[2], 2, enable_checkpointing=False, devices=2, strategy="ddp").fit(module, datamodule=shapes().with_seed(2))
+    module, data = Recorder(), shapes(**json.loads(sys.argv[3])).with_seed(2)
+    trainer(sys.argv[2], 2, enable_checkpointing=False, devices=2, strategy="ddp").fit(module, datamodule=data)
     pathlib.Path(sys.argv[2], f"{module.global_rank}.json").write_text(json.dumps([module.seen, module.evaluated]))
 """
 
 
 @pytest.mark.slow
-def test_two_real_processes_share_each_batch(tmp_path: Path) -> None:
+@VARIANTS
+def test_two_real_processes_share_each_batch(tmp_path: Path, arguments: dict[str, Any]) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES)
-    subprocess.run([sys.executable, script, Path(__file__).parent, tmp_path], check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        [sys.executable, script, Path(__file__).parent, tmp_path, json.dumps(arguments)], check=True, capture_output=True, timeout=300
+    )
     (seen, evaluated), (other_seen, other_evaluated) = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
-    together = [(epoch, {*names, *others}) for (epoch, names), (_, others) in zip(seen, other_seen, strict=True)]
-    assert together == [(epoch, set(names)) for epoch in range(2) for names in expected(epoch)]
+    together = [(epoch, sorted([*names, *others])) for (epoch, names), (_, others) in zip(seen, other_seen, strict=True)]
+    assert together == [(epoch, sorted(names)) for epoch in range(2) for names in expected(epoch, **arguments)]
     assert evaluated == ["val/0", "val/2", "val/4"] * 2
     assert other_evaluated == ["val/1", "val/3"] * 2

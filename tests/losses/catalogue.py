@@ -6,14 +6,18 @@ from torch import Tensor, nn
 from seglab import losses
 from seglab.losses import (
     OHEM,
+    BoundaryLoss,
     Brier,
     CrossEntropy,
     Dice,
     Focal,
     FocalTversky,
     GeneralizedDice,
+    GradientLoss,
+    HausdorffDT,
     Jaccard,
     LogCoshDice,
+    Lovasz,
     SmoothL1Loss,
     Tversky,
     WeightedSum,
@@ -41,10 +45,17 @@ LOSSES: dict[str, nn.Module] = {
     "tversky image": Tversky(0.9, 0.0, smooth=0.5, absent="penalize", reduction="image"),
     "focal tversky": FocalTversky(),
     "focal tversky image": FocalTversky(gamma=2.0, absent="penalize", reduction="image"),
+    "lovasz": Lovasz(),
+    "lovasz image": Lovasz(reduction="image"),
+    "gradient": GradientLoss(),
+    "boundary": BoundaryLoss(),
+    "hausdorff": HausdorffDT(),
     "sum": WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5}),
 }
 TWO_CLASSES = {name: loss for name, loss in LOSSES.items() if "weighted" not in name} | {"ce weighted": CrossEntropy(weight=[1.0, 3.0])}
 """Those that take two classes, or one logit."""
+OF_SHAPES = {"gradient", "boundary", "hausdorff"}
+"""Those that look at a pixel's neighbours, and are 0 where there are none."""
 
 assert {type(loss).__name__ for loss in LOSSES.values()} == set(losses.__all__), "a loss is missing here"
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from catalogue import LOSSES, TWO_CLASSES, drawn, logits_of
+from catalogue import LOSSES, OF_SHAPES, TWO_CLASSES, drawn, logits_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
@@ -66,7 +66,7 @@ def test_gradient_matches_finite_differences(name: str, present: int) -> None:
     assert value.dtype == torch.float64
     assert torch.autograd.gradcheck(lambda z: LOSSES[name](z, mask), logits)
     (gradient,) = torch.autograd.grad(value, logits)
-    assert gradient.abs().max() > 1e-4
+    assert gradient.abs().max() > 1e-4 or (name == "boundary" and present == 1)  # one class has no boundary
     assert gradient.movedim(1, -1)[mask == IGNORE].abs().max() == 0
 
 
@@ -104,7 +104,8 @@ def test_order_does_not_matter(name: str, seed: int, present: int) -> None:
     renamed = torch.where(mask == IGNORE, IGNORE, order.argsort()[mask.where(mask != IGNORE, 0)])
     torch.testing.assert_close(LOSSES[name](logits[:, order], renamed), value)
     torch.testing.assert_close(LOSSES[name](logits.flip(0), mask.flip(0)), value)
-    torch.testing.assert_close(LOSSES[name](logits.flip(2, 3), mask.flip(1, 2)), value)
+    if name != "gradient":  # whose differences are taken to the right and below
+        torch.testing.assert_close(LOSSES[name](logits.flip(2, 3), mask.flip(1, 2)), value)
     torch.testing.assert_close(LOSSES[name](logits.contiguous(memory_format=torch.channels_last), mask), value)
     if not name.startswith("ohem k"):  # whose k is a part of all pixels
         padding = (0, 3, 0, 2)
@@ -116,9 +117,12 @@ def test_a_single_pixel(name: str) -> None:
     logits = torch.randn(1, 3, 1, 1, generator=torch.Generator().manual_seed(2), requires_grad=True)
     value = LOSSES[name](logits, torch.tensor([[[1]]]))
     value.backward()
-    assert value.item() > 0
     assert logits.grad is not None
-    assert logits.grad[0, 1] < 0 < logits.grad[0, 0]
+    if name in OF_SHAPES:
+        assert value.item() == logits.grad.abs().max() == 0
+    else:
+        assert value.item() > 0
+        assert logits.grad[0, 1] < 0 < logits.grad[0, 0]
 
 
 @pytest.mark.parametrize("name", LOSSES)

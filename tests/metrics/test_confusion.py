@@ -1,12 +1,8 @@
-"""Scores against hand-computed cases and scikit-learn; the confusion matrix across batches, orders and processes."""
-
-from pathlib import Path
+"""The confusion matrix and its scores against hand-computed cases and scikit-learn; what it refuses."""
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 from torch import Tensor
@@ -41,12 +37,15 @@ def test_by_hand() -> None:
         "dice": [1 / 2, 4 / 5, 0, nan],
         "precision": [1 / 2, 1, 0, nan],
         "recall": [1 / 2, 2 / 3, nan, nan],
+        "frequency": [2 / 5, 3 / 5, 0, 0],
     }
+    assert result.per_class.keys() == expected.keys()
     for name, values in expected.items():
         torch.testing.assert_close(result.per_class[name], torch.tensor(values, dtype=torch.float64), equal_nan=True)
     means = {
         "miou": 1 / 3,
         "dice": 1.3 / 3,
+        "rare_miou": 1 / 3,  # of classes 0 and 1 in the truth, 0 has fewer pixels
         "pixel_accuracy": 3 / 5,
         "class_accuracy": (1 / 2 + 2 / 3) / 2,
         "fwiou": (2 * 1 / 3 + 3 * 2 / 3) / 5,
@@ -154,11 +153,19 @@ def test_deterministic_algorithms_give_the_same() -> None:
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        ("mask", C, "mask holds 0..4, but the classes are 0..3"),
-        ("mask", -1, "mask holds -1..3"),
-        ("mask", 254, "mask holds 0..254"),
-        ("prediction", C, "prediction holds 0..4"),
-        ("prediction", -1, "prediction holds -1..3"),
+        ("mask", C, "^mask holds 4, but the classes are 0..3, and a mask's 255 is ignored"),
+        ("mask", -1, "^mask holds -1,"),
+        ("mask", 254, "^mask holds 254,"),
+        ("mask", 256, "^mask holds 256,"),
+        ("mask", 2**16, "^mask holds 65536,"),
+        ("mask", -(2**63), "^mask holds -9223372036854775808,"),
+        ("prediction", C, "^prediction holds 4,"),
+        ("prediction", -1, "^prediction holds -1,"),
+        ("prediction", IGNORE, "^prediction holds 255,"),
+        ("prediction", 2**16, "^prediction holds 65536,"),
+        ("prediction", -(2**16), "^prediction holds -65536,"),
+        ("prediction", 2**32 + 1, "^prediction holds 4294967297,"),
+        ("prediction", -(2**63), "^prediction holds -9223372036854775808,"),
     ],
 )
 def test_values_outside_the_classes_raise_and_leave_the_state(where: str, value: int, message: str) -> None:
@@ -175,8 +182,65 @@ def test_values_outside_the_classes_raise_and_leave_the_state(where: str, value:
 
 def test_every_value_outside_the_classes_raises() -> None:
     huge = torch.full((1, 2, 2), 2**30)
-    with pytest.raises(ValueError, match="prediction holds"):
+    with pytest.raises(ValueError, match="prediction holds 1073741824"):
         confusion_matrices(huge, torch.zeros(1, 2, 2).long(), C)
+
+
+@pytest.mark.parametrize("ignore", [IGNORE, -1, -100, 256, 1000, 65535])
+@pytest.mark.parametrize("label", [C, 100, 254])
+def test_a_label_between_the_classes_and_the_ignored_one_raises(label: int, ignore: int) -> None:
+    prediction, mask = drawn(0, ignored=0.0)
+    mask[0, 0, :2] = torch.tensor([label, ignore])
+    with pytest.raises(ValueError, match=f"^mask holds {label}, but .* {ignore} is ignored"):
+        confusion_matrices(prediction, mask, C, ignore)
+    assert confusion_matrices(prediction[1:], mask[1:], C, ignore).sum() == mask[1:].numel()
+
+
+def test_both_wrong_are_named_with_a_few_of_their_labels() -> None:
+    wrong = torch.arange(64).view(1, 8, 8)
+    with pytest.raises(ValueError, match=r"prediction holds 4, 5, 6, 7, 8 and mask holds 4, 5, 6, 7, 8, but"):
+        confusion_matrices(wrong, wrong, C)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 10_000),
+    classes=st.sampled_from([2, 19, 127, 128, 255, 300]),
+    ignore=st.sampled_from([-100, -1, 255, 300, 1000]),
+    dtypes=st.tuples(*[st.sampled_from([torch.uint8, torch.int16, torch.int32, torch.int64, torch.uint16])] * 2),
+)
+def test_counts_are_those_of_a_loop_over_pixels(seed: int, classes: int, ignore: int, dtypes: tuple[torch.dtype, torch.dtype]) -> None:
+    """Whatever the dtypes, among them those in which the ignored label or a class does not fit."""
+    assume(not 0 <= ignore < classes)
+    generator = torch.Generator().manual_seed(seed)
+    fit = [min(classes, 256) if dtype == torch.uint8 else classes for dtype in dtypes]
+    prediction, mask = (torch.randint(0, top, (2, 5, 7), generator=generator) for top in fit)
+    if 0 <= ignore <= torch.iinfo(dtypes[1]).max or torch.iinfo(dtypes[1]).min < 0:
+        mask[torch.rand(mask.shape, generator=generator) < 0.3] = ignore
+    expected = torch.zeros(2, classes, classes, dtype=torch.int64)
+    for image, p, t in zip([0] * 35 + [1] * 35, prediction.flatten().tolist(), mask.flatten().tolist(), strict=True):
+        if t != ignore:
+            expected[image, t, p] += 1
+    assert torch.equal(confusion_matrices(prediction.to(dtypes[0]), mask.to(dtypes[1]), classes, ignore), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_inputs_stay_as_they_were_and_may_be_strided(dtype: torch.dtype) -> None:
+    prediction, mask = (whole.to(dtype) for whole in drawn(0))
+    before = prediction.clone(), mask.clone()
+    expected = confusion_matrices(prediction, mask, C)
+    assert torch.equal(prediction, before[0])
+    assert torch.equal(mask, before[1])
+    turned = confusion_matrices(prediction.mT.contiguous().mT, mask.flip(0).flip(0), C)
+    assert torch.equal(turned, expected)
+    assert torch.equal(
+        confusion_matrices(prediction[:, ::2, 1:], mask[:, ::2, 1:], C).sum((1, 2)), (mask[:, ::2, 1:] != IGNORE).sum((1, 2))
+    )
+
+
+def test_what_is_returned_holds_no_more_memory() -> None:
+    matrices = confusion_matrices(*drawn(0), C)
+    assert matrices.untyped_storage().nbytes() == 8 * matrices.numel()
 
 
 @pytest.mark.parametrize(
@@ -193,33 +257,16 @@ def test_input_errors(prediction: Tensor, mask: Tensor, message: str) -> None:
         confusion_matrices(prediction, mask, C)
 
 
-@pytest.mark.parametrize(("classes", "ignore", "message"), [(1, 255, "at least 2"), (256, 255, "is one of the 256"), (3, 0, "is one of")])
+@pytest.mark.parametrize(
+    ("classes", "ignore", "message"),
+    [
+        (1, 255, "at least 2"),
+        (256, 255, "is one of the 256"),
+        (3, 0, "is one of"),
+        (3, 2**31, "within ±65535"),
+        (3, -(2**31), "within ±65535"),
+    ],
+)
 def test_constructor_errors(classes: int, ignore: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ConfusionMatrix(classes, ignore_index=ignore)
-
-
-def worker(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    prediction, mask = (half.split([3, 2])[rank] for half in drawn(7, n=5))
-    metric, lonely = ConfusionMatrix(C, per_image=True), ConfusionMatrix(C, per_image=True)
-    for p, m in zip(prediction.split(2), mask.split(2), strict=True):
-        metric.update(p, m)
-    if rank == 1:
-        lonely.update(prediction, mask)
-    lonely._update_count = 1  # torchmetrics warns on a rank that was given no image
-    results = {name: value.compute() for name, value in {"metric": metric, "lonely": lonely}.items()}
-    torch.save({name: (r.confusion, r.images, r.mean) for name, r in results.items()}, f"{folder}/{rank}.pt")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_two_processes_are_one(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(str(tmp_path),), nprocs=2)
-    prediction, mask = drawn(7, n=5)
-    one = of(prediction, mask, per_image=True)
-    alone = of(prediction[3:], mask[3:], per_image=True)
-    for rank in range(2):
-        two = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        torch.testing.assert_close(two["metric"], (one.confusion, one.images, one.mean))
-        torch.testing.assert_close(two["lonely"], (alone.confusion, alone.images, alone.mean))

@@ -1,0 +1,1 @@
+"""`seglab check LOSS`: tries a loss before a comparison rests on it."""

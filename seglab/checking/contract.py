@@ -1,0 +1,46 @@
+"""What every training asks of a loss: a finite number with a gradient, on every batch."""
+
+import torch
+from torch import Tensor
+
+from seglab.checking.candidate import Candidate, tried
+from seglab.checking.outcomes import Outcome, verdict
+
+SHAPES = ((1, 16, 24), (3, 24, 16), (2, 17, 33))
+SIZES = (1.0, 50.0, 1e4)
+
+
+def number_with_gradient(candidate: Candidate) -> Outcome:
+    """One floating number whose gradient by the logits is not all 0."""
+    trial = tried(candidate.build(), *candidate.batch())
+    norm = trial.gradient.norm().item()
+    return verdict(norm != 0, f"{trial.value.item():.4g} with a gradient of norm {norm:.2g}")
+
+
+def all_shapes(candidate: Candidate) -> Outcome:
+    """A single image, upright images, odd sizes."""
+    loss = candidate.build()
+    for shape in SHAPES:
+        tried(loss, *candidate.batch(*shape))
+    return verdict(True, "N×H×W of " + ", ".join("×".join(map(str, shape)) for shape in SHAPES))
+
+
+def finite(candidate: Candidate) -> Outcome:
+    """Value and gradient, for logits as large as float32 trainings meet them, with all classes and with one."""
+    loss = candidate.build()
+    drawn, mask = candidate.batch()
+    masks = [mask, *(torch.full_like(mask, label) for label in (0, candidate.labels - 1))]
+    for labels in masks:
+        if labels is not mask and not candidate.takes(drawn, labels):
+            continue  # not a matter of size: the check of absent classes says so
+        for name, logits in _extreme(candidate, drawn.sign(), labels).items():
+            trial = tried(loss, logits, labels)
+            if not trial.finite:
+                return verdict(False, f"{'gradient' if trial.value.isfinite() else f'value {trial.value.item():.3g}'} for {name}")
+    return verdict(True, f"drawn, right and wrong logits of up to ±{SIZES[-1]:g}")
+
+
+def _extreme(candidate: Candidate, signs: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    right, wrong = candidate.sure(mask, 1.0), candidate.sure((mask + 1) % candidate.labels, 1.0)
+    kinds = {"drawn": signs, "all right": right, "all wrong": wrong}
+    return {f"{name} logits of ±{size:g}": size * kind for size in SIZES for name, kind in kinds.items()}

@@ -1,0 +1,57 @@
+"""The gradient against finite differences of the value."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seglab.checking.candidate import Candidate, tried
+from seglab.checking.outcomes import Outcome, verdict
+
+DIRECTIONS = 16
+
+
+def gradient_of_the_value(candidate: Candidate) -> Outcome:
+    """Against central differences, in float64 if the loss keeps it; the better of two batches, as one may lie on a kink."""
+    loss = candidate.build()
+    logits, mask = candidate.batch(4, 8, 8, ignored=0.2)
+    name, tolerance, steps = "float32", 5e-3, [1e-1, 3e-2, 1e-2, 3e-3, 1e-3]
+    if keeps_float64(candidate):
+        name, tolerance, steps = "float64", 1e-4, [1e-3, 1e-4, 1e-5, 1e-6]
+        loss, logits = loss.double(), logits.double()
+    error = min(gradient_error(loss, *batch, steps) for batch in zip(logits.chunk(2), mask.chunk(2), strict=True))
+    return verdict(error <= tolerance, f"off central differences in {name} by {error:.1g} of its norm (at most {tolerance:g})")
+
+
+def keeps_float64(candidate: Candidate) -> bool:
+    """Whether digits that float32 does not have reach the value: a dtype alone would not say so."""
+    logits, mask = candidate.batch()
+    fine = logits.double() * (1 + 1e-9)
+    try:
+        loss = candidate.build().double()
+        value = tried(loss, fine, mask).value
+        return value.dtype == torch.float64 and value.item() != tried(loss, fine.float().double(), mask).value.item()
+    except Exception:  # noqa: BLE001 - a loss need not take float64
+        return False
+
+
+def gradient_error(loss: nn.Module, logits: Tensor, mask: Tensor, steps: Sequence[float]) -> float:
+    """median_d min_h |(L(z+hd) − L(z−hd))/2h − ⟨∇L,d⟩| / ‖∇L‖ over standard normal directions d.
+
+    An error δ of the gradient, be it in all elements or in one, gives |⟨δ,d⟩|, with a median of 0.67‖δ‖. A kink or a jump of a right
+    loss is met by few directions. The best step is one that is longer than rounding and shorter than the way to the next kink.
+    """
+    gradient = tried(loss, logits, mask).gradient
+    generator = torch.Generator().manual_seed(1)
+
+    def error(direction: Tensor) -> Tensor:
+        slopes = torch.stack([_slope(loss, logits, mask, direction, step) for step in steps])
+        return (slopes - (gradient * direction).sum()).abs().min()
+
+    directions = [torch.randn(logits.shape, generator=generator).to(logits) for _ in range(DIRECTIONS)]
+    return float(torch.stack([error(direction) for direction in directions]).median() / gradient.norm())
+
+
+def _slope(loss: nn.Module, logits: Tensor, mask: Tensor, direction: Tensor, step: float) -> Tensor:
+    ahead, behind = (tried(loss, logits + sign * step * direction, mask).value for sign in (1, -1))
+    return (ahead - behind) / (2 * step)

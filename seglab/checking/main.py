@@ -1,0 +1,147 @@
+"""The command line of `seglab check`; torch is imported only once there is a loss to check."""
+
+import difflib
+import importlib
+import inspect
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from seglab.study.errors import one_line
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 75
+NAMING = "a loss is named by the import path of its class, your own from the working directory: seglab check my_file.MyLoss --gamma 2"
+
+
+def main(words: Sequence[str]) -> NoReturn:
+    """Check the loss that `words` name and exit: 0 nothing failed, 1 something did, 2 bad input, 75 interrupted."""
+    sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
+    try:
+        sys.exit(check(words))
+    except (ValueError, ArgumentError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def check(words: Sequence[str]) -> int:
+    """Build the loss, try it and print what was found: an exit code."""
+    if not words or words[0].startswith("-"):
+        if {"-h", "--help"} & set(words):
+            _parser("LOSS", None).parse_args(["--help"])
+        raise ValueError(f"name the loss first; {NAMING}")
+    built(words)  # bad values are refused here, before anything is tried
+
+    from seglab.checking.candidate import Candidate
+    from seglab.checking.report import report
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    candidate = Candidate(partial(built, tuple(words)), parsed(words).classes)
+    return FAILED if report(candidate, " ".join(words), console) else 0
+
+
+def built(words: Sequence[str]) -> "nn.Module":
+    """The loss that the words of a command line describe.
+
+    Raises:
+        ValueError, ArgumentError: if there is no such loss, or not with such arguments.
+    """
+    request = parsed(words)
+    try:
+        return request.loss(**request.arguments)
+    except Exception as error:
+        raise ValueError(f"{words[0]}: {_reason(error)}") from error
+
+
+class Request(NamedTuple):
+    """A class, its arguments, and the number of classes to try it with."""
+
+    loss: "type[nn.Module]"
+    arguments: dict[str, Any]
+    classes: int
+
+
+def parsed(words: Sequence[str]) -> Request:
+    """The path of a loss, then flags; errors as in `built`."""
+    path, *flags = words
+    loss = loss_class(path)
+    parser = _parser(path, loss)
+    arguments: dict[str, Any] = vars(parser.instantiate(parser.parse_args(flags)))
+    own = inspect.signature(loss).parameters
+    classes = arguments["classes"] if "classes" in own else arguments.pop("classes")
+    if not isinstance(classes, int):
+        named = arguments.get("num_classes")
+        classes = named if isinstance(named, int) else 3
+    if not 1 <= classes <= 255:
+        raise ValueError(f"--classes {classes}: must be 1 to 255")
+    for name in own.keys() & arguments.keys():
+        if own[name].default is inspect.Parameter.empty and arguments[name] is None:  # jsonargparse asks only for those with a type
+            raise ValueError(f"{path} needs {name}, as in --{name} VALUE")
+    return Request(loss, arguments, classes)
+
+
+def loss_class(path: str) -> "type[nn.Module]":
+    """The class at an import path.
+
+    Raises:
+        ValueError: if there is none, its file cannot be imported, or it is no `nn.Module`.
+    """
+    file, _, name = path.rpartition(".")
+    if not all(map(str.isidentifier, path.split("."))) or not file:
+        raise ValueError(f"{path!r} is no import path; {NAMING}")
+    try:
+        module = importlib.import_module(file)
+    except Exception as error:  # whatever a user's file raises
+        if isinstance(error, ModuleNotFoundError) and f"{file}.".startswith(f"{error.name}."):
+            raise ValueError(f"there is no module {error.name!r}; {NAMING}") from None
+        raise ValueError(f"{file} cannot be imported: {_reason(error)}") from error
+    found = getattr(module, name, None)
+    if found is None:
+        close = difflib.get_close_matches(name, dir(module), n=1)
+        raise ValueError(f"{file} has no class {name!r}" + (f"; did you mean {file}.{close[0]}?" if close else f"; {NAMING}"))
+    return _checked(path, found)
+
+
+def _checked(path: str, found: object) -> "type[nn.Module]":
+    from torch import nn
+
+    if not isinstance(found, type):
+        raise ValueError(
+            f"{path} is a {type(found).__name__}, no class: write a class MyLoss(nn.Module) whose forward(self, logits, mask) calls it"
+        )
+    if not issubclass(found, nn.Module):
+        raise ValueError(f"{path} is no torch.nn.Module: derive it, as in class {found.__name__}(nn.Module)")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _parser(path: str, loss: "type[nn.Module] | None") -> ArgumentParser:
+    """The flags of a loss, and ours, unless the loss has one of that name."""
+    parser = ArgumentParser(
+        prog=f"seglab check {path}",
+        exit_on_error=False,
+        description="Try a loss before a comparison rests on it: numbers, gradients, ignored pixels, absent classes, half precision, two "
+        "processes. LOSS is a class by its import path, your own from the working directory; its constructor's arguments are flags. "
+        "Exit codes: 0 nothing failed, 1 something did, 2 bad input.",
+    )
+    own = [] if loss is None else parser.add_class_arguments(loss, as_group=False, fail_untyped=False)
+    if "classes" not in own:
+        parser.add_argument("--classes", type=int | None, default=None, help="classes to try it with; default: its num_classes, or 3")
+    return parser

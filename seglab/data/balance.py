@@ -1,0 +1,136 @@
+"""Class imbalance in numbers: how many pixels each class has, and the class weights and image probabilities that follow from it.
+
+    pixels = CamVid(root).class_pixels()
+    loss = CrossEntropy(weight=median_frequency(pixels))
+
+A class without a pixel gets the weight 0: it is never the truth.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from seglab.data.check import checked
+from seglab.data.dataset import SegmentationDataset
+from seglab.data.pipeline import in_threads
+
+Counts = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+
+
+def class_pixels(dataset: SegmentationDataset) -> Counts:
+    """(N,C) how many pixels of each class each of the N samples has, at its original size; ignored pixels are in no column.
+
+    Raises:
+        ValueError: a mask that is none, or a label outside the classes; its file is named.
+    """
+    rows = list(in_threads(lambda index: checked(dataset, index)[1].numpy(), len(dataset)))
+    return np.array(rows, np.int64).reshape(len(dataset), dataset.num_classes)
+
+
+def inverse_frequency(pixels: Counts) -> tuple[float, ...]:
+    """n/(C'·n_c), where n_c of n pixels are of class c and C' classes have any: each class then weighs the same in all.
+
+    G. King, L. Zeng, "Logistic regression in rare events data", Political Analysis 9 (2001); scikit-learn's "balanced".
+
+    Args:
+        pixels: (N,C) int64 counts, see `class_pixels`.
+
+    Raises:
+        ValueError: no class has a pixel.
+
+    >>> inverse_frequency(np.array([[5, 1, 0], [1, 1, 0]]))  # 8/(2·6) and 8/(2·2)
+    (0.6666666666666666, 2.0, 0.0)
+    """
+    n = _of_each_class(pixels)
+    present = n > 0
+    return _weights(n.sum() / (present.sum() * n[present]), present)
+
+
+def median_frequency(pixels: Counts) -> tuple[float, ...]:
+    """median(f)/f_c, where f_c is the part that class c has of the pixels of the images it is in; the median is over classes that occur.
+
+    D. Eigen, R. Fergus, "Predicting depth, surface normals and semantic labels" (arXiv:1411.4734), section 6.3.2; used by SegNet. Ignored
+    pixels count nowhere. The weights that SegNet published for CamVid (segnet_train.prototxt) do not follow from its masks in any reading,
+    see caffe-segnet's issue 37: up to a common factor they are within 10 % of these, but for `sign`, which is 2.7 times as large there.
+
+    Args:
+        pixels: (N,C) int64 counts, see `class_pixels`.
+
+    Raises:
+        ValueError: no class has a pixel.
+
+    >>> median_frequency(np.array([[5, 3, 0], [10, 0, 2]]))  # frequencies 15/20, 3/8 and 2/12
+    (0.5, 1.0, 2.25)
+    """
+    n = _of_each_class(pixels)
+    present = n > 0
+    of_its_images = (pixels > 0).T @ pixels.sum(axis=1)
+    frequency = n[present] / of_its_images[present]
+    return _weights(np.median(frequency) / frequency, present)
+
+
+def effective_number(pixels: Counts, beta: float = 0.999999) -> tuple[float, ...]:
+    """(1-β)/(1-β^n_c), of mean 1 over the classes that occur: the inverse of the effective number of class c's samples.
+
+    Y. Cui et al., "Class-balanced loss based on effective number of samples" (arXiv:1901.05555). Samples overlap, so that each further one
+    tells less; 1/(1-β) is how many tell all. Here n_c counts pixels: classes of far fewer than 1/(1-β) pixels, a million by default, weigh
+    as their inverse frequency, and classes of far more weigh the same. β = 0 weighs all the same, β → 1 by inverse frequency.
+
+    Args:
+        pixels: (N,C) int64 counts, see `class_pixels`.
+        beta: β, at least 0 and below 1.
+
+    Raises:
+        ValueError: no class has a pixel, or β is out of its range.
+
+    >>> effective_number(np.array([[1, 0, 9], [0, 0, 9]]), beta=0.0)  # one pixel tells all
+    (1.0, 0.0, 1.0)
+    """
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta is {beta}: expected at least 0 and below 1, such as 0.999999, where a million pixels tell all of a class")
+    n = _of_each_class(pixels)
+    present = n > 0
+    log_beta = math.log(beta) if beta > 0 else -math.inf
+    weight = -1 / np.expm1(n[present] * log_beta)  # 1-β^n as written is 0 where β is next to 1; the mean cancels 1-β
+    return _weights(weight / weight.mean(), present)
+
+
+def image_probabilities(pixels: Counts, balanced: float) -> Numbers:
+    """(N,) the probability of each image, (1-s)/N + s·p_i; they sum to 1.
+
+    p_i is its part in drawing a class, among those that occur, then a pixel of that class among all images, and taking the pixel's image:
+    the mean over the classes of n_ic / Σ_j n_jc. An image without a labelled pixel has p_i = 0.
+
+    Args:
+        pixels: (N,C) int64 counts n_ic, see `class_pixels`.
+        balanced: s, 0 to 1.
+
+    Raises:
+        ValueError: no class has a pixel.
+
+    >>> image_probabilities(np.array([[9, 0], [9, 1], [0, 0]]), balanced=1.0)
+    array([0.25, 0.75, 0.  ])
+    """
+    n = _of_each_class(pixels)
+    present = n > 0
+    p = (pixels[:, present] / n[present]).mean(axis=1)
+    return np.asarray((1 - balanced) / len(pixels) + balanced * p)
+
+
+def _of_each_class(pixels: Counts) -> Counts:
+    """(C,) n_c."""
+    if pixels.ndim != 2:
+        raise ValueError(f"pixels have the shape {pixels.shape}: expected (N,C), a row per image and a column per class, of class_pixels()")
+    n: Counts = pixels.sum(axis=0, dtype=np.int64)
+    if not n.any():
+        raise ValueError(f"none of the {len(pixels)} images has a pixel of any class: expected masks that are not all ignored")
+    return n
+
+
+def _weights(of_present: Numbers, present: npt.NDArray[np.bool_]) -> tuple[float, ...]:
+    """One weight per class, 0 for those that do not occur."""
+    weights = np.zeros(len(present))
+    weights[present] = of_present
+    return tuple(weights.tolist())

@@ -1,0 +1,87 @@
+"""What is counted while a split is evaluated."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from seglab.callbacks.finite import NonFiniteLossError
+from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix, Scores
+from seglab.sample import Batch
+
+
+class Evaluation(nn.Module):
+    """The confusion matrix of a split, of each of its images and of all, and what else was asked for.
+
+    Args:
+        num_classes: C ≥ 2.
+        ignore_index: the mask value that counts for nothing.
+        boundary_iou: score boundaries too: `boundary_iou` among the scores, per class and as the mean over classes.
+        calibration_error: score probabilities too: `calibration_error` among the means.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int, boundary_iou: bool = False, calibration_error: bool = False) -> None:
+        super().__init__()
+        self.confusion = ConfusionMatrix(num_classes, ignore_index, per_image=True)
+        self.boundary = BoundaryIoU(num_classes, ignore_index) if boundary_iou else None
+        self.calibration = CalibrationError(ignore_index=ignore_index) if calibration_error else None
+        self.names: list[str] = []
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.names = []
+        for metric in (self.confusion, self.boundary, self.calibration):
+            if metric is not None:
+                metric.reset()
+
+    def update(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Count a batch by its logits (N,C,H',W') at the size of its masks; gives the predicted classes (N,H',W') int64.
+
+        Raises:
+            NonFiniteLossError: a logit is NaN; the prediction would be counted nevertheless.
+        """
+        prediction = classes(logits)
+        self._check(logits, prediction, batch.name)
+        self.confusion.update(prediction, batch.mask)
+        if self.boundary is not None:
+            self.boundary.update(prediction, batch.mask, batch.mask_size)
+        if self.calibration is not None:
+            self.calibration.update(logits, batch.mask)
+        self.names += batch.name
+        return prediction
+
+    def scores(self) -> Scores:
+        """What was found, over all images and all ranks."""
+        found: Scores = self.confusion.compute()
+        means, per_class = dict(found.mean), dict(found.per_class)
+        if self.boundary is not None:
+            per_class["boundary_iou"] = self.boundary.compute()
+            means["boundary_iou"] = per_class["boundary_iou"].nanmean()
+        if self.calibration is not None:
+            means["calibration_error"] = self.calibration.compute()
+        return found._replace(mean=means, per_class=per_class)
+
+    def matrices(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Names, and confusion matrices (N,C,C), truth × prediction, of the images that this process evaluated."""
+        images: list[Tensor] = list(self.confusion.images)
+        return list(self.names), torch.cat(images).cpu().numpy().astype(np.int64)
+
+    def _check(self, logits: Tensor, prediction: Tensor, names: Sequence[str]) -> None:
+        """Where a logit is NaN, so is the largest, and one pass over those that were chosen finds it."""
+        chosen = logits if logits.shape[1] == 1 else logits.gather(1, prediction.unsqueeze(1))
+        bad = chosen.isnan().flatten(1).any(1)
+        if bad.any():
+            raise NonFiniteLossError(
+                f"the network's logits are NaN, first in {names[int(bad.nonzero()[0])]}: its weights or the image are not finite, or "
+                "half precision has overflown; lower the learning rate, clip gradients, or evaluate in 32-true"
+            )
+
+
+def classes(logits: Tensor) -> Tensor:
+    """The class (N,H,W) int64 of the largest of the logits (N,C,H,W), or whether a single one (N,1,H,W) is above 0.
+
+    Not `argmax(1)`, which takes 15 times as long on a CPU.
+    """
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.max(1).indices

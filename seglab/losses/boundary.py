@@ -1,0 +1,48 @@
+"""Boundary loss: probabilities weighted by how far they are on the wrong side."""
+
+from torch import Tensor, nn
+
+from seglab.losses.distance import signed_distances
+from seglab.losses.inputs import class_logits
+from seglab.losses.ranks import ratio_over_ranks
+from seglab.sample import IGNORE
+
+
+class BoundaryLoss(nn.Module):
+    """(1/(|Ω|·C)) Σ_{Ω,c} φ_c p_c, with p = softmax(logits), sums over valid pixels Ω (Kervadec et al. 2019, arXiv:1812.07032).
+
+    φ_c is the signed distance to the boundary of class c in its image, in pixels: positive outside, negative inside, 0 on the outermost
+    pixels of the class, and 0 everywhere if the image has no such pixel or no other (see `signed_distances`). The mean runs over all
+    classes; the authors' code takes those that are named to it, for two classes the foreground alone.
+
+    It is negative where most is right, as φ is, and flat where p is a constant: meant beside a region loss such as `GeneralizedDice`.
+
+    The distances are found on the CPU: on another device each call waits for the mask to arrive there.
+
+    Args:
+        ignore_index: the mask value that counts for nothing: left out of the mean, and on neither side of a boundary.
+
+    >>> import torch
+    >>> BoundaryLoss()(torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, 1]]]))  # φ_0 = 0, 1, 2, φ_1 = 1, 0, −1
+    tensor(0.2500)
+    """
+
+    def __init__(self, ignore_index: int = IGNORE) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+
+        It is 0, with a gradient of 0, if every pixel is ignored.
+
+        Raises:
+            ValueError: for another shape or dtype.
+        """
+        p = class_logits(logits, mask).softmax(1)
+        valid = mask != self.ignore_index
+        phi = signed_distances(mask.where(valid, -1), p.shape[1]).to(p.dtype)
+        return ratio_over_ranks((phi * p).mean(1).sum(), valid.sum())
+
+    def extra_repr(self) -> str:
+        return f"ignore_index={self.ignore_index}"

@@ -1,0 +1,111 @@
+"""Lovász-softmax: the intersection over union itself, made continuous."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from seglab.losses.inputs import class_logits, one_hot
+from seglab.losses.ranks import gathered, many_ranks, ratio_over_ranks, sum_over_ranks
+from seglab.losses.region import Reduction
+from seglab.sample import IGNORE
+
+
+class Lovasz(nn.Module):
+    """Lovász-softmax, mean over the present classes P of Σ_i e_(i) [Δ(S_i) − Δ(S_{i−1})] (Berman et al. 2018, arXiv:1705.08790).
+
+    e = |y − p| are the errors of a class at the valid pixels, with p = softmax(logits), y = one-hot; e_(1) ≥ e_(2) ≥ … are the same in
+    order, S_i are the pixels of the first i, and Δ(S) = |S| / |{y = 1} ∪ S| is 1 − IoU of the class if S were wrong and all else right.
+    So a loss of hard predictions is 1 − mean IoU, and the loss of others is its convex closure, linear between. A class that is
+    nowhere in the truth costs only what it takes from the present ones.
+
+    Each class sorts the pixels once. The gradient takes the order for a constant, as the authors' code does.
+
+    Args:
+        reduction: over which pixels the sum of a class runs.
+            `"batch"`: all of the batch, over all processes while training. Every rank then sorts the errors of all, so that their
+            batches must be of one shape, and both time and memory grow with the number of ranks.
+            `"image"`: those of each image; the loss is the mean over images that have a valid pixel.
+        ignore_index: the mask value that counts for nothing.
+
+    Raises:
+        ValueError: if `reduction` is none of the words above.
+
+    >>> surely = torch.tensor([[40.0, 40.0, 0.0, 0.0], [0.0, 0.0, 40.0, 40.0]]).view(1, 2, 1, 4)  # classes 0, 0, 1, 1
+    >>> Lovasz()(surely, torch.tensor([[[0, 1, 1, 1]]]))  # 1 − (1/2 + 2/3) / 2
+    tensor(0.4167)
+    """
+
+    def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
+        super().__init__()
+        if reduction not in ("batch", "image"):
+            raise ValueError(f"reduction must be 'batch' or 'image', got {reduction!r}")
+        self.reduction = reduction
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+
+        It is 0, with a gradient of 0, if every pixel is ignored.
+
+        Raises:
+            ValueError: for another shape or dtype.
+        """
+        p = class_logits(logits, mask).softmax(1)
+        is_valid = mask != self.ignore_index
+        y = self._sets(one_hot(mask.where(is_valid, -1), p.shape[1]))
+        valid = self._sets(is_valid.unsqueeze(1))[0]
+        costs = torch.stack([self._cost(p_c, y_c, valid) for p_c, y_c in zip(self._sets(p), y, strict=True)])
+        sizes = y.sum(2).to(p.dtype)
+        if self.reduction == "batch":
+            return _mean_of_present(*sum_over_ranks(torch.stack([costs, sizes]))).squeeze(0)
+        return ratio_over_ranks(_mean_of_present(costs, sizes).sum(), valid.any(1).sum())
+
+    def _sets(self, pixels: Tensor) -> Tensor:
+        """(N,C,H,W) as the B sets of M pixels of each class that are sorted together, (C,B,M)."""
+        by_image = pixels.transpose(0, 1).flatten(2)
+        return by_image.flatten(1).unsqueeze(1) if self.reduction == "batch" else by_image
+
+    def _cost(self, p: Tensor, y: Tensor, valid: Tensor) -> Tensor:
+        """Σ e·g (B,) of one class, over the pixels of this process: p floating, y and valid bool, all (B,M)."""
+        errors = torch.where(y, 1 - p, p) * valid
+        # Sorted behind every valid pixel, an ignored one is in no S_i that counts.
+        keys = errors.detach().where(valid, -1.0)
+        if self.reduction == "image" or not (p.requires_grad and many_ranks()):
+            return (errors * jaccard_increments(keys, y)).sum(1)
+        increments = jaccard_increments(gathered(keys).view(1, -1), gathered(y).view(1, -1))
+        return (errors * increments.view(-1, *errors.shape)[dist.get_rank()]).sum(1)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
+
+
+def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:
+    """What each pixel adds to Δ(S) = |S| / |{y = 1} ∪ S| as pixels join S in the order of falling errors.
+
+    A pixel of the class leaves |{y = 1} ∪ S| as it is and adds 1 / |{y = 1} ∪ S|; another one enlarges it to u and adds
+    |{y = 1} \\ S| / u(u − 1). These are never negative and keep float32's precision, which differences of Δ do not. The sums
+    are of integers, so exact in any order.
+
+    Args:
+        errors: (B,M) floating, B sets of M pixels; among equal ones the earlier comes first.
+        y: (B,M) bool, whether the pixel is of the class.
+
+    Returns:
+        (B,M), pixel by pixel in the order given; 0 for a set without a pixel of the class.
+
+    >>> jaccard_increments(torch.tensor([[0.1, 0.7, 0.4]]), torch.tensor([[True, False, True]]))  # Δ = 1/3, 2/3, 1
+    tensor([[0.3333, 0.3333, 0.3333]])
+    """
+    order = errors.argsort(dim=1, descending=True, stable=True)
+    joins = y.gather(1, order)
+    wrong = joins.cumsum(1)
+    size = y.sum(1, keepdim=True)
+    union = size + torch.arange(1, y.shape[1] + 1, device=y.device) - wrong
+    by_others = (size - wrong).to(errors.dtype) / (union * (union - 1)).clamp(min=1)
+    return torch.zeros_like(errors).scatter(1, order, torch.where(joins, union.to(errors.dtype).reciprocal(), by_others))
+
+
+def _mean_of_present(costs: Tensor, sizes: Tensor) -> Tensor:
+    """The mean (B,) of costs (C,B) over classes of which sizes (C,B) says that they have a pixel; 0 where none has."""
+    present = sizes > 0
+    return costs.where(present, 0.0).sum(0) / present.sum(0).clamp(min=1)

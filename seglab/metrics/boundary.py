@@ -1,0 +1,128 @@
+"""Boundary IoU: the IoU of the pixels near the contours, which small errors of large objects do not leave untouched."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
+
+from seglab.metrics.confusion import check_classes, confusion_matrices, narrowest
+from seglab.sample import IGNORE
+
+
+class BoundaryIoU(Metric):
+    """Boundary IoU of each class over a data set (Cheng et al. 2021, arXiv:2103.16562): |G_d∩P_d| / |G_d∪P_d|.
+
+    G_d are the pixels of the truth G of a class that are less than d + 1 rows and columns away from a pixel that is not of G, P_d those of the
+    prediction: what d erosions by 3×3 take away, as in the authors' code. Outside of the image nothing is of any class, so that its border is
+    contour. Ignored pixels are taken out of truth and prediction alike: both have the same hole, whose rim is contour.
+
+    d is 2 % of the image's diagonal, at least 1, for each image by its own size: padding changes nothing. Pixels are summed over all images,
+    batches and processes before they are divided.
+
+    Args:
+        num_classes: C ≥ 2.
+        ignore_index: the mask value that counts for nothing; none of the classes.
+        ratio: d in parts of the image's diagonal, in (0, 1].
+
+    Raises:
+        ValueError: if there are fewer than two classes, `ignore_index` is one of them, or `ratio` is outside of (0, 1].
+
+    >>> square, shifted = torch.zeros(2, 1, 5, 5, dtype=torch.uint8)
+    >>> square[0, 1:4, 1:4], shifted[0, 1:4, 2:5] = 1, 1
+    >>> metric = BoundaryIoU(num_classes=2)
+    >>> metric.update(shifted, square)
+    >>> metric.compute()[1]  # 8 pixels each, without the middle, have 4 in common
+    tensor(0.3333, dtype=torch.float64)
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    intersection: Tensor
+    union: Tensor
+
+    def __init__(self, num_classes: int, ignore_index: int = IGNORE, ratio: float = 0.02) -> None:
+        super().__init__()
+        check_classes(num_classes, ignore_index)
+        if not 0 < ratio <= 1:
+            raise ValueError(f"ratio must be in (0, 1], parts of the image's diagonal, got {ratio}: the paper's is 0.02")
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.ratio = ratio
+        self.add_state("intersection", torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("union", torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, mask: Tensor, size: Tensor | None = None) -> None:
+        """Add predictions (N,H,W) and masks (N,H,W), both of any integer dtype.
+
+        Args:
+            prediction: class indices.
+            mask: class indices or `ignore_index`.
+            size: (N,2) integer, rows and columns of each image; what lies below and to the right of them is padding. None: all are H×W.
+
+        Raises:
+            ValueError: as `confusion_matrices`, or for a size that is none of these images; the state stays as it was.
+        """
+        confusion_matrices(prediction, mask, self.num_classes, self.ignore_index)  # refuses what it cannot count
+        dtype, nowhere = narrowest(max(self.num_classes, abs(self.ignore_index))), self.num_classes
+        total = torch.zeros(nowhere + 1, nowhere + 1, dtype=torch.int64, device=mask.device)
+        for (rows, columns), *pair in zip(_sizes(size, mask), prediction.to(dtype), mask.to(dtype), strict=True):
+            labels = torch.stack(pair)[:, :rows, :columns]
+            labels = labels.masked_fill(labels[1] == self.ignore_index, nowhere)
+            distance = max(1, round(self.ratio * math.hypot(rows, columns)))
+            near = labels.masked_fill(~near_contour(labels, distance, outside=nowhere), nowhere)
+            total += confusion_matrices(near[:1], near[1:], nowhere + 1, ignore_index=-1)[0]
+        both = total.diagonal()[:nowhere]
+        self.intersection += both
+        self.union += total.sum(0)[:nowhere] + total.sum(1)[:nowhere] - both
+
+    def compute(self) -> Tensor:
+        """Give (C,) float64, the boundary IoU of each class over all processes; NaN for a class that is in neither truth nor prediction."""
+        return self.intersection.double() / self.union
+
+
+def near_contour(labels: Tensor, distance: int, outside: int) -> Tensor:
+    """Whether the square of 2·`distance` + 1 pixels around a pixel holds another label than its own.
+
+    It is what `distance` erosions by 3×3 take away from the pixels of each label, for all labels at once.
+
+    Args:
+        labels: (…,H,W) integer.
+        distance: at least 1.
+        outside: the label of all that is not in the image.
+
+    Returns:
+        (…,H,W) bool.
+    """
+    low = high = F.pad(labels, [distance] * 4, value=outside)
+    for dim in (-2, -1):
+        low = _over_windows(torch.minimum, low, dim, 2 * distance + 1)
+        high = _over_windows(torch.maximum, high, dim, 2 * distance + 1)
+    return low != high
+
+
+def _over_windows(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, dim: int, width: int) -> Tensor:
+    """The minimum or maximum over each window of `width` values: those of windows twice as wide come from two of the last."""
+    span = 1
+    while span < width:
+        step = min(span, width - span)
+        kept = values.shape[dim] - step
+        values = extreme(values.narrow(dim, 0, kept), values.narrow(dim, step, kept))
+        span += step
+    return values
+
+
+def _sizes(size: Tensor | None, mask: Tensor) -> list[list[int]]:
+    """Rows and columns of each image."""
+    n, height, width = mask.shape
+    if size is None:
+        return [[height, width]] * n
+    if tuple(size.shape) != (n, 2) or size.is_floating_point():
+        raise ValueError(f"size must be ({n},2) integer, rows and columns of each image, got {tuple(size.shape)} {size.dtype}")
+    sizes: list[list[int]] = size.tolist()
+    if any(not (1 <= rows <= height and 1 <= columns <= width) for rows, columns in sizes):
+        raise ValueError(f"size must be within the {height}×{width} pixels of the masks, got {sizes}: rows first, then columns")
+    return sizes

@@ -1,0 +1,89 @@
+"""Calibration: whether a network is right as often as it says."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from seglab.metrics.confusion import confusion_matrices
+from seglab.sample import IGNORE
+
+
+class CalibrationError(Metric):
+    """Expected calibration error over the valid pixels of a data set (Guo et al. 2017, arXiv:1706.04599): Σ_b n_b/n · |acc_b − conf_b|.
+
+    A pixel's confidence is its largest probability, its bin b one of `bins` equally wide ones, ((b−1)/bins, b/bins] for b = 1…bins;
+    n_b pixels are in bin b, of which the share acc_b is predicted right and conf_b is the mean confidence. Sums are in float64.
+
+    Args:
+        bins: at least 1.
+        ignore_index: the mask value that counts for nothing; none of the classes.
+
+    Raises:
+        ValueError: if there are fewer bins than one.
+
+    >>> metric = CalibrationError()
+    >>> probabilities = torch.tensor([0.7, 0.3]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+    >>> metric.update(probabilities.log(), torch.tensor([[[0, 0], [1, 1]]]))
+    >>> metric.compute()  # 70 % sure, and right in 50 %
+    tensor(0.2000, dtype=torch.float64)
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = False
+    counts: Tensor
+    hits: Tensor
+    confidences: Tensor
+
+    def __init__(self, bins: int = 15, ignore_index: int = IGNORE) -> None:
+        super().__init__()
+        if bins < 1:
+            raise ValueError(f"bins must be at least 1, got {bins}: Guo et al. take 15")
+        self.bins = bins
+        self.ignore_index = ignore_index
+        self.add_state("counts", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("hits", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("confidences", torch.zeros(bins, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, mask: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            logits: (N,C,H,W), any floating dtype. C = 1 is one logit z, that of the second of two classes: softmax(0, z).
+            mask: (N,H,W), any integer dtype, class indices or `ignore_index`.
+
+        Raises:
+            ValueError: for another shape or dtype, a label that is no class, or logits of a valid pixel that have no softmax; the state
+                stays as it was.
+        """
+        logits = _class_logits(logits.detach(), mask)
+        predicted = logits.max(1).indices
+        confusion_matrices(predicted, mask, logits.shape[1], self.ignore_index)  # refuses what it cannot count
+        truth = mask.long()
+        valid = truth != self.ignore_index
+        confidence = logits.softmax(1).amax(1)[valid].double()
+        hit = (predicted == truth)[valid]
+        index = (confidence * self.bins).ceil().long().clamp(1, self.bins) - 1  # exact: a float32 confidence times `bins` fits float64
+        confidences = torch.zeros_like(self.confidences).index_add_(0, index, confidence)
+        if not confidences.isfinite().all():
+            raise ValueError(
+                "logits must be finite, or −∞ for a class that cannot be, got NaN or ∞ in a valid pixel: has training diverged?"
+            )
+        self.counts += torch.bincount(index, minlength=self.bins)
+        self.hits += torch.bincount(index[hit], minlength=self.bins)
+        self.confidences += confidences
+
+    def compute(self) -> Tensor:
+        """Give the error over all processes, 0-dim float64 in [0, 1]; NaN before the first valid pixel."""
+        return (self.hits - self.confidences).abs().sum() / self.counts.sum()
+
+
+def _class_logits(logits: Tensor, mask: Tensor) -> Tensor:
+    """The checked logits, one for each class and at least in float32."""
+    if logits.ndim != 4 or not logits.is_floating_point():
+        raise ValueError(f"logits must be (N,C,H,W) and floating, got {tuple(logits.shape)} {logits.dtype}")
+    n, classes, h, w = logits.shape
+    if tuple(mask.shape) != (n, h, w):
+        raise ValueError(f"mask must be (N,H,W) = {(n, h, w)} to match logits {tuple(logits.shape)}, got {tuple(mask.shape)}")
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return torch.cat([torch.zeros_like(wide), wide], dim=1) if classes == 1 else wide

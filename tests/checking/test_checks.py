@@ -1,0 +1,152 @@
+"""Each fault is found by the check that looks for it, and by no other; what is right passes all."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+import wrong_losses as wrong
+from torch import nn
+
+import seglab.losses
+from seglab.checking import numerics
+from seglab.checking.candidate import Candidate
+from seglab.checking.checks import CHECKS, outcomes
+from seglab.checking.outcomes import Outcome
+from seglab.losses import CrossEntropy, Dice, WeightedSum
+
+ELSEWHERE = ("two processes", "cost")
+BUILT_IN = [
+    getattr(seglab.losses, name)
+    for name in seglab.losses.__all__
+    if all(parameter.default is not parameter.empty for parameter in inspect.signature(getattr(seglab.losses, name)).parameters.values())
+]
+BOTH = partial(WeightedSum, {"ce": CrossEntropy(), "dice": Dice(absent="penalize")}, {"ce": 1.0, "dice": 0.5})
+
+FAULTS: dict[type[nn.Module], str] = {
+    wrong.Squeezes: "any batch and image size",
+    wrong.Square: "any batch and image size",
+    wrong.LogOfZero: "finite at extreme logits",
+    wrong.RootOfZero: "finite at extreme logits",
+    wrong.WrongBackward: "gradient matches value",
+    wrong.WrongBackwardInFloat64: "gradient matches value",
+    wrong.NaNWithoutLabels: "nothing labelled",
+    wrong.NaNForAnImageWithoutLabels: "nothing labelled",
+    wrong.ConstantWithoutLabels: "nothing labelled",
+    wrong.NaNForAbsentClasses: "absent classes",
+    wrong.RaisesForAbsentClasses: "absent classes",
+    wrong.LearnsFromIgnored: "ignored pixels",
+    wrong.MeanOverAll: "padding",
+    wrong.SumInHalf: "half precision",
+    wrong.Counts: "repeatable",
+    wrong.NumpyRandom: "repeatable",
+    wrong.WritesToMask: "inputs and state untouched",
+    wrong.WritesToLogits: "inputs and state untouched",
+    wrong.UpdatesInEvaluation: "inputs and state untouched",
+    wrong.FirstImageCountsTwice: "image order, memory layout",
+    wrong.Views: "image order, memory layout",
+}
+
+
+@pytest.fixture(autouse=True)
+def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half as many pixels are still enough for a sum in half precision to overflow."""
+    monkeypatch.setattr(numerics, "LARGE", (2, 256, 320))
+
+
+def found(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, Outcome]:
+    """What all checks of one process find."""
+    candidate = Candidate(make, classes)
+    return {check.title: check.outcome(candidate) for check in CHECKS if check.title not in ELSEWHERE}
+
+
+def failures(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, str]:
+    return {title: outcome.measured for title, outcome in found(make, classes).items() if outcome.mark != "✓"}
+
+
+@pytest.mark.parametrize("make", FAULTS, ids=lambda make: make.__name__)
+def test_a_fault_is_found_by_its_check_alone(make: type[nn.Module]) -> None:
+    assert list(failures(make)) == [FAULTS[make]]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [wrong.Right, wrong.InFloat64, wrong.Learned, wrong.Hinge, wrong.Lovasz, wrong.HardPixels, wrong.MeanOnEachProcess],
+    ids=lambda make: make.__name__,
+)
+def test_a_right_loss_passes(make: type[nn.Module]) -> None:
+    assert failures(make) == {}
+
+
+@pytest.mark.parametrize("make", [*BUILT_IN, BOTH], ids=lambda make: getattr(make, "__name__", "WeightedSum"))
+def test_ours_pass(make: Callable[[], nn.Module]) -> None:
+    assert failures(make) == {}
+
+
+def test_ours_are_here() -> None:
+    assert {CrossEntropy, Dice} <= set(BUILT_IN)
+
+
+@pytest.mark.parametrize("classes", [2, 21])
+def test_other_numbers_of_classes(classes: int) -> None:
+    assert failures(wrong.Right, classes) == {}
+    assert list(failures(wrong.NaNForAbsentClasses, classes)) == ["absent classes"]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (wrong.Vector, "a tensor of shape (2,)"),
+        (wrong.Integer, "torch.int64"),
+        (wrong.Plain, "which is no tensor"),
+        (wrong.Detached, "without a gradient"),
+        (wrong.Flat, "a gradient of norm 0"),
+        (wrong.Raises, "NotImplementedError: not yet (wrong_losses.py, line"),
+        (partial(CrossEntropy, weight=[1.0, 2.0]), "weight has 2 numbers"),
+    ],
+)
+def test_without_a_number_nothing_else_is_tried(make: Callable[[], nn.Module], said: str) -> None:
+    (_, first), *others = outcomes(Candidate(make))
+    assert first.failed
+    assert said in first.measured
+    assert "\n" not in first.measured
+    assert {outcome.mark for _, outcome in others} == {"–"}
+
+
+def test_torch_s_cross_entropy_is_nan_without_labels_and_sums_in_half() -> None:
+    said = failures(partial(nn.CrossEntropyLoss, ignore_index=255))
+    assert "value nan" in said.pop("nothing labelled")
+    assert set(said) == {"half precision"}
+
+
+def test_a_loss_that_knows_no_255() -> None:
+    said = failures(nn.CrossEntropyLoss)
+    assert {"nothing labelled", "ignored pixels", "padding"} <= set(said)
+    assert "Target 255 is out of bounds" in said["padding"]
+    assert "any batch and image size" not in said
+
+
+def test_random_numbers_from_torch_are_told() -> None:
+    outcome = found(wrong.Random)["repeatable"]
+    assert outcome.mark == "✓"
+    assert "draws random numbers" in outcome.measured
+
+
+def test_the_precision_of_the_gradient_is_told() -> None:
+    assert "in float32" in found(wrong.Right)["gradient matches value"].measured
+    assert "in float64" in found(wrong.InFloat64)["gradient matches value"].measured
+
+
+def test_false_positives_of_absent_classes_are_told() -> None:
+    """Cross-entropy does not care what other pixels are; a Dice over the classes that are present does."""
+    assert "have 100% of the gradient" in found(CrossEntropy)["absent classes"].measured
+    assert "have 100% of the gradient" not in found(Dice)["absent classes"].measured
+
+
+def test_checking_draws_no_random_number_of_the_caller() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(())
+    torch.manual_seed(3)
+    failures(wrong.Learned)
+    assert torch.equal(torch.rand(()), expected)
