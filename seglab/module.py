@@ -23,7 +23,7 @@ from seglab.sample import IGNORE, Batch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Split = Literal["val", "test"]
+Split = Literal["train", "val", "test"]
 
 
 def adamw(parameters: Iterable[Any]) -> Optimizer:
@@ -90,6 +90,9 @@ class SegmentationModule(L.LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.validates: Split = "val"
+        """Which split a validation evaluates; "train" for the scores of a trained network on its own images."""
+        self.train_evaluation = Evaluation(num_classes, ignore_index)
         self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
         self.test_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
 
@@ -132,7 +135,7 @@ class SegmentationModule(L.LightningModule):
         return dict(getattr(self.loss, "terms", {}))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.evaluate(batch, "val")
+        return self.evaluate(batch, self.validates)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.evaluate(batch, "test")
@@ -144,15 +147,8 @@ class SegmentationModule(L.LightningModule):
         """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64."""
         logits = self.full_logits(batch)
         prediction = self.evaluation(split).update(logits, batch)
-        values = {"loss": self.loss(logits, batch.mask.long())}
-        values |= {f"loss/{name}": term for name, term in self.terms().items()}
-        self.log_dict(
-            {f"{split}/{name}": value for name, value in values.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch.name),
-            sync_dist=True,
-        )
+        if split != "train":
+            self._log_losses(split, self.loss(logits, batch.mask.long()), images=len(batch.name))
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
@@ -167,13 +163,13 @@ class SegmentationModule(L.LightningModule):
         return torch.cat(full)
 
     def on_validation_epoch_start(self) -> None:
-        self._start("val")
+        self._start(self.validates)
 
     def on_test_epoch_start(self) -> None:
         self._start("test")
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores("val")
+        self._log_scores(self.validates)
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test")
@@ -184,7 +180,7 @@ class SegmentationModule(L.LightningModule):
 
     def evaluation(self, split: Split) -> Evaluation:
         """What counts `split`."""
-        return self.val_evaluation if split == "val" else self.test_evaluation
+        return {"train": self.train_evaluation, "val": self.val_evaluation, "test": self.test_evaluation}[split]
 
     def class_names(self) -> tuple[str, ...]:
         """The data's names for the classes; their numbers, where there is no data module."""
@@ -270,6 +266,11 @@ class SegmentationModule(L.LightningModule):
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
         self.evaluation(split).reset()
+
+    def _log_losses(self, split: Split, loss: Tensor, images: int) -> None:
+        values = {"loss": loss} | {f"loss/{name}": term for name, term in self.terms().items()}
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=images, sync_dist=True)
 
     def _log_scores(self, split: Split) -> None:
         scores = self.scores(split)

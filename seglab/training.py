@@ -66,6 +66,7 @@ def train() -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="The .srun. command is available")
             SeglabCLI(
                 SegmentationModule,
                 SegmentationDataModule,

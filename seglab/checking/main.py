@@ -100,8 +100,8 @@ def loss_class(path: str) -> "type[nn.Module]":
         ValueError: if there is none, its file cannot be imported, or it is no `nn.Module`.
     """
     file, _, name = path.rpartition(".")
-    if not all(map(str.isidentifier, path.split("."))) or not file:
-        raise ValueError(f"{path!r} is no import path; {NAMING}")
+    if not file or not all(map(str.isidentifier, path.split("."))):
+        raise ValueError(f"{path!r} is no import path; {_meant(name, 'seglab.losses')}")
     try:
         module = importlib.import_module(file)
     except Exception as error:  # whatever a user's file raises
@@ -110,8 +110,7 @@ def loss_class(path: str) -> "type[nn.Module]":
         raise ValueError(f"{file} cannot be imported: {_reason(error)}") from error
     found = getattr(module, name, None)
     if found is None:
-        close = difflib.get_close_matches(name, dir(module), n=1)
-        raise ValueError(f"{file} has no class {name!r}" + (f"; did you mean {file}.{close[0]}?" if close else f"; {NAMING}"))
+        raise ValueError(f"{file} has no class {name!r}; {_meant(name, file)}")
     return _checked(path, found)
 
 
@@ -127,9 +126,15 @@ def _checked(path: str, found: object) -> "type[nn.Module]":
     return found
 
 
+def _meant(name: str, file: str) -> str:
+    close = difflib.get_close_matches(name, dir(importlib.import_module(file)), n=1)
+    return f"did you mean {file}.{close[0]}?" if close else NAMING
+
+
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """The first line of an exception; a ValueError's is written for people, the others' need their names."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if isinstance(error, ValueError) else f"{type(error).__name__}: {first}"
 
 
 def _parser(path: str, loss: "type[nn.Module] | None") -> ArgumentParser:

@@ -51,7 +51,7 @@ class HausdorffDT(nn.Module):
         p = class_logits(logits, mask).softmax(1)
         n, num_classes = p.shape[:2]
         valid = mask != self.ignore_index
-        most, predicted = p.detach().max(1)
+        most, predicted = p.max(1)
         undecided = num_classes
         both = torch.cat([mask, predicted.where(most > 0.5, undecided)]).where(valid.repeat(2, 1, 1), -1)
         weights = boundary_distances(both, num_classes + 1)[:, :num_classes].to(p.dtype).pow(self.alpha)

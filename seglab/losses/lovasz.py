@@ -67,8 +67,8 @@ class Lovasz(nn.Module):
 
     def _cost(self, p: Tensor, y: Tensor, valid: Tensor) -> Tensor:
         """Σ e·g (B,) of one class, over the pixels of this process: p floating, y and valid bool, all (B,M)."""
-        errors = torch.where(y, 1 - p, p) * valid
-        # Sorted behind every valid pixel, an ignored one is in no S_i that counts.
+        errors = torch.where(y, 1 - p, p)
+        # Behind all valid pixels an ignored one is in no S_i of theirs, and adds 0 itself: no pixel of the class is left to miss.
         keys = errors.detach().where(valid, -1.0)
         if self.reduction == "image" or not (p.requires_grad and many_ranks()):
             return (errors * jaccard_increments(keys, y)).sum(1)
