@@ -144,22 +144,27 @@ class SegmentationModule(L.LightningModule):
         return classes(self.full_logits(batch))
 
     def evaluate(self, batch: Batch, split: Split) -> Tensor:
-        """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64."""
-        logits = self.full_logits(batch)
-        prediction = self.evaluation(split).update(logits, batch)
+        """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64.
+
+        The loss is that of the training: at the size of the images, to which labels are brought by the nearest pixel.
+        """
+        seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
+        prediction = self.evaluation(split).update(_resized(seen, batch.mask.shape[-2:]), batch)
         if split != "train":
-            self._log_losses(split, self.loss(logits, batch.mask.long()), images=len(batch.name))
+            self._log_losses(split, self.loss(seen, _labels_at(batch.mask, seen.shape[-2:])), images=len(batch.name))
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
         """Logits (N,C,H',W') at the size of the masks, each image without the padding of its batch."""
-        images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), batch.mask.shape[-2:]
-        if all(size == images[0] for size in images) and all(size == list(target) for size in masks):
-            return _resized(self(batch.image), target)
-        full = []
-        for image, (height, width), (rows, columns) in zip(batch.image, images, masks, strict=True):
-            own = self(image[None, :, :height, :width])  # alone: a network would see the padding of its neighbours
-            full.append(F.pad(_resized(own, (rows, columns)), (0, target[1] - columns, 0, target[0] - rows)))
+        seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
+        return _resized(seen, batch.mask.shape[-2:])
+
+    def _each_alone(self, batch: Batch) -> Tensor:
+        """Logits (N,C,H',W') at the size of the masks, image by image: a network would see the padding of its neighbours."""
+        target, full = batch.mask.shape[-2:], []
+        for image, (height, width), (rows, columns) in zip(batch.image, batch.image_size.tolist(), batch.mask_size.tolist(), strict=True):
+            own = _resized(self(image[None, :, :height, :width]), (rows, columns))
+            full.append(F.pad(own, (0, target[1] - columns, 0, target[0] - rows)))
         return torch.cat(full)
 
     def on_validation_epoch_start(self) -> None:
@@ -280,6 +285,19 @@ class SegmentationModule(L.LightningModule):
         for score in ("iou", "dice", "boundary_iou"):
             values = scores.per_class.get(score, ())
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
+
+
+def _has_one_size(batch: Batch) -> bool:
+    """Whether nothing in a batch is padding."""
+    images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), list(batch.mask.shape[-2:])
+    return all(size == images[0] for size in images) and all(size == target for size in masks)
+
+
+def _labels_at(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """A mask (N,H',W') uint8 at another size: (N,H,W) int64, each pixel the label nearest to its centre."""
+    if tuple(mask.shape[-2:]) == tuple(size):
+        return mask.long()
+    return F.interpolate(mask.float().unsqueeze(1), tuple(size), mode="nearest-exact").squeeze(1).long()
 
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
