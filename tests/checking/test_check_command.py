@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from seglab import cli
+from seglab.checking.main import parsed
 
 MINE = '''
 import time
@@ -132,7 +133,7 @@ def test_a_wrong_one(check: Check) -> None:
     assert "✗  a number with a gradient" in ended.out
     assert "a tensor of shape (2,)" in words_of(ended.out)
     assert "A loss turns logits (N,C,H,W)" in words_of(ended.out)
-    assert ended.out.endswith("1 failed\n")
+    assert ended.out.endswith("1 failed, 13 not tried\n")
 
 
 @pytest.mark.parametrize(
@@ -173,6 +174,16 @@ def test_bad_input_is_one_line(check: Check, words: list[str], expected: tuple[s
     assert ended.err.count("\n") == 1, ended.err
     for part in expected:
         assert part in ended.err
+
+
+def test_a_loss_with_classes_of_its_own() -> None:
+    """Then the flag is the loss's; its number, if it is one, is what it is tried with as well."""
+    assert parsed(["segmentation_models_pytorch.losses.DiceLoss", "--mode", "multiclass", "--classes", "[0,1]"]).classes == 3
+    request = parsed(
+        ["torch.nn.AdaptiveLogSoftmaxWithLoss", "--in_features", "8", "--n_classes", "9", "--cutoffs", "[2]", "--classes", "4"]
+    )
+    assert request.classes == 4
+    assert "classes" not in request.arguments
 
 
 def test_help(check: Check) -> None:
