@@ -82,7 +82,7 @@ CHECKS = (
         "two processes",
         two_processes,
         "On several GPUs an arm must minimise what it does on one, and a mean over the local batch does not: divide sums over all "
-        "processes with seglab.losses.ranks.ratio_over_ranks (or sum_over_ranks). On one device this does not matter.",
+        "processes with seglab.losses.ratio_over_ranks (or sum_over_ranks). On one device this does not matter.",
     ),
     Check(
         "repeatable",
