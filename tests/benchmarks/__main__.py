@@ -45,6 +45,7 @@ from seglab.regularizers import OptimizerStepSizes
 from seglab.sample import Batch
 from seglab.stage import Progress
 from tests.benchmarks.freezing import bench_freezing
+from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -58,6 +59,7 @@ def main() -> None:
         "step": bench_step,
         "penalty": bench_penalty,
         "freezing": bench_freezing,
+        "losses": bench_losses,
         "metric": bench_metric,
         "start": bench_start,
     }
