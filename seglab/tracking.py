@@ -1,17 +1,20 @@
 """Where the numbers of a run are logged: `metrics.csv` beside it, which is the truth, and Weights & Biases, which is for looking."""
 
+import csv
 import logging
 import netrc
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
-from seglab.run import Run
+from seglab.run import Run, write_text
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 """`auto`: online for a user who is logged in, else offline; `WANDB_MODE` and `WANDB_PROJECT` are respected."""
@@ -24,10 +27,49 @@ def loggers(run: Run, identity: str, directory: Path, configuration: Mapping[str
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Experiment logs directory")
-        csv = CSVLogger(directory, name="", version="", flush_logs_every_n_steps=50)
-        assert csv.experiment is not None
+        table = CSVLogger(directory, name="", version="", flush_logs_every_n_steps=50)
+        assert table.experiment is not None
     chosen = resolved_mode(mode)
-    return [csv] if chosen == "disabled" else [csv, _wandb(run, identity, directory, configuration, offline=chosen == "offline")]
+    return [table] if chosen == "disabled" else [table, _wandb(run, identity, directory, configuration, offline=chosen == "offline")]
+
+
+def written_rows(table: CSVLogger) -> str:
+    """The text of `metrics.csv` with all that has been logged."""
+    table.save()
+    path = Path(table.experiment.metrics_file_path)
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def restore_rows(loggers: Sequence[Logger], text: str) -> None:
+    """Let `metrics.csv` be this text, and go on behind it."""
+    header, *rows = csv.reader(text.splitlines()) if text else [[]]
+    for logger in loggers:
+        if isinstance(logger, CSVLogger) and text:
+            write_text(Path(logger.experiment.metrics_file_path), text)
+            logger.experiment.metrics_keys = header
+        if isinstance(logger, OnceLogger):
+            logger.row = len(rows)
+
+
+class OnceLogger(WandbLogger):
+    """Logs each row once, in however many attempts a run is made: W&B keeps what it has, and would show a repeated step twice.
+
+    It keeps a file of one byte for each row that it has logged. What W&B loses when its process is killed stays lost there;
+    `metrics.csv` has it.
+    """
+
+    count: Path
+    row = 0
+    """How many rows have been logged so far, in this attempt or, before its checkpoint, in others."""
+
+    @override
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.row += 1
+        if self.row > (self.count.stat().st_size if self.count.exists() else 0):
+            super().log_metrics(metrics, step)
+            with self.count.open("ab") as file:
+                file.write(b".")
 
 
 def resolved_mode(mode: WandbMode) -> WandbMode:
@@ -84,7 +126,7 @@ def wandb_id(run: Run, identity: str) -> str:
 def _wandb(run: Run, identity: str, directory: Path, configuration: Mapping[str, Any], *, offline: bool) -> Logger:
     import wandb
 
-    logger = WandbLogger(
+    logger = OnceLogger(
         name=run.name,
         id=wandb_id(run, identity),
         project=os.environ.get("WANDB_PROJECT", "seglab"),
@@ -95,6 +137,7 @@ def _wandb(run: Run, identity: str, directory: Path, configuration: Mapping[str,
         config=dict(configuration),
         settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
     )
+    logger.count = directory / "wandb" / f"{wandb_id(run, identity)}.rows"
     try:
         assert logger.experiment is not None
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:

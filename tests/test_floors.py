@@ -14,9 +14,9 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    0: ("sample", "run", "stage"),
+    0: ("sample", "run", "stage", "interruption"),
     1: ("losses", "regularizers", "freezing", "networks", "metrics", "data", "compare", "invariance", "pruning"),
-    2: ("module", "evaluation", "callbacks", "tracking"),
+    2: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     3: ("study", "checking"),
     4: ("cli", "training", "experiments"),
 }

@@ -40,6 +40,11 @@ class FiniteLoss(Callback):
         if trainer.strategy.reduce_boolean_decision(not finite, all=False):
             raise NonFiniteLossError("the trained weights are not finite; lower the learning rate, or clip gradients")
 
+    @override
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """A training that goes on from it would not know what has been seen."""
+        self._look(trainer, pl_module)
+
     def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         bad = self._bad is not None and bool(self._bad)
         self._bad = None

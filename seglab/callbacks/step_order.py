@@ -85,6 +85,7 @@ class StepOrder(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         module = cast(Trainee, pl_module)
         self._start = beginning(trainer)
+        trainer.fit_loop._load_combined_loader_states()  # a scheduler that asks for the number of steps makes Lightning forget to do it
         phases = phase_rows(module, self._start)
         if trainer.is_global_zero:
             log_start(trainer, module, phases)

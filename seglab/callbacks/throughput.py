@@ -14,7 +14,14 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self._images = 0
         self._waited = 0.0
+        self._spent = 0.0
         self._began = self._last = 0.0
+
+    @override
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Go on within an epoch, of which a training that was interrupted has done a part; its time counts, and the interruption does not."""
+        self._last = time.perf_counter()
+        self._began = self._last - self._spent
 
     @override
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -33,3 +40,11 @@ class Throughput(Callback):
             seconds = max(self._last - self._began, 1e-9)
             values = {"perf/images_per_s": self._images * trainer.world_size / seconds, "perf/data_wait": self._waited / seconds}
             pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
+
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self._images, "waited": self._waited, "spent": time.perf_counter() - self._began}
+
+    @override
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._images, self._waited, self._spent = state_dict["images"], state_dict["waited"], state_dict["spent"]

@@ -40,7 +40,7 @@ def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> T
 
 def ignore_signals(worker: int) -> None:
     """For `worker_init_fn`: Ctrl-C and a scheduler's signals reach every process, and only the main one decides what they mean."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

@@ -1,12 +1,10 @@
 """One run, from its seed to its result."""
 
 import contextlib
-import gc
 import logging
-import math
 import os
 import platform
-import shutil
+import signal
 import subprocess
 import time
 import warnings
@@ -27,11 +25,14 @@ from typing_extensions import override
 
 import seglab
 from seglab import tracking
-from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
+from seglab.callbacks import FiniteLoss, PredictionPictures, ResumeCheckpoint, StepRandomness, Throughput, WeightDiagnostics
+from seglab.checkpoints import AtomicCheckpoints, newest, remove
 from seglab.data import SegmentationDataModule
+from seglab.interruption import Interrupted, Interruption
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
 from seglab.run import Result, Run, StudyRecord, identity, write_json, write_result, write_text
+from seglab.study.cost import Spent, cost, forget_peak_memory
 from seglab.study.describe import check_same, planned
 from seglab.study.study import Study
 
@@ -50,29 +51,43 @@ class Resources:
     wandb: tracking.WandbMode = "auto"
     diagnostics: int = 20
     """How often in a run the weights of each stage are looked at, about; 0 is never."""
+    checkpoint_minutes: float = 10.0
+    """From one checkpoint of a training to the next; an interrupted run goes on from the last. 0 is before every step."""
 
     @property
     def on_gpu(self) -> bool:
         """Whether runs compute on CUDA devices."""
         return self.accelerator != "cpu" and torch.cuda.is_available()
 
-
-_CLEAR = Path("/proc/self/clear_refs")
+    @property
+    def flags(self) -> list[str]:
+        """Those that change no number, for the command of another process that works on the same runs."""
+        return ["--wandb", self.wandb, "--diagnostics", str(self.diagnostics), "--checkpoint_minutes", str(self.checkpoint_minutes)]
 
 
 def execute(
-    study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources, test: bool = True
+    study: Study,
+    run: Run,
+    folder: Path,
+    record: StudyRecord,
+    command: Sequence[str],
+    resources: Resources,
+    interruption: Interruption,
+    test: bool = True,
 ) -> Result:
     """Train and test one arm under one seed; `result.json` appears last, and whole. Without `test`, its scores are of `val` alone.
 
-    Seed first, build second: the arm's factory is called when all generators stand at the run's seed.
+    Seed first, build second: the arm's factory is called when all generators stand at the run's seed. A training that was interrupted
+    goes on from its last checkpoint.
     """
     directory = run.directory(folder)
     directory.mkdir(parents=True, exist_ok=True)
-    if _is_rank_zero():
-        _clear(directory)
-    _forget_peak_memory(resources.on_gpu)
     tracking.show_log()
+    if is_rank_zero():
+        _clear(directory)
+    hash_of_run, resumed = identity(record, run), directory / "checkpoints" / "resume.ckpt"
+    start = newest(resumed, hash_of_run)
+    forget_peak_memory(resources.on_gpu)
     data = study.data.with_seed(run.seed)
     with _quiet():
         check_same(record, study, run, resources.devices)
@@ -80,32 +95,37 @@ def execute(
         L.seed_everything(run.seed, workers=True, verbose=False)
         module = study.factory(run.arm)()
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
-        trainer = _trainer(study, run, directory, configuration, identity(record, run), data.palette, resources)
+        spent = Spent(resources.on_gpu)
+        saving = ResumeCheckpoint(resumed, resources.checkpoint_minutes, interruption)
+        trainer = _trainer(study, run, directory, configuration, hash_of_run, data.palette, resources, [spent, saving])
         if trainer.is_global_zero:
             write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
             write_json(directory / "environment.json", environment(resources.on_gpu))
-        began = time.perf_counter()
         try:
-            trainer.fit(module, datamodule=data)
-            trained = time.perf_counter()
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            training_seconds = spent.seconds
             if test:
                 trainer.test(module, datamodule=data, verbose=False)
             else:
                 FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
-            cost = _cost(module, trainer, began, trained)
+            spent_on_it = cost(module, spent, training_seconds)
             module.validates = "train"
             trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
             matrices = {split: _gathered(module, data, split) for split in _splits(test)}
-            result = _result(module, run, identity(record, run), data.class_names, cost, _splits(test))
-            part = directory / "checkpoints" / "last.ckpt.part"
-            trainer.save_checkpoint(part, weights_only=True)  # every rank takes part, the first one writes
+            result = _result(module, run, hash_of_run, data.class_names, spent_on_it, _splits(test))
+            trainer.save_checkpoint(
+                directory / "checkpoints" / "last.ckpt", weights_only=True
+            )  # every rank takes part, the first one writes
             if trainer.is_global_zero:
-                part.replace(part.with_suffix(""))
                 _write_matrices(directory / "confusion.npz", matrices)
+        except Interrupted:
+            _end_other_ranks(trainer)
+            raise
         finally:
             tracking.finish()
         if trainer.is_global_zero:
             write_result(directory / "result.json", result)
+            remove(resumed)
     return result
 
 
@@ -164,16 +184,27 @@ def _trainer(
     hash_of_run: str,
     palette: NDArray[np.uint8],
     resources: Resources,
+    own: Sequence[Callback],
 ) -> L.Trainer:
-    callbacks = [StepRandomness(run.seed), FiniteLoss(), Throughput(), ProgressFile(directory), PredictionPictures(directory, palette)]
+    callbacks = [
+        StepRandomness(run.seed),
+        FiniteLoss(),
+        Throughput(),
+        ProgressFile(directory),
+        PredictionPictures(directory, palette),
+        *own,
+    ]
     if resources.diagnostics > 0:
         callbacks.append(WeightDiagnostics(max(1, planned(study).steps // resources.diagnostics)))
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
-    return L.Trainer(
+    trainer = L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
         sync_batchnorm=resources.devices > 1 and resources.on_gpu,
-        plugins=[LightningEnvironment()],  # our own launcher starts the processes, inside a Slurm job too, where Lightning would take over
+        plugins=[
+            LightningEnvironment(),
+            AtomicCheckpoints(hash_of_run),
+        ],  # our own launcher starts the processes, inside a Slurm job too, where Lightning would take over
         strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.devices > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,
@@ -181,7 +212,7 @@ def _trainer(
         gradient_clip_val=study.gradient_clip,
         check_val_every_n_epoch=_validation_interval(study.epochs),
         deterministic="warn",
-        logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if _is_rank_zero() else False,
+        logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if is_rank_zero() else False,
         callbacks=callbacks,
         log_every_n_steps=max(1, min(10, len(study.data.train_dataloader()) // study.accumulate)),
         num_sanity_val_steps=0,
@@ -191,6 +222,9 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=directory,
     )
+    # Lightning's handler of TERM waits for other ranks, wherever they are, and may do so for ever
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def _validation_interval(epochs: int) -> int:
@@ -198,8 +232,16 @@ def _validation_interval(epochs: int) -> int:
     return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
 
 
-def _is_rank_zero() -> bool:
+def is_rank_zero() -> bool:
+    """Whether this process is the first of a run's."""
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def _end_other_ranks(trainer: L.Trainer) -> None:
+    """Those that this process has started, which would wait for it, and then take its end for a failure."""
+    launcher = trainer.strategy.launcher
+    if launcher is not None:
+        launcher.kill(signal.SIGKILL)
 
 
 def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
@@ -207,12 +249,11 @@ def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
 
 
 def _clear(directory: Path) -> None:
-    """An interrupted run starts over, and ends as if it had never been interrupted; nothing of its first try remains."""
-    for name in ("metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz"):
-        (directory / name).unlink(missing_ok=True)
-    for checkpoint in directory.glob("hpc_ckpt_*"):
-        checkpoint.unlink()
-    shutil.rmtree(directory / "wandb", ignore_errors=True)
+    """Of an interrupted run what it will write again, and what processes that were killed have half written, goes; checkpoints stay."""
+    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
+    for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
+        for leftover in directory.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -222,6 +263,7 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message="The .srun. command is available")
+        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # the module brings StepOrder later
         warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
         warnings.filterwarnings(
             "ignore", message=".*when logging on epoch level in distributed setting.*"
@@ -264,37 +306,3 @@ def _result(
     return Result(
         run, hash_of_run, class_names, means["val"], means.get("test", {}), per_class, cost, commit(), seglab.__version__, means["train"]
     )
-
-
-def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained: float) -> dict[str, float]:
-    weights = [weight.tensor for weight in module.weights().values() if weight.kind == "weight"]
-    zeros = sum(int((weight == 0).sum()) for weight in weights)
-    parameters = list(module.network.parameters())
-    return {
-        "seconds": time.perf_counter() - began,
-        "training_seconds": trained - began,
-        "peak_memory_mib": _peak_memory_mib(trainer.strategy.root_device.type == "cuda"),
-        "parameters": float(sum(parameter.numel() for parameter in parameters)),
-        "trainable_parameters": float(sum(parameter.numel() for parameter in parameters if parameter.requires_grad)),
-        "exact_zeros": zeros / max(1, sum(weight.numel() for weight in weights)),
-    }
-
-
-def _forget_peak_memory(on_gpu: bool) -> None:
-    """Start the peak anew: a worker has had other runs before this one, whose remains go first."""
-    gc.collect()
-    if on_gpu:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    elif _CLEAR.exists():
-        _CLEAR.write_text("5")  # proc(5): resets VmHWM
-
-
-def _peak_memory_mib(on_gpu: bool) -> float:
-    """Of the device, or of this process where there is none (Linux; NaN elsewhere)."""
-    if on_gpu:
-        return torch.cuda.max_memory_allocated() / 2**20
-    if not _CLEAR.exists():
-        return math.nan
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024

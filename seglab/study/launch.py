@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from seglab.interruption import held
+
 
 class Launcher(Protocol):
     """Runs commands somewhere."""
@@ -51,7 +53,7 @@ class Local:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
         words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
-        with log.open("wb") as file:  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
+        with log.open("wb") as file, held():  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
             return subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Mapping
@@ -11,16 +12,17 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
+from seglab.interruption import INTERRUPTED, Interrupted, Interruption
 from seglab.run import read_record
 from seglab.study.errors import one_line
-from seglab.study.execute import Accelerator, Resources, execute
+from seglab.study.execute import Accelerator, Resources, execute, is_rank_zero
 from seglab.study.launch import Local
 from seglab.study.plan import Plan, dry_run_table, shell
 from seglab.study.reading import show_comparison, show_status
 from seglab.study.study import Study
 from seglab.study.supervise import supervise
 from seglab.study.tuning import final_plan, stages_of, tune, tuning_plan
-from seglab.study.worker import INTERRUPTED, Interrupted, work, write_failure
+from seglab.study.worker import end_with_worker, work, write_failure
 from seglab.tracking import WandbMode
 
 StudyFunction = Callable[..., Study]
@@ -58,8 +60,12 @@ def _dispatch(function: StudyFunction) -> int:
             if verb == "status"
             else show_comparison(folder, given.metric, given.baseline, given.margin, console, given.classes)
         )
+    if verb == "run":
+        return _run(_plan(function, parser, chosen, given), given, console)
+    interruption = Interruption()
+    interruption.listen()
     plan = _plan(function, parser, chosen, given)
-    return {"run": _run, "work": _work, "work-tuning": _work_tuning, "execute": _execute}[verb](plan, given, console)
+    return {"work": _work, "work-tuning": _work_tuning, "execute": _execute}[verb](plan, interruption)
 
 
 def _run(plan: Plan, given: Namespace, console: Console) -> int:
@@ -98,26 +104,35 @@ def _dry_run(plan: Plan, console: Console) -> int:
     return 0
 
 
-def _work(plan: Plan, given: Namespace, console: Console) -> int:
-    plan = final_plan(plan)
-    return FAILED if work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources) else 0
+def _work(plan: Plan, interruption: Interruption) -> int:
+    return _work_on(final_plan(plan), interruption)
 
 
-def _work_tuning(plan: Plan, given: Namespace, console: Console) -> int:
-    plan = tuning_plan(plan)
-    return FAILED if work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources, tuning=True) else 0
+def _work_tuning(plan: Plan, interruption: Interruption) -> int:
+    return _work_on(tuning_plan(plan), interruption)
 
 
-def _execute(plan: Plan, given: Namespace, console: Console) -> int:
+def _work_on(plan: Plan, interruption: Interruption) -> int:
+    tuning = plan.tunes is not None
+    failures = work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources, interruption, tuning)
+    return FAILED if failures else 0
+
+
+def _execute(plan: Plan, interruption: Interruption) -> int:
     """One run as a process of its own, several of them when it has several devices."""
-    if given.arm is None or given.seed is None:
+    if plan.arm is None or plan.seed is None:
         raise ValueError("execute is for one run: name it with --arm and --seed")
     plan = final_plan(plan) if plan.setting is None else tuning_plan(plan)
     (run,) = plan.runs
+    end_with_worker()
     try:
-        execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources, test=plan.tunes is None)
+        execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources, interruption, test=plan.tunes is None)
+    except Interrupted:
+        if is_rank_zero():
+            raise
+        return 0  # Lightning kills the first process of a run when another ends with any other code
     except Exception as error:  # noqa: BLE001 - whatever it was, it is written beside the run
-        write_failure(run.directory(plan.folder), error)
+        write_failure(run.directory(plan.folder), error, plan.study.data.batch_size)
         return FAILED
     return 0
 
@@ -140,7 +155,9 @@ def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, gi
         raise ValueError(f"--devices {given.devices}: must be 1 or more")
     if given.diagnostics < 0:
         raise ValueError(f"--diagnostics {given.diagnostics}: must be 0 (never) or more")
-    resources = Resources(given.devices, given.accelerator, given.wandb, given.diagnostics)
+    if not 0 <= given.checkpoint_minutes < math.inf:
+        raise ValueError(f"--checkpoint_minutes {given.checkpoint_minutes}: must be 0 (before every step) or more")
+    resources = Resources(given.devices, given.accelerator, given.wandb, given.diagnostics, given.checkpoint_minutes)
     if given.setting is not None and study.budget is None:
         raise ValueError(f"--setting {given.setting}: the arms of {study.name!r} are not tuned")
     return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed, given.setting)
@@ -205,6 +222,12 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser.add_argument("--wandb", type=WandbMode, default="auto", help="auto is online for those logged in, else offline")
     parser.add_argument(
         "--diagnostics", type=int, default=20, help="how often in a run the weights of each stage are looked at; 0 is never"
+    )
+    parser.add_argument(
+        "--checkpoint_minutes",
+        type=float,
+        default=10.0,
+        help="from one checkpoint of a run to the next, from the last of which it goes on when it was interrupted; 0 is before every step",
     )
     return parser
 

@@ -68,14 +68,7 @@ class Plan:
     def worker_command(self) -> list[str]:
         """What works on these runs until none is left."""
         verb = "work" if self.tunes is None else "work-tuning"
-        return [
-            *self._start(verb),
-            *_flags(self.arm, self.setting, self.seed),
-            "--wandb",
-            self.resources.wandb,
-            "--diagnostics",
-            str(self.resources.diagnostics),
-        ]
+        return [*self._start(verb), *_flags(self.arm, self.setting, self.seed), *self.resources.flags]
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from seglab.interruption import INTERRUPTED, Interrupted
 from seglab.run import Run, StudyRecord, read_result
+from seglab.study import ledger
 from seglab.study.launch import Launcher
 from seglab.study.plan import Plan, agree, check_place, keep
 from seglab.study.status import Clock, duration, fraction_done, run_status
@@ -22,12 +24,24 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bo
     todo = [run for run in runs if not plan.settled(run)]
     console.print(f"{plan.folder}: {_count(len(runs), 'run')}, {len(runs) - len(todo)} done, {len(todo)} to do", highlight=False)
     if todo:
+        _check_free(plan, todo)
         _check_data(plan, console)
         keep(plan, agreed)
         _show_phases(agreed, {run.arm for run in todo}, console)
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
+        if INTERRUPTED in codes:
+            raise Interrupted
     return _report_runs(plan, console)
+
+
+def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
+    """A ValueError if one run was asked for and somebody has it; of many, the others can be done."""
+    if plan.arm is not None and plan.seed is not None and len(todo) == 1:
+        directory = todo[0].directory(plan.folder)
+        holder = ledger.owner(directory) if directory.exists() else None
+        if holder is not None:
+            raise ValueError(f"{todo[0].name}: {holder} is working on it; wait for its end, or stop it (kill {holder.pid} there)")
 
 
 def _check_data(plan: Plan, console: Console) -> None:
@@ -85,7 +99,7 @@ def _outcome(run: Run, plan: Plan) -> str:
 
 def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> None:
     for slot, code in enumerate(codes):
-        if code in (0, 1):
+        if code in (0, 1, INTERRUPTED):
             continue
         log = folder / "logs" / f"worker-{slot}.log"
         lines = log.read_text(errors="replace").strip().splitlines()

@@ -2,28 +2,25 @@
 
 import contextlib
 import os
-import signal
+import re
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
+from seglab.checkpoints import remove
+from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
 from seglab.study.ledger import claim, settled
 from seglab.study.study import Study
 
-INTERRUPTED = 75
-"""Exit code of a process that was asked to stop and can be started again."""
-
-
-class Interrupted(BaseException):
-    """This process was asked to stop; not an error of the run, so no `except Exception` may take it for one."""
-
-
 CommandOf = Callable[[Run], Sequence[str]]
+
+_LIFELINE = "SEGLAB_LIFELINE"
+"""Set in the environment of a process whose standard input its worker keeps open as long as it lives."""
 
 
 def work(
@@ -33,17 +30,18 @@ def work(
     record: StudyRecord,
     command_of: CommandOf,
     resources: Resources,
+    interruption: Interruption,
     tuning: bool = False,
 ) -> int:
     """Do all of `runs` that have no result and that nobody else has; gives the number that failed.
 
     Tuning runs never see the test split, and those that have diverged are not tried again.
     """
-    _install_handlers()
     failures = 0
     for run in runs:
         directory = run.directory(folder)
         if settled(directory, tuning):
+            remove(directory / "checkpoints" / "resume.ckpt")  # of a process that was killed between result and end
             continue
         lease = claim(directory)
         if lease is None:
@@ -51,35 +49,44 @@ def work(
         try:
             if not settled(directory, tuning):
                 with _log_to(directory / "log.txt"):
-                    failures += not _attempt(study, run, folder, record, command_of(run), resources, tuning)
+                    failures += not _attempt(study, run, folder, record, command_of(run), resources, interruption, tuning)
         finally:
             lease.release()
     return failures
 
 
-def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources, tuning: bool) -> bool:
+def _attempt(
+    study: Study,
+    run: Run,
+    folder: Path,
+    record: StudyRecord,
+    command: Sequence[str],
+    resources: Resources,
+    interruption: Interruption,
+    tuning: bool,
+) -> bool:
     """Whether the run got its result. Whatever goes wrong in it is written down beside it, and the others go on."""
     directory = run.directory(folder)
     try:
         if resources.devices > 1:
-            _as_own_process(command)
+            _as_own_process([*command, *resources.flags])
             if not (directory / "result.json").exists():
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
-            execute(study, run, folder, record, command, resources, test=not tuning)
+            execute(study, run, folder, record, command, resources, interruption, test=not tuning)
     except Exception as error:  # noqa: BLE001 - a run may fail in any way; its first cause is recorded and named
-        write_failure(directory, error)
+        write_failure(directory, error, study.data.batch_size)
         return False
     return True
 
 
-def write_failure(directory: Path, error: Exception) -> None:
+def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
     """Keep the first cause of a failure in `failure.json`, the traceback in `log.txt`."""
     traceback.print_exception(error)
     if not (directory / "failure.json").exists():
         write_json(
             directory / "failure.json",
-            {"error": f"{type(error).__name__}: {_first_line(error)}", "traceback": traceback.format_exception(error)},
+            {"error": f"{type(error).__name__}: {_first_line(error, batch_size)}", "traceback": traceback.format_exception(error)},
         )
 
 
@@ -87,21 +94,42 @@ def _as_own_process(command: Sequence[str]) -> None:
     """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run."""
     words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
     words[words.index("run")] = "execute"
-    process = subprocess.Popen(words)
-    try:
-        code = process.wait()
-    except Interrupted:
-        process.terminate()
-        process.wait()
-        raise
+    with held():
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, env={**os.environ, _LIFELINE: "1"})
+    code, interrupted = _passing_signals_on(process)
+    if interrupted or code == INTERRUPTED:
+        raise Interrupted
     if code != 0:
         raise RuntimeError(f"the process of the run ended with exit code {code}; its log says why")
 
 
-def _first_line(error: Exception) -> str:
+def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
+    """Wait for a process; gives its exit code, and whether this one was asked to stop meanwhile."""
+    interrupted = False
+    while True:
+        try:
+            return process.wait(), interrupted
+        except Interrupted:
+            interrupted = True
+            process.terminate()
+
+
+def end_with_worker() -> None:
+    """End this process when the worker that started it dies: its lease dies with it, and somebody else will do the run."""
+    if _LIFELINE in os.environ:
+        threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    os.read(0, 1)  # nothing is ever written; it returns when the other end is closed
+    os._exit(INTERRUPTED)
+
+
+def _first_line(error: Exception, batch_size: int) -> str:
     text = str(error).strip()
-    if "out of memory" in text.lower():
-        return text.splitlines()[0] + " (lower data.batch_size, or data.size; `accumulate` keeps the batch of a step)"
+    if re.search(r"out of memory|can't allocate memory|not enough memory", text, re.IGNORECASE):
+        remedy = f"data.batch_size is {batch_size}: lower it, or data.size; `accumulate` keeps the batch of a step"
+        return f"{text.splitlines()[0]} ({remedy})"
     return text.splitlines()[0] if text else "no message"
 
 
@@ -111,7 +139,7 @@ def _log_to(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with path.open("w", buffering=1) as file:
+    with path.open("a", buffering=1) as file:
         try:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -122,14 +150,3 @@ def _log_to(path: Path) -> Iterator[None]:
             for copy, descriptor in zip(kept, (1, 2), strict=True):
                 os.dup2(copy, descriptor)
                 os.close(copy)
-
-
-def _install_handlers() -> None:
-    """TERM ends this process in order. Ctrl-C reaches it as TERM from the process that started it."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second time at once
-        raise Interrupted
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

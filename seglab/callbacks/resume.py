@@ -1,0 +1,93 @@
+"""A training that is killed or asked to stop goes on later, and ends as if it had never been interrupted."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from typing_extensions import override
+
+from seglab.interruption import Interrupted, Interruption
+from seglab.tracking import restore_rows, written_rows
+
+
+class ResumeCheckpoint(Callback):
+    """Saves, every few minutes and when the process is asked to stop, all that a training needs to go on.
+
+    It does so when the first batch of an optimizer step has come, before anything is done with it: then all of the last step has
+    happened, its rows in the log, a validation and the end of its epoch included. All ranks save at the same step, as the first
+    decides. What a module averages over an epoch, by `self.log(..., on_epoch=True)` in its training step, no checkpoint of Lightning
+    holds: such a training is saved between epochs alone.
+
+    Args:
+        path: of the checkpoint; `trainer.fit(ckpt_path=...)` goes on from it.
+        minutes: of wall time between two checkpoints; 0 saves before every step.
+        interruption: what is asked whether to stop.
+    """
+
+    def __init__(self, path: Path, minutes: float, interruption: Interruption) -> None:
+        self.path = path
+        self.seconds = 60 * minutes
+        self.interruption = interruption
+        self._saved_at = 0.0
+
+    @override
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        self.interruption.deferred = True
+
+    @override
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx % trainer.accumulate_grad_batches != 0:
+            return
+        due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
+        if trainer.strategy.reduce_boolean_decision(due or self.interruption.asked, all=False):
+            if batch_idx == 0 or not _averages_over_epoch(trainer):
+                trainer.save_checkpoint(self.path, weights_only=False)
+                self._saved_at = time.monotonic()
+            if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
+                raise Interrupted
+
+    @override
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.interruption.stop_deferring()
+
+    @override
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.interruption.deferred = False
+
+    @override
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        before_the_batch(checkpoint["loops"]["fit_loop"])
+        for logger in trainer.loggers:
+            if isinstance(logger, CSVLogger):
+                checkpoint["metrics"] = written_rows(logger)
+
+    @override
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """The log is what it was: rows of steps that are about to be repeated are gone, and so is half a row."""
+        if trainer.loggers and "metrics" in checkpoint:
+            restore_rows(trainer.loggers, checkpoint["metrics"])
+
+
+def before_the_batch(fit_loop: dict[str, Any]) -> None:
+    """Change a fit loop's state, taken when a batch is about to begin, to what it was before that batch was asked for.
+
+    Before the first batch of an epoch that is between two epochs: the new one begins again, and its hooks are called.
+    """
+    batches = fit_loop["epoch_loop.batch_progress"]
+    batches["is_last_batch"] = False
+    for count in (batches["total"], batches["current"]):
+        count["ready"] = count["completed"]
+    for loader in fit_loop["state_dict"]["combined_loader"]:
+        loader["batches"] -= 1
+    if batches["current"]["completed"] == 0:
+        for count in (fit_loop["epoch_progress"]["total"], fit_loop["epoch_progress"]["current"]):
+            count["ready"] = count["started"] = count["completed"]
+
+
+def _averages_over_epoch(trainer: L.Trainer) -> bool:
+    """Whether something has been gathered since the epoch began that is logged when it ends."""
+    return any(metric.meta.on_epoch and not metric.has_reset for metric in trainer.fit_loop.epoch_loop._results.result_metrics)

@@ -1,0 +1,53 @@
+"""Attempts at a run, each a process of its own that may die. They are forked from one that has imported torch already."""
+
+import csv
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+SCRIPT = Path(__file__).with_name("fragile_experiment.py")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["fragile_experiment", "wandb"])
+TIMING = ("seconds", "training_seconds", "peak_memory_mib")
+
+
+def attempt(folder: Path, *words: object, **environment: object) -> int:
+    """`python fragile_experiment.py WORDS` in `folder`; its exit code, negative for a signal."""
+    process = FORKS.Process(target=_be_the_script, args=(folder, [str(word) for word in words], environment))
+    process.start()
+    process.join(timeout=240)
+    assert process.exitcode is not None, "it hangs"
+    return process.exitcode
+
+
+def _be_the_script(folder: Path, words: list[str], environment: dict[str, object]) -> None:
+    from fragile_experiment import start
+
+    os.chdir(folder)
+    with Path("printed.txt").open("a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ |= {name: str(value) for name, value in environment.items()}
+    sys.argv = [str(SCRIPT), *words]
+    start()
+
+
+def what_counts(run: Path) -> dict[str, Any]:
+    """All that a run has found, without what its clock says."""
+    result = json.loads((run / "result.json").read_text())
+    result["cost"] = {name: value for name, value in result["cost"].items() if name not in TIMING}
+    with (run / "metrics.csv").open() as file:
+        rows = [{name: cell for name, cell in row.items() if not name.startswith("perf/")} for row in csv.DictReader(file)]
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return {"result": result, "rows": rows, "weights": {name: value.numpy().tobytes() for name, value in weights.items()}}
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Temporary files, and checkpoints that only an unfinished run needs."""
+    named = [str(path) for pattern in ("*.part", "*.part.*", ".clock.*", "resume*.ckpt", "*.prev.ckpt") for path in folder.rglob(pattern)]
+    return sorted(set(named))
