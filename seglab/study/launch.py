@@ -50,11 +50,20 @@ class Local:
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
-        words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
         with log.open("wb") as file:  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
             return subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                words_here(command),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
+
+
+def words_here(command: Sequence[str]) -> list[str]:
+    """A command for this machine: its `python` is the one that runs this."""
+    return [sys.executable if command[0] == "python" else command[0], *command[1:]]
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

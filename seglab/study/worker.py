@@ -12,7 +12,7 @@ from types import FrameType
 
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
-from seglab.study.ledger import claim, settled
+from seglab.study.ledger import claim, failures, settled
 from seglab.study.study import Study
 
 INTERRUPTED = 75
@@ -33,28 +33,42 @@ def work(
     record: StudyRecord,
     command_of: CommandOf,
     resources: Resources,
+    retries: int = 0,
     tuning: bool = False,
 ) -> int:
-    """Do all of `runs` that have no result and that nobody else has; gives the number that failed.
+    """Do all of `runs` that have no result and that nobody else has, those that fail again up to `retries` times; gives the number that failed.
 
     Tuning runs never see the test split, and those that have diverged are not tried again.
     """
     _install_handlers()
-    failures = 0
-    for run in runs:
+    failed: set[Run] = set()
+
+    def is_open(directory: Path) -> bool:
+        return not settled(directory, tuning) and failures(directory) <= retries
+
+    def take(run: Run) -> bool:
+        """Whether there was something to do for a run, and it is done."""
         directory = run.directory(folder)
-        if settled(directory, tuning):
-            continue
-        lease = claim(directory)
+        lease = claim(directory) if is_open(directory) else None
         if lease is None:
-            continue
+            return False
         try:
-            if not settled(directory, tuning):
-                with _log_to(directory / "log.txt"):
-                    failures += not _attempt(study, run, folder, record, command_of(run), resources, tuning)
+            if not is_open(directory):  # somebody has done it between the look and the claim
+                return False
+            with _log_to(directory / "log.txt"):
+                works = _attempt(study, run, folder, record, command_of(run), resources, tuning)
+            if works:
+                failed.discard(run)
+            else:
+                failed.add(run)
+                lease.fail()
+            return True
         finally:
             lease.release()
-    return failures
+
+    while sum(map(take, runs)):  # again, for what has failed or was given up by others meanwhile
+        pass
+    return len(failed)
 
 
 def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources, tuning: bool) -> bool:
@@ -125,11 +139,15 @@ def _log_to(path: Path) -> Iterator[None]:
 
 
 def _install_handlers() -> None:
-    """TERM ends this process in order. Ctrl-C reaches it as TERM from the process that started it."""
+    """TERM ends this process in order, and so does what a cluster sends before a job's time is up; a second one, which may be the same signal
+    by another way, changes nothing. Ctrl-C reaches it as TERM from the process that started it."""
+    signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # a second time at once
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
         raise Interrupted
 
-    signal.signal(signal.SIGTERM, stop)
+    for each in signals:
+        signal.signal(each, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
