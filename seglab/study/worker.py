@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def work(
 
     Tuning runs never see the test split, and those that have diverged are not tried again.
     """
-    _install_handlers()
+    asked = _install_handlers()
     failed: set[Run] = set()
 
     def is_open(directory: Path) -> bool:
@@ -56,7 +57,7 @@ def work(
             if not is_open(directory):  # somebody has done it between the look and the claim
                 return False
             with _log_to(directory / "log.txt"):
-                works = _attempt(study, run, folder, record, command_of(run), resources, tuning)
+                works = _attempt(study, run, folder, record, command_of(run), resources, asked, tuning)
             if works:
                 failed.discard(run)
             else:
@@ -71,7 +72,16 @@ def work(
     return len(failed)
 
 
-def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command: Sequence[str], resources: Resources, tuning: bool) -> bool:
+def _attempt(
+    study: Study,
+    run: Run,
+    folder: Path,
+    record: StudyRecord,
+    command: Sequence[str],
+    resources: Resources,
+    asked: threading.Event,
+    tuning: bool,
+) -> bool:
     """Whether the run got its result. Whatever goes wrong in it is written down beside it, and the others go on."""
     directory = run.directory(folder)
     try:
@@ -81,7 +91,9 @@ def _attempt(study: Study, run: Run, folder: Path, record: StudyRecord, command:
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
             execute(study, run, folder, record, command, resources, test=not tuning)
-    except Exception as error:  # noqa: BLE001 - a run may fail in any way; its first cause is recorded and named
+    except Exception as error:  # a run may fail in any way; its first cause is recorded and named
+        if asked.is_set():  # what asked this process to stop has ended others that it needs, such as W&B's: no failure of the run
+            raise Interrupted from error
         write_failure(directory, error)
         return False
     return True
@@ -138,12 +150,14 @@ def _log_to(path: Path) -> Iterator[None]:
                 os.close(copy)
 
 
-def _install_handlers() -> None:
+def _install_handlers() -> threading.Event:
     """TERM ends this process in order, and so does what a cluster sends before a job's time is up; a second one, which may be the same signal
-    by another way, changes nothing. Ctrl-C reaches it as TERM from the process that started it."""
+    by another way, changes nothing. The event says that it has come. Ctrl-C reaches it as TERM from the process that started it."""
+    asked = threading.Event()
     signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
     def stop(number: int, frame: FrameType | None) -> None:
+        asked.set()
         for each in signals:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted
@@ -151,3 +165,5 @@ def _install_handlers() -> None:
     for each in signals:
         signal.signal(each, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    return asked
