@@ -15,7 +15,7 @@ class Launcher(Protocol):
     """Runs commands somewhere."""
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
-        """Start each command, its output into a file of the folder `logs`; call `watch` a few times a second until all have
+        """Start each command, its output into a file of the folder `logs`; call `watch` now and then until all have
         ended; give their exit codes. KeyboardInterrupt stops them in order."""
 
 
@@ -33,8 +33,9 @@ class Local:
         previous = signal.signal(signal.SIGTERM, _interrupt), signal.signal(signal.SIGHUP, _interrupt)
         try:
             while any(process.poll() is None for process in processes):
+                began = time.monotonic()
                 watch()
-                time.sleep(0.2)
+                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # of ten thousand runs, a look takes a while
             watch()
         except KeyboardInterrupt:
             _stop(processes)
