@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,13 +107,13 @@ class Cluster:
 
     def kill(self, node: str) -> None:
         """All processes of a node at once, as if it had lost its power."""
-        spool = str(self.folder / f"spool-{node}")
+        jobs = self.ask("squeue", "-h", "-w", node, "-o", "%A").split()
+        ours = {pid: name for pid in _processes() if (name := self._name(pid, jobs))}
         slurmd = int((self.folder / f"slurmd-{node}.pid").read_text())
-        steps = [pid for pid in _processes() if _is_step_of(pid, node, spool)]
-        doomed = [slurmd, *steps]
-        for pid in doomed:
-            doomed += [child for child in _children(pid) if child not in doomed]
-        for pid in doomed:
+        for pid in (
+            slurmd,
+            *sorted(ours, key=lambda pid: not ours[pid].startswith("slurmstepd")),
+        ):  # nobody is left to tell of the others' end
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -144,10 +143,21 @@ class Cluster:
         return dict(word.split("=", 1) for word in self.ask("scontrol", "-o", "show", "job", job).split() if "=" in word)
 
     def _daemon(self, *words: str) -> None:
+        dies_with_us = ("setpriv", "--pdeathsig", "TERM")
         with (self.folder / f"{words[0]}.out").open("ab") as output:
-            self._started.append(
-                subprocess.Popen(words, env=self.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                [*dies_with_us, *words], env=self.environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
+        self._started.append(process)
+
+    def _name(self, pid: int, jobs: Sequence[str]) -> str:
+        """The command line of a process, if it is of one of these jobs of this cluster; else nothing."""
+        with contextlib.suppress(OSError):
+            name = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ")
+            variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+            of_the_job = any(name.startswith(f"slurmstepd: [{job}.") or f"SLURM_JOB_ID={job}" in variables for job in jobs)
+            return name if of_the_job and f"SLURM_CONF={self.folder / 'slurm.conf'}" in variables else ""
+        return ""
 
 
 def wait(what: str, done: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -171,17 +181,3 @@ def _free_ports(number: int) -> list[int]:
 
 def _processes() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def _is_step_of(pid: int, node: str, spool: str) -> bool:
-    """Whether a process is one of Slurm's own for a job on this node of this cluster, or was started in one."""
-    with contextlib.suppress(OSError):
-        variables = dict(word.split("=", 1) for word in Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0") if "=" in word)
-        return variables.get("SLURMD_NODENAME") == node and variables.get("SLURM_CONF", "").startswith(str(Path(spool).parent))
-    return False
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(word) for path in Path(f"/proc/{pid}/task").glob("*/children") for word in re.findall(r"\d+", path.read_text())]
-    return []

@@ -36,6 +36,6 @@ def cluster() -> Iterator[Cluster]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the study as this machine makes it."""
     place = tmp_path_factory.mktemp("local")
-    done = subprocess.run([sys.executable, str(SCRIPT), "run"], cwd=place, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, str(SCRIPT), "run"], cwd=place, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return place / "runs" / "slow"

@@ -1,21 +1,13 @@
-"""A study of seconds, or of as many seconds a step as SECONDS_A_STEP says: time enough to be interrupted. Waiting changes no result."""
+"""Does weight decay change a small network? A study of seconds, or of minutes where a step is told to take longer."""
 
-import os
-import time
 from collections.abc import Callable
 
 import torch
 from jsonargparse import lazy_instance
-from torch import Tensor, nn
+from slow_loss import SlowCrossEntropy
+from torch import nn
 
-from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
-
-
-class SlowCrossEntropy(CrossEntropy):
-    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        time.sleep(float(os.environ.get("SECONDS_A_STEP", "0")))
-        loss: Tensor = super().forward(logits, mask)
-        return loss
+from seglab import L2, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
 
 
 def study(
