@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 help:  ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .venv/installed: pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv
@@ -18,6 +18,9 @@ demo: install  ## compare three weight penalties with none on embedded data: a t
 test: install  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
+test-cluster: install  ## run the tests that bring up a Slurm cluster of their own: as root, where apt-get can install Slurm or it is there
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
+
 check: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,4 +29,4 @@ check: install  ## ruff and mypy
 bench: install  ## what the framework costs: ratios, measured side by side
 	$(BIN)/python -m tests.benchmarks
 
-.PHONY: help install demo test check bench
+.PHONY: help install demo test test-cluster check bench

@@ -1,12 +1,17 @@
 """Being asked to stop: by `run` on Ctrl-C, by a scheduler, by `kill`. No torch, whose import takes seconds in which a signal may come."""
 
 import contextlib
+import math
 import signal
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """What asks: `kill`, and what clusters send a while before they end a job."""
+
+ECHO_SECONDS = 1.0
+"""Within them a second signal is taken for the first one on another way: a scheduler may reach a process directly and through its parent."""
 
 INTERRUPTED = 75
 """Exit code of a process that was asked to stop and can be started again."""
@@ -21,6 +26,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.asked = False
+        self._when = -math.inf
         self.deferred = False
         """Whether the first signal only sets `asked`, for somebody who looks at it soon; a second one stops at once."""
 
@@ -41,6 +47,9 @@ class Interruption:
             raise Interrupted
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        before, self._when = self._when, time.monotonic()
+        if self._when - before < ECHO_SECONDS:
+            return
         at_once = self.asked or not self.deferred
         self.asked = True
         if at_once:

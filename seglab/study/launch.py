@@ -17,7 +17,7 @@ class Launcher(Protocol):
     """Runs commands somewhere."""
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
-        """Start each command, its output into a file of the folder `logs`; call `watch` a few times a second until all have
+        """Start each command, its output into a file of the folder `logs`; call `watch` now and then until all have
         ended; give their exit codes. KeyboardInterrupt stops them in order."""
 
 
@@ -35,8 +35,9 @@ class Local:
         previous = signal.signal(signal.SIGTERM, _interrupt), signal.signal(signal.SIGHUP, _interrupt)
         try:
             while any(process.poll() is None for process in processes):
+                began = time.monotonic()
                 watch()
-                time.sleep(0.2)
+                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # of ten thousand runs, a look takes a while
             watch()
         except KeyboardInterrupt:
             _stop(processes)
@@ -52,11 +53,20 @@ class Local:
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
-        words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
         with log.open("wb") as file, held():  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
             return subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                words_here(command),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
             )
+
+
+def words_here(command: Sequence[str]) -> list[str]:
+    """A command for this machine: its `python` is the one that runs this."""
+    return [sys.executable if command[0] == "python" else command[0], *command[1:]]
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:

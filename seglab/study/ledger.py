@@ -27,23 +27,37 @@ class Owner:
 
     host: str
     pid: int
+    job: str = ""
+    """Of Slurm; empty outside of one."""
+    restarts: int = 0
+    """How often that job had been queued again before."""
 
     @classmethod
     def this_process(cls) -> "Owner":
-        return cls(socket.gethostname(), os.getpid())
+        job, restarts = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_RESTART_COUNT", "0")
+        return cls(socket.gethostname(), os.getpid(), job, int(restarts))
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {self.host}" + (f", job {self.job}" if self.job else "")
+
+    @property
+    def line(self) -> str:
+        """The first line of a lease."""
+        return f"{self.host} {self.pid}" + (f" {self.job}/{self.restarts}" if self.job else "")
 
     @classmethod
     def read(cls, line: str) -> "Owner":
-        """From the first line of a lease; unknown while that is not written yet, or where it is garbage."""
-        host, _, pid = line.partition(" ")
-        return cls(host, int(pid)) if re.fullmatch(r"[1-9][0-9]{0,8}", pid) else cls("an unknown host", 0)
+        """From `line`; unknown while that is not written yet, or where it is garbage."""
+        found = re.fullmatch(r"(\S*) ([1-9][0-9]{0,8})(?: ([0-9]{1,18})/([0-9]{1,9}))?", line)
+        return cls(found[1], int(found[2]), found[3] or "", int(found[4] or 0)) if found else cls("an unknown host", 0)
 
     def is_certainly_dead(self) -> bool:
-        """True only if it ran on this host and is gone; of other hosts the time stamp decides."""
-        if self.host != socket.gethostname():
+        """True only if it ran on this host and is gone, or in this process's job before that was queued again: a job runs once at a time.
+        Of others the time stamp decides."""
+        me = Owner.this_process()
+        if self.job and self.job == me.job and self.restarts < me.restarts:
+            return True
+        if self.host != me.host:
             return False
         try:
             os.kill(self.pid, 0)
@@ -63,12 +77,19 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
+    def fail(self) -> None:
+        """Count a failure of the run; `release` follows."""
+        self._write("failed")
+
     def release(self) -> None:
         """Let others have the run; to be called when its result is written, or when it is given up."""
         self._stop.set()
         self._thread.join()
+        self._write("released")
+
+    def _write(self, word: str) -> None:
         with self.path.open("a") as file:
-            file.write("released\n")
+            file.write(f"{word}\n")
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
@@ -89,9 +110,8 @@ def claim(directory: Path) -> Lease | None:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return None
-    me = Owner.this_process()
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{me.host} {me.pid}\n")
+        file.write(f"{Owner.this_process().line}\n")
     return Lease(path)
 
 
@@ -116,6 +136,23 @@ def settled(directory: Path, tuning: bool = False) -> bool:
     return (directory / "result.json").exists() or (tuning and has_diverged(directory))
 
 
+def failures(directory: Path) -> int:
+    """How often the run in `directory` has failed since `forgive`."""
+    return len(_unforgiven(directory))
+
+
+def forgive(directory: Path) -> None:
+    """Start counting failures anew, because somebody asks for the run again."""
+    for path in _unforgiven(directory):
+        with path.open("a") as file:
+            file.write("forgiven\n")
+
+
+def _unforgiven(directory: Path) -> list[Path]:
+    words = {path: set(path.read_text(errors="replace").splitlines()) for path in directory.glob("lease.*")}
+    return [path for path, said in words.items() if said >= {"failed", "released"} and "forgiven" not in said]
+
+
 def has_diverged(directory: Path) -> bool:
     """Whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
     try:
@@ -129,8 +166,7 @@ def _holder(directory: Path, generation: int) -> Owner | None:
         return None
     path = directory / f"lease.{generation}"
     lines = path.read_text(errors="replace").splitlines()
-    fresh = _file_server_now(directory) - path.stat().st_mtime < STALE_SECONDS
-    if "released" in lines or not fresh:
+    if "released" in lines or _file_server_now(directory) - path.stat().st_mtime >= STALE_SECONDS:
         return None
     holder = Owner.read(lines[0] if lines else "")
     return None if holder.is_certainly_dead() else holder

@@ -1,4 +1,4 @@
-"""The command line of an experiment script: `run`, `status` and `compare`, with the study function's parameters as flags."""
+"""The command line of an experiment script: `run`, `launch`, `status`, `cancel` and `compare`, with the study function's parameters as flags."""
 
 import dataclasses
 import json
@@ -18,8 +18,10 @@ from seglab.study.errors import one_line
 from seglab.study.execute import Accelerator, Resources, execute, is_rank_zero
 from seglab.study.launch import Local
 from seglab.study.plan import Plan, dry_run_table, shell
-from seglab.study.reading import show_comparison, show_status
+from seglab.study.reading import show_comparison, show_status, tuning_folder
+from seglab.study.slurm import Slurm
 from seglab.study.study import Study
+from seglab.study.submit import cancel, preview, submit
 from seglab.study.supervise import supervise
 from seglab.study.tuning import final_plan, stages_of, tune, tuning_plan
 from seglab.study.worker import end_with_worker, work, write_failure
@@ -53,19 +55,28 @@ def _dispatch(function: StudyFunction) -> int:
     verb: str = chosen.command
     given = chosen[verb]
     console = Console(width=None if sys.stdout.isatty() else 120)
-    if verb in ("status", "compare"):
-        folder = Path(given.root) / (given.name or _default_name(function))
-        return (
-            show_status(folder, console)
-            if verb == "status"
-            else show_comparison(folder, given.metric, given.baseline, given.margin, console, given.classes)
-        )
-    if verb == "run":
-        return _run(_plan(function, parser, chosen, given), given, console)
+    if verb in ("status", "cancel", "compare"):
+        return _read(verb, Path(given.root) / (given.name or _default_name(function)), given, console)
     interruption = Interruption()
-    interruption.listen()
-    plan = _plan(function, parser, chosen, given)
+    if verb in ("work", "work-tuning", "execute"):
+        interruption.listen()
+    built = parser.instantiate(chosen)[verb]
+    plan = _plan(function, given, built)
+    if verb in ("run", "launch"):
+        return {"run": _run, "launch": _launch}[verb](plan, built, console)
     return {"work": _work, "work-tuning": _work_tuning, "execute": _execute}[verb](plan, interruption)
+
+
+def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
+    """What trains nothing."""
+    if verb == "status":
+        return show_status(folder, console)
+    if verb == "compare":
+        return show_comparison(folder, given.metric, given.baseline, given.margin, console, given.classes)
+    places = [place for place in (folder, tuning_folder(folder)) if place is not None]
+    ended = [cancel(place, given.dry_run, console) for place in places]
+    show_status(folder, console)
+    return 0 if all(ended) else FAILED
 
 
 def _run(plan: Plan, given: Namespace, console: Console) -> int:
@@ -104,6 +115,21 @@ def _dry_run(plan: Plan, console: Console) -> int:
     return 0
 
 
+def _launch(plan: Plan, given: Namespace, console: Console) -> int:
+    """What comes first and is not done yet goes to the cluster: a study whose arms are tuned is launched twice."""
+    stages = stages_of(plan)
+    stage = next((stage for stage in stages if stage.unsettled), stages[-1])
+    cluster: Slurm = (given.launcher or Slurm()).for_runs_on(plan.resources.devices, cpu=plan.resources.accelerator == "cpu")
+    if given.dry_run:
+        console.print(dry_run_table(stage, stage.runs))
+        print(preview(stage, cluster), end="")
+        return 0
+    submit(stage, cluster, console)
+    if stage is not stages[-1]:
+        console.print("these runs choose the settings; when they are done, the same command again launches the study's own")
+    return 0
+
+
 def _work(plan: Plan, interruption: Interruption) -> int:
     return _work_on(final_plan(plan), interruption)
 
@@ -114,7 +140,7 @@ def _work_tuning(plan: Plan, interruption: Interruption) -> int:
 
 def _work_on(plan: Plan, interruption: Interruption) -> int:
     tuning = plan.tunes is not None
-    failures = work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources, interruption, tuning)
+    failures = work(plan.study, plan.runs, plan.folder, _record(plan), plan.command, plan.resources, interruption, plan.retries, tuning)
     return FAILED if failures else 0
 
 
@@ -144,10 +170,10 @@ def _record(plan: Plan) -> Any:
     return found
 
 
-def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, given: Namespace) -> Plan:
+def _plan(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
+    """`given` as it was typed, `built` with its classes made."""
     parameters = _study_parameters(function, given)
     flags = resolved_flags(json.loads(_study_parser(function).dump(parameters, format="json", skip_unset=False)))
-    built = parser.instantiate(chosen)[chosen.command]
     study = function(**{name: built[name] for name in vars(parameters)})
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
@@ -160,7 +186,10 @@ def _plan(function: StudyFunction, parser: ArgumentParser, chosen: Namespace, gi
     resources = Resources(given.devices, given.accelerator, given.wandb, given.diagnostics, given.checkpoint_minutes)
     if given.setting is not None and study.budget is None:
         raise ValueError(f"--setting {given.setting}: the arms of {study.name!r} are not tuned")
-    return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed, given.setting)
+    retries = given.get("retries", 0)
+    if retries < 0:
+        raise ValueError(f"--retries {retries}: must be 0 or more")
+    return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed, given.setting, retries=retries)
 
 
 def _default_name(function: StudyFunction) -> str:
@@ -203,10 +232,12 @@ def _parser(function: StudyFunction) -> ArgumentParser:
     verbs.add_subcommand(
         "run", _run_parser(function), help="train and test every arm under every seed that has no result yet, then compare"
     )
-    verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open")
+    verbs.add_subcommand("launch", _launch_parser(function), help="the same on a cluster: submit jobs for what has no result yet")
+    verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open, and which jobs are in the queue")
+    verbs.add_subcommand("cancel", _cancelling_parser(), help="cancel the jobs that `launch` has submitted")
     verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
-    verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
-    verbs.add_subcommand("work-tuning", _training_parser(function), help="(started by run) the same for the runs that tune it")
+    verbs.add_subcommand("work", _working_parser(function), help="(started by run) work on the runs of a study until none is left")
+    verbs.add_subcommand("work-tuning", _working_parser(function), help="(started by run) the same for the runs that tune it")
     verbs.add_subcommand("execute", _training_parser(function), help="(started by run) one run on several devices")
     return parser
 
@@ -232,8 +263,27 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     return parser
 
 
-def _run_parser(function: StudyFunction) -> ArgumentParser:
+def _working_parser(function: StudyFunction) -> ArgumentParser:
     parser = _training_parser(function)
+    parser.add_argument("--retries", type=int, default=0, help="how often a run that fails is tried again")
+    return parser
+
+
+def _launch_parser(function: StudyFunction) -> ArgumentParser:
+    parser = _working_parser(function)
+    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster; --launcher.help lists its own flags")
+    parser.add_argument("--dry-run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
+    return parser
+
+
+def _cancelling_parser() -> ArgumentParser:
+    parser = _reading_parser()
+    parser.add_argument("--dry-run", action="store_true", help="list the jobs; do nothing")
+    return parser
+
+
+def _run_parser(function: StudyFunction) -> ArgumentParser:
+    parser = _working_parser(function)
     parser.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
     return parser

@@ -33,6 +33,8 @@ class Plan:
     """Of the tuning runs, those with this setting of `arm`."""
     tunes: Study | None = None
     """The study whose tuning runs these are; None for a study's own runs."""
+    retries: int = 0
+    """How often a run that has failed is tried again."""
 
     @property
     def folder(self) -> Path:
@@ -60,6 +62,11 @@ class Plan:
         """Whether nothing is left to do for a run."""
         return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None)
 
+    @property
+    def unsettled(self) -> list[Run]:
+        """Those of `runs` for which something is left to do."""
+        return [run for run in self.runs if not self.settled(run)]
+
     def command(self, run: Run) -> list[str]:
         """What repeats one run, to be pasted into a shell."""
         arm, setting = (run.arm, None) if self.tunes is None else arm_and_setting(run.arm)
@@ -68,7 +75,8 @@ class Plan:
     def worker_command(self) -> list[str]:
         """What works on these runs until none is left."""
         verb = "work" if self.tunes is None else "work-tuning"
-        return [*self._start(verb), *_flags(self.arm, self.setting, self.seed), *self.resources.flags]
+        retries = ["--retries", str(self.retries)] if self.retries else []
+        return [*self._start(verb), *_flags(self.arm, self.setting, self.seed), *self.resources.flags, *retries]
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from seglab.run import TUNING, read_record, read_results
+from seglab.study import jobs
 from seglab.study.status import runs_in, status_table
 
 DEFAULT_MARGIN = 0.005
@@ -30,10 +31,24 @@ def show_status(folder: Path, console: Console) -> int:
     places = [folder] if tuning is None else [tuning, *([folder] if (folder / "study.json").exists() else [])]
     for place in places:
         console.print(status_table(place, runs_in(place)))
+        _show_jobs(place, console)
     problems = [problem for place in places for problem in read_results(place)[1]]
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False)
     return 1 if problems else 0
+
+
+def _show_jobs(folder: Path, console: Console) -> None:
+    """What the cluster's queue holds for a study that was launched."""
+    submitted = jobs.submissions(folder)
+    if not submitted:
+        return
+    try:
+        found = jobs.lines(jobs.in_queue(submitted)) or ["none of its jobs is in the queue"]
+    except ValueError as error:
+        found = [f"its jobs: {error}"]
+    for line in found:
+        console.print(line, highlight=False, markup=False)
 
 
 def show_comparison(

@@ -60,7 +60,7 @@ def status_table(folder: Path, runs: Sequence[Run]) -> Table:
         mine = [status for status in statuses if status.run.arm == arm]
         count = {state: sum(status.state == state for status in mine) for state in ("done", "running", "failed", "open", "interrupted")}
         counts = (count["done"], count["running"], count["failed"], count["open"] + count["interrupted"])
-        table.add_row(arm, *map(str, counts), "\n".join(_notes(mine)))
+        table.add_row(arm, *map(str, counts), "\n".join(_shortened(_notes(mine))))
     return table
 
 
@@ -85,9 +85,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _shortened(lines: Sequence[str], shown: int = 12) -> list[str]:
+    return [*lines[:shown], *([f"… and {len(lines) - shown} more"] if len(lines) > shown else [])]
+
+
 def _notes(statuses: Iterable[RunStatus]) -> list[str]:
+    """What needs attention first."""
+    order = ("failed", "running", "interrupted", "open", "done")
     lines = []
-    for status in statuses:
+    for status in sorted(statuses, key=lambda status: order.index(status.state)):
         if status.state == "running":
             lines.append(f"seed {status.run.seed}: {status.fraction:.0%}, {status.detail}")
         elif status.state == "failed":

@@ -12,27 +12,36 @@ from seglab.interruption import INTERRUPTED, Interrupted
 from seglab.run import Run, StudyRecord, read_result
 from seglab.study import ledger
 from seglab.study.launch import Launcher
+from seglab.study.ledger import forgive
 from seglab.study.plan import Plan, agree, check_place, keep
 from seglab.study.status import Clock, duration, fraction_done, run_status
 
 
 def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
     """Bring all runs of the plan to a result; whether that has worked. Everything that can be refused is, before anything is written."""
-    check_place(plan.folder)
-    agreed = agree(plan)
-    runs = plan.runs
-    todo = [run for run in runs if not plan.settled(run)]
-    console.print(f"{plan.folder}: {_count(len(runs), 'run')}, {len(runs) - len(todo)} done, {len(todo)} to do", highlight=False)
+    todo = prepare(plan, console)
     if todo:
-        _check_free(plan, todo)
-        _check_data(plan, console)
-        keep(plan, agreed)
-        _show_phases(agreed, {run.arm for run in todo}, console)
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
         if INTERRUPTED in codes:
             raise Interrupted
     return _report_runs(plan, console)
+
+
+def prepare(plan: Plan, console: Console) -> list[Run]:
+    """Check all that can be checked, write what the runs have in common, and give those that are to be done."""
+    check_place(plan.folder)
+    agreed = agree(plan)
+    todo, number = plan.unsettled, len(plan.runs)
+    console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
+    if todo:
+        _check_free(plan, todo)
+        _check_data(plan, console)
+        keep(plan, agreed)
+        _show_phases(agreed, {run.arm for run in todo}, console)
+        for run in todo:
+            forgive(run.directory(plan.folder))
+    return todo
 
 
 def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
@@ -122,5 +131,6 @@ def _report_runs(plan: Plan, console: Console) -> bool:
     return all(plan.settled(status.run) for status in statuses)
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

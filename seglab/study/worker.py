@@ -14,7 +14,7 @@ from seglab.checkpoints import remove
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
-from seglab.study.ledger import claim, settled
+from seglab.study.ledger import claim, failures, settled
 from seglab.study.study import Study
 
 CommandOf = Callable[[Run], Sequence[str]]
@@ -31,28 +31,43 @@ def work(
     command_of: CommandOf,
     resources: Resources,
     interruption: Interruption,
+    retries: int = 0,
     tuning: bool = False,
 ) -> int:
-    """Do all of `runs` that have no result and that nobody else has; gives the number that failed.
+    """Do all of `runs` that have no result and that nobody else has, those that fail again up to `retries` times; gives the number that failed.
 
     Tuning runs never see the test split, and those that have diverged are not tried again.
     """
-    failures = 0
-    for run in runs:
+    failed: set[Run] = set()
+
+    def is_open(directory: Path) -> bool:
+        return not settled(directory, tuning) and failures(directory) <= retries
+
+    def take(run: Run) -> bool:
+        """Whether there was something to do for a run, and it is done."""
         directory = run.directory(folder)
         if settled(directory, tuning):
             remove(directory / "checkpoints" / "resume.ckpt")  # of a process that was killed between result and end
-            continue
-        lease = claim(directory)
+        lease = claim(directory) if is_open(directory) else None
         if lease is None:
-            continue
+            return False
         try:
-            if not settled(directory, tuning):
-                with _log_to(directory / "log.txt"):
-                    failures += not _attempt(study, run, folder, record, command_of(run), resources, interruption, tuning)
+            if not is_open(directory):  # somebody has done it between the look and the claim
+                return False
+            with _log_to(directory / "log.txt"):
+                works = _attempt(study, run, folder, record, command_of(run), resources, interruption, tuning)
+            if works:
+                failed.discard(run)
+            else:
+                failed.add(run)
+                lease.fail()
+            return True
         finally:
             lease.release()
-    return failures
+
+    while sum(map(take, runs)):  # again, for what has failed or was given up by others meanwhile
+        pass
+    return len(failed)
 
 
 def _attempt(
@@ -74,7 +89,9 @@ def _attempt(
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
             execute(study, run, folder, record, command, resources, interruption, test=not tuning)
-    except Exception as error:  # noqa: BLE001 - a run may fail in any way; its first cause is recorded and named
+    except Exception as error:  # a run may fail in any way; its first cause is recorded and named
+        if interruption.asked:  # what asked this process to stop has ended others that it needs, such as W&B's: no failure of the run
+            raise Interrupted from error
         write_failure(directory, error, study.data.batch_size)
         return False
     return True

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from seglab.run import Run
 from seglab.study import ledger
-from seglab.study.ledger import STALE_SECONDS, Lease, Owner, claim, owner, state
+from seglab.study.ledger import STALE_SECONDS, Lease, Owner, claim, failures, forgive, owner, state
+from seglab.study.status import status_table
 
 GARBAGE = (
     "",
@@ -314,3 +316,35 @@ def test_a_file_server_that_stumbles_does_not_end_the_beat(tmp_path: Path) -> No
     holder.kill()
     _, errors = holder.communicate()
     assert beats, errors
+
+
+def test_of_many_notes_those_that_matter_are_shown(tmp_path: Path) -> None:
+    runs = [Run("study", "l2", seed) for seed in range(40)]
+    for run in runs:
+        lease_of(run.directory(tmp_path), 0, "elsewhere 7\nfailed\nreleased\n")
+    (runs[30].directory(tmp_path) / "failure.json").write_text('{"error": "OSError: disk full"}')
+    (notes,) = status_table(tmp_path, runs).columns[-1].cells
+    assert str(notes).splitlines()[0] == "seed 30 failed: OSError: disk full"
+    assert str(notes).splitlines()[-1] == "… and 28 more"
+
+
+def test_failures_are_counted_until_they_are_forgiven(tmp_path: Path) -> None:
+    assert failures(tmp_path / "never") == 0
+    for tries in (1, 2):
+        lease = claim(tmp_path)
+        assert lease is not None
+        lease.fail()
+        lease.release()
+        assert failures(tmp_path) == tries
+    forgive(tmp_path)
+    assert failures(tmp_path) == 0
+    lease = claim(tmp_path)
+    assert lease is not None
+    assert lease.path.name == "lease.2"
+    lease.release()
+    assert failures(tmp_path) == 0, "a try that was interrupted is no failure"
+
+
+@pytest.mark.parametrize("line", ["node1 17", "node1 17 42/0", "node1 17 42/13"])
+def test_an_owner_is_read_as_it_was_written(line: str) -> None:
+    assert Owner.read(line).line == line

@@ -1,0 +1,15 @@
+"""A loss that takes as many seconds as SECONDS_A_STEP says: time enough to interrupt a training. Waiting changes no result."""
+
+import os
+import time
+
+from torch import Tensor
+
+from seglab import CrossEntropy
+
+
+class SlowCrossEntropy(CrossEntropy):
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        time.sleep(float(os.environ.get("SECONDS_A_STEP", "0")))
+        loss: Tensor = super().forward(logits, mask)
+        return loss

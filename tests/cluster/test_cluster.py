@@ -1,0 +1,162 @@
+"""Studies on a real Slurm: an array, preemption, the time limit, scancel, a node that dies. Whatever happens, results are the local ones."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import slow_experiment
+import torch
+from cluster import Cluster, wait
+from conftest import SCRIPT
+
+from seglab.study.jobs import submissions
+from seglab.study.ledger import Owner, state
+from seglab.study.main import main
+
+Script = Callable[..., str]
+LAUNCH = ("launch", "--launcher", "Slurm", "--launcher.partition", "main", "--launcher.cpus", "2", "--accelerator", "cpu")
+ONE = ("--arm", "l2", "--seed", "1")
+
+
+@pytest.fixture
+def script(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Script]:
+    """The experiment on the cluster, in a folder of the test; in this process, for torch is here already. Afterwards the queue is empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+
+    def run(*words: str, step: float = 0.0, code: int = 0) -> str:
+        monkeypatch.setenv("SECONDS_A_STEP", str(step))
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+        with pytest.raises(SystemExit) as ended:
+            main(slow_experiment.study)
+        printed = "".join(capfd.readouterr())
+        assert ended.value.code == code, printed
+        return printed
+
+    yield run
+    cluster.ask("scancel", "--user", "root")
+    wait("an empty queue", lambda: not cluster.ask("squeue", "-h").strip())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "slow"
+
+
+def numbers(run: Path) -> object:
+    """What a run says of the network: scores and weights, without what it says of the clock."""
+    raw = json.loads((run / "result.json").read_text())
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = {name: tensor.tolist() for name, tensor in checkpoint["state_dict"].items()}
+    return [raw[name] for name in ("identity", "val", "test", "per_class")], weights
+
+
+def the_job(folder: Path) -> str:
+    """The one job that was submitted."""
+    (submission,) = submissions(folder)
+    (job,) = submission.ids
+    return job
+
+
+def wait_for_training(run: Path) -> None:
+    """Until a run has made some steps."""
+    wait(f"the training of {run.name}", (run / "progress.json").exists, 240)
+
+
+def goes_on(cluster: Cluster, job: str) -> None:
+    """A job that was queued again starts now, instead of in two minutes, and ends well."""
+    wait("the job to be queued again", lambda: cluster.job(job).get("Restarts") == "1" and cluster.job(job)["JobState"] == "PENDING")
+    cluster.ask("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=60")
+    wait("the job to end", lambda: cluster.job(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), 400)
+    assert cluster.job(job)["JobState"] == "COMPLETED"
+
+
+def test_an_array_gives_the_local_results(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
+    (folder / "none").mkdir(parents=True)
+    shutil.copytree(local / "none" / "seed-0", folder / "none" / "seed-0")
+    shutil.copy(local / "study.json", folder)
+    shown = script(*LAUNCH, "--launcher.jobs", "2", "--dry-run")
+    assert not (folder / "jobs").exists(), "a dry run wrote something"
+    printed = script(*LAUNCH, "--launcher.jobs", "2", step=1.0)
+    assert "4 runs, 1 done, 3 to do" in printed
+    (submission,) = submissions(folder)
+    assert f"submitted 2 jobs: {submission.ids[0]} to {submission.ids[1]}" in printed
+    (sent,) = submission.folder.glob("*_submission.sh")
+    assert sent.read_text().replace(submission.folder.name, "TIME") in shown
+    assert re.search(rf"running on n[12]: .*{submission.ids[0]}", script("status"))
+    assert "nothing submitted" in script(*LAUNCH, "--launcher.jobs", "2")
+    wait("the study to end", lambda: not cluster.ask("squeue", "-h").strip(), 400)
+    for run in ("none/seed-0", "none/seed-1", "l2/seed-0", "l2/seed-1"):
+        assert numbers(folder / run) == numbers(local / run), run
+        assert not (folder / run / "lease.1").exists(), "one run was done twice"
+    jobs = {Owner.read(path.read_text().splitlines()[0]).job for path in folder.glob("*/*/lease.0")} - {""}
+    assert len(jobs) == 2, "one job did all"
+    assert "none of its jobs is in the queue" in script("status")
+
+
+def test_a_preempted_job_is_queued_again_and_goes_on(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
+    script(*LAUNCH, *ONE, step=0.5)
+    job = the_job(folder)
+    wait_for_training(folder / "l2/seed-1")
+    cluster.ask("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    goes_on(cluster, job)
+    assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
+    assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
+
+
+def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
+    script(*LAUNCH, *ONE, "--launcher.time", "00:30:00", step=0.5)
+    job = the_job(folder)
+    wait_for_training(folder / "l2/seed-1")
+    cluster.ask("scontrol", "update", f"jobid={job}", "TimeLimit=2")  # so that the warning, two minutes before, is due
+    goes_on(cluster, job)
+    assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
+    assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
+
+
+def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, cluster: Cluster) -> None:
+    script(*LAUNCH, *ONE, step=0.5)
+    job = the_job(folder)
+    wait_for_training(folder / "l2/seed-1")
+    assert "would cancel 1 job" in script("cancel", "--dry-run")
+    assert cluster.job(job)["JobState"] == "RUNNING"
+    assert "cancelled 1 job" in script("cancel")
+    wait("the job to go", lambda: not cluster.ask("squeue", "-h").strip())
+    assert cluster.job(job)["JobState"] == "CANCELLED"
+    assert cluster.job(job)["Restarts"] == "0"
+    assert state(folder / "l2/seed-1") == "interrupted"
+    assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
+    assert "seed 1: interrupted" in script("status")
+
+
+def test_the_runs_of_a_dead_node_go_on_elsewhere(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
+    script(*LAUNCH, *ONE, step=0.5)
+    job = the_job(folder)
+    wait_for_training(folder / "l2/seed-1")
+    node = cluster.job(job)["NodeList"]
+    cluster.kill(node)
+    try:
+        goes_on(cluster, job)
+        assert cluster.job(job)["NodeList"] != node
+    finally:
+        cluster.boot(node)
+    assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
+    assert "released" not in (folder / "l2/seed-1/lease.0").read_text(), "the node did not die"
+
+
+def test_what_slurm_refuses_is_explained(script: Script, folder: Path) -> None:
+    asked = [word if word != "main" else "nope" for word in LAUNCH]
+    said = script(*asked, code=2)
+    assert said.endswith(
+        "invalid partition specified: nope; Batch job submission failed: Invalid partition name specified."
+        " --launcher.partition: this cluster has main, urgent\n"
+    )
+    said = script(*LAUNCH[:-2], "--devices", "3", "--name", "wide", code=2)
+    assert "Requested node configuration is not available" in said
+    assert "No node has what one job asks for (3 GPUs, 2 CPUs); there are main: 2 nodes of 4 CPUs, 8000 MB, generic resources gpu:2" in said
+    assert not list(folder.parent.glob("*/jobs"))

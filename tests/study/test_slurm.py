@@ -1,0 +1,262 @@
+"""Slurm without Slurm: the script, what a cluster may be asked for, what is refused. On a real one: tests/cluster."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_experiment
+from scripts import Command
+
+from seglab.run import Run
+from seglab.study import jobs, ledger
+from seglab.study.jobs import Job, Submission
+from seglab.study.main import main
+from seglab.study.slurm import Slurm
+
+Script = Callable[..., tuple[object, str, str]]
+GOLDEN = """\
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=vision
+#SBATCH --array=0-5%3
+#SBATCH --constraint='a100|h100'
+#SBATCH --cpus-per-task=8
+#SBATCH --gpus-per-node=2
+#SBATCH --job-name=tiny
+#SBATCH --mem=64GB
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=HERE/runs/tiny/jobs/TIME/%A_%a_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --qos=long
+#SBATCH --requeue
+#SBATCH --reservation=course
+#SBATCH --signal=USR2@120
+#SBATCH --time=90
+
+# setup
+module load cuda
+source env.sh
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output HERE/runs/tiny/jobs/TIME/%A_%a_%t_log.out --cpus-per-task 8 PYTHON -u -m submitit.core._submit HERE/runs/tiny/jobs/TIME
+
+# each job runs
+# python tiny.py work """
+
+
+@pytest.fixture
+def without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Script:
+    """The experiment on a machine that has none of Slurm's commands; in this process, for torch is here already."""
+
+    def run(*words: str) -> tuple[object, str, str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.setattr(sys, "argv", ["tiny.py", *words])
+        with pytest.raises(SystemExit) as ended:
+            main(tiny_experiment.study)
+        return ended.value.code, *capfd.readouterr()
+
+    return run
+
+
+def test_the_script_that_sbatch_would_get(without_slurm: Script, tmp_path: Path) -> None:
+    words = (
+        "--launcher.partition gpu --launcher.account vision --launcher.qos long --launcher.constraint a100|h100 --launcher.time 01:29:30"
+    )
+    more = "--launcher.cpus 8 --launcher.memory 64 --launcher.array_parallelism 3 --devices 2 --retries 1"
+    lists = ["--launcher.setup", '["module load cuda", "source env.sh"]', "--launcher.options", '{"reservation": "course"}']
+    code, out, err = without_slurm("launch", "--launcher", "Slurm", *words.split(), *more.split(), *lists, "--dry-run")
+    assert code == 0, err
+    script = out[out.index("#!/bin/bash") :]
+    assert script.replace(str(tmp_path), "HERE").replace(sys.executable, "PYTHON").startswith(GOLDEN)
+    assert script.endswith("--retries 1\n")
+    assert list(tmp_path.iterdir()) == [], "a dry run wrote something"
+
+
+def test_without_sbatch_nothing_is_written(without_slurm: Script, tmp_path: Path) -> None:
+    code, _, err = without_slurm("launch", "--launcher", "Slurm")
+    assert code == 2
+    assert err.startswith("error: there is no sbatch on this machine; launch from a login node of the cluster")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_retries_below_zero(without_slurm: Script) -> None:
+    assert without_slurm("run", "--retries", "-1") == (2, "", "error: --retries -1: must be 0 or more\n")
+
+
+@pytest.mark.parametrize(
+    ("time", "minutes"), [("12:00:00", 720), ("00:10:00", 10), ("00:10:01", 11), ("48:00:00", 2880), ("0:59:59", 60), ("1:00:00", 60)]
+)
+def test_time_limits(time: str, minutes: int) -> None:
+    assert Slurm(time=time).minutes == minutes
+
+
+@pytest.mark.parametrize("time", ["", "12", "90:00", "1:60:00", "1:00:60", "1-00:00:00", "-1:00:00", "1:0:0", "1 hour"])
+def test_what_is_no_time_limit(time: str) -> None:
+    with pytest.raises(ValueError, match=r"--launcher.time .*: expected hours:minutes:seconds"):
+        Slurm(time=time)
+
+
+def test_a_limit_that_leaves_no_time() -> None:
+    with pytest.raises(ValueError, match=r"must be longer than the --launcher.warning of 120 seconds"):
+        Slurm(time="00:02:00")
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"cpus": 0}, {"gpus": -1}, {"memory": 0}, {"array_parallelism": 0}, {"warning": 0}])
+def test_numbers_that_mean_nothing(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=rf"--launcher.{next(iter(wrong))} .*: must be [01] or more"):
+        Slurm(**wrong)  # type: ignore[arg-type]
+
+
+def test_gpus_are_those_of_a_run() -> None:
+    assert Slurm().for_runs_on(4, cpu=False).gpus == 4
+    assert Slurm().for_runs_on(4, cpu=True).gpus == 0
+    assert Slurm(gpus=0).for_runs_on(1, cpu=False).gpus == 0, "a partition without GPUs"
+    with pytest.raises(ValueError, match=r"--launcher.gpus 2: a run computes on 4"):
+        Slurm(gpus=2).for_runs_on(4, cpu=False)
+
+
+def test_jobs_at_work_are_those_of_the_command(tmp_path: Path) -> None:
+    mine, others = ("python", "x.py", "work"), ("python", "x.py", "work", "--arm", "l1")
+    submitted = [Submission(tmp_path, ("7_0", "7_1", "7_2"), mine), Submission(tmp_path, ("8",), others)]
+    queue = [Job("7_0", "RUNNING", "n1"), Job("7_1", "PENDING", "(Priority)"), Job("7_2", "COMPLETING", "n1"), Job("8", "RUNNING", "n2")]
+    assert jobs.at_work(queue, submitted, mine) == 2
+    assert jobs.at_work(queue, submitted, others) == 1
+    assert jobs.at_work([], submitted, mine) == 0
+
+
+def test_submissions_are_kept(tmp_path: Path) -> None:
+    assert jobs.submissions(tmp_path) == []
+    for number in (2, 1):
+        folder = tmp_path / "jobs" / str(number)
+        folder.mkdir(parents=True)
+        Submission(folder, (f"{number}_0",), ("python",)).write()
+    assert [submission.ids for submission in jobs.submissions(tmp_path)] == [("1_0",), ("2_0",)]
+    (tmp_path / "jobs" / "1" / "jobs.json").write_text("{")
+    with pytest.raises(ValueError, match=r"jobs.json: damaged, so its jobs are not known"):
+        jobs.submissions(tmp_path)
+
+
+def test_status_without_slurm_says_so(without_slurm: Script, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "tiny"
+    (folder / "none" / "seed-0").mkdir(parents=True)
+    (folder / "jobs" / "1").mkdir(parents=True)
+    Submission(folder / "jobs" / "1", ("7_0",), ("python",)).write()
+    code, out, err = without_slurm("status")
+    assert code == 0, err
+    assert "its jobs: there is no squeue on this machine" in out
+
+
+STAND_IN = """#!/bin/sh
+# what scontrol answers on the cluster that a test is on
+case "$*" in
+  "show config") echo "ProctrackType           = proctrack/{tracking}";;
+  *job*) echo "JobId=7 JobState={state} StartTime=2030-01-01T10:00:00 PreemptTime={preempted}";;
+  *) echo "$@" >> asked
+esac
+"""
+IN_A_JOB = """
+import os, signal, sys
+from pathlib import Path
+from seglab.study.task import Task
+signal.signal(signal.SIGUSR2, lambda number, frame: (Path("requeued").touch(), sys.exit(9)))
+Task((sys.executable, "-c", sys.argv[1]))()
+"""
+COMMAND = """
+import os, signal, sys, time
+from pathlib import Path
+heard = []
+def hear(number, frame):
+    heard.append(number)
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, hear)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2))
+Path("ready").touch()
+while not heard:
+    time.sleep(0.02)
+time.sleep(0.2)
+Path("heard").write_text(" ".join(map(str, heard)))
+sys.exit({code})
+"""
+
+
+@pytest.mark.parametrize("tracking", ["cgroup", "linuxproc"])
+@pytest.mark.parametrize(
+    ("number", "state", "preempted", "code", "requeued"),
+    [
+        (signal.SIGUSR2, "RUNNING", "None", 75, True),  # the time is up
+        (signal.SIGTERM, "RUNNING", "2030-01-01T10:05:00", 75, True),  # preempted
+        (signal.SIGTERM, "RUNNING", "2030-01-01T09:55:00", 75, False),  # once, before it started again
+        (signal.SIGTERM, "CANCELLED", "None", 75, False),
+        (signal.SIGUSR2, "CANCELLED", "None", 75, False),  # cancelled while it was saving
+        (signal.SIGTERM, "PENDING", "2030-01-01T10:05:00", 75, False),  # Slurm has done it already
+        (signal.SIGUSR2, "RUNNING", "None", 0, False),  # nothing is left to do
+    ],
+)
+def test_a_job_that_is_asked_to_stop(
+    tmp_path: Path, tracking: str, number: signal.Signals, state: str, preempted: str, code: int, requeued: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.write_text(STAND_IN.format(tracking=tracking, state=state, preempted=preempted))
+    scontrol.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    command = COMMAND.format(code=code)
+    job = subprocess.Popen([sys.executable, "-c", IN_A_JOB, command], cwd=tmp_path, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if tracking == "cgroup":  # Slurm signals the first process alone
+        job.send_signal(number)
+    else:
+        os.killpg(job.pid, number)
+    ended = job.wait(timeout=30)
+    assert (tmp_path / "heard").read_text() == str(int(number)), "the command has to hear of it once"
+    assert (tmp_path / "requeued").exists() == requeued
+    assert ended == (9 if requeued else code)
+
+
+def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job runs in one place at a time: what it held before it was queued again is free, on another node and at once."""
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "lease.0").write_text("node1 17 42/0\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    assert ledger.owner(tmp_path) is not None, "another process of the same job"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert ledger.owner(tmp_path) is None
+    monkeypatch.setenv("SLURM_JOB_ID", "43")
+    assert str(ledger.owner(tmp_path)) == "process 17 on node1, job 42"
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert ledger.owner(tmp_path) is not None
+
+
+def fails_in(run: Path) -> int:
+    """How often a run has been tried."""
+    return sum("failed" in path.read_text() for path in run.glob("lease.*"))
+
+
+@pytest.mark.parametrize(("flags", "tries"), [((), 1), (("--retries", "2"), 3)])
+def test_what_fails_is_tried_as_often_as_asked(experiment: Command, tmp_path: Path, flags: tuple[str, ...], tries: int) -> None:
+    folder = tmp_path / "runs" / "tiny"
+    words = ("--broken", "true", "--seeds", "1", "--accelerator", "cpu")
+    done = experiment("run", *words, "--jobs", "2", *flags)
+    assert done.returncode == 1, done.stdout + done.stderr
+    broken = Run("tiny", "broken", 0).directory(folder)
+    assert fails_in(broken) == tries
+    assert ledger.state(broken) == "failed"
+    assert len(list(folder.glob("*/*/result.json"))) == 3, "the others go on"
+    assert re.search(r"failed: tiny/broken/s0: NonFiniteLossError", done.stdout)
+    if not flags:
+        assert experiment("run", *words, "--arm", "broken").returncode == 1
+        assert fails_in(broken) == 2, "asked for again, it is tried again"
