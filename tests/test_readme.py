@@ -149,7 +149,10 @@ def test_the_commands_name_files_and_flags_that_exist() -> None:
 
 def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every flag, in a folder that holds the reader's own loss; what D stands for is not there."""
-    (tmp_path / "my.py").write_text("from torch import Tensor, nn\nfrom seglab.losses import ratio_over_ranks\n\n" + next(text for text in blocks() if "class SquaredError" in text))
+    (tmp_path / "my.py").write_text(
+        "from torch import Tensor, nn\nfrom seglab.losses import ratio_over_ranks\n\n"
+        + next(text for text in blocks() if "class SquaredError" in text)
+    )
     monkeypatch.syspath_prepend(tmp_path)
     lines = re.findall(r"python (experiments/\w+\.py) (run|status|compare)(.*)", README.read_text())
     assert len(lines) >= 6
