@@ -12,7 +12,7 @@ import torch
 
 SCRIPT = Path(__file__).with_name("fragile_experiment.py")
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["fragile_experiment", "wandb"])
+FORKS.set_forkserver_preload(["seglab.study.main", "seglab.module", "seglab.data", "albumentations", "wandb", "matplotlib.figure"])
 TIMING = ("seconds", "training_seconds", "peak_memory_mib")
 
 
@@ -28,6 +28,7 @@ def attempt(folder: Path, *words: object, **environment: object) -> int:
 def _be_the_script(folder: Path, words: list[str], environment: dict[str, object]) -> None:
     from fragile_experiment import start
 
+    multiprocessing.set_start_method("fork", force=True)  # what a script has, and its loaders
     os.chdir(folder)
     with Path("printed.txt").open("a") as file:
         os.dup2(file.fileno(), 1)

@@ -94,14 +94,15 @@ class Averaging(Fragile):
 
 
 def die_in_checkpoint(place: str) -> None:
-    """Die when the n-th checkpoint is about to be synchronised, renamed or the like: `2:fsync`, `1:replace`."""
+    """Die when the checkpoint is about to be synchronised for the n-th time, or renamed: `2:fsync`, `3:replace`."""
     count, _, name = place.partition(":")
     owner: Any = os if name == "fsync" else Path
     original, seen = getattr(owner, name), []
 
     def deadly(target: Any, *rest: Any) -> Any:
-        if name == "fsync" or "resume" in str(target):
-            seen.append(target)
+        path = os.readlink(f"/proc/self/fd/{target}") if name == "fsync" else str(target)
+        if "resume.ckpt" in path:
+            seen.append(path)
             if len(seen) == int(count):
                 os.kill(os.getpid(), signal.SIGKILL)
         return original(target, *rest)

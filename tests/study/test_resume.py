@@ -1,0 +1,338 @@
+"""A run that was interrupted ends as if it had not been: weights, scores and metrics log, bit by bit. Real processes, really killed."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from attempts import SCRIPT, attempt, leftovers, what_counts
+
+from seglab.checkpoints import previous
+from seglab.run import Run, read_record
+
+STEPS = 20  # 4 epochs of 5
+STUDY_KILLS = 4  # how often the whole study is killed; to be raised where there is time
+Beginning = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In memory where there is such a place: a checkpoint before each step, synchronised with the disk, would take its time."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path_factory.mktemp("resume")
+        return
+    folder = memory / f"seglab-tests-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def finished(place: Path, *words: object) -> Path:
+    """The folder of a study that has run without interruption."""
+    place.mkdir()
+    assert attempt(place, "run", "--wandb", "disabled", *words) == 0, (place / "printed.txt").read_text()
+    return place / "runs" / "fragile"
+
+
+@pytest.fixture(scope="module")
+def whole(shared: Path) -> Path:
+    return finished(shared / "whole")
+
+
+@pytest.fixture(scope="module")
+def whole_by_two(shared: Path) -> Path:
+    """Two batches to an optimizer step, the last of an epoch with one."""
+    return finished(shared / "whole-by-two", "--accumulate", 2, "--arm", "gradual")
+
+
+@pytest.fixture
+def begun(shared: Path, request: pytest.FixtureRequest) -> Beginning:
+    """A place where a study has been planned and nothing done."""
+
+    def begin(study: Path) -> Path:
+        place = shared / f"{request.node.name.translate(str.maketrans('[]/', '___'))}"
+        (place / "runs" / "fragile").mkdir(parents=True)
+        shutil.copy(study / "study.json", place / "runs" / "fragile")
+        return place
+
+    return begin
+
+
+def work(place: Path, arm: str, *words: object, minutes: float = 0, **environment: object) -> int:
+    """What a worker does on one run."""
+    given = ("--wandb", "disabled", *words)
+    return attempt(place, "work", "--arm", arm, "--seed", 0, "--checkpoint_minutes", minutes, *given, **environment)
+
+
+def run_of(place: Path, arm: str) -> Path:
+    return place / "runs" / "fragile" / arm / "seed-0"
+
+
+def assert_same(place: Path, study: Path, arm: str) -> None:
+    """As the uninterrupted run, and nothing left behind."""
+    ours, theirs = what_counts(run_of(place, arm)), what_counts(study / arm / "seed-0")
+    assert ours["rows"] == theirs["rows"]
+    assert ours["result"] == theirs["result"]
+    assert ours["weights"] == theirs["weights"]
+    assert leftovers(place) == []
+
+
+CASES = [("plain", 0), ("gradual", 1), ("measured", 0), ("averaging", 0)]
+
+
+@pytest.mark.parametrize(("arm", "workers"), CASES)
+def test_killed_at_drawn_steps(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
+    """Three times, at a checkpoint before each step or one now and then: what follows it is done again."""
+    place, draw = begun(whole), random.Random(arm)
+    for step in sorted(draw.sample(range(STEPS), 3)):
+        minutes = draw.choice([0, 0.0005])
+        code = work(place, arm, "--data.num_workers", workers, minutes=minutes, DIE_AT=step)
+        assert code == -signal.SIGKILL, (place / "printed.txt").read_text()
+    assert work(place, arm, "--data.num_workers", workers) == 0
+    assert_same(place, whole, arm)
+
+
+def test_killed_within_a_window_of_batches(whole_by_two: Path, begun: Beginning) -> None:
+    """Three optimizer steps an epoch, the last of one batch; saved between windows alone."""
+    place = begun(whole_by_two)
+    for step in (1, 5, 9):
+        assert work(place, "gradual", "--accumulate", 2, DIE_AT=step) == -signal.SIGKILL
+        saved = torch.load(run_of(place, "gradual") / "checkpoints" / "resume.ckpt", weights_only=True)
+        assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] % 2 == 0
+    assert work(place, "gradual", "--accumulate", 2) == 0
+    assert_same(place, whole_by_two, "gradual")
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1"])
+def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun: Beginning) -> None:
+    """Between two steps, whatever the time since the last checkpoint; its lease is free."""
+    place = begun(whole)
+    run = run_of(place, "measured")
+    assert work(place, "measured", minutes=10, DIE_AT=7, DIE_BY=number) == 75
+    assert (run / "lease.0").read_text().endswith("released\n")
+    assert not (run / "failure.json").exists()
+    assert torch.load(run / "checkpoints" / "resume.ckpt", weights_only=True)["global_step"] == 8
+    assert work(place, "measured", minutes=10) == 0
+    assert_same(place, whole, "measured")
+
+
+def test_asked_twice_it_stops_at_once(whole: Path, begun: Beginning) -> None:
+    place = begun(whole)
+    assert work(place, "plain", minutes=10, DIE_AT=7, DIE_BY="SIGTERM SIGTERM") == 75
+    assert not list(run_of(place, "plain").glob("checkpoints/*"))
+    assert work(place, "plain", minutes=10) == 0
+    assert_same(place, whole, "plain")
+
+
+@pytest.mark.parametrize("where", ["3:fsync", "4:replace", "5:replace"])
+def test_killed_while_a_checkpoint_is_written(where: str, whole: Path, begun: Beginning) -> None:
+    """Before its bytes are on the disk, and before and between the two renames."""
+    place = begun(whole)
+    assert work(place, "gradual", DIE_IN=where) == -signal.SIGKILL
+    assert list(run_of(place, "gradual").glob("checkpoints/.*.part")), "it was not killed in the middle of it"
+    assert work(place, "gradual", DIE_AT=9) == -signal.SIGKILL
+    assert "it is not used" not in (run_of(place, "gradual") / "log.txt").read_text()
+    assert work(place, "gradual") == 0
+    assert_same(place, whole, "gradual")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, lambda path: path.write_bytes(b"")], ids=["cut", "bit", "empty"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage: Callable[[Path], Any], whole: Path, begun: Beginning) -> None:
+    place = begun(whole)
+    run = run_of(place, "measured")
+    newest = run / "checkpoints" / "resume.ckpt"
+    assert work(place, "measured", DIE_AT=7) == -signal.SIGKILL
+    damage(newest)
+    assert work(place, "measured", DIE_AT=9) == -signal.SIGKILL
+    assert f"{newest.relative_to(place)}: damaged" in (run / "log.txt").read_text()
+    damage(newest)
+    damage(previous(newest))
+    assert work(place, "measured") == 0, "with both gone it starts over"
+    assert_same(place, whole, "measured")
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(whole: Path, begun: Beginning, shared: Path) -> None:
+    place, other = begun(whole), shared / "other-settings"
+    other.mkdir()
+    assert (
+        attempt(other, "run", "--wandb", "disabled", "--arm", "plain", "--strength", 0.5, "--epochs", 3, DIE_AT=7, DIE_BY="SIGTERM") == 75
+    )
+    shutil.copytree(run_of(other, "plain"), run_of(place, "plain"))
+    assert work(place, "plain") == 0
+    assert "resume.ckpt: belongs to a run of other settings; it is not used" in (run_of(place, "plain") / "log.txt").read_text()
+    assert_same(place, whole, "plain")
+
+
+def test_the_costs_of_all_attempts_count(whole: Path, begun: Beginning) -> None:
+    place = begun(whole)
+    assert work(place, "plain", DIE_AT=7) == -signal.SIGKILL
+    path = run_of(place, "plain") / "checkpoints" / "resume.ckpt"
+    saved = torch.load(path, weights_only=True)
+    saved["callbacks"]["Spent"] = {"seconds": 1000.0, "peak_memory_mib": 1e6}
+    torch.save(saved, path)
+    assert work(place, "plain") == 0
+    cost = json.loads((run_of(place, "plain") / "result.json").read_text())["cost"]
+    assert 1000 < cost["training_seconds"] < cost["seconds"] < 1240
+    assert cost["peak_memory_mib"] == 1e6
+
+
+def history(run: Path) -> list[int]:
+    """The steps of the rows in W&B's offline logs of a run, all fragments together, read by its own reader; pictures left out."""
+    reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
+    steps = []
+    for log in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
+        read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=60).stdout
+        for record in map(json.loads, read.splitlines()):
+            if record["type"] == "history":
+                items = record["history"]["item"]
+                steps += [] if any(key.startswith("test/predictions") for key in items) else [items["trainer/global_step"]]
+    return steps
+
+
+def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> None:
+    """Stopped at once without a checkpoint, its first rows are repeated; and stopped in order."""
+    place = begun(whole)
+    run = run_of(place, "plain")
+    for step, by in ((7, "SIGTERM SIGTERM"), (3, "SIGTERM SIGTERM"), (12, "SIGTERM")):
+        assert work(place, "plain", "--wandb", "offline", minutes=10, DIE_AT=step, DIE_BY=by) == 75
+    assert work(place, "plain", "--wandb", "offline", minutes=10) == 0
+    assert_same(place, whole, "plain")
+    assert len({log.name for log in run.glob("wandb/offline-run-*/run-*.wandb")}) == 1, "one id"
+    with (run / "metrics.csv").open() as file:
+        assert Counter(history(run)) == Counter(int(row["step"]) for row in csv.DictReader(file))
+
+
+def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, begun: Beginning) -> None:
+    place = begun(whole)
+    run = run_of(place, "plain")
+    run.mkdir(parents=True)
+    (run / "lease.0").write_text(f"elsewhere {os.getpid()}\n")
+    code = attempt(place, "run", "--arm", "plain", "--seed", 0)
+    assert code == 2
+    assert f"error: fragile/plain/s0: process {os.getpid()} on elsewhere is working on it" in (place / "printed.txt").read_text()
+    assert read_record(place / "runs" / "fragile") is not None
+    assert Run("fragile", "plain", 0).directory(place / "runs" / "fragile") == run
+
+
+def launched(place: Path, *words: object, **environment: object) -> "subprocess.Popen[str]":
+    """The script as a user starts it, in a session of its own."""
+    command = [sys.executable, str(SCRIPT), "run", "--wandb", "disabled", "--checkpoint_minutes", "0", *map(str, words)]
+    given = os.environ | {name: str(value) for name, value in environment.items()}
+    return subprocess.Popen(
+        command, cwd=place, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def descendants(process: int) -> list[int]:
+    """All processes that a process has started, and those have."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has just ended
+    found, todo = [], [process]
+    while todo:
+        parent = todo.pop()
+        children = [child for child, of in parents.items() if of == parent]
+        found += children
+        todo += children
+    return found
+
+
+def is_stopped(process: int) -> bool:
+    """Whether a process sleeps under SIGSTOP."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
+def gone(processes: list[int], seconds: float = 30) -> bool:
+    """Whether these processes end in time."""
+    deadline = time.monotonic() + seconds
+    while any(Path(f"/proc/{process}/stat").exists() for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not any(Path(f"/proc/{process}/stat").exists() for process in processes)
+
+
+ON_TWO = ("--devices", 2, "--accelerator", "cpu", "--arm", "gradual", "--seed", 0)
+
+
+@pytest.mark.slow
+def test_two_devices_killed_and_stopped(shared: Path) -> None:
+    """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies."""
+    place, wholly = shared / "two", shared / "two-whole"
+    place.mkdir()
+    wholly.mkdir()
+    printed = launched(wholly, *ON_TWO).communicate(timeout=300)[0]
+    assert (run_of(wholly, "gradual") / "result.json").exists(), printed
+    for environment, code in (
+        ({"DIE_AT": 3, "DIE_RANK": 1}, 1),
+        ({"DIE_AT": 7, "DIE_RANK": 0, "DIE_BY": "SIGTERM"}, 75),
+        ({"DIE_AT": 9, "DIE_RANK": 1, "DIE_BY": "SIGUSR1"}, 75),
+        ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
+    ):
+        process = launched(place, *ON_TWO, **environment)
+        printed = process.communicate(timeout=300)[0]
+        assert process.returncode == code, printed
+    process = launched(place, *ON_TWO, DIE_AT=16, DIE_BY="SIGSTOP")
+    deadline = time.monotonic() + 200
+    while not any(map(is_stopped, descendants(process.pid))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (worker,) = [child for child in descendants(process.pid) if b"\0work\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    ranks = descendants(worker)
+    os.kill(worker, signal.SIGKILL)
+    for rank in ranks:
+        os.kill(rank, signal.SIGCONT)
+    assert gone(ranks), "a run's processes have outlived its lease"
+    process.communicate(timeout=60)
+    printed = launched(place, *ON_TWO).communicate(timeout=300)[0]
+    assert (run_of(place, "gradual") / "result.json").exists(), printed
+    assert_same(place, wholly / "runs" / "fragile", "gradual")
+
+
+@pytest.mark.slow
+def test_a_whole_study_is_killed_again_and_again(whole: Path, shared: Path) -> None:
+    """`run` and its two workers with all that they have started, at drawn moments; every run gets to its end once."""
+    place, draw = shared / "killed-study", random.Random(7)
+    place.mkdir()
+    for _ in range(STUDY_KILLS):
+        process = launched(place, "--jobs", 2)
+        deadline = time.monotonic() + draw.uniform(10, 25)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for victim in [process.pid, *descendants(process.pid)]:
+            os.kill(victim, signal.SIGKILL)
+        process.communicate()
+    process = launched(place, "--jobs", 2)
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, printed
+    for arm, _ in CASES:
+        assert_same(place, whole, arm)
+    ends = Counter((place / "ends.txt").read_text().splitlines())
+    killed_after_the_test = [run for run, count in ends.items() if count > 1]
+    assert len(killed_after_the_test) <= STUDY_KILLS
+    assert len(ends) == len(CASES)

@@ -1,0 +1,147 @@
+"""Checkpoint files through kills, full disks and rotten bits."""
+
+import multiprocessing
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from seglab.checkpoints import AtomicCheckpoints, newest, previous, remove
+
+KILLS = 12
+
+
+def save(path: Path, number: int, identity: str = "me", size: int = 1000) -> None:
+    AtomicCheckpoints(identity).save_checkpoint({"number": number, "w": torch.full((size,), float(number))}, path)
+
+
+def number_in(path: Path | None) -> int:
+    assert path is not None
+    found = AtomicCheckpoints("me").load_checkpoint(path)
+    assert (found["w"] == found["number"]).all()
+    number: int = found["number"]
+    return number
+
+
+def test_the_one_before_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "resume.ckpt"
+    assert newest(path, "me") is None
+    for number in range(3):
+        save(path, number)
+    assert sorted(file.name for file in path.parent.iterdir()) == ["resume.ckpt", "resume.prev.ckpt"]
+    assert (number_in(newest(path, "me")), number_in(previous(path))) == (2, 1)
+    path.unlink()  # what a kill between two renames leaves
+    assert number_in(newest(path, "me")) == 1
+    remove(path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_another_run_s_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / "resume.ckpt", 0, identity="other")
+    assert newest(tmp_path / "resume.ckpt", "me") is None
+    assert "resume.ckpt: belongs to a run of other settings; it is not used" in caplog.text
+    save(tmp_path / "resume.ckpt", 1)
+    assert number_in(newest(tmp_path / "resume.ckpt", "me")) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100, b"PK\x03\x04"])
+def test_what_is_no_checkpoint_is_not_used(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "resume.ckpt").write_bytes(content)
+    assert newest(tmp_path / "resume.ckpt", "me") is None
+    assert "resume.ckpt: damaged (" in caplog.text
+
+
+def test_each_bit_of_a_weight_counts(tmp_path: Path) -> None:
+    """torch itself loads it without a word."""
+    path = tmp_path / "resume.ckpt"
+    save(path, 1, size=100_000)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+    assert newest(path, "me") is None
+
+
+def test_code_is_not_loaded(tmp_path: Path) -> None:
+    AtomicCheckpoints("me").save_checkpoint({"callback": Callback()}, tmp_path / "resume.ckpt")
+    with pytest.raises(Exception, match="weights_only"):
+        AtomicCheckpoints("me").load_checkpoint(tmp_path / "resume.ckpt", weights_only=False)
+    assert newest(tmp_path / "resume.ckpt", "me") is None
+
+
+def save_for_ever(path: Path, first: int) -> None:
+    torch.set_num_threads(1)
+    number = first
+    while True:
+        save(path, number, size=2_000_000)
+        number += 1
+
+
+def test_killed_while_saving_it_never_loses_what_it_had(tmp_path: Path) -> None:
+    """At drawn moments; what is there is whole, and not older than the last that was seen."""
+    path, draw, last = tmp_path / "resume.ckpt", random.Random(3), 0
+    save(path, 0, size=2_000_000)
+    for _ in range(KILLS):
+        writer = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(path, last + 1))
+        writer.start()
+        time.sleep(draw.uniform(0.02, 0.3))
+        writer.kill()
+        writer.join()
+        found = number_in(newest(path, "me"))
+        assert found >= last
+        last = found
+    assert last > 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB, where this process may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False).returncode != 0:
+        pytest.skip("needs the right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_costs_nothing_that_was_there(small_disk: Path) -> None:
+    path = small_disk / "resume.ckpt"
+    save(path, 0)
+    save(path, 1)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        save(path, 2, size=1_000_000)
+    assert str(small_disk) in str(raised.value.filename)
+    assert sorted(file.name for file in small_disk.iterdir()) == ["resume.ckpt", "resume.prev.ckpt"]
+    assert number_in(newest(path, "me")) == 1
+
+
+def test_a_full_disk_costs_no_result(small_disk: Path) -> None:
+    from seglab.run import write_json
+
+    write_json(small_disk / "result.json", {"it": "is there"})
+    (small_disk / "big").write_bytes(bytes(2 * 2**20 - 3 * 4096))
+    with pytest.raises(OSError, match="No space left on device"):
+        write_json(small_disk / "result.json", ["x" * 1000] * 100)
+    assert (small_disk / "result.json").read_text() == '{\n "it": "is there"\n}\n'
+    assert sorted(file.name for file in small_disk.iterdir()) == ["big", "result.json"]
+
+
+def test_other_folders_need_not_know_how_to_synchronise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems refuse it for a folder."""
+    original: Any = os.fsync
+
+    def refusing(descriptor: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_dir():
+            raise OSError(22, "Invalid argument")
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    save(tmp_path / "resume.ckpt", 4)
+    assert number_in(newest(tmp_path / "resume.ckpt", "me")) == 4
