@@ -88,6 +88,7 @@ def test_an_array_gives_the_local_results(script: Script, folder: Path, local: P
     assert f"submitted 2 jobs: {submission.ids[0]} to {submission.ids[1]}" in printed
     (sent,) = submission.folder.glob("*_submission.sh")
     assert sent.read_text().replace(submission.folder.name, "TIME") in shown
+    wait("the first job to run", lambda: cluster.job(submission.ids[0])["JobState"] == "RUNNING")
     assert re.search(rf"running on n[12]: .*{submission.ids[0]}", script("status"))
     assert "nothing submitted" in script(*LAUNCH, "--launcher.jobs", "2")
     wait("the study to end", lambda: not cluster.ask("squeue", "-h").strip(), 400)
@@ -100,7 +101,7 @@ def test_an_array_gives_the_local_results(script: Script, folder: Path, local: P
 
 
 def test_a_preempted_job_is_queued_again_and_goes_on(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
-    script(*LAUNCH, *ONE, step=0.5)
+    script(*LAUNCH, *ONE, step=3)
     job = the_job(folder)
     wait_for_training(folder / "l2/seed-1")
     cluster.ask("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
@@ -110,7 +111,7 @@ def test_a_preempted_job_is_queued_again_and_goes_on(script: Script, folder: Pat
 
 
 def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
-    script(*LAUNCH, *ONE, "--launcher.time", "00:30:00", step=0.5)
+    script(*LAUNCH, *ONE, "--launcher.time", "00:30:00", step=3)
     job = the_job(folder)
     wait_for_training(folder / "l2/seed-1")
     cluster.ask("scontrol", "update", f"jobid={job}", "TimeLimit=2")  # so that the warning, two minutes before, is due
@@ -120,7 +121,7 @@ def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(script: Script, fol
 
 
 def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, cluster: Cluster) -> None:
-    script(*LAUNCH, *ONE, step=0.5)
+    script(*LAUNCH, *ONE, step=3)
     job = the_job(folder)
     wait_for_training(folder / "l2/seed-1")
     assert "would cancel 1 job" in script("cancel", "--dry-run")
@@ -135,7 +136,7 @@ def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, cluster: 
 
 
 def test_the_runs_of_a_dead_node_go_on_elsewhere(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:
-    script(*LAUNCH, *ONE, step=0.5)
+    script(*LAUNCH, *ONE, step=3)
     job = the_job(folder)
     wait_for_training(folder / "l2/seed-1")
     node = cluster.job(job)["NodeList"]
