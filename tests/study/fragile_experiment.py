@@ -6,6 +6,7 @@ Whoever gets to the end of a test adds a line to `ends.txt`.
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnP
 
 from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
 from seglab.freezing import FreezeSchedule, GradualUnfreeze, LayerwiseDecay, Product, WarmUp
+from seglab.interruption import ECHO_SECONDS
 from seglab.regularizers import L1, Proximal, Relative, SmoothL1, Spectral, Sum
 from seglab.sample import Batch
 
@@ -75,7 +77,10 @@ class Fragile(SegmentationModule):
         loss = super().training_step(batch, batch_idx)
         if os.environ.get("DIE_AT") == str(self.global_step) and os.environ.get("DIE_RANK", "0") == str(self.global_rank):
             for number in os.environ.get("DIE_BY", "SIGKILL").split():
-                os.kill(os.getpid(), getattr(signal, number))
+                if number == "later":
+                    time.sleep(1.5 * ECHO_SECONDS)
+                else:
+                    os.kill(os.getpid(), getattr(signal, number))
         return loss
 
     def on_test_end(self) -> None:
@@ -100,7 +105,7 @@ def die_in_checkpoint(place: str) -> None:
     original, seen = getattr(owner, name), []
 
     def deadly(target: Any, *rest: Any) -> Any:
-        path = os.readlink(f"/proc/self/fd/{target}") if name == "fsync" else str(target)
+        path = str(Path(f"/proc/self/fd/{target}").readlink()) if name == "fsync" else str(target)
         if "resume.ckpt" in path:
             seen.append(path)
             if len(seen) == int(count):

@@ -115,7 +115,7 @@ def test_killed_within_a_window_of_batches(whole_by_two: Path, begun: Beginning)
     assert_same(place, whole_by_two, "gradual")
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1", "SIGUSR2 SIGTERM"], ids=["term", "usr1", "one on two ways"])
 def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun: Beginning) -> None:
     """Between two steps, whatever the time since the last checkpoint; its lease is free."""
     place = begun(whole)
@@ -130,7 +130,7 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
 
 def test_asked_twice_it_stops_at_once(whole: Path, begun: Beginning) -> None:
     place = begun(whole)
-    assert work(place, "plain", minutes=10, DIE_AT=7, DIE_BY="SIGTERM SIGTERM") == 75
+    assert work(place, "plain", minutes=10, DIE_AT=7, DIE_BY="SIGTERM later SIGTERM") == 75
     assert not list(run_of(place, "plain").glob("checkpoints/*"))
     assert work(place, "plain", minutes=10) == 0
     assert_same(place, whole, "plain")
