@@ -215,7 +215,7 @@ def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> 
     """Stopped at once without a checkpoint, its first rows are repeated; and stopped in order."""
     place = begun(whole)
     run = run_of(place, "plain")
-    for step, by in ((7, "SIGTERM SIGTERM"), (3, "SIGTERM SIGTERM"), (12, "SIGTERM")):
+    for step, by in ((7, "SIGTERM later SIGTERM"), (3, "SIGTERM later SIGTERM"), (12, "SIGTERM")):
         assert work(place, "plain", "--wandb", "offline", minutes=10, DIE_AT=step, DIE_BY=by) == 75
     assert work(place, "plain", "--wandb", "offline", minutes=10) == 0
     assert_same(place, whole, "plain")
