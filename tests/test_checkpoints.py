@@ -138,7 +138,7 @@ def test_other_folders_need_not_know_how_to_synchronise(tmp_path: Path, monkeypa
     original: Any = os.fsync
 
     def refusing(descriptor: int) -> None:
-        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_dir():
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_dir():
             raise OSError(22, "Invalid argument")
         original(descriptor)
 
