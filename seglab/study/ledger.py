@@ -1,7 +1,7 @@
 """Who is working on which run. The folders of a study are the ledger; no lock, no server, no torch.
 
 A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the lease of a dead worker is taken over by creating
-`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; nothing is ever deleted.
+`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; no lease is ever deleted.
 """
 
 import contextlib
@@ -111,13 +111,24 @@ def claim(directory: Path) -> Lease | None:
     except FileExistsError:
         return None
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{Owner.this_process().line}\n")
+        file.write(f"{Owner.this_process().line}
+")
+    remove_leftovers(directory)
     return Lease(path)
 
 
 def owner(directory: Path) -> Owner | None:
     """Who holds the run in `directory` now; None if nobody does, or its holder is dead or silent for too long."""
     return _holder(directory, _generation(directory))
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Delete the temporary files in `directory` of processes of this host that are dead."""
+    host = socket.gethostname()
+    for path in directory.glob(".*"):
+        written_by = re.fullmatch(rf"\..+\.{re.escape(host)}\.(\d+)\.(\d+|part)", path.name)
+        if written_by is not None and Owner(host, int(written_by[1])).is_certainly_dead():
+            path.unlink(missing_ok=True)
 
 
 def state(directory: Path) -> State:

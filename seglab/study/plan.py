@@ -169,6 +169,7 @@ def check_place(folder: Path) -> None:
 def keep(plan: Plan, agreed: StudyRecord) -> None:
     """Write the record, before the first run; with what another `run` may have added to the folder meanwhile."""
     plan.folder.mkdir(parents=True, exist_ok=True)
+    ledger.remove_leftovers(plan.folder)
     write_record(plan.folder, _merged(plan, agreed))
 
 

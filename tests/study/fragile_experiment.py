@@ -105,7 +105,7 @@ def die_in_checkpoint(place: str) -> None:
     original, seen = getattr(owner, name), []
 
     def deadly(target: Any, *rest: Any) -> Any:
-        path = str(Path(f"/proc/self/fd/{target}").readlink()) if name == "fsync" else str(target)
+        path = str(Path(f"/proc/self/fd/{target}").readlink() if name == "fsync" else target)
         if "resume.ckpt" in path:
             seen.append(path)
             if len(seen) == int(count):

@@ -80,6 +80,19 @@ def test_nothing_is_left_beside_the_leases(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["lease.0"]
 
 
+def test_temporary_files_of_the_dead_go(tmp_path: Path) -> None:
+    """Of this host alone; of others nobody knows."""
+    dead = python("pass")
+    dead.communicate(timeout=30)
+    host = Owner.this_process().host
+    gone = [f".clock.{host}.{dead.pid}.140", f".result.json.{host}.{dead.pid}.part"]
+    stays = [f".clock.{host}.{os.getpid()}.140", f".result.json.elsewhere.{dead.pid}.part", ".hidden"]
+    for name in (*gone, *stays):
+        (tmp_path / name).touch()
+    assert claim(tmp_path) is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*stays, "lease.0"])
+
+
 def test_of_many_threads_one_wins(tmp_path: Path) -> None:
     for number in range(20):
         directory, barrier = tmp_path / str(number), threading.Barrier(8)

@@ -20,6 +20,7 @@ from attempts import SCRIPT, attempt, leftovers, what_counts
 
 from seglab.checkpoints import previous
 from seglab.run import Run, read_record
+from seglab.study.worker import write_failure
 
 STEPS = 20  # 4 epochs of 5
 STUDY_KILLS = 4  # how often the whole study is killed; to be raised where there is time
@@ -234,6 +235,13 @@ def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, beg
     assert f"error: fragile/plain/s0: process {os.getpid()} on elsewhere is working on it" in (place / "printed.txt").read_text()
     assert read_record(place / "runs" / "fragile") is not None
     assert Run("fragile", "plain", 0).directory(place / "runs" / "fragile") == run
+
+
+@pytest.mark.parametrize("text", ["CUDA out of memory. Tried to allocate", "DefaultCPUAllocator: can't allocate memory: you tried"])
+def test_out_of_memory_names_the_batch_size(text: str, tmp_path: Path) -> None:
+    write_failure(tmp_path, RuntimeError(f"{text}\nmore"), batch_size=64)
+    error = json.loads((tmp_path / "failure.json").read_text())["error"]
+    assert error == f"RuntimeError: {text} (data.batch_size is 64: lower it, or data.size; `accumulate` keeps the batch of a step)"
 
 
 def launched(place: Path, *words: object, **environment: object) -> "subprocess.Popen[str]":
