@@ -1,4 +1,4 @@
-"""The `seglab` command. Reading results imports no torch; training and pruning do, when they are asked for."""
+"""The `seglab` command. Reading results imports no torch; training, checking and pruning do, when they are asked for."""
 
 import argparse
 import sys

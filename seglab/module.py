@@ -23,7 +23,7 @@ from seglab.sample import IGNORE, Batch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Split = Literal["val", "test"]
+Split = Literal["train", "val", "test"]
 
 
 def adamw(parameters: Iterable[Any]) -> Optimizer:
@@ -90,6 +90,9 @@ class SegmentationModule(L.LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.validates: Split = "val"
+        """Which split a validation evaluates; "train" for the scores of a trained network on its own images."""
+        self.train_evaluation = Evaluation(num_classes, ignore_index)
         self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
         self.test_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
 
@@ -132,7 +135,7 @@ class SegmentationModule(L.LightningModule):
         return dict(getattr(self.loss, "terms", {}))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.evaluate(batch, "val")
+        return self.evaluate(batch, self.validates)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.evaluate(batch, "test")
@@ -141,39 +144,37 @@ class SegmentationModule(L.LightningModule):
         return classes(self.full_logits(batch))
 
     def evaluate(self, batch: Batch, split: Split) -> Tensor:
-        """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64."""
-        logits = self.full_logits(batch)
-        prediction = self.evaluation(split).update(logits, batch)
-        values = {"loss": self.loss(logits, batch.mask.long())}
-        values |= {f"loss/{name}": term for name, term in self.terms().items()}
-        self.log_dict(
-            {f"{split}/{name}": value for name, value in values.items()},
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch.name),
-            sync_dist=True,
-        )
+        """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64.
+
+        The loss is that of the training: at the size of the images, to which labels are brought by the nearest pixel.
+        """
+        seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
+        prediction = self.evaluation(split).update(_resized(seen, batch.mask.shape[-2:]), batch)
+        if split != "train":
+            self._log_losses(split, self.loss(seen, _labels_at(batch.mask, seen.shape[-2:])), images=len(batch.name))
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
         """Logits (N,C,H',W') at the size of the masks, each image without the padding of its batch."""
-        images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), batch.mask.shape[-2:]
-        if all(size == images[0] for size in images) and all(size == list(target) for size in masks):
-            return _resized(self(batch.image), target)
-        full = []
-        for image, (height, width), (rows, columns) in zip(batch.image, images, masks, strict=True):
-            own = self(image[None, :, :height, :width])  # alone: a network would see the padding of its neighbours
-            full.append(F.pad(_resized(own, (rows, columns)), (0, target[1] - columns, 0, target[0] - rows)))
+        seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
+        return _resized(seen, batch.mask.shape[-2:])
+
+    def _each_alone(self, batch: Batch) -> Tensor:
+        """Logits (N,C,H',W') at the size of the masks, image by image: a network would see the padding of its neighbours."""
+        target, full = batch.mask.shape[-2:], []
+        for image, (height, width), (rows, columns) in zip(batch.image, batch.image_size.tolist(), batch.mask_size.tolist(), strict=True):
+            own = _resized(self(image[None, :, :height, :width]), (rows, columns))
+            full.append(F.pad(own, (0, target[1] - columns, 0, target[0] - rows)))
         return torch.cat(full)
 
     def on_validation_epoch_start(self) -> None:
-        self._start("val")
+        self._start(self.validates)
 
     def on_test_epoch_start(self) -> None:
         self._start("test")
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores("val")
+        self._log_scores(self.validates)
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test")
@@ -184,7 +185,7 @@ class SegmentationModule(L.LightningModule):
 
     def evaluation(self, split: Split) -> Evaluation:
         """What counts `split`."""
-        return self.val_evaluation if split == "val" else self.test_evaluation
+        return {"train": self.train_evaluation, "val": self.val_evaluation, "test": self.test_evaluation}[split]
 
     def class_names(self) -> tuple[str, ...]:
         """The data's names for the classes; their numbers, where there is no data module."""
@@ -271,6 +272,11 @@ class SegmentationModule(L.LightningModule):
                 torch.distributed.broadcast(buffer, 0)
         self.evaluation(split).reset()
 
+    def _log_losses(self, split: Split, loss: Tensor, images: int) -> None:
+        values = {"loss": loss} | {f"loss/{name}": term for name, term in self.terms().items()}
+        named = {f"{split}/{name}": value for name, value in values.items()}
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=images, sync_dist=True)
+
     def _log_scores(self, split: Split) -> None:
         scores = self.scores(split)
         means: Mapping[str, Tensor] = scores.mean
@@ -279,6 +285,19 @@ class SegmentationModule(L.LightningModule):
         for score in ("iou", "dice", "boundary_iou"):
             values = scores.per_class.get(score, ())
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
+
+
+def _has_one_size(batch: Batch) -> bool:
+    """Whether nothing in a batch is padding."""
+    images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), list(batch.mask.shape[-2:])
+    return all(size == images[0] for size in images) and all(size == target for size in masks)
+
+
+def _labels_at(mask: Tensor, size: Sequence[int]) -> Tensor:
+    """A mask (N,H',W') uint8 at another size: (N,H,W) int64, each pixel the label nearest to its centre."""
+    if tuple(mask.shape[-2:]) == tuple(size):
+        return mask.long()
+    return F.interpolate(mask.float().unsqueeze(1), tuple(size), mode="nearest-exact").squeeze(1).long()
 
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:

@@ -36,6 +36,11 @@ class SeglabCLI(LightningCLI):
         seed = self._get(self.config, "seed_everything")
         self.datamodule = self.datamodule.with_seed(int(seed))
 
+    def before_fit(self) -> None:
+        """A bad sample is found before anything trains, by one process for all; studies look before they start their runs."""
+        if self.trainer.is_global_zero:
+            self.datamodule.check()
+
     def _check_checkpoint(self) -> None:
         """Without one, Lightning would evaluate the weights that the network starts with, and say nothing."""
         path = self._get(self.config, "ckpt_path")
@@ -66,6 +71,7 @@ def train() -> NoReturn:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="The .srun. command is available")
             SeglabCLI(
                 SegmentationModule,
                 SegmentationDataModule,

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import wandb
 import yaml
+from PIL import Image
 
 from seglab import cli, tracking
 from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
@@ -266,6 +268,22 @@ def test_fit_and_test_with_a_user_s_own_classes(seglab: Seglab, project: Path) -
     with (project / "runs" / "fit" / "version_1" / "metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert 0 < float(row["test/miou"]) < 1
+
+
+def test_fit_looks_at_every_sample_first(seglab: Seglab, project: Path) -> None:
+    generator = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for folder in ("images", "masks"):
+            (project / "data" / split / folder).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            label = 9 if (split, name) == ("val", "b.png") else 1
+            Image.fromarray(generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(project / "data" / split / "images" / name)
+            Image.fromarray(np.full((16, 16), label, np.uint8)).save(project / "data" / split / "masks" / name)
+    given = yaml.safe_load(CONFIG)
+    given["data"] = {"class_path": "seglab.ImageMaskFolder", "init_args": {"root": "data", "num_classes": 4, "batch_size": 2}}
+    (project / "c.yaml").write_text(yaml.safe_dump(given))
+    line = refusal(seglab("fit", "--config", "c.yaml"))
+    assert "data/val/masks/b.png: label 9, the classes are 0…3" in line
 
 
 @pytest.mark.parametrize("verb", ["test", "validate"])

@@ -18,7 +18,7 @@ from trainers import quiet_trainer
 
 import seglab
 from seglab.data import SegmentationDataModule, SegmentationDataset, Shapes
-from seglab.losses import CrossEntropy
+from seglab.losses import CrossEntropy, ratio_over_ranks
 from seglab.module import SegmentationModule
 from seglab.networks import unet
 from seglab.regularizers import Regularizer
@@ -51,6 +51,7 @@ def block(beginning: str) -> dict[str, Any]:
         SegmentationDataModule,
         SegmentationDataset,
         Path,
+        ratio_over_ranks,
     )
     module.__dict__.update({getattr(thing, "__name__", "").rpartition(".")[2]: thing for thing in names})
     sys.modules["readme_block"] = module
@@ -146,8 +147,13 @@ def test_the_commands_name_files_and_flags_that_exist() -> None:
         assert (README.parent / path).exists(), path
 
 
-def test_the_commands_of_experiments_parse() -> None:
-    """With every flag; what D stands for is not there."""
+def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every flag, in a folder that holds the reader's own loss; what D stands for is not there."""
+    (tmp_path / "my.py").write_text(
+        "from torch import Tensor, nn\nfrom seglab.losses import ratio_over_ranks\n\n"
+        + next(text for text in blocks() if "class SquaredError" in text)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
     lines = re.findall(r"python (experiments/\w+\.py) (run|status|compare)(.*)", README.read_text())
     assert len(lines) >= 6
     for script, verb, rest in lines:

@@ -36,7 +36,7 @@ class Candidate:
             return self.make()
 
     def batch(self, images: int = 2, height: int = 16, width: int = 24, *, ignored: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Logits (N,C,H,W) float32, standard normal, and mask (N,H,W) int64: all labels in each image, some rarer than others.
+        """Logits (N,C,H,W) float32, standard normal, and mask (N,H,W) int64: all labels in each image that has as many pixels.
 
         Args:
             ignored: fraction of the pixels of each image that has no label.

@@ -8,7 +8,7 @@ from seglab.checking.contract import all_shapes, finite, number_with_gradient
 from seglab.checking.gradient import gradient_of_the_value
 from seglab.checking.labels import absent_classes, all_ignored, ignored_pixels, padding
 from seglab.checking.numerics import half_precision, order, repeatable, untouched
-from seglab.checking.outcomes import Outcome, raised, told
+from seglab.checking.outcomes import Outcome, raised
 from seglab.checking.timing import cost
 from seglab.checking.two_processes import two_processes
 from seglab.sample import IGNORE
@@ -50,7 +50,7 @@ CHECKS = (
     Check(
         "gradient matches value",
         gradient_of_the_value,
-        "Training does not minimise what is logged: correct the backward that is written by hand, or the .detach() that cuts a part off.",
+        "Training would not minimise what is logged: correct the backward that is written by hand, or the .detach() that cuts a part off.",
     ),
     Check(
         "nothing labelled",
@@ -71,7 +71,7 @@ CHECKS = (
     Check(
         "padding",
         padding,
-        f"It divides by all pixels in place of the labelled ones, so images with much void count less: divide by (mask != {IGNORE}).sum().",
+        f"Images with much void would count less: divide by (mask != {IGNORE}).sum(), not by the number of all pixels.",
     ),
     Check(
         "half precision",
@@ -81,8 +81,8 @@ CHECKS = (
     Check(
         "two processes",
         two_processes,
-        "On several GPUs it would minimise something else than on one, as a mean over the local batch does: divide sums over all processes "
-        "with seglab.losses.ranks.ratio_over_ranks (or sum_over_ranks). On one device this does not matter.",
+        "On several GPUs an arm must minimise what it does on one, and a mean over the local batch does not: divide sums over all "
+        "processes with seglab.losses.ratio_over_ranks (or sum_over_ranks). On one device this does not matter.",
     ),
     Check(
         "repeatable",
@@ -104,9 +104,9 @@ CHECKS = (
 
 
 def outcomes(candidate: Candidate) -> Iterator[tuple[Check, Outcome]]:
-    """Each check with what it finds, one after another; a loss that gives no number cannot be asked more."""
-    first, *others = CHECKS
-    found = first.outcome(candidate)
-    yield first, found
-    for check in others:
-        yield check, told("not tried without a number") if found.failed else check.outcome(candidate)
+    """Each check with what it finds, one after another; a loss that gives no number is asked nothing else."""
+    for check in CHECKS:
+        outcome = check.outcome(candidate)
+        yield check, outcome
+        if outcome.failed and check is CHECKS[0]:
+            return

@@ -36,7 +36,8 @@ def finite(candidate: Candidate) -> Outcome:
         for name, logits in _extreme(candidate, drawn.sign(), labels).items():
             trial = tried(loss, logits, labels)
             if not trial.finite:
-                return verdict(False, f"{'gradient' if trial.value.isfinite() else f'value {trial.value.item():.3g}'} for {name}")
+                what = "gradient not finite" if trial.value.isfinite() else f"value {trial.value.item():.3g}"
+                return verdict(False, f"{what} for {name}")
     return verdict(True, f"drawn, right and wrong logits of up to ±{SIZES[-1]:g}")
 
 

@@ -60,9 +60,7 @@ def ignored_pixels(candidate: Candidate) -> Outcome:
     trial = tried(loss, logits, mask)
     there = ((trial.gradient * ignored).abs().sum() / trial.gradient.abs().sum()).item()
     change = trial.off(tried(loss, torch.where(ignored, -10 * logits.flip(1), logits), mask).value)
-    return verdict(
-        there == 0 and change <= ROUNDING, f"{there:.2g} of the gradient is there; other logits there change the value by {change:.1g}"
-    )
+    return verdict(there == 0 and change <= ROUNDING, f"they have {there:.2g} of the gradient, and change the value by {change:.1g}")
 
 
 def padding(candidate: Candidate) -> Outcome:

@@ -41,7 +41,7 @@ def check(words: Sequence[str]) -> int:
     """Build the loss, try it and print what was found: an exit code."""
     if not words or words[0].startswith("-"):
         if {"-h", "--help"} & set(words):
-            _parser("LOSS", None).parse_args(["--help"])
+            _parser("LOSS", None)[0].parse_args(["--help"])
         raise ValueError(f"name the loss first; {NAMING}")
     built(words)  # bad values are refused here, before anything is tried
 
@@ -78,18 +78,16 @@ def parsed(words: Sequence[str]) -> Request:
     """The path of a loss, then flags; errors as in `built`."""
     path, *flags = words
     loss = loss_class(path)
-    parser = _parser(path, loss)
-    arguments: dict[str, Any] = vars(parser.instantiate(parser.parse_args(flags)))
-    own = inspect.signature(loss).parameters
-    classes = arguments["classes"] if "classes" in own else arguments.pop("classes")
-    if not isinstance(classes, int):
-        named = arguments.get("num_classes")
-        classes = named if isinstance(named, int) else 3
+    parser, own = _parser(path, loss)
+    given: dict[str, Any] = vars(parser.instantiate(parser.parse_args(flags)))
+    arguments = {name: given[name] for name in own}
+    for name, parameter in inspect.signature(loss).parameters.items():  # of those without a type, jsonargparse requires none
+        if parameter.default is parameter.empty and arguments.get(name, ...) is None:
+            raise ValueError(f"{path} needs {name}, as in --{name} VALUE")
+    numbers = (number for number in (given["classes"], given.get("num_classes")) if isinstance(number, int))
+    classes = next(numbers, 3)
     if not 1 <= classes <= 255:
         raise ValueError(f"--classes {classes}: must be 1 to 255")
-    for name in own.keys() & arguments.keys():
-        if own[name].default is inspect.Parameter.empty and arguments[name] is None:  # jsonargparse asks only for those with a type
-            raise ValueError(f"{path} needs {name}, as in --{name} VALUE")
     return Request(loss, arguments, classes)
 
 
@@ -100,8 +98,8 @@ def loss_class(path: str) -> "type[nn.Module]":
         ValueError: if there is none, its file cannot be imported, or it is no `nn.Module`.
     """
     file, _, name = path.rpartition(".")
-    if not all(map(str.isidentifier, path.split("."))) or not file:
-        raise ValueError(f"{path!r} is no import path; {NAMING}")
+    if not file or not all(map(str.isidentifier, path.split("."))):
+        raise ValueError(f"{path!r} is no import path; {_meant(name, 'seglab.losses')}")
     try:
         module = importlib.import_module(file)
     except Exception as error:  # whatever a user's file raises
@@ -110,8 +108,7 @@ def loss_class(path: str) -> "type[nn.Module]":
         raise ValueError(f"{file} cannot be imported: {_reason(error)}") from error
     found = getattr(module, name, None)
     if found is None:
-        close = difflib.get_close_matches(name, dir(module), n=1)
-        raise ValueError(f"{file} has no class {name!r}" + (f"; did you mean {file}.{close[0]}?" if close else f"; {NAMING}"))
+        raise ValueError(f"{file} has no class {name!r}; {_meant(name, file)}")
     return _checked(path, found)
 
 
@@ -127,13 +124,19 @@ def _checked(path: str, found: object) -> "type[nn.Module]":
     return found
 
 
+def _meant(name: str, file: str) -> str:
+    close = difflib.get_close_matches(name, dir(importlib.import_module(file)), n=1)
+    return f"did you mean {file}.{close[0]}?" if close else NAMING
+
+
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    """The first line of an exception; a ValueError's is written for people, the others' need their names."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if isinstance(error, ValueError) else f"{type(error).__name__}: {first}"
 
 
-def _parser(path: str, loss: "type[nn.Module] | None") -> ArgumentParser:
-    """The flags of a loss, and ours, unless the loss has one of that name."""
+def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, list[str]]:
+    """The flags of a loss, and ours, unless the loss has one of that name; and the names of those that are the loss's."""
     parser = ArgumentParser(
         prog=f"seglab check {path}",
         exit_on_error=False,
@@ -141,7 +144,7 @@ def _parser(path: str, loss: "type[nn.Module] | None") -> ArgumentParser:
         "processes. LOSS is a class by its import path, your own from the working directory; its constructor's arguments are flags. "
         "Exit codes: 0 nothing failed, 1 something did, 2 bad input.",
     )
-    own = [] if loss is None else parser.add_class_arguments(loss, as_group=False, fail_untyped=False)
+    own: list[str] = [] if loss is None else parser.add_class_arguments(loss, as_group=False, fail_untyped=False)
     if "classes" not in own:
         parser.add_argument("--classes", type=int | None, default=None, help="classes to try it with; default: its num_classes, or 3")
-    return parser
+    return parser, own

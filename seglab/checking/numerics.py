@@ -19,8 +19,8 @@ def half_precision(candidate: Candidate) -> Outcome:
         rounded = logits.to(dtype)
         half, full = tried(candidate.build(), rounded, mask), tried(candidate.build(), rounded.float(), mask)
         right &= half.finite and full.off(half.value) <= 4 * torch.finfo(dtype).eps
-        found.append(f"{half.value.item():.4g} for {full.value.item():.4g} in {str(dtype).removeprefix('torch.')}")
-    return verdict(right, ", ".join(found) + f" (N×H×W = {'×'.join(map(str, LARGE))})")
+        found.append(f"{half.value.item():.4g} in {str(dtype).removeprefix('torch.')} for {full.value.item():.4g}")
+    return verdict(right, ", ".join(found) + f", N×H×W = {'×'.join(map(str, LARGE))}")
 
 
 def repeatable(candidate: Candidate) -> Outcome:

@@ -15,12 +15,13 @@ WIDTH = max(len(check.title) for check in CHECKS)
 def report(candidate: Candidate, title: str, console: Console) -> int:
     """Print each outcome as soon as it is there; gives the number of failures."""
     console.print(Text(f"{title}, {candidate.classes} class{'es' * (candidate.classes > 1)}\n"))
-    failures = 0
+    found: list[Outcome] = []
     with console.status("checking"):
         for check, outcome in outcomes(candidate):
             console.print(_line(check, outcome))
-            failures += outcome.failed
-    console.print(Text(f"\n{failures} failed" if failures else "\nnothing failed"))
+            found.append(outcome)
+    failures, untried = sum(outcome.failed for outcome in found), len(CHECKS) - len(found)
+    console.print(Text(f"\n{failures if failures else 'nothing'} failed{f', {untried} not tried' if untried else ''}"))
     return failures
 
 

@@ -17,7 +17,7 @@ def cost(candidate: Candidate) -> Outcome:
     batch = candidate.batch(4, 256, 256)
     pairs = [[_seconds(loss, *batch) for loss in (candidate.build(), CrossEntropy())] for _ in range(REPETITIONS)]
     mine, reference = (median(times) for times in zip(*pairs, strict=True))
-    return told(f"{1e3 * mine:.3g} ms, {mine / reference:.2g} × cross-entropy, for 4 images of 256×256 on this CPU")
+    return told(f"{1e3 * mine:.1f} ms, {mine / reference:.2g} × cross-entropy, for 4 images of 256×256 on this CPU")
 
 
 def _seconds(loss: nn.Module, logits: Tensor, mask: Tensor) -> float:

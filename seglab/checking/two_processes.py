@@ -20,9 +20,9 @@ from seglab.checking.candidate import Candidate, number
 from seglab.checking.outcomes import Outcome, first_line, told, verdict
 from seglab.sample import IGNORE
 
-DEADLINE = 120.0
+DEADLINE = 180.0
 """Seconds after which the processes are ended, whatever they do."""
-PATIENCE = timedelta(seconds=30)
+PATIENCE = timedelta(seconds=60)
 """How long one of them waits for the other."""
 TOLERANCE = 1e-3
 

@@ -23,7 +23,7 @@ def class_pixels(dataset: SegmentationDataset) -> Counts:
     """(N,C) how many pixels of each class each of the N samples has, at its original size; ignored pixels are in no column.
 
     Raises:
-        ValueError: a mask that is none, or a label outside the classes; its file is named.
+        ValueError: a sample is not as `check` wants it, as with a label outside the classes; its file is named.
     """
     rows = list(in_threads(lambda index: checked(dataset, index)[1].numpy(), len(dataset)))
     return np.array(rows, np.int64).reshape(len(dataset), dataset.num_classes)
@@ -52,8 +52,8 @@ def median_frequency(pixels: Counts) -> tuple[float, ...]:
     """median(f)/f_c, where f_c is the part that class c has of the pixels of the images it is in; the median is over classes that occur.
 
     D. Eigen, R. Fergus, "Predicting depth, surface normals and semantic labels" (arXiv:1411.4734), section 6.3.2; used by SegNet. Ignored
-    pixels count nowhere. The weights that SegNet published for CamVid (segnet_train.prototxt) do not follow from its masks in any reading,
-    see caffe-segnet's issue 37: up to a common factor they are within 10 % of these, but for `sign`, which is 2.7 times as large there.
+    pixels count nowhere. The weights that SegNet published for CamVid (segnet_train.prototxt) do not follow from its masks, whether void
+    counts or not (caffe-segnet, issue 37): up to a common factor they are within 10 % of these, but for `sign`, 2.7 times as large there.
 
     Args:
         pixels: (N,C) int64 counts, see `class_pixels`.

@@ -204,6 +204,12 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """The test samples."""
         return self._evaluation_loader("test")
 
+    def train_evaluation_dataloader(self) -> DataLoader[Batch]:
+        """As many training samples as there are validation samples, or all, evenly spread, and read as those are: once, in order, whole."""
+        train, val = self.used("train"), self.used("val")
+        indices = spread(len(train), min(1.0, len(val) / len(train)))
+        return self._loader_in_order(Resized(part_of(train, indices), self.size, masks=False))
+
     def identity(self) -> dict[str, Any]:
         """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
 
@@ -253,9 +259,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
             expected = check_dataset(dataset, expected, counter.count)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
+        return self._loader_in_order(self._samples(split))
+
+    def _loader_in_order(self, samples: Samples) -> DataLoader[Batch]:
         """Rank r takes samples r, r + world size, …: all of them, none twice."""
         rank, world_size = self._ranks()
-        samples = self._samples(split)
         workers = self._workers()
         return DataLoader(
             samples,  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""Losses: any `nn.Module` whose forward takes logits (N,C,H,W) and a mask (N,H,W) int64 and returns a 0-dim float32 tensor."""
+"""Losses: any `nn.Module` whose forward takes logits (N,C,H,W) and a mask (N,H,W) int64 and returns a 0-dim float32 tensor.
+
+A mean over pixels is `ratio_over_ranks(sum, number)`, so that several processes give the gradient of the joint batch.
+"""
 
 from seglab.losses.boundary import BoundaryLoss
 from seglab.losses.cross_entropy import CrossEntropy
@@ -9,6 +12,7 @@ from seglab.losses.hausdorff import HausdorffDT
 from seglab.losses.lovasz import Lovasz
 from seglab.losses.ohem import OHEM
 from seglab.losses.probabilities import Brier, SmoothL1Loss
+from seglab.losses.ranks import ratio_over_ranks, sum_over_ranks
 from seglab.losses.tversky import FocalTversky, Jaccard, Tversky
 from seglab.losses.weighted_sum import WeightedSum
 
@@ -29,4 +33,6 @@ __all__ = [
     "SmoothL1Loss",
     "Tversky",
     "WeightedSum",
+    "ratio_over_ranks",
+    "sum_over_ranks",
 ]

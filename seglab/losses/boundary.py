@@ -15,7 +15,8 @@ class BoundaryLoss(nn.Module):
     pixels of the class, and 0 everywhere if the image has no such pixel or no other (see `signed_distances`). The mean runs over all
     classes; the authors' code takes those that are named to it, for two classes the foreground alone.
 
-    It is negative where most is right, as φ is, and flat where p is a constant: meant beside a region loss such as `GeneralizedDice`.
+    It is negative where most is right, as φ is. An image of one class says nothing: meant beside a region loss, as the authors use it
+    with `GeneralizedDice`.
 
     The distances are found on the CPU: on another device each call waits for the mask to arrive there.
 

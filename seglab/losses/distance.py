@@ -1,4 +1,4 @@
-"""Distances to the boundaries of classes, exact and Euclidean."""
+"""Euclidean distances to the boundaries of classes."""
 
 import cv2
 import numpy as np
@@ -14,8 +14,8 @@ def boundary_distances(labels: Tensor, num_classes: int) -> Tensor:
     A pixel of no class is on neither side: no distance is measured to it, and its own is 0. So is every distance of a class that the
     image lacks, or that all labelled pixels belong to, as it has no boundary.
 
-    The transform (Felzenszwalb & Huttenlocher 2012, in OpenCV) runs on the CPU, once for each class that is in an image: about 1 ms for
-    256×256 pixels. Labels on another device are copied there, which waits for the device.
+    The transform (Felzenszwalb & Huttenlocher 2012, in OpenCV) is exact but for float32's rounding. It runs on the CPU, once for each
+    class that is in an image: about 1 ms for 256×256 pixels. Labels on another device are copied there, which waits for that device.
 
     Args:
         labels: (N,H,W) int64; what is not in 0…C−1 is of no class.

@@ -16,13 +16,13 @@ class HausdorffDT(nn.Module):
     the prediction p_c > ½, both unsigned, to the nearest pixel of the other side (see `boundary_distances`). A class that is nowhere, or
     everywhere, has no boundary: its distances are 0. The prediction's distances change by jumps, and are constants to the gradient.
 
-    A class that is absent from truth and prediction costs nothing, however probable it is below ½, and one that fills both neither:
-    meant beside a region loss, of a comparable size, as the authors do.
+    A class that has no boundary in truth and prediction costs nothing, however probable it is below ½: meant beside a region loss, as
+    the authors use it.
 
     The distances are found on the CPU: on another device each call waits for mask and prediction to arrive there.
 
     Args:
-        alpha: α > 0, how much more a distant error costs; the authors find 1 to 3 good, and take 2.
+        alpha: α > 0, how much more a distant error costs; the authors take 2.
         ignore_index: the mask value that counts for nothing: left out of the mean, and on neither side of a boundary.
 
     Raises:
@@ -51,7 +51,7 @@ class HausdorffDT(nn.Module):
         p = class_logits(logits, mask).softmax(1)
         n, num_classes = p.shape[:2]
         valid = mask != self.ignore_index
-        most, predicted = p.detach().max(1)
+        most, predicted = p.max(1)
         undecided = num_classes
         both = torch.cat([mask, predicted.where(most > 0.5, undecided)]).where(valid.repeat(2, 1, 1), -1)
         weights = boundary_distances(both, num_classes + 1)[:, :num_classes].to(p.dtype).pow(self.alpha)

@@ -15,15 +15,15 @@ class Lovasz(nn.Module):
 
     e = |y − p| are the errors of a class at the valid pixels, with p = softmax(logits), y = one-hot; e_(1) ≥ e_(2) ≥ … are the same in
     order, S_i are the pixels of the first i, and Δ(S) = |S| / |{y = 1} ∪ S| is 1 − IoU of the class if S were wrong and all else right.
-    So a loss of hard predictions is 1 − mean IoU, and the loss of others is its convex closure, linear between. A class that is
-    nowhere in the truth costs only what it takes from the present ones.
+    Hard predictions cost 1 − mean IoU; between them each class costs the largest convex function of its errors that is nowhere above.
+    A class that is not in the truth costs only what it takes from the present ones.
 
-    Each class sorts the pixels once. The gradient takes the order for a constant, as the authors' code does.
+    The pixels are sorted once for each class. To the gradient the order is a constant, as in the authors' code.
 
     Args:
         reduction: over which pixels the sum of a class runs.
-            `"batch"`: all of the batch, over all processes while training. Every rank then sorts the errors of all, so that their
-            batches must be of one shape, and both time and memory grow with the number of ranks.
+            `"batch"`: all of the batch, over all processes while training. Every rank then sorts the errors of all: the batches must
+            have one shape on all ranks, and time and memory grow with their number.
             `"image"`: those of each image; the loss is the mean over images that have a valid pixel.
         ignore_index: the mask value that counts for nothing.
 
@@ -67,8 +67,8 @@ class Lovasz(nn.Module):
 
     def _cost(self, p: Tensor, y: Tensor, valid: Tensor) -> Tensor:
         """Σ e·g (B,) of one class, over the pixels of this process: p floating, y and valid bool, all (B,M)."""
-        errors = torch.where(y, 1 - p, p) * valid
-        # Sorted behind every valid pixel, an ignored one is in no S_i that counts.
+        errors = torch.where(y, 1 - p, p)
+        # Behind all valid pixels an ignored one is in no S_i of theirs, and adds 0 itself: no pixel of the class is left to miss.
         keys = errors.detach().where(valid, -1.0)
         if self.reduction == "image" or not (p.requires_grad and many_ranks()):
             return (errors * jaccard_increments(keys, y)).sum(1)

@@ -15,12 +15,12 @@ from seglab.sample import IGNORE
 class BoundaryIoU(Metric):
     """Boundary IoU of each class over a data set (Cheng et al. 2021, arXiv:2103.16562): |G_d∩P_d| / |G_d∪P_d|.
 
-    G_d are the pixels of the truth G of a class that are less than d + 1 rows and columns away from a pixel that is not of G, P_d those of the
-    prediction: what d erosions by 3×3 take away, as in the authors' code. Outside of the image nothing is of any class, so that its border is
-    contour. Ignored pixels are taken out of truth and prediction alike: both have the same hole, whose rim is contour.
+    G_d are the pixels of the truth G of a class that have a pixel outside of G at most d rows and d columns away, P_d those of the
+    prediction P: what d erosions by 3×3 take away, as in the authors' code. Outside of the image nothing is of any class, so that its
+    border is contour. Ignored pixels are taken out of truth and prediction alike: both have the same hole, whose rim is contour.
 
-    d is 2 % of the image's diagonal, at least 1, for each image by its own size: padding changes nothing. Pixels are summed over all images,
-    batches and processes before they are divided.
+    d is 2 % of the image's diagonal, at least 1, for each image by its own size: padding changes nothing. Pixels are summed over all
+    images, batches and processes before they are divided.
 
     Args:
         num_classes: C ≥ 2.

@@ -37,7 +37,7 @@ def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignor
     # A row for every label from the lowest to the highest that may occur, ignored or not: so no pixel has to be compared with
     # ignore_index, which takes as long as counting it.
     first, last = min(0, ignore_index), max(num_classes - 1, ignore_index)
-    rows = last - first + 1
+    rows, ignored = last - first + 1, ignore_index - first
     # Checked before they are narrowed, which lets 65536 become 0.
     if not (_is_within(prediction, 0, num_classes - 1) and _is_within(mask, first, last)):
         raise _no_classes(prediction, mask, num_classes, ignore_index)
@@ -45,12 +45,11 @@ def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignor
     cell = prediction.to(dtype, copy=True).add_(mask.to(dtype), alpha=num_classes)
     if first < 0:
         cell -= first * num_classes
-    counts = torch.stack([torch.bincount(image, minlength=rows * num_classes) for image in cell.flatten(1)])
-    counts = counts.view(-1, rows, num_classes)
-    matrices = counts[:, -first : num_classes - first].clone()
-    if matrices.sum() + counts[:, ignore_index - first].sum() != mask.numel():
+    counts = (torch.bincount(image, minlength=rows * num_classes).view(rows, num_classes) for image in cell.flatten(1))
+    kept = torch.stack([torch.cat([each[-first : num_classes - first], each[ignored : ignored + 1]]) for each in counts])
+    if kept.sum() != mask.numel():
         raise _no_classes(prediction, mask, num_classes, ignore_index)
-    return matrices
+    return kept[:, :-1].clone()
 
 
 class ConfusionMatrix(Metric):
@@ -140,12 +139,12 @@ def _is_within(labels: Tensor, low: int, high: int) -> bool:
     limits = torch.iinfo(labels.dtype)
     if low <= limits.min and limits.max <= high:
         return True
-    lowest, highest = torch.stack(labels.aminmax()).tolist()
+    lowest, highest = (int(end) for end in torch.stack(labels.aminmax()).tolist())
     return low <= lowest and highest <= high
 
 
 def _no_classes(prediction: Tensor, mask: Tensor, num_classes: int, ignore_index: int) -> ValueError:
     classes = set(range(num_classes))
-    found = {"prediction": set(prediction.unique().tolist()) - classes, "mask": set(mask.unique().tolist()) - classes - {ignore_index}}
+    found = {"prediction": set(prediction.flatten().tolist()) - classes, "mask": set(mask.flatten().tolist()) - classes - {ignore_index}}
     wrong = " and ".join(f"{name} holds {', '.join(map(str, sorted(values)[:5]))}" for name, values in found.items() if values)
     return ValueError(f"{wrong}, but the classes are 0..{num_classes - 1}, and a mask's {ignore_index} is ignored: is ignore_index right?")

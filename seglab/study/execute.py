@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from typing_extensions import override
 import seglab
 from seglab import tracking
 from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
+from seglab.data import SegmentationDataModule
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
 from seglab.run import Result, Run, StudyRecord, identity, write_json, write_result, write_text
@@ -35,6 +36,9 @@ from seglab.study.describe import check_same, planned
 from seglab.study.study import Study
 
 Accelerator = Literal["auto", "cpu", "gpu"]
+
+Matrices = tuple[list[str], NDArray[np.int64]]
+"""Names of N images, and their confusion matrices (N,C,C), truth × prediction."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,11 @@ def execute(
                 trainer.test(module, datamodule=data, verbose=False)
             else:
                 FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
-            matrices = {split: _gathered(module, split) for split in _splits(test)}
-            result = _result(module, run, identity(record, run), data.class_names, _cost(module, trainer, began, trained), _splits(test))
+            cost = _cost(module, trainer, began, trained)
+            module.validates = "train"
+            trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
+            matrices = {split: _gathered(module, data, split) for split in _splits(test)}
+            result = _result(module, run, identity(record, run), data.class_names, cost, _splits(test))
             part = directory / "checkpoints" / "last.ckpt.part"
             trainer.save_checkpoint(part, weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
@@ -195,7 +202,7 @@ def _is_rank_zero() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
-def _splits(test: bool) -> tuple[Split, ...]:
+def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
     return ("val", "test") if test else ("val",)
 
 
@@ -214,6 +221,7 @@ def _quiet() -> Iterator[None]:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message="The .srun. command is available")
         warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
         warnings.filterwarnings(
             "ignore", message=".*when logging on epoch level in distributed setting.*"
@@ -221,17 +229,23 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _gathered(module: SegmentationModule, split: Split) -> tuple[list[str], NDArray[np.int64]]:
-    """Names and per-image matrices of all ranks."""
-    mine = module.evaluation(split).matrices()
-    if module.trainer.world_size == 1:
-        return mine
-    parts: list[Any] = [None] * module.trainer.world_size
-    torch.distributed.all_gather_object(parts, mine)
-    return [name for names, _ in parts for name in names], np.concatenate([matrices for _, matrices in parts])
+def _gathered(module: SegmentationModule, data: SegmentationDataModule, split: Literal["val", "test"]) -> Matrices:
+    """Names and per-image matrices of all ranks.
+
+    Raises:
+        RuntimeError: not every image of the split was counted once.
+    """
+    parts: list[Any] = [module.evaluation(split).matrices()]
+    if module.trainer.world_size > 1:
+        mine, parts = parts[0], [None] * module.trainer.world_size
+        torch.distributed.all_gather_object(parts, mine)
+    names, expected = [name for names, _ in parts for name in names], len(data.used(split))
+    if len(names) != expected:
+        raise RuntimeError(f"{len(names)} images of the {split} split were evaluated, and it has {expected}: its scores would be wrong")
+    return names, np.concatenate([matrices for _, matrices in parts])
 
 
-def _write_matrices(path: Path, matrices: dict[Split, tuple[list[str], NDArray[np.int64]]]) -> None:
+def _write_matrices(path: Path, matrices: Mapping[Literal["val", "test"], Matrices]) -> None:
     """Per split, `<split>_names` (N,) and `<split>` (N,C,C), truth × prediction, in pixels."""
     arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
@@ -244,10 +258,12 @@ def _write_matrices(path: Path, matrices: dict[Split, tuple[list[str], NDArray[n
 def _result(
     module: SegmentationModule, run: Run, hash_of_run: str, class_names: tuple[str, ...], cost: dict[str, float], splits: Sequence[Split]
 ) -> Result:
-    scores: dict[str, Scores] = {split: module.scores(split) for split in splits}
+    scores: dict[str, Scores] = {split: module.scores(split) for split in ("train", *splits)}
     means = {split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()}
-    per_class = {split: {name: tuple(values.tolist()) for name, values in found.per_class.items()} for split, found in scores.items()}
-    return Result(run, hash_of_run, class_names, means["val"], means.get("test", {}), per_class, cost, commit(), seglab.__version__)
+    per_class = {str(split): {name: tuple(values.tolist()) for name, values in scores[split].per_class.items()} for split in splits}
+    return Result(
+        run, hash_of_run, class_names, means["val"], means.get("test", {}), per_class, cost, commit(), seglab.__version__, means["train"]
+    )
 
 
 def _cost(module: SegmentationModule, trainer: L.Trainer, began: float, trained: float) -> dict[str, float]:

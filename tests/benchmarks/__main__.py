@@ -22,7 +22,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchmetrics.segmentation import MeanIoU
 
 from seglab import (
     L1,
@@ -42,11 +41,12 @@ from seglab import (
     unet,
 )
 from seglab.callbacks import FiniteLoss, StepRandomness, Throughput
-from seglab.metrics import ConfusionMatrix
 from seglab.regularizers import OptimizerStepSizes
 from seglab.sample import Batch
 from seglab.stage import Progress
 from tests.benchmarks.freezing import bench_freezing
+from tests.benchmarks.losses import bench_losses
+from tests.benchmarks.metrics import bench_metric
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ENCODER, SIDE, BATCH = ("resnet50", 512, 8) if DEVICE.type == "cuda" else ("resnet18", 128, 4)
@@ -59,6 +59,7 @@ def main() -> None:
         "step": bench_step,
         "penalty": bench_penalty,
         "freezing": bench_freezing,
+        "losses": bench_losses,
         "metric": bench_metric,
         "start": bench_start,
     }
@@ -120,32 +121,6 @@ def bench_penalty(console: Console) -> None:
             whole[name].append(time.perf_counter() - began)
             alone[name].append(penalty)
     show_penalties(console, f"a training step with a penalty, U-Net {encoder}, {images} × {side}², AdamW, {DEVICE.type}", whole, alone)
-
-
-def bench_metric(console: Console) -> None:
-    """Counting a batch of 2 × 512² in 19 classes, against one bare bincount and torchmetrics' MeanIoU."""
-    generator = torch.Generator().manual_seed(0)
-    prediction = torch.randint(0, CLASSES, (2, 512, 512), generator=generator).to(DEVICE)
-    mask = torch.randint(0, CLASSES, (2, 512, 512), generator=generator).to(DEVICE)
-    small = mask.to(torch.uint8)
-    metric, per_image = ConfusionMatrix(CLASSES).to(DEVICE), ConfusionMatrix(CLASSES, per_image=True).to(DEVICE)
-    mean_iou = MeanIoU(num_classes=CLASSES, input_format="index").to(DEVICE)
-
-    def of_images() -> None:
-        per_image.reset()
-        per_image.update(prediction, small)
-
-    candidates: dict[str, Callable[[], object]] = {
-        "bare bincount": lambda: torch.bincount((mask * CLASSES + prediction).flatten(), minlength=CLASSES**2),
-        "ConfusionMatrix": lambda: metric.update(prediction, small),
-        "ConfusionMatrix, per image": of_images,
-        "torchmetrics MeanIoU": lambda: mean_iou.update(prediction, mask),
-    }
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(STEPS):
-        for name, candidate in candidates.items():
-            times[name].append(seconds(candidate))
-    show(console, f"a metric's update, 2 × 512², 19 classes, {DEVICE.type}", times, "bare bincount")
 
 
 def bench_start(console: Console) -> None:

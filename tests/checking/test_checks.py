@@ -52,13 +52,18 @@ FAULTS: dict[type[nn.Module], str] = {
 @pytest.fixture(autouse=True)
 def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half as many pixels are still enough for a sum in half precision to overflow."""
-    monkeypatch.setattr(numerics, "LARGE", (2, 256, 320))
+    monkeypatch.setattr(numerics, "LARGE", (2, 200, 240))
 
 
 def found(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, Outcome]:
     """What all checks of one process find."""
     candidate = Candidate(make, classes)
     return {check.title: check.outcome(candidate) for check in CHECKS if check.title not in ELSEWHERE}
+
+
+def one(title: str, make: Callable[[], nn.Module]) -> Outcome:
+    (check,) = [check for check in CHECKS if check.title == title]
+    return check.outcome(Candidate(make))
 
 
 def failures(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, str]:
@@ -88,10 +93,10 @@ def test_ours_are_here() -> None:
     assert {CrossEntropy, Dice} <= set(BUILT_IN)
 
 
-@pytest.mark.parametrize("classes", [2, 21])
+@pytest.mark.parametrize("classes", [1, 2, 9])
 def test_other_numbers_of_classes(classes: int) -> None:
-    assert failures(wrong.Right, classes) == {}
-    assert list(failures(wrong.NaNForAbsentClasses, classes)) == ["absent classes"]
+    assert failures(Dice, classes) == {}
+    assert failures(CrossEntropy, classes) == {}
 
 
 @pytest.mark.parametrize(
@@ -107,11 +112,11 @@ def test_other_numbers_of_classes(classes: int) -> None:
     ],
 )
 def test_without_a_number_nothing_else_is_tried(make: Callable[[], nn.Module], said: str) -> None:
-    (_, first), *others = outcomes(Candidate(make))
+    ((check, first),) = outcomes(Candidate(make))
+    assert check is CHECKS[0]
     assert first.failed
     assert said in first.measured
     assert "\n" not in first.measured
-    assert {outcome.mark for _, outcome in others} == {"–"}
 
 
 def test_torch_s_cross_entropy_is_nan_without_labels_and_sums_in_half() -> None:
@@ -122,26 +127,26 @@ def test_torch_s_cross_entropy_is_nan_without_labels_and_sums_in_half() -> None:
 
 def test_a_loss_that_knows_no_255() -> None:
     said = failures(nn.CrossEntropyLoss)
-    assert {"nothing labelled", "ignored pixels", "padding"} <= set(said)
-    assert "Target 255 is out of bounds" in said["padding"]
-    assert "any batch and image size" not in said
+    del said["half precision"]
+    assert list(said) == ["nothing labelled", "ignored pixels", "padding"]
+    assert all("Target 255 is out of bounds" in measured for measured in said.values())
 
 
 def test_random_numbers_from_torch_are_told() -> None:
-    outcome = found(wrong.Random)["repeatable"]
+    outcome = one("repeatable", wrong.Random)
     assert outcome.mark == "✓"
     assert "draws random numbers" in outcome.measured
 
 
 def test_the_precision_of_the_gradient_is_told() -> None:
-    assert "in float32" in found(wrong.Right)["gradient matches value"].measured
-    assert "in float64" in found(wrong.InFloat64)["gradient matches value"].measured
+    assert "in float32" in one("gradient matches value", wrong.Right).measured
+    assert "in float64" in one("gradient matches value", wrong.InFloat64).measured
 
 
 def test_false_positives_of_absent_classes_are_told() -> None:
     """Cross-entropy does not care what other pixels are; a Dice over the classes that are present does."""
-    assert "have 100% of the gradient" in found(CrossEntropy)["absent classes"].measured
-    assert "have 100% of the gradient" not in found(Dice)["absent classes"].measured
+    assert "have 100% of the gradient" in one("absent classes", CrossEntropy).measured
+    assert "have 100% of the gradient" not in one("absent classes", Dice).measured
 
 
 def test_checking_draws_no_random_number_of_the_caller() -> None:

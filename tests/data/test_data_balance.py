@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from masks import MaskModule, Masks, rare
@@ -38,6 +38,7 @@ def test_pixels_are_counted_at_the_original_size_and_ignored_ones_are_not() -> N
     assert class_pixels(Masks([])).shape == (0, 3)
 
 
+@settings(deadline=None)  # threads are started
 @given(st.lists(arrays(np.uint8, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.sampled_from([0, 1, 2, IGNORE])), max_size=4))
 def test_counts_are_those_of_comparing_each_class(masks: list[Any]) -> None:
     counts = class_pixels(Masks([mask.tolist() for mask in masks]))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from masks import Masks
+from masks import MaskModule, Masks
 from scipy.stats import chisquare
 from test_data_module import BlobModule, Blobs
 from test_data_order import epochs, same
@@ -141,6 +141,24 @@ def test_crops_are_cut_from_what_the_augmentation_makes_and_change_nothing_of_it
         for image, crop in zip(batch.image, part.image, strict=True):
             windows = image.unfold(1, 5, 1).unfold(2, 7, 1).permute(1, 2, 0, 3, 4)
             assert (windows == crop).flatten(2).all(2).any()
+
+
+def test_a_modules_crops_are_balanced_as_asked_for_and_differ_between_its_seeds() -> None:
+    masks = Masks([[[0] * 20] * 20 for _ in range(40)])
+    for mask in masks.masks:
+        mask[3, 3] = 1
+    for balanced, lowest, highest in ((0.0, 0, 4), (1.0, 10, 30)):
+        data = MaskModule(masks, batch_size=40, balanced_images=0.0)
+        data.crop, data.balanced_crops = (1, 1), balanced
+        rare = next(iter(data.train_dataloader())).mask == 1
+        assert lowest <= int(rare.sum()) <= highest
+    data.crop = (5, 5)
+    one, other = (
+        {name: mask for batch in data.with_seed(s).train_dataloader() for name, mask in zip(batch.name, batch.mask, strict=True)}
+        for s in (0, 1)
+    )
+    assert one.keys() == other.keys()
+    assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("augment", [False, True])

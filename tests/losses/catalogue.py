@@ -57,7 +57,7 @@ TWO_CLASSES = {name: loss for name, loss in LOSSES.items() if "weighted" not in 
 OF_SHAPES = {"gradient", "boundary", "hausdorff"}
 """Those that look at a pixel's neighbours, and are 0 where there are none."""
 
-assert {type(loss).__name__ for loss in LOSSES.values()} == set(losses.__all__), "a loss is missing here"
+assert {type(loss).__name__ for loss in LOSSES.values()} == {name for name in losses.__all__ if name[0].isupper()}, "a loss is missing here"
 
 
 def drawn(seed: int, ignored: float = 0.2, classes: int = 3, present: int = 3) -> tuple[Tensor, Tensor]:

@@ -17,10 +17,13 @@ from segmentation_models_pytorch.losses import LovaszLoss
 from sklearn.metrics import jaccard_score
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
 
 from seglab.losses.lovasz import Lovasz, jaccard_increments
+from seglab.losses.region import Reduction
 from seglab.sample import IGNORE
 
+REDUCTIONS: tuple[Reduction, ...] = ("batch", "image")
 Floats = npt.NDArray[np.float64]
 
 
@@ -34,7 +37,7 @@ def extension(errors: Floats, truth: set[int]) -> float:
     """The Lovász extension of Δ at (M,) errors, from its definition: nested sets of the pixels with the largest."""
     order = sorted(range(len(errors)), key=lambda pixel: -errors[pixel])
     nested = [delta(set(order[:size]), truth) for size in range(len(order) + 1)]
-    return sum(errors[pixel] * (after - before) for pixel, (before, after) in zip(order, pairwise(nested), strict=True))
+    return sum(float(errors[pixel]) * (after - before) for pixel, (before, after) in zip(order, pairwise(nested), strict=True))
 
 
 def convex_closure(errors: Floats, truth: set[int]) -> float:
@@ -76,18 +79,20 @@ def test_it_is_the_convex_closure_of_one_minus_iou(seed: int, pixels: int, prese
 @given(seed=st.integers(0, 10_000), present=st.integers(1, 3))
 def test_hard_predictions_cost_one_minus_iou(seed: int, present: int) -> None:
     logits, mask = drawn(seed, present=present)
-    predicted, labels = logits.argmax(1)[mask != IGNORE], mask[mask != IGNORE]
-    iou = jaccard_score(labels, predicted, labels=labels.unique(), average="macro")
-    torch.testing.assert_close(Lovasz()(1e4 * logits, mask), torch.tensor(1 - iou, dtype=torch.float32))
+    predicted = logits.argmax(1)
+    truth = mask[mask != IGNORE].numpy()
+    iou = jaccard_score(truth, predicted[mask != IGNORE].numpy(), labels=np.unique(truth), average="macro")
+    hard = 200 * F.one_hot(predicted, 3).movedim(-1, 1).float()
+    torch.testing.assert_close(Lovasz()(hard, mask), torch.tensor(1 - iou, dtype=torch.float32))
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 10_000), reduction=st.sampled_from(["batch", "image"]))
-def test_it_is_smps(seed: int, reduction: str) -> None:
+@given(seed=st.integers(0, 10_000), reduction=st.sampled_from(REDUCTIONS))
+def test_it_is_smps(seed: int, reduction: Reduction) -> None:
     logits, mask = drawn(seed)
     logits.requires_grad_()
     of_smp = LovaszLoss("multiclass", per_image=reduction == "image", ignore_index=IGNORE)(logits, mask)
-    value = Lovasz(reduction)(logits, mask)  # type: ignore[arg-type]
+    value = Lovasz(reduction)(logits, mask)
     torch.testing.assert_close(value, of_smp)
     torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (value, of_smp)), atol=1e-6, rtol=1e-4)
 
@@ -111,9 +116,9 @@ def test_ignored_pixels_are_as_if_removed(seed: int) -> None:
 @pytest.mark.parametrize("ignore", [0, 2, -100])
 def test_any_value_may_be_the_one_ignored(ignore: int) -> None:
     logits, mask = drawn(0, ignored=0)
-    for reduction in ("batch", "image"):
-        value = Lovasz(reduction, ignore_index=ignore)(logits, mask)  # type: ignore[arg-type]
-        torch.testing.assert_close(value, Lovasz(reduction)(logits, mask.where(mask != ignore, IGNORE)))  # type: ignore[arg-type]
+    for reduction in REDUCTIONS:
+        value = Lovasz(reduction, ignore_index=ignore)(logits, mask)
+        torch.testing.assert_close(value, Lovasz(reduction)(logits, mask.where(mask != ignore, IGNORE)))
 
 
 def test_an_image_that_is_all_ignored_is_left_out_of_the_mean() -> None:
@@ -161,7 +166,7 @@ def test_repr_is_complete() -> None:
     assert repr(Lovasz("image", 7)) == "Lovasz(reduction='image', ignore_index=7)"
 
 
-CASES = [(seed, reduction) for seed in range(4) for reduction in ("batch", "image")]
+CASES = [(seed, reduction) for seed in range(4) for reduction in REDUCTIONS]
 
 
 def case(seed: int) -> tuple[Tensor, Tensor]:
@@ -172,9 +177,9 @@ def case(seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat([logits.detach() for logits, _ in halves]), torch.cat([mask for _, mask in halves])
 
 
-def value_and_gradient(logits: Tensor, mask: Tensor, reduction: str) -> tuple[Tensor, Tensor]:
+def value_and_gradient(logits: Tensor, mask: Tensor, reduction: Reduction) -> tuple[Tensor, Tensor]:
     logits = logits.clone().requires_grad_()
-    value = Lovasz(reduction)(logits, mask)  # type: ignore[arg-type]
+    value = Lovasz(reduction)(logits, mask)
     (gradient,) = torch.autograd.grad(value, logits)
     return value.detach(), gradient
 

@@ -22,7 +22,7 @@ def of(prediction: Tensor, mask: Tensor, ratio: float = 0.02, classes: int = C, 
 
 
 def authors_boundary(mask: NDArray[np.bool_], ratio: float) -> NDArray[np.bool_]:
-    """`mask_to_boundary` of Cheng et al.'s code: d erosions by 3×3 on the mask with a frame of one pixel, beyond which all is foreground."""
+    """`mask_to_boundary` of Cheng et al.'s code: d erosions by 3×3 of the mask in a frame of one pixel, beyond which nothing erodes."""
     height, width = mask.shape
     dilation = max(1, round(ratio * np.sqrt(height**2 + width**2)))
     framed = np.pad(mask, 1)
@@ -117,7 +117,8 @@ def test_near_contour_for_any_batch_shape() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "ignore"), [(torch.uint8, 255), (torch.int16, -100), (torch.int32, 65535), (torch.int64, -1), (torch.uint16, 65535)]
+    ("dtype", "ignore"),
+    [(torch.uint8, 255), (torch.int16, -100), (torch.int32, 65535), (torch.int32, -65535), (torch.int64, -1), (torch.uint16, 65535)],
 )
 def test_any_integer_dtype_and_ignored_label(dtype: torch.dtype, ignore: int) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -107,7 +107,8 @@ def test_nan_without_a_valid_pixel() -> None:
 def test_nothing_of_the_graph_is_kept() -> None:
     logits, mask = drawn(0, 3)
     metric = CalibrationError()
-    metric(logits.requires_grad_(), mask)
+    of_the_batch = metric(logits.requires_grad_(), mask)
+    assert not of_the_batch.requires_grad
     assert not metric.confidences.requires_grad
 
 

@@ -82,6 +82,19 @@ def test_is_scikit_learns(seed: int, used: int, ignored: float) -> None:
     assert result.mean["fwiou"].item() == pytest.approx(jaccard_score(y, p, average="weighted", zero_division=0))
 
 
+@pytest.mark.parametrize(
+    ("pixels", "rare"),
+    [([5, 2, 3, 9], [1, 2]), ([5, 0, 3, 9], [2]), ([0, 0, 3, 0], [2]), ([4, 4, 4, 4], [0, 1]), ([9, 1, 0, 1], [1])],
+)
+def test_rare_miou_is_the_mean_over_the_rarer_half_of_the_classes_in_the_truth(pixels: list[int], rare: list[int]) -> None:
+    """Rounded down, but one class at least; the first of equally rare ones."""
+    matrix = torch.zeros(4, 4).long()
+    for index, number in enumerate(pixels):
+        matrix[index, index], matrix[index, index - 1] = number - number // 3, number // 3
+    found = scores(matrix)
+    assert found.mean["rare_miou"].item() == pytest.approx(found.per_class["iou"][rare].mean().item())
+
+
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), sizes=st.permutations([1, 2, 3]))
 def test_batch_size_and_order_do_not_matter(seed: int, sizes: list[int]) -> None:
@@ -194,6 +207,11 @@ def test_a_label_between_the_classes_and_the_ignored_one_raises(label: int, igno
     with pytest.raises(ValueError, match=f"^mask holds {label}, but .* {ignore} is ignored"):
         confusion_matrices(prediction, mask, C, ignore)
     assert confusion_matrices(prediction[1:], mask[1:], C, ignore).sum() == mask[1:].numel()
+
+
+def test_a_negative_label_of_a_narrow_dtype_raises() -> None:
+    with pytest.raises(ValueError, match=r"^mask holds -1, but"):
+        confusion_matrices(torch.zeros(1, 2, 2).long(), torch.full((1, 2, 2), -1, dtype=torch.int8), C)
 
 
 def test_both_wrong_are_named_with_a_few_of_their_labels() -> None:

@@ -76,6 +76,16 @@ def test_metrics_are_logged_under_their_names(finished: Path) -> None:
     assert len(logged["val/miou"]) == 2  # once an epoch
 
 
+def test_the_trained_network_is_scored_on_its_own_images_too(finished: Path) -> None:
+    result = read_result(finished / "l2" / "seed-1" / "result.json")
+    assert set(result.train) == set(result.val) == set(result.gap)
+    assert 0 < result.train["miou"] < 1
+    assert result.gap["miou"] == result.train["miou"] - result.val["miou"]
+    with (finished / "l2" / "seed-1" / "metrics.csv").open() as file:
+        logged = [row["train/miou"] for row in csv.DictReader(file) if row["train/miou"]]
+    assert [float(value) for value in logged] == [pytest.approx(result.train["miou"], abs=1e-6)]
+
+
 def test_weights_and_biases_has_the_run(finished: Path) -> None:
     """Read back from the offline log by W&B's own reader."""
     (log,) = (finished / "l2" / "seed-1").glob("wandb/offline-run-*/run-*.wandb")
