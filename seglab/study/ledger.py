@@ -111,8 +111,7 @@ def claim(directory: Path) -> Lease | None:
     except FileExistsError:
         return None
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{Owner.this_process().line}
-")
+        file.write(f"{Owner.this_process().line}\n")
     remove_leftovers(directory)
     return Lease(path)
 
