@@ -70,9 +70,11 @@ def wait_for_training(run: Path) -> None:
 
 def goes_on(cluster: Cluster, job: str) -> None:
     """A job that was queued again starts now, instead of in two minutes, and ends well."""
-    wait("the job to be queued again", lambda: cluster.job(job).get("Restarts") == "1" and cluster.job(job)["JobState"] == "PENDING")
+    wait("the job to be queued again", lambda: cluster.job(job).get("Restarts") == "1" and cluster.job(job).get("JobState") == "PENDING")
+    wait("its first start to be over", lambda: set(cluster.ask("sinfo", "-h", "-o", "%T").split()) <= {"idle", "down", "down*"})
     cluster.ask("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=60")
-    wait("the job to end", lambda: cluster.job(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), 400)
+    ends = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+    wait("the job to end", lambda: cluster.job(job).get("JobState") in ends, 400)
     assert cluster.job(job)["JobState"] == "COMPLETED"
 
 
