@@ -142,6 +142,11 @@ class Cluster:
         """What `scontrol` says of one."""
         return dict(word.split("=", 1) for word in self.ask("scontrol", "-o", "show", "job", job).split() if "=" in word)
 
+    def log(self, job: str) -> str:
+        """What the controller has noted of one."""
+        lines = (self.folder / "slurmctld.log").read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if f"JobId={job}" in line)
+
     def _daemon(self, *words: str) -> None:
         dies_with_us = ("setpriv", "--pdeathsig", "TERM")
         with (self.folder / f"{words[0]}.out").open("ab") as output:
