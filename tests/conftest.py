@@ -1,6 +1,7 @@
 """What all tests share: no network, few threads, small real data."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 os.environ["WANDB_MODE"] = "offline"
@@ -13,6 +14,7 @@ import torch
 from seglab.data import Shapes
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background with Ctrl-C ignored
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,15 @@ def _no_rank_is_left_behind() -> Iterator[None]:
     """DDP in this process makes it a rank in its environment, and processes of later tests would wait for ranks that nobody starts."""
     yield
     assert "LOCAL_RANK" not in os.environ, "put patch.dict(os.environ) around what launches DDP in this process"
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_left_alone() -> Iterator[None]:
+    """What a test ignores or blocks, processes of later tests ignore and block too: Ctrl-C would not stop them."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "put SIGINT's handler back"
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked, "unblock these signals again"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from seglab.interruption import SIGNALS, held
+from seglab.interruption import ECHO_SECONDS, SIGNALS, held
 
 CHILD = """
 import os, signal, sys, time
@@ -17,7 +17,8 @@ try:
     interruption.listen()
     print("listening", flush=True)
     interruption.deferred = sys.argv[2] == "deferred"
-    for _ in range(int(sys.argv[3])):
+    for pause in map(float, sys.argv[3:]):
+        time.sleep(pause)
         os.kill(os.getpid(), signal.SIGUSR1)
     print("asked", interruption.asked, flush=True)
     interruption.stop_deferring()
@@ -27,21 +28,23 @@ except Interrupted:
 """
 
 
-def child(sleep: float, mode: str, signals: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(sleep), mode, str(signals)], stdout=subprocess.PIPE, text=True)
+def child(sleep: float, mode: str, *pauses: float) -> "subprocess.Popen[str]":
+    """It sends itself a signal after each of the pauses."""
+    return subprocess.Popen([sys.executable, "-c", CHILD, *map(str, (sleep, mode, *pauses))], stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(
-    ("mode", "signals", "code", "printed"),
+    ("mode", "pauses", "code", "printed"),
     [
-        ("at once", 0, 0, "listening\nasked False\nwent on\n"),
-        ("at once", 1, 75, "listening\n"),
-        ("deferred", 1, 75, "listening\nasked True\n"),
-        ("deferred", 2, 75, "listening\n"),
+        ("at once", (), 0, "listening\nasked False\nwent on\n"),
+        ("at once", (0,), 75, "listening\n"),
+        ("deferred", (0,), 75, "listening\nasked True\n"),
+        ("deferred", (0, 1.5 * ECHO_SECONDS), 75, "listening\n"),
+        ("deferred", (0, 0), 75, "listening\nasked True\n"),  # an echo: one signal on two ways
     ],
 )
-def test_at_once_or_between_two_steps(mode: str, signals: int, code: int, printed: str) -> None:
-    process = child(0, mode, signals)
+def test_at_once_or_between_two_steps(mode: str, pauses: tuple[float, ...], code: int, printed: str) -> None:
+    process = child(0, mode, *pauses)
     assert process.communicate(timeout=30)[0] == printed
     assert process.returncode == code
 
@@ -49,7 +52,7 @@ def test_at_once_or_between_two_steps(mode: str, signals: int, code: int, printe
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_that_comes_too_early_waits(number: int) -> None:
     with held():
-        process = child(0.5, "at once", 0)
+        process = child(0.5, "at once")
     process.send_signal(number)
     assert process.communicate(timeout=30)[0] == ""
     assert process.returncode == 75

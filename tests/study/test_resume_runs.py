@@ -1,5 +1,6 @@
 """A run that was interrupted ends as if it had not been: weights, scores and metrics log, bit by bit. Real processes, really killed."""
 
+import contextlib
 import csv
 import json
 import os
@@ -333,7 +334,8 @@ def test_a_whole_study_is_killed_again_and_again(whole: Path, shared: Path) -> N
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
         for victim in [process.pid, *descendants(process.pid)]:
-            os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(victim, signal.SIGKILL)
         process.communicate()
     process = launched(place, "--jobs", 2)
     printed = process.communicate(timeout=300)[0]
