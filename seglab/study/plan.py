@@ -80,18 +80,13 @@ class Plan:
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]
-        machine = [
-            *(["--devices", str(self.resources.devices)] if self.resources.devices > 1 else []),
-            "--accelerator",
-            self.resources.accelerator,
-        ]
         return [
             "python",
             self.script,
             verb,
             *self.flags,
             *place,
-            *(machine if (self.resources.devices, self.resources.accelerator) != (1, "auto") else []),
+            *self.resources.machine_flags,
         ]
 
 
@@ -105,12 +100,12 @@ def agree(plan: Plan) -> StudyRecord:
 
     A folder holds one setting. New arms and seeds may join; what made the runs that are there may not change.
     """
-    return _merged(plan, record(plan.study, plan.arms, plan.resources.devices))
+    return _merged(plan, record(plan.study, plan.arms, plan.resources.batch_norm_parts))
 
 
 def check_shared(plan: Plan) -> None:
     """A ValueError if the plan's folder holds runs of other shared settings; to know it before the arms' own are chosen."""
-    _merged(plan, record(plan.study, [], plan.resources.devices))
+    _merged(plan, record(plan.study, [], plan.resources.batch_norm_parts))
 
 
 def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
