@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from seglab.data.sampler import split_batch
 from seglab.run import TUNING, Run, StudyRecord, read_record, write_record
 from seglab.study import ledger
 from seglab.study.arms import Chosen, Tuned, arm_and_setting
@@ -159,6 +160,19 @@ def check_place(folder: Path) -> None:
         raise ValueError(f"{folder}: cannot be made, as {nearest} is a file; choose another folder with --root")
     if not os.access(nearest, os.W_OK):
         raise ValueError(f"{folder}: no permission to write in {nearest}; choose another folder with --root")
+
+
+def check_split(plan: Plan) -> None:
+    """A ValueError if a batch, or the images of an evaluation, cannot be divided among the processes of a run."""
+    processes, data = plan.resources.processes, plan.study.data
+    if processes == 1:
+        return
+    split_batch(min(data.batch_size, len(data.used("train"))), processes)
+    for split in ("val", "test"):
+        if (images := len(data.used(split))) < processes:
+            raise ValueError(
+                f"the {split} split has {images} images, and a run {processes} processes, each of which needs one: use fewer devices"
+            )
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from seglab.checkpoints import remove
-from seglab.interruption import INTERRUPTED, SIGNALS, Interrupted, Interruption, held
+from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
 from seglab.study.ledger import claim, failures, settled
@@ -121,7 +121,7 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
     with held():
         process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
     code, interrupted = _passing_signals_on(process)
-    if interrupted or code == INTERRUPTED or code - 128 in SIGNALS:  # srun's code for a process that was asked while it still imported
+    if interrupted or code == INTERRUPTED:
         raise Interrupted
     if code != 0:
         raise RuntimeError(f"the process of the run ended with exit code {code}; its log says why")
