@@ -11,7 +11,7 @@ from typing_extensions import override
 
 
 class JointBatchNorm(LayerSync):
-    """For Lightning's Trainer, in place of its own `sync_batchnorm`, which drops the activation that timm's encoders keep inside of a norm.
+    """What `sync_batchnorm=True` of a Trainer means for a `SegmentationModule`: Lightning's own drops the activation that timm's norms keep inside.
 
     Args:
         on_gpu: whether the network computes on CUDA devices, where torch has kernels for it.
@@ -34,7 +34,7 @@ class JointBatchNorm(LayerSync):
                 if type(norm) is not BatchNormAct2d and type(norm).forward is not _BatchNorm.forward:
                     raise ValueError(
                         f"{place}.{name} is a {type(norm).__name__}, a batch norm with a forward pass of its own, which cannot be computed "
-                        "over several processes: with --sync-batchnorm false each takes the statistics of its own images"
+                        "over several processes: without sync_batchnorm each takes the statistics of its own images"
                     )
                 if self.on_gpu:
                     parent.add_module(name, convert_sync_batchnorm(norm))  # type: ignore[no-untyped-call]

@@ -32,7 +32,6 @@ from seglab.data import SegmentationDataModule
 from seglab.interruption import Interrupted, Interruption
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
-from seglab.networks.batch_norm import JointBatchNorm
 from seglab.run import Result, Run, StudyRecord, identity, write_json, write_result, write_text
 from seglab.study.cost import Spent, cost, forget_peak_memory
 from seglab.study.describe import check_same, planned
@@ -231,15 +230,13 @@ def _trainer(
         callbacks.append(WeightDiagnostics(max(1, planned(study).steps // resources.diagnostics)))
     # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
     processes = LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
-    plugins: list[Any] = [processes, AtomicCheckpoints(hash_of_run)]
-    if resources.processes > 1 and resources.sync_batchnorm:
-        plugins.append(JointBatchNorm(resources.on_gpu))
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     trainer = L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
         num_nodes=resources.num_nodes,
-        plugins=plugins,
+        sync_batchnorm=resources.processes > 1 and resources.sync_batchnorm,
+        plugins=[processes, AtomicCheckpoints(hash_of_run)],
         strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.processes > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from rich.console import Console
 
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption
@@ -241,6 +241,7 @@ def _study_parser(function: StudyFunction) -> ArgumentParser:
 
 
 def _parser(function: StudyFunction) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     module = sys.modules[function.__module__]
     parser = ArgumentParser(description=module.__doc__, exit_on_error=False)
     verbs = parser.add_subcommands(required=True, dest="command")
@@ -294,7 +295,7 @@ def _working_parser(function: StudyFunction) -> ArgumentParser:
 
 def _launch_parser(function: StudyFunction) -> ArgumentParser:
     parser = _working_parser(function)
-    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster; --launcher.help lists its own flags")
+    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster, Slurm; its own flags follow")
     parser.add_argument("--dry-run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
     return parser
 

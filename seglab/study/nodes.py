@@ -3,6 +3,8 @@
 import os
 import socket
 
+from seglab.study.jobs import ask
+
 
 def check_nodes(wanted: int) -> None:
     """A ValueError outside of a Slurm job, and in one that has fewer nodes."""
@@ -25,11 +27,17 @@ def srun(num_nodes: int, devices: int) -> list[str]:
 
 
 def meeting_place() -> dict[str, str]:
-    """For the environment of a run's processes: the first of them is on this machine, where this port is free."""
+    """For the environment of a run's processes: the address by which Slurm itself knows the first node, and a port.
+
+    Raises:
+        ValueError: Slurm gives no answer.
+    """
+    first = ask(["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]).split()[0]
+    said = dict(word.split("=", 1) for word in ask(["scontrol", "--oneliner", "show", "node", first]).split() if "=" in word)
     with socket.socket() as probe:
         probe.bind(("", 0))
-        port = probe.getsockname()[1]
-    return {"MASTER_ADDR": socket.gethostname(), "MASTER_PORT": str(port)}
+        port = probe.getsockname()[1]  # free on this machine, which is the first node unless somebody has called salloc elsewhere
+    return {"MASTER_ADDR": said.get("NodeAddr", first), "MASTER_PORT": str(port)}
 
 
 def check_reachable() -> None:

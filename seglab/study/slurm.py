@@ -26,8 +26,11 @@ class Slurm:
     """
 
     partition: str | None = None
+    """Of the cluster's nodes, as `sinfo` lists them; default: the cluster's."""
     account: str | None = None
+    """Who pays for the jobs."""
     qos: str | None = None
+    """Quality of service, which limits and orders jobs."""
     constraint: str | None = None
     """Features that a node must have, as in `a100|h100`."""
     time: str = "12:00:00"

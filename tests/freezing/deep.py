@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from seglab.freezing import (
@@ -55,7 +56,7 @@ class Decoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.up = nn.Conv2d(22, 6, 1)
-        self.norm = nn.BatchNorm2d(6)
+        self.norm = BatchNormAct2d(6)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         size = maps[0].shape[-2:]

@@ -5,7 +5,7 @@ python two_ranks.py FOLDER
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from deep import EPOCHS, SCHEDULES, Deep
 from lightning.pytorch.callbacks import BackboneFinetuning, ModelCheckpoint
-from lightning.pytorch.plugins import LayerSync
 from lightning.pytorch.strategies import DDPStrategy
 from nets import adamw, batches, fixed_module, loader, trained
 from torch import Tensor, nn
@@ -21,7 +20,6 @@ from trainers import quiet_trainer
 
 from seglab.freezing import FreezeSchedule
 from seglab.module import SegmentationModule
-from seglab.networks.batch_norm import JointBatchNorm
 from seglab.regularizers import L2, Anchored
 from seglab.sample import Batch
 
@@ -48,8 +46,8 @@ def share(batch: Batch, rank: int) -> Batch:
     return Batch(*(field[rank::2] for field in batch))
 
 
-def two_devices(plugins: Sequence[LayerSync] = (JointBatchNorm(on_gpu=False),)) -> dict[str, Any]:
-    return {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo"), "plugins": list(plugins)}
+def two_devices(sync_batchnorm: bool = True) -> dict[str, Any]:
+    return {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo"), "sync_batchnorm": sync_batchnorm}
 
 
 class LightningsOwn(SegmentationModule):
@@ -70,7 +68,7 @@ def backbone_finetuning(given: list[Batch]) -> dict[str, Tensor]:
     """The counter-example: the encoder is frozen for an epoch, by Lightning's own callback."""
     module = fixed_module(None, adamw, kind=LightningsOwn, net=Deep)
     callback = BackboneFinetuning(unfreeze_backbone_at_epoch=1, lambda_func=lambda epoch: 1.0, backbone_initial_lr=1e-2, train_bn=False)
-    return trained(module, given, max_epochs=EPOCHS, callbacks=[callback], **two_devices())
+    return trained(module, given, max_epochs=EPOCHS, callbacks=[callback], **two_devices(sync_batchnorm=False))
 
 
 class Drifting(SegmentationModule):
@@ -112,7 +110,7 @@ if __name__ == "__main__":
     made |= {f"resumed {schedule}": partial(resumed, schedule, mine, folder) for schedule in RESUMED}
     made |= {
         "plain norms": lambda: trained(
-            fixed_module(None, adamw, net=Deep, freeze=SCHEDULES["gradual"]), mine, max_epochs=EPOCHS, **two_devices(())
+            fixed_module(None, adamw, net=Deep, freeze=SCHEDULES["gradual"]), mine, max_epochs=EPOCHS, **two_devices(sync_batchnorm=False)
         ),
         "BackboneFinetuning": lambda: backbone_finetuning(mine),
         "drift before a change": lambda: message_of(SCHEDULES["gradual"], mine),

@@ -46,5 +46,5 @@ class Scaled(nn.BatchNorm2d):
 
 def test_a_norm_of_somebody_s_own_is_refused() -> None:
     made = nn.Sequential(nn.Conv2d(3, 3, 1), Scaled(3))
-    with pytest.raises(ValueError, match=r"0.1 is a Scaled, a batch norm with a forward pass of its own.*--sync-batchnorm false"):
+    with pytest.raises(ValueError, match=r"0.1 is a Scaled, a batch norm with a forward pass of its own.*without sync_batchnorm"):
         JointBatchNorm(on_gpu=True).apply(nn.Sequential(made))
