@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,16 @@ FORKS.set_forkserver_preload(["seglab.study.main", "seglab.module", "seglab.data
 TIMING = ("seconds", "training_seconds", "peak_memory_mib")
 
 
-def attempt(folder: Path, *words: object, **environment: object) -> int:
-    """`python fragile_experiment.py WORDS` in `folder`; its exit code, negative for a signal."""
+def started(folder: Path, *words: object, **environment: object) -> ForkServerProcess:
+    """`python fragile_experiment.py WORDS` in `folder`, running."""
     process = FORKS.Process(target=_be_the_script, args=(folder, [str(word) for word in words], environment))
     process.start()
+    return process
+
+
+def attempt(folder: Path, *words: object, **environment: object) -> int:
+    """The same to its end; its exit code, negative for a signal."""
+    process = started(folder, *words, **environment)
     process.join(timeout=240)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode

@@ -1,7 +1,7 @@
 """Does an interruption leave a trace? A study of seconds that can be made to die where its environment says.
 
 `DIE_AT=7` ends the process in its seventh optimizer step with the signal `DIE_BY`, `DIE_IN=2:fsync` within the second checkpoint.
-Whoever gets to the end of a test adds a line to `ends.txt`.
+Whoever gets to the end of a test adds a line to `ends.txt`: the run's folder, the process, and whether the run had its result already.
 """
 
 import os
@@ -85,8 +85,9 @@ class Fragile(SegmentationModule):
 
     def on_test_end(self) -> None:
         if self.global_rank == 0:
+            directory = Path(self.trainer.default_root_dir)
             with Path("ends.txt").open("a") as file:
-                file.write(f"{self.trainer.default_root_dir}\n")
+                file.write(f"{directory} {os.getpid()} {(directory / 'result.json').exists()}\n")
 
 
 class Averaging(Fragile):

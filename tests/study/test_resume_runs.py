@@ -12,19 +12,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from attempts import SCRIPT, attempt, leftovers, what_counts
+from attempts import SCRIPT, attempt, leftovers, started, what_counts
 
 from seglab.checkpoints import previous
 from seglab.run import Run, read_record
 from seglab.study.worker import write_failure
 
 STEPS = 20  # 4 epochs of 5
-STUDY_KILLS = 4  # how often the whole study is killed; to be raised where there is time
 Beginning = Callable[..., Path]
 
 
@@ -63,13 +63,21 @@ def whole_by_two(shared: Path) -> Path:
 def begun(shared: Path, request: pytest.FixtureRequest) -> Beginning:
     """A place where a study has been planned and nothing done."""
 
-    def begin(study: Path) -> Path:
-        place = shared / f"{request.node.name.translate(str.maketrans('[]/', '___'))}"
-        (place / "runs" / "fragile").mkdir(parents=True)
-        shutil.copy(study / "study.json", place / "runs" / "fragile")
-        return place
+    return lambda study: planned(shared / request.node.name.translate(str.maketrans("[]/", "___")), study)
 
-    return begin
+
+def planned(place: Path, study: Path) -> Path:
+    (place / "runs" / "fragile").mkdir(parents=True)
+    shutil.copy(study / "study.json", place / "runs" / "fragile")
+    return place
+
+
+@pytest.fixture
+def draw() -> random.Random:
+    """Another one each time; pytest shows what a failed test has printed."""
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"drawn from the seed {seed}")
+    return random.Random(seed)
 
 
 def work(place: Path, arm: str, *words: object, minutes: float = 0, **environment: object) -> int:
@@ -323,26 +331,98 @@ def test_two_devices_killed_and_stopped(shared: Path) -> None:
     assert_same(place, wholly / "runs" / "fragile", "gradual")
 
 
+def kill(process: int) -> None:
+    """With all that it has started."""
+    for victim in [process, *descendants(process)]:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(victim, signal.SIGKILL)
+
+
 @pytest.mark.slow
-def test_a_whole_study_is_killed_again_and_again(whole: Path, shared: Path) -> None:
-    """`run` and its two workers with all that they have started, at drawn moments; every run gets to its end once."""
-    place, draw = shared / "killed-study", random.Random(7)
+def test_run_is_killed_with_its_workers(whole: Path, shared: Path, draw: random.Random) -> None:
+    """Twice; the same command goes on."""
+    place = shared / "killed-run"
     place.mkdir()
-    for _ in range(STUDY_KILLS):
+    for _ in range(2):
         process = launched(place, "--jobs", 2)
         deadline = time.monotonic() + draw.uniform(10, 25)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        for victim in [process.pid, *descendants(process.pid)]:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-                os.kill(victim, signal.SIGKILL)
+        kill(process.pid)
         process.communicate()
     process = launched(place, "--jobs", 2)
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
     for arm, _ in CASES:
         assert_same(place, whole, arm)
-    ends = Counter((place / "ends.txt").read_text().splitlines())
-    killed_after_the_test = [run for run, count in ends.items() if count > 1]
-    assert len(killed_after_the_test) <= STUDY_KILLS
+
+
+STUDY_KILLS = 50
+FINAL = ("result.json", "config.yaml", "metrics.csv", "confusion.npz", "checkpoints/last.ckpt", "log.txt")
+
+
+def written(place: Path) -> dict[Path, tuple[int, int]]:
+    """The files of the runs that have a result, and when which of them was written."""
+    runs = [result.parent for result in place.glob("runs/fragile/*/seed-0/result.json")]
+    stats = {run / name: (run / name).stat() for run in runs for name in FINAL}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def wait_for_a_drawn_moment(worker: ForkServerProcess, place: Path, draw: random.Random) -> None:
+    """In the first seconds of its life; or shortly after a test, when the last files of a run are written."""
+    ends = place / "ends.txt"
+    before, after_a_test = ends.stat().st_size if ends.exists() else 0, draw.random() < 0.3
+    deadline = time.monotonic() + draw.uniform(0, 8 if after_a_test else 4)
+    while worker.is_alive() and time.monotonic() < deadline:
+        if after_a_test and ends.exists() and ends.stat().st_size > before:
+            time.sleep(draw.uniform(0, 0.2))
+            return
+        time.sleep(0.002)
+
+
+def killed_until_done(place: Path, draw: random.Random, most: int) -> set[int]:
+    """Start two workers on a study and kill both, until it is done or `most` have been killed; gives the killed processes.
+
+    Of a run that has its result no file is written again.
+    """
+    killed: set[int] = set()
+    final: dict[Path, tuple[int, int]] = {}
+    while len(final) < len(FINAL) * len(CASES) and len(killed) < most:
+        workers = [started(place, "work", "--wandb", "disabled", "--checkpoint_minutes", 0) for _ in range(2)]
+        for worker in workers:
+            wait_for_a_drawn_moment(worker, place, draw)
+            assert worker.pid is not None
+            kill(worker.pid)
+            worker.join()
+            assert worker.exitcode in (0, -signal.SIGKILL), (place / "printed.txt").read_text()
+            if worker.exitcode != 0:
+                killed.add(worker.pid)
+        now = written(place)
+        assert final.items() <= now.items()
+        final = now
+    return killed
+
+
+@pytest.mark.slow
+def test_a_study_is_killed_fifty_times(whole: Path, shared: Path, draw: random.Random) -> None:
+    """And as many studies as it takes."""
+    kills = number = 0
+    while kills < STUDY_KILLS:
+        place = planned(shared / f"killed-study-{number}", whole)
+        killed = killed_until_done(place, draw, STUDY_KILLS - kills)
+        assert attempt(place, "work", "--wandb", "disabled") == 0, (place / "printed.txt").read_text()
+        for arm, _ in CASES:
+            assert_same(place, whole, arm)
+        assert_ended_once(place, killed)
+        kills, number = kills + len(killed), number + 1
+
+
+def assert_ended_once(place: Path, killed: set[int]) -> None:
+    """A run gets to the end of its test again only if who did so before was killed, and if it has no result."""
+    ends: dict[str, list[int]] = {}
+    for line in (place / "ends.txt").read_text().splitlines():
+        run, process, had_result = line.split()
+        assert had_result == "False", f"{run} was done again"
+        ends.setdefault(run, []).append(int(process))
     assert len(ends) == len(CASES)
+    assert {process for processes in ends.values() for process in processes[:-1]} <= killed
