@@ -126,6 +126,7 @@ def execute(
         if trainer.is_global_zero:
             write_result(directory / "result.json", result)
             remove(resumed)
+            (directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     return result
 
 
@@ -250,7 +251,7 @@ def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
 
 def _clear(directory: Path) -> None:
     """Of an interrupted run what it will write again, and what processes that were killed have half written, goes; checkpoints stay."""
-    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
+    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):
             leftover.unlink(missing_ok=True)

@@ -136,9 +136,10 @@ def state(directory: Path) -> State:
         return "done"
     if directory.exists() and owner(directory) is not None:
         return "running"
-    if (directory / "failure.json").exists():
-        return "failed"
-    return "interrupted" if _generation(directory) >= 0 else "open"
+    newest = directory / f"lease.{_generation(directory)}"
+    if not newest.exists():
+        return "open"
+    return "failed" if _is_unforgiven(newest) else "interrupted"
 
 
 def settled(directory: Path, tuning: bool = False) -> bool:
@@ -152,15 +153,20 @@ def failures(directory: Path) -> int:
 
 
 def forgive(directory: Path) -> None:
-    """Start counting failures anew, because somebody asks for the run again."""
+    """Forget the failures of the run in `directory`, and their cause, because somebody asks for it again."""
+    (directory / "failure.json").unlink(missing_ok=True)
     for path in _unforgiven(directory):
         with path.open("a") as file:
             file.write("forgiven\n")
 
 
 def _unforgiven(directory: Path) -> list[Path]:
-    words = {path: set(path.read_text(errors="replace").splitlines()) for path in directory.glob("lease.*")}
-    return [path for path, said in words.items() if said >= {"failed", "released"} and "forgiven" not in said]
+    return [path for path in directory.glob("lease.*") if _is_unforgiven(path)]
+
+
+def _is_unforgiven(lease: Path) -> bool:
+    said = set(lease.read_text(errors="replace").splitlines())
+    return said >= {"failed", "released"} and "forgiven" not in said
 
 
 def has_diverged(directory: Path) -> bool:

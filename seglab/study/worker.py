@@ -98,7 +98,7 @@ def _attempt(
 
 
 def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
-    """Keep the first cause of a failure in `failure.json`, the traceback in `log.txt`."""
+    """Keep the first cause in `failure.json`, however often the run is tried again, and each traceback in `log.txt`."""
     traceback.print_exception(error)
     if not (directory / "failure.json").exists():
         write_json(

@@ -22,6 +22,7 @@ from attempts import SCRIPT, attempt, leftovers, started, what_counts
 
 from seglab.checkpoints import previous
 from seglab.run import Run, read_record
+from seglab.study import ledger
 from seglab.study.worker import write_failure
 
 STEPS = 20  # 4 epochs of 5
@@ -244,6 +245,24 @@ def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, beg
     assert f"error: fragile/plain/s0: process {os.getpid()} on elsewhere is working on it" in (place / "printed.txt").read_text()
     assert read_record(place / "runs" / "fragile") is not None
     assert Run("fragile", "plain", 0).directory(place / "runs" / "fragile") == run
+
+
+def test_of_all_attempts_the_first_cause_is_kept(whole: Path, begun: Beginning) -> None:
+    """Until the run succeeds; its log has each."""
+    place = begun(whole)
+    run = run_of(place, "plain")
+    assert work(place, "plain", "--retries", 1, DIE_AT=7, DIE_BY="ERROR") == 1
+    assert (ledger.state(run), ledger.failures(run)) == ("failed", 2)
+    assert json.loads((run / "failure.json").read_text())["error"] == "RuntimeError: in attempt 1"
+    assert [line for line in (run / "log.txt").read_text().splitlines() if line.startswith("RuntimeError")] == [
+        "RuntimeError: in attempt 1",
+        "RuntimeError: in attempt 2",
+    ]
+    assert work(place, "plain", "--retries", 2, DIE_AT=9) == -signal.SIGKILL
+    assert ledger.state(run) == "interrupted"
+    assert work(place, "plain", "--retries", 2) == 0
+    assert not (run / "failure.json").exists()
+    assert_same(place, whole, "plain")
 
 
 @pytest.mark.parametrize("text", ["CUDA out of memory. Tried to allocate", "DefaultCPUAllocator: can't allocate memory: you tried"])
