@@ -1,6 +1,7 @@
 """Attempts at a run, each a process of its own that may die. They are forked from one that has imported torch already."""
 
 import csv
+import gc
 import json
 import multiprocessing
 import os
@@ -35,6 +36,7 @@ def attempt(folder: Path, *words: object, **environment: object) -> int:
 def _be_the_script(folder: Path, words: list[str], environment: dict[str, object]) -> None:
     from fragile_experiment import start
 
+    gc.freeze()  # a collection would copy all the pages that are shared with the others
     multiprocessing.set_start_method("fork", force=True)  # what a script has, and its loaders
     os.chdir(folder)
     with Path("printed.txt").open("a") as file:

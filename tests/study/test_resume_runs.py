@@ -139,6 +139,23 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
     assert_same(place, whole, "measured")
 
 
+@pytest.mark.parametrize(("arm", "workers"), CASES)
+def test_asked_to_stop_while_it_validates(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
+    """It does so at the next batch, and loses no step unless it averages over the epoch; after a last step, before the first batch."""
+    place = begun(whole)
+    for where, step in (("10:0", 10), ("14", 15), ("20:1", 20)):
+        code = work(place, arm, "--data.num_workers", workers, minutes=10, DIE_AT=where, DIE_BY="SIGTERM")
+        assert code == 75, (place / "printed.txt").read_text()
+        saved = run_of(place, arm) / "checkpoints" / "resume.ckpt"
+        if arm == "averaging":
+            assert not saved.exists()
+        else:
+            assert torch.load(saved, weights_only=True)["global_step"] == step
+    assert not (place / "ends.txt").exists()
+    assert work(place, arm, "--data.num_workers", workers, minutes=10) == 0
+    assert_same(place, whole, arm)
+
+
 def test_asked_twice_it_stops_at_once(whole: Path, begun: Beginning) -> None:
     place = begun(whole)
     assert work(place, "plain", minutes=10, DIE_AT=7, DIE_BY="SIGTERM later SIGTERM") == 75
@@ -319,7 +336,10 @@ ON_TWO = ("--devices", 2, "--accelerator", "cpu", "--arm", "gradual", "--seed", 
 
 @pytest.mark.slow
 def test_two_devices_killed_and_stopped(shared: Path) -> None:
-    """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies."""
+    """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies.
+
+    The first has a batch more to validate than the other.
+    """
     place, wholly = shared / "two", shared / "two-whole"
     place.mkdir()
     wholly.mkdir()
@@ -329,6 +349,7 @@ def test_two_devices_killed_and_stopped(shared: Path) -> None:
         ({"DIE_AT": 3, "DIE_RANK": 1}, 1),
         ({"DIE_AT": 7, "DIE_RANK": 0, "DIE_BY": "SIGTERM"}, 75),
         ({"DIE_AT": 9, "DIE_RANK": 1, "DIE_BY": "SIGUSR1"}, 75),
+        ({"DIE_AT": "10:0", "DIE_RANK": 1, "DIE_BY": "SIGTERM"}, 75),
         ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
     ):
         process = launched(place, *ON_TWO, **environment)
