@@ -1,6 +1,7 @@
 """One run, from its seed to its result."""
 
 import contextlib
+import json
 import logging
 import os
 import platform
@@ -97,7 +98,7 @@ def execute(
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
         spent = Spent(resources.on_gpu)
         saving = ResumeCheckpoint(resumed, resources.checkpoint_minutes, interruption)
-        trainer = _trainer(study, run, directory, configuration, hash_of_run, data.palette, resources, [spent, saving])
+        trainer = _trainer(study, run, directory, configuration, hash_of_run, resumed, data.palette, resources, [spent, saving])
         if trainer.is_global_zero:
             write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
             write_json(directory / "environment.json", environment(resources.on_gpu))
@@ -170,11 +171,13 @@ class ProgressFile(Callback):
         now = time.monotonic()
         if trainer.is_global_zero and now - self._last >= 0.5:
             self._last = now
+            progress = {"done": trainer.global_step, "all": int(trainer.estimated_stepping_batches), "epoch": trainer.current_epoch}
             part = self.path.with_suffix(".part")
-            part.write_text(
-                f'{{"done": {trainer.global_step}, "all": {int(trainer.estimated_stepping_batches)}, "epoch": {trainer.current_epoch}}}\n'
-            )
-            part.replace(self.path)
+            try:
+                part.write_text(json.dumps(progress) + "\n")
+                part.replace(self.path)
+            except OSError:  # a training does not end because nobody can look at it
+                part.unlink(missing_ok=True)
 
 
 def _trainer(
@@ -183,6 +186,7 @@ def _trainer(
     directory: Path,
     configuration: dict[str, Any],
     hash_of_run: str,
+    resumed: Path,
     palette: NDArray[np.uint8],
     resources: Resources,
     own: Sequence[Callback],
@@ -204,7 +208,7 @@ def _trainer(
         sync_batchnorm=resources.devices > 1 and resources.on_gpu,
         plugins=[
             LightningEnvironment(),
-            AtomicCheckpoints(hash_of_run),
+            AtomicCheckpoints(hash_of_run, spare=resumed),
         ],  # our own launcher starts the processes, inside a Slurm job too, where Lightning would take over
         strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.devices > 1 else "auto",
         max_epochs=study.epochs,
@@ -294,8 +298,11 @@ def _write_matrices(path: Path, matrices: Mapping[Literal["val", "test"], Matric
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
     }
     part = path.with_name(".confusion.part.npz")
-    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-    part.replace(path)
+    try:
+        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _result(

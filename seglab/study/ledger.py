@@ -1,7 +1,8 @@
 """Who is working on which run. The folders of a study are the ledger; no lock, no server, no torch.
 
 A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the lease of a dead worker is taken over by creating
-`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; no lease is ever deleted.
+`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; no lease that names its owner is
+ever deleted.
 """
 
 import contextlib
@@ -110,8 +111,12 @@ def claim(directory: Path) -> Lease | None:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{Owner.this_process().line}\n")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{Owner.this_process().line}\n")
+    except OSError as error:  # a full disk; a lease that names nobody would hold the run until it is stale
+        path.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None
     remove_leftovers(directory)
     return Lease(path)
 

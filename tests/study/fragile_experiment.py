@@ -5,6 +5,7 @@ process within the second checkpoint.
 Whoever gets to the end of a test adds a line to `ends.txt`: the run's folder, the process, and whether the run had its result already.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -78,6 +79,8 @@ class Fragile(SegmentationModule):
         loss = super().training_step(batch, batch_idx)
         if os.environ.get("DIE_AT") == str(self.global_step):
             self.die()
+        if os.environ.get("FREE_AT") == str(self.global_step):
+            BALLAST.unlink()
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -90,6 +93,8 @@ class Fragile(SegmentationModule):
             for number in os.environ.get("DIE_BY", "SIGKILL").split():
                 if number == "later":
                     time.sleep(1.5 * ECHO_SECONDS)
+                elif number == "FULL":
+                    fill_the_disk()
                 elif number == "ERROR":
                     raise RuntimeError(f"in attempt {len(list(Path(self.trainer.default_root_dir).glob('lease.*')))}")
                 else:
@@ -100,6 +105,8 @@ class Fragile(SegmentationModule):
             directory = Path(self.trainer.default_root_dir)
             with Path("ends.txt").open("a") as file:
                 file.write(f"{directory} {os.getpid()} {(directory / 'result.json').exists()}\n")
+        if os.environ.get("DIE_AT") == "end":
+            self.die()
 
 
 class Averaging(Fragile):
@@ -109,6 +116,17 @@ class Averaging(Fragile):
         loss = super().training_step(batch, batch_idx)
         self.log("train/mean_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.name))
         return loss
+
+
+BALLAST = Path("ballast")
+
+
+def fill_the_disk() -> None:
+    """That of the working directory, up to `LEAVE` bytes."""
+    with BALLAST.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(BALLAST, BALLAST.stat().st_size - int(os.environ.get("LEAVE", 0)))
 
 
 def die_in_checkpoint(place: str) -> None:

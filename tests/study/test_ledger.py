@@ -1,5 +1,6 @@
 """Who works on which run: races, deaths, clocks, garbage."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,6 +79,18 @@ def test_nothing_is_left_beside_the_leases(tmp_path: Path) -> None:
     state(tmp_path)
     lease.release()
     assert [path.name for path in tmp_path.iterdir()] == ["lease.0"]
+
+
+def test_a_lease_that_a_full_disk_does_not_take_holds_nothing(small_disk: Path) -> None:
+    with (small_disk / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(OSError, match=r"No space left on device: '.*lease\.0'"):
+        claim(small_disk)
+    (small_disk / "ballast").unlink()
+    lease = claim(small_disk)
+    assert lease is not None
+    assert lease.path.name == "lease.0"
 
 
 def test_temporary_files_of_the_dead_go(tmp_path: Path) -> None:
@@ -337,7 +350,7 @@ def test_a_file_server_that_stumbles_does_not_end_the_beat(tmp_path: Path) -> No
 def test_of_many_notes_those_that_matter_are_shown(tmp_path: Path) -> None:
     runs = [Run("study", "l2", seed) for seed in range(40)]
     for run in runs:
-        lease_of(run.directory(tmp_path), 0, "elsewhere 7\nfailed\nreleased\n")
+        lease_of(run.directory(tmp_path), 0, "elsewhere 7\nfailed\nreleased\n" if run.seed == 30 else "elsewhere 7\nreleased\n")
     (runs[30].directory(tmp_path) / "failure.json").write_text('{"error": "OSError: disk full"}')
     (notes,) = status_table(tmp_path, runs).columns[-1].cells
     assert str(notes).splitlines()[0] == "seed 30 failed: OSError: disk full"

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import random
@@ -19,9 +20,10 @@ from typing import Any
 import pytest
 import torch
 from attempts import SCRIPT, attempt, leftovers, started, what_counts
+from fragile_experiment import BALLAST
 
-from seglab.checkpoints import previous
-from seglab.run import Run, read_record
+from seglab.checkpoints import newest, previous
+from seglab.run import Run, read_record, read_result
 from seglab.study import ledger
 from seglab.study.worker import write_failure
 
@@ -282,11 +284,59 @@ def test_of_all_attempts_the_first_cause_is_kept(whole: Path, begun: Beginning) 
     assert_same(place, whole, "plain")
 
 
+@pytest.mark.parametrize("leave", [0, 4096, 16384])
+@pytest.mark.parametrize("when", [7, "end"])
+def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int, whole: Path, small_disk: Path) -> None:
+    """In a training, or after the test; its last bytes are taken by whoever comes first."""
+    place = planned(small_disk / "place", whole)
+    run, result = run_of(place, "plain"), run_of(place, "gradual") / "result.json"
+    result.parent.mkdir(parents=True)
+    shutil.copy(whole / "gradual" / "seed-0" / "result.json", result)
+    assert work(place, "plain", DIE_AT=when, DIE_BY="FULL", LEAVE=leave) == 1
+    assert ledger.state(run) == "failed"
+    assert result.read_bytes() == (whole / "gradual" / "seed-0" / "result.json").read_bytes()
+    assert [path for path in leftovers(place) if "part" in path or "clock" in path] == []
+    failure = run / "failure.json"
+    assert not failure.exists() or "is full: free some of it, and the same command goes on" in failure.read_text()
+    assert newest(run / "checkpoints" / "resume.ckpt", read_result(whole / "plain" / "seed-0" / "result.json").identity) is not None
+    (place / BALLAST).unlink()
+    ledger.forgive(run)  # as `run` does
+    assert work(place, "plain") == 0
+    assert_same(place, whole, "plain")
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_a_training(whole: Path, small_disk: Path) -> None:
+    """The disk is full for some steps."""
+    place = planned(small_disk / "place", whole)
+    assert work(place, "plain", DIE_AT=7, DIE_BY="FULL", LEAVE=16384, FREE_AT=12) == 0
+    assert "resume.ckpt: cannot be written (No space left on device)" in (run_of(place, "plain") / "log.txt").read_text()
+    assert_same(place, whole, "plain")
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_the_same_command_goes_on_when_there_is_space(whole: Path, small_disk: Path) -> None:
+    place = planned(small_disk / "place", whole)
+    words = ("run", "--wandb", "disabled", "--checkpoint_minutes", 0, "--arm", "plain", "--seed", 0)
+    assert attempt(place, *words, DIE_AT="end", DIE_BY="FULL", LEAVE=8192) == 1
+    printed = " ".join((place / "printed.txt").read_text().split())
+    assert "failed: fragile/plain/s0: OSError: [Errno 28] No space left on device" in printed
+    assert "the disk of runs/fragile/plain/seed-0 is full" in printed
+    (place / BALLAST).unlink()
+    assert attempt(place, *words) == 0
+    assert_same(place, whole, "plain")
+
+
 @pytest.mark.parametrize("text", ["CUDA out of memory. Tried to allocate", "DefaultCPUAllocator: can't allocate memory: you tried"])
 def test_out_of_memory_names_the_batch_size(text: str, tmp_path: Path) -> None:
     write_failure(tmp_path, RuntimeError(f"{text}\nmore"), batch_size=64)
     error = json.loads((tmp_path / "failure.json").read_text())["error"]
     assert error == f"RuntimeError: {text} (data.batch_size is 64: lower it, or data.size; `accumulate` keeps the batch of a step)"
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    write_failure(tmp_path, OSError(errno.ENOSPC, "No space left on device"), batch_size=64)
+    error = json.loads((tmp_path / "failure.json").read_text())["error"]
+    assert f"(the disk of {tmp_path} is full: free some of it, and the same command goes on from the last checkpoint)" in error
 
 
 def launched(place: Path, *words: object, **environment: object) -> "subprocess.Popen[str]":
