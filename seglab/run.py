@@ -231,7 +231,7 @@ def read_record(folder: Path) -> StudyRecord | None:
 
 
 _REPEAT = "Delete the file and `run` again to repeat this run"
-_RESTORE = "Restore it, or choose another folder with --name or --root"
+_RESTORE = "Restore it, use the version of seglab that wrote it, or choose another folder with --name or --root"
 
 
 def _damaged(path: Path, error: Exception, remedy: str) -> ValueError:

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["WANDB_MODE"] = "offline"
@@ -50,3 +50,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("needs the right to mount")
     yield place
     subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def read_only(small_disk: Path) -> Iterator[Callable[[], Path]]:
+    """Makes that file system one that nobody may write to, root included."""
+
+    def remount(mode: str = "ro") -> Path:
+        subprocess.run(["mount", "-o", f"remount,{mode}", str(small_disk)], check=True)
+        return small_disk
+
+    yield remount
+    remount("rw")

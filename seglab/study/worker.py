@@ -15,7 +15,7 @@ from seglab.checkpoints import remove
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
-from seglab.study.ledger import claim, failures, settled
+from seglab.study.ledger import claim, failures, remove_leftovers, settled
 from seglab.study.study import Study
 
 CommandOf = Callable[[Run], Sequence[str]]
@@ -49,6 +49,7 @@ def work(
         directory = run.directory(folder)
         if settled(directory, tuning):
             remove(directory / "checkpoints" / "resume.ckpt")  # of a process that was killed between result and end
+            remove_leftovers(directory)
         lease = claim(directory) if is_open(directory) else None
         if lease is None:
             return False

@@ -231,6 +231,17 @@ def test_a_folder_that_takes_no_file_is_read_by_this_host_s_clock(tmp_path: Path
     assert owner(tmp_path) is None
 
 
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_a_lease_that_is_an_hour_off(tmp_path: Path, ahead: float) -> None:
+    """Of another host, one of the past is stale, and one of the future is not; of a dead process of this host none holds."""
+    lease_of(tmp_path / "other", 0, "elsewhere 7\n", age=-ahead)
+    assert (owner(tmp_path / "other") is None) == (ahead < 0)
+    dead = python("pass")
+    dead.communicate(timeout=30)
+    lease_of(tmp_path / "this", 0, f"{Owner.this_process().host} {dead.pid}\n", age=-ahead)
+    assert owner(tmp_path / "this") is None
+
+
 @pytest.mark.parametrize("content", GARBAGE)
 def test_garbage_in_a_lease_counts_as_somebody_until_it_is_stale(tmp_path: Path, content: str) -> None:
     path = lease_of(tmp_path, 0, content)

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -252,6 +253,19 @@ def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> 
     assert len({log.name for log in run.glob("wandb/offline-run-*/run-*.wandb")}) == 1, "one id"
     with (run / "metrics.csv").open() as file:
         assert Counter(history(run)) == Counter(int(row["step"]) for row in csv.DictReader(file))
+
+
+def test_what_was_left_beside_a_result_goes(whole: Path, begun: Beginning) -> None:
+    """By a process that looked at a run of somebody else, and was killed; or that was killed after its own result."""
+    place = begun(whole)
+    run = run_of(place, "plain")
+    shutil.copytree(run_of(whole.parents[1], "plain"), run)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f".clock.{socket.gethostname()}.{dead.pid}.140", "checkpoints/resume.ckpt", "checkpoints/resume.prev.ckpt"):
+        (run / name).touch()
+    assert work(place, "plain") == 0
+    assert_same(place, whole, "plain")
 
 
 def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, begun: Beginning) -> None:
