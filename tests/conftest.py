@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from seglab.data import Shapes
+from seglab.interruption import SIGNALS
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background with Ctrl-C ignored
@@ -29,10 +30,14 @@ def _no_rank_is_left_behind() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _signals_are_left_alone() -> Iterator[None]:
     """What a test ignores or blocks, processes of later tests ignore and block too: Ctrl-C would not stop them."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    before = _signals()
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "put SIGINT's handler back"
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked, "unblock these signals again"
+    assert _signals() == before, "put the handlers of signals back, and unblock what was blocked"
+
+
+def _signals() -> tuple[object, ...]:
+    """What this process does with those that seglab uses, and which it blocks."""
+    return *map(signal.getsignal, (signal.SIGINT, *SIGNALS)), signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.fixture

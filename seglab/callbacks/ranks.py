@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
@@ -21,6 +22,15 @@ def check_strategy(trainer: L.Trainer, *, freezes: bool) -> None:
         raise ValueError(
             "static_graph=True takes the graph of the first step for that of all, and a freezing schedule changes it: leave it out"
         )
+
+
+def join_batch_norms(trainer: L.Trainer) -> None:
+    """Where `sync_batchnorm=True` was asked for, ours in the place of Lightning's, which drops the activation that timm's norms keep inside."""
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy) and isinstance(strategy._layer_sync, TorchSyncBatchNorm):
+        from seglab.networks.batch_norm import JointBatchNorm
+
+        strategy._layer_sync = JointBatchNorm(on_gpu=strategy.root_device.type == "cuda")
 
 
 def rewrap(trainer: L.Trainer) -> None:

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from typing_extensions import override
 
-from seglab.callbacks.ranks import check_equal_weights, check_strategy, on_processor, rewrap, share_buffers
+from seglab.callbacks.ranks import check_equal_weights, check_strategy, join_batch_norms, on_processor, rewrap, share_buffers
 from seglab.callbacks.trainable import TrainableStages
 from seglab.callbacks.trainee import FollowsProgress, Trainee
 from seglab.freezing import phase_table, phases_of, scales
@@ -56,6 +56,7 @@ class StepOrder(Callback):
         module = cast(Trainee, pl_module)
         if stage == "fit":
             check_strategy(trainer, freezes=module.freeze_schedule is not None)
+            join_batch_norms(trainer)
             self.trainable = TrainableStages(module)
             self._described = {"regularizer": _named(module.regularizer), "freeze schedule": _named(module.freeze_schedule)}
             self.applied = None if module.regularizer is None else module.regularizer.bind(module.weights())

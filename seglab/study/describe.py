@@ -38,16 +38,16 @@ _EMPTY_MODULE = frozenset(vars(nn.Module()))
 _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")
 
 
-def record(study: Study, arms: Sequence[str], devices: int = 1) -> StudyRecord:
+def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> StudyRecord:
     """`study.json` for these arms. Builds each arm twice."""
     described = {arm: _described(study, arm) for arm in arms}
-    return StudyRecord(study.name, study.baseline, study.metric, shared(study, devices), described, factors=tuple(study.factors))
+    return StudyRecord(study.name, study.baseline, study.metric, shared(study, batch_norm_parts), described, factors=tuple(study.factors))
 
 
-def shared(study: Study, devices: int = 1) -> dict[str, Any]:
+def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
     """What all runs of a study have in common.
 
-    The number of devices is among it: batch norm takes its statistics over the images of one device.
+    The number of devices is not among it, unless each takes the batch norms' statistics of its own part of a batch.
     """
     return {
         "seglab": seglab.__version__,
@@ -56,14 +56,14 @@ def shared(study: Study, devices: int = 1) -> dict[str, Any]:
         "precision": study.precision,
         "accumulate": study.accumulate,
         "gradient_clip": study.gradient_clip,
-        "devices": devices,
+        "batch_norm_parts": batch_norm_parts,
         **({"tuning": _tuning(study)} if study.budget else {}),
     }
 
 
-def check_same(record: StudyRecord, study: Study, run: Run, devices: int = 1) -> None:
+def check_same(record: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
     """Refuse to train a run whose script or data have changed since its study was recorded."""
-    now = {"shared": shared(study, devices), "arm": _described(study, run.arm)}
+    now = {"shared": shared(study, batch_norm_parts), "arm": _described(study, run.arm)}
     lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, now)
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
@@ -45,20 +46,51 @@ Matrices = tuple[list[str], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a run computes on. Of it, only the number of devices can change a score, by way of batch norm."""
+    """What a run computes on. Without `sync_batchnorm` the number of devices changes its scores; nothing else does."""
 
     devices: int = 1
+    """Of each node."""
     accelerator: Accelerator = "auto"
     wandb: tracking.WandbMode = "auto"
     diagnostics: int = 20
     """How often in a run the weights of each stage are looked at, about; 0 is never."""
     checkpoint_minutes: float = 10.0
     """From one checkpoint of a training to the next; an interrupted run goes on from the last. 0 is before every step."""
+    num_nodes: int = 1
+    """Machines of one run."""
+    sync_batchnorm: bool = True
+    """Whether batch norm takes its statistics over the whole batch, on however many devices that lies."""
+
+    @property
+    def processes(self) -> int:
+        """Of one run."""
+        return self.devices * self.num_nodes
+
+    @property
+    def batch_norm_parts(self) -> int:
+        """Into how many parts batch norm divides a batch."""
+        return 1 if self.sync_batchnorm else self.processes
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process is the first of its run's, of which Slurm has numbered all when there are several nodes, else Lightning."""
+        return int(os.environ.get("LOCAL_RANK" if self.num_nodes == 1 else "SLURM_PROCID", 0)) == 0
 
     @property
     def on_gpu(self) -> bool:
         """Whether runs compute on CUDA devices."""
         return self.accelerator != "cpu" and torch.cuda.is_available()
+
+    @property
+    def machine_flags(self) -> list[str]:
+        """What a run computes on, where it is not the default."""
+        given = {
+            "--devices": (str(self.devices), "1"),
+            "--num-nodes": (str(self.num_nodes), "1"),
+            "--sync-batchnorm": (str(self.sync_batchnorm).lower(), "true"),
+            "--accelerator": (self.accelerator, "auto"),
+        }
+        return [word for flag, (value, default) in given.items() if value != default for word in (flag, value)]
 
     @property
     def flags(self) -> list[str]:
@@ -84,14 +116,14 @@ def execute(
     directory = run.directory(folder)
     directory.mkdir(parents=True, exist_ok=True)
     tracking.show_log()
-    if is_rank_zero():
+    if resources.is_first_process:
         _clear(directory)
     hash_of_run, resumed = identity(record, run), directory / "checkpoints" / "resume.ckpt"
     start = newest(resumed, hash_of_run)
     forget_peak_memory(resources.on_gpu)
     data = study.data.with_seed(run.seed)
     with _quiet():
-        check_same(record, study, run, resources.devices)
+        check_same(record, study, run, resources.batch_norm_parts)
         data.fill_cache()
         L.seed_everything(run.seed, workers=True, verbose=False)
         module = study.factory(run.arm)()
@@ -201,23 +233,23 @@ def _trainer(
     ]
     if resources.diagnostics > 0:
         callbacks.append(WeightDiagnostics(max(1, planned(study).steps // resources.diagnostics)))
+    # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
+    processes = LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     trainer = L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
-        sync_batchnorm=resources.devices > 1 and resources.on_gpu,
-        plugins=[
-            LightningEnvironment(),
-            AtomicCheckpoints(hash_of_run, spare=resumed),
-        ],  # our own launcher starts the processes, inside a Slurm job too, where Lightning would take over
-        strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.devices > 1 else "auto",
+        num_nodes=resources.num_nodes,
+        sync_batchnorm=resources.processes > 1 and resources.sync_batchnorm,
+        plugins=[processes, AtomicCheckpoints(hash_of_run, spare=resumed)],
+        strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.processes > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,
         accumulate_grad_batches=study.accumulate,
         gradient_clip_val=study.gradient_clip,
         check_val_every_n_epoch=_validation_interval(study.epochs),
         deterministic="warn",
-        logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if is_rank_zero() else False,
+        logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if resources.is_first_process else False,
         callbacks=callbacks,
         log_every_n_steps=max(1, min(10, len(study.data.train_dataloader()) // study.accumulate)),
         num_sanity_val_steps=0,
@@ -235,11 +267,6 @@ def _trainer(
 def _validation_interval(epochs: int) -> int:
     """Validate ten times or a little more, and always after the last epoch."""
     return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
-
-
-def is_rank_zero() -> bool:
-    """Whether this process is the first of a run's."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def _end_other_ranks(trainer: L.Trainer) -> None:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from rich.console import Console
 
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption
 from seglab.run import read_record
 from seglab.study.errors import one_line
-from seglab.study.execute import Accelerator, Resources, execute, is_rank_zero
+from seglab.study.execute import Accelerator, Resources, execute
 from seglab.study.launch import Local
+from seglab.study.nodes import check_nodes, check_reachable
 from seglab.study.plan import Plan, dry_run_table, shell
 from seglab.study.reading import show_comparison, show_status, tuning_folder
 from seglab.study.slurm import Slurm
@@ -119,7 +120,9 @@ def _launch(plan: Plan, given: Namespace, console: Console) -> int:
     """What comes first and is not done yet goes to the cluster: a study whose arms are tuned is launched twice."""
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
-    cluster: Slurm = (given.launcher or Slurm()).for_runs_on(plan.resources.devices, cpu=plan.resources.accelerator == "cpu")
+    cluster: Slurm = (given.launcher or Slurm()).for_runs_on(
+        plan.resources.devices, plan.resources.num_nodes, cpu=plan.resources.accelerator == "cpu"
+    )
     if given.dry_run:
         console.print(dry_run_table(stage, stage.runs))
         print(preview(stage, cluster), end="")
@@ -152,9 +155,11 @@ def _execute(plan: Plan, interruption: Interruption) -> int:
     (run,) = plan.runs
     end_with_worker()
     try:
+        if plan.resources.num_nodes > 1:
+            check_reachable()
         execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources, interruption, test=plan.tunes is None)
     except Interrupted:
-        if is_rank_zero():
+        if plan.resources.is_first_process:
             raise
         return 0  # Lightning kills the first process of a run when another ends with any other code
     except Exception as error:  # noqa: BLE001 - whatever it was, it is written beside the run
@@ -183,7 +188,17 @@ def _plan(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
         raise ValueError(f"--diagnostics {given.diagnostics}: must be 0 (never) or more")
     if not 0 <= given.checkpoint_minutes < math.inf:
         raise ValueError(f"--checkpoint_minutes {given.checkpoint_minutes}: must be 0 (before every step) or more")
-    resources = Resources(given.devices, given.accelerator, given.wandb, given.diagnostics, given.checkpoint_minutes)
+    if given.num_nodes < 1:
+        raise ValueError(f"--num-nodes {given.num_nodes}: must be 1 or more")
+    resources = Resources(
+        given.devices,
+        given.accelerator,
+        given.wandb,
+        given.diagnostics,
+        given.checkpoint_minutes,
+        given.num_nodes,
+        given.sync_batchnorm,
+    )
     if given.setting is not None and study.budget is None:
         raise ValueError(f"--setting {given.setting}: the arms of {study.name!r} are not tuned")
     retries = given.get("retries", 0)
@@ -226,6 +241,7 @@ def _study_parser(function: StudyFunction) -> ArgumentParser:
 
 
 def _parser(function: StudyFunction) -> ArgumentParser:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     module = sys.modules[function.__module__]
     parser = ArgumentParser(description=module.__doc__, exit_on_error=False)
     verbs = parser.add_subcommands(required=True, dest="command")
@@ -248,7 +264,15 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser.add_argument("--arm", type=str | None, default=None, help="this arm alone")
     parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
     parser.add_argument("--setting", type=str | None, default=None, help="of a tuned --arm: its tuning runs with this setting alone")
-    parser.add_argument("--devices", type=int, default=1, help="devices of one run; the batch size is of all of them together")
+    parser.add_argument("--devices", type=int, default=1, help="devices of one run, on each node; the batch size is of all together")
+    parser.add_argument("--num-nodes", type=int, default=1, help="machines of one run, in a Slurm job")
+    parser.add_argument(
+        "--sync-batchnorm",
+        type=bool,
+        default=True,
+        help="batch norm over the whole batch, on however many devices it lies, so that their number changes no result; "
+        "false: each over its own part, which is faster, and another setting of the study",
+    )
     parser.add_argument("--accelerator", type=Accelerator, default="auto", help="auto is gpu where there is one, else cpu")
     parser.add_argument("--wandb", type=WandbMode, default="auto", help="auto is online for those logged in, else offline")
     parser.add_argument(
@@ -271,7 +295,7 @@ def _working_parser(function: StudyFunction) -> ArgumentParser:
 
 def _launch_parser(function: StudyFunction) -> ArgumentParser:
     parser = _working_parser(function)
-    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster; --launcher.help lists its own flags")
+    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster, Slurm; its own flags follow")
     parser.add_argument("--dry-run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
     return parser
 
@@ -320,6 +344,8 @@ def _gpus(resources: Resources) -> int:
     """How many GPUs the runs may share; a ValueError if they are fewer than one run asks for."""
     import torch
 
+    if resources.num_nodes > 1:
+        check_nodes(resources.num_nodes)
     gpus = 0 if resources.accelerator == "cpu" else torch.cuda.device_count()
     if resources.accelerator == "gpu" and gpus == 0 and not torch.backends.mps.is_available():
         raise ValueError("--accelerator gpu: PyTorch finds no GPU on this machine; choose cpu, or auto")

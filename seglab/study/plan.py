@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from seglab.data.sampler import split_batch
 from seglab.run import TUNING, Run, StudyRecord, read_record, write_record
 from seglab.study import ledger
 from seglab.study.arms import Chosen, Tuned, arm_and_setting
@@ -80,18 +81,13 @@ class Plan:
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]
-        machine = [
-            *(["--devices", str(self.resources.devices)] if self.resources.devices > 1 else []),
-            "--accelerator",
-            self.resources.accelerator,
-        ]
         return [
             "python",
             self.script,
             verb,
             *self.flags,
             *place,
-            *(machine if (self.resources.devices, self.resources.accelerator) != (1, "auto") else []),
+            *self.resources.machine_flags,
         ]
 
 
@@ -105,12 +101,12 @@ def agree(plan: Plan) -> StudyRecord:
 
     A folder holds one setting. New arms and seeds may join; what made the runs that are there may not change.
     """
-    return _merged(plan, record(plan.study, plan.arms, plan.resources.devices))
+    return _merged(plan, record(plan.study, plan.arms, plan.resources.batch_norm_parts))
 
 
 def check_shared(plan: Plan) -> None:
     """A ValueError if the plan's folder holds runs of other shared settings; to know it before the arms' own are chosen."""
-    _merged(plan, record(plan.study, [], plan.resources.devices))
+    _merged(plan, record(plan.study, [], plan.resources.batch_norm_parts))
 
 
 def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
@@ -166,6 +162,19 @@ def check_place(folder: Path) -> None:
         raise ValueError(f"{folder}: cannot be made, as {nearest} is a file; choose another folder with --root")
     if not os.access(nearest, os.W_OK):
         raise ValueError(f"{folder}: no permission to write in {nearest}; choose another folder with --root")
+
+
+def check_split(plan: Plan) -> None:
+    """A ValueError if a batch, or the images of an evaluation, cannot be divided among the processes of a run."""
+    processes, data = plan.resources.processes, plan.study.data
+    if processes == 1:
+        return
+    split_batch(min(data.batch_size, len(data.used("train"))), processes)
+    for split in ("val", "test"):
+        if (images := len(data.used(split))) < processes:
+            raise ValueError(
+                f"the {split} split has {images} images, and a run {processes} processes, each of which needs one: use fewer devices"
+            )
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:

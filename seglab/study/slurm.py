@@ -26,18 +26,23 @@ class Slurm:
     """
 
     partition: str | None = None
+    """Of the cluster's nodes, as `sinfo` lists them; default: the cluster's."""
     account: str | None = None
+    """Who pays for the jobs."""
     qos: str | None = None
+    """Quality of service, which limits and orders jobs."""
     constraint: str | None = None
     """Features that a node must have, as in `a100|h100`."""
     time: str = "12:00:00"
     """Limit of a job, hours:minutes:seconds. It may be shorter than a study, or a run: the job then goes on in the next one."""
+    nodes: int | None = None
+    """Nodes of a job; default: as many as --num-nodes."""
     gpus: int | None = None
-    """GPUs of a job; default: as many as --devices, none with --accelerator cpu."""
+    """GPUs of a job, on each node; default: as many as --devices, none with --accelerator cpu."""
     cpus: int = 4
-    """Processor cores of a job."""
+    """Processor cores of a job, on each node."""
     memory: int | None = None
-    """GB of a job; default: the cluster's."""
+    """GB of a job, on each node; default: the cluster's."""
     jobs: int = 16
     """At most so many jobs; no more than there are runs to do."""
     array_parallelism: int | None = None
@@ -50,7 +55,7 @@ class Slurm:
     """Anything else that sbatch knows, as in `{"reservation": "course"}`."""
 
     def __post_init__(self) -> None:
-        for name, least in (("cpus", 1), ("jobs", 1), ("memory", 1), ("array_parallelism", 1), ("gpus", 0), ("warning", 1)):
+        for name, least in (("cpus", 1), ("jobs", 1), ("memory", 1), ("array_parallelism", 1), ("nodes", 1), ("gpus", 0), ("warning", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"--launcher.{name} {value}: must be {least} or more")
@@ -67,14 +72,16 @@ class Slurm:
         hours, minutes, seconds = map(int, self.time.split(":"))
         return hours * 60 + minutes + (seconds > 0)
 
-    def for_runs_on(self, devices: int, cpu: bool) -> "Slurm":
-        """The same with the GPUs that a run needs; a ValueError if it says otherwise itself."""
+    def for_runs_on(self, devices: int, num_nodes: int, cpu: bool) -> "Slurm":
+        """The same with the nodes and GPUs that a run needs; a ValueError if it says otherwise itself."""
         needed = 0 if cpu else devices
-        if self.gpus is None:
-            return dataclasses.replace(self, gpus=needed)
-        if self.gpus != needed and (self.gpus, devices) != (0, 1):
+        if self.gpus not in (None, needed) and (self.gpus, devices) != (0, 1):
             raise ValueError(f"--launcher.gpus {self.gpus}: a run computes on {needed}, as --devices and --accelerator say; leave it out")
-        return self
+        if self.nodes not in (None, num_nodes):
+            raise ValueError(f"--launcher.nodes {self.nodes}: a run computes on {num_nodes}, as --num-nodes says; leave it out")
+        if self.cpus < devices:
+            raise ValueError(f"--launcher.cpus {self.cpus}: a run has {devices} processes on each node; give each a core or more")
+        return dataclasses.replace(self, gpus=needed if self.gpus is None else self.gpus, nodes=num_nodes)
 
     def check(self) -> None:
         """A ValueError if nothing can be submitted from this machine."""
@@ -122,7 +129,7 @@ class Slurm:
             "qos": self.qos,
             "constraint": self.constraint,
             "time": self.minutes,
-            "nodes": 1,
+            "nodes": self.nodes or 1,
             "ntasks_per_node": 1,
             "gpus_per_node": self.gpus or None,
             "cpus_per_task": self.cpus,
@@ -131,7 +138,10 @@ class Slurm:
             "setup": list(self.setup) or None,
             "signal_delay_s": self.warning,
             "stderr_to_stdout": True,
-            "srun_args": ["--cpus-per-task", str(self.cpus)],  # srun no longer takes it over from sbatch (Slurm 22.05)
+            "srun_args": [
+                *(["--nodes", "1", "--ntasks", "1"] if (self.nodes or 1) > 1 else []),  # the worker; it starts each run on all nodes
+                *("--cpus-per-task", str(self.cpus)),  # srun no longer takes it over from sbatch (Slurm 22.05)
+            ],
             "additional_parameters": {"requeue": True, **self.options},
         }
         return {**{key: value for key, value in given.items() if value is not None}, "wckey": None}

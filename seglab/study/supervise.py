@@ -13,7 +13,7 @@ from seglab.run import Run, StudyRecord, read_result
 from seglab.study import ledger
 from seglab.study.launch import Launcher
 from seglab.study.ledger import forgive
-from seglab.study.plan import Plan, agree, check_place, keep
+from seglab.study.plan import Plan, agree, check_place, check_split, keep
 from seglab.study.status import Clock, duration, fraction_done, run_status
 
 
@@ -31,6 +31,7 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bo
 def prepare(plan: Plan, console: Console) -> list[Run]:
     """Check all that can be checked, write what the runs have in common, and give those that are to be done."""
     check_place(plan.folder)
+    check_split(plan)
     agreed = agree(plan)
     todo, number = plan.unsettled, len(plan.runs)
     console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)

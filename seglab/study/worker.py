@@ -16,6 +16,7 @@ from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
 from seglab.study.ledger import claim, failures, remove_leftovers, settled
+from seglab.study.nodes import meeting_place, srun
 from seglab.study.study import Study
 
 CommandOf = Callable[[Run], Sequence[str]]
@@ -85,8 +86,8 @@ def _attempt(
     """Whether the run got its result. Whatever goes wrong in it is written down beside it, and the others go on."""
     directory = run.directory(folder)
     try:
-        if resources.devices > 1:
-            _as_own_process([*command, *resources.flags])
+        if resources.processes > 1:
+            _as_own_process([*command, *resources.flags], resources)
             if not (directory / "result.json").exists():
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
@@ -109,12 +110,18 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
         traceback.print_exception(error)
 
 
-def _as_own_process(command: Sequence[str]) -> None:
-    """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run."""
+def _as_own_process(command: Sequence[str], resources: Resources) -> None:
+    """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run; on several
+    nodes srun starts all."""
     words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
     words[words.index("run")] = "execute"
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // resources.devices)  # of this worker's, each process gets its share
+    environment = {**os.environ, _LIFELINE: "1", "OMP_NUM_THREADS": str(threads)}
+    if resources.num_nodes > 1:
+        words = [*srun(resources.num_nodes, resources.devices), *words]
+        environment |= meeting_place()
     with held():
-        process = subprocess.Popen(words, stdin=subprocess.PIPE, env={**os.environ, _LIFELINE: "1"})
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
     code, interrupted = _passing_signals_on(process)
     if interrupted or code == INTERRUPTED:
         raise Interrupted

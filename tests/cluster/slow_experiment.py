@@ -16,10 +16,12 @@ def study(
     ),
     epochs: int = 2,
     seeds: int = 2,
+    dropout: float = 0.1,
 ) -> Study:
     def arm(regularizer: Regularizer | None) -> Callable[[], SegmentationModule]:
         def build() -> SegmentationModule:
-            network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.1), nn.Conv2d(4, data.num_classes, 1))
+            first, last = nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.Conv2d(4, data.num_classes, 1)
+            network = nn.Sequential(first, nn.BatchNorm2d(4), nn.Dropout(dropout), last)
             return SegmentationModule(network, SlowCrossEntropy(), num_classes=data.num_classes, regularizer=regularizer)
 
         return build

@@ -20,6 +20,7 @@ from seglab.study.main import main
 Script = Callable[..., str]
 LAUNCH = ("launch", "--launcher", "Slurm", "--launcher.partition", "main", "--launcher.cpus", "2", "--accelerator", "cpu")
 ONE = ("--arm", "l2", "--seed", "1")
+SPREAD = ("--dropout", "0", "--data.batch_size", "4", "--data.num_val", "4", "--data.num_test", "5")
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "slow"
 
 
-def numbers(run: Path) -> object:
+def numbers(run: Path) -> tuple[list[object], dict[str, list[float]]]:
     """What a run says of the network: scores and weights, without what it says of the clock."""
     raw = json.loads((run / "result.json").read_text())
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    weights = {name: tensor.tolist() for name, tensor in checkpoint["state_dict"].items()}
+    weights = {name: tensor.flatten().tolist() for name, tensor in checkpoint["state_dict"].items()}
     return [raw[name] for name in ("identity", "val", "test", "per_class")], weights
 
 
@@ -109,6 +110,22 @@ def test_a_preempted_job_is_queued_again_and_goes_on(script: Script, folder: Pat
     goes_on(cluster, job)
     assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
     assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
+
+
+def test_a_run_on_two_nodes_is_preempted_and_ends_as_on_one(script: Script, folder: Path, cluster: Cluster) -> None:
+    """Four processes, two on each node, started by srun; they save at one step. Without dropout, which each process draws for itself."""
+    script("run", *ONE, *SPREAD, "--name", "alone", "--accelerator", "cpu")
+    script(*LAUNCH, *ONE, *SPREAD, "--num-nodes", "2", "--devices", "2", step=3)
+    job, run = the_job(folder), folder / "l2/seed-1"
+    wait_for_training(run)
+    assert cluster.job(job)["NodeList"] == "n[1-2]"
+    cluster.ask("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    goes_on(cluster, job)
+    assert "released" in (run / "lease.0").read_text(), "it was killed before it could stop in order"
+    scores, weights = numbers(run)
+    scores_alone, weights_alone = numbers(folder.parent / "alone/l2/seed-1")
+    assert scores == scores_alone
+    torch.testing.assert_close(weights, weights_alone, rtol=1e-5, atol=1e-6)
 
 
 def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(script: Script, folder: Path, local: Path, cluster: Cluster) -> None:

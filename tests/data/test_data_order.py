@@ -146,11 +146,11 @@ def test_an_epoch_can_be_continued_where_it_was_cut() -> None:
 
 
 def test_workers_leave_signals_to_the_main_process() -> None:
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(name) for name in names]
     try:
         ignore_signals(0)
-        assert [signal.getsignal(name) for name in names] == [signal.SIG_IGN] * 3
+        assert [signal.getsignal(name) for name in names] == [signal.SIG_IGN] * 4
     finally:
         for name, handler in zip(names, before, strict=True):
             signal.signal(name, handler)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 from seglab.freezing import (
@@ -25,51 +26,13 @@ from seglab.stage import Progress, Stage
 EPOCHS = 4  # of three steps each
 
 
-class SumOfRanks(torch.autograd.Function):
-    """All processes' sum; each process' loss depends on it, so the gradient is the sum of all of theirs."""
-
-    @staticmethod
-    def forward(context: Any, local: Tensor) -> Tensor:
-        total = local.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-
-class SyncNorm(nn.BatchNorm2d):
-    """Batch norm over the images of all processes, written out: torch's own needs a GPU."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        if not (self.training and torch.distributed.is_initialized()):
-            return super().forward(image)
-        count = SumOfRanks.apply(torch.tensor(float(image.numel() / image.shape[1])))
-        mean = SumOfRanks.apply(image.sum((0, 2, 3))) / count
-        centred = image - mean[:, None, None]
-        variance = SumOfRanks.apply(centred.square().sum((0, 2, 3))) / count
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            assert self.momentum is not None
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        scale = self.weight / (variance + self.eps).sqrt()
-        return centred * scale[:, None, None] + self.bias[:, None, None]
-
-
 class Block(nn.Module):
     """A strided convolution, norm and dropout."""
 
-    def __init__(self, before: int, after: int, norm: Callable[[int], nn.Module], dropout: float) -> None:
+    def __init__(self, before: int, after: int, dropout: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(before, after, 3, padding=1, stride=2)
-        self.norm = norm(after)
+        self.norm = nn.BatchNorm2d(after)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -78,9 +41,9 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, norm: Callable[[int], nn.Module], dropout: float) -> None:
+    def __init__(self, dropout: float) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList([Block(3, 6, norm, dropout), Block(6, 8, norm, dropout), Block(8, 8, norm, dropout)])
+        self.blocks = nn.ModuleList([Block(3, 6, dropout), Block(6, 8, dropout), Block(8, 8, dropout)])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         maps = [image]
@@ -90,10 +53,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.up = nn.Conv2d(22, 6, 1)
-        self.norm = norm(6)
+        self.norm = BatchNormAct2d(6)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         size = maps[0].shape[-2:]
@@ -105,9 +68,9 @@ class Decoder(nn.Module):
 class Deep(nn.Module):
     """Three stages of encoder."""
 
-    def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.segmentation_head = Encoder(norm, dropout), Decoder(norm), nn.Conv2d(6, 4, 1)
+        self.encoder, self.decoder, self.segmentation_head = Encoder(dropout), Decoder(), nn.Conv2d(6, 4, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.segmentation_head(self.decoder(self.encoder(image)))

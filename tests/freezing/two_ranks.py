@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deep import EPOCHS, SCHEDULES, Deep, SyncNorm
+from deep import EPOCHS, SCHEDULES, Deep
 from lightning.pytorch.callbacks import BackboneFinetuning, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 from nets import adamw, batches, fixed_module, loader, trained
@@ -25,10 +25,10 @@ from seglab.sample import Batch
 
 RANK = int(os.environ.get("LOCAL_RANK", 0))
 ARMS: dict[str, dict[str, Any]] = {
-    **{f"{name}, synchronised norms": {"freeze": schedule, "net": partial(Deep, SyncNorm)} for name, schedule in SCHEDULES.items()},
+    **{f"{name}, synchronised norms": {"freeze": schedule, "net": Deep} for name, schedule in SCHEDULES.items()},
     **{f"{name}, frozen norms": {"freeze": schedule, "net": Deep, "batch_norm": "frozen"} for name, schedule in SCHEDULES.items()},
-    "gradual, accumulated": {"freeze": SCHEDULES["lp-ft in mid-epoch"], "net": partial(Deep, SyncNorm), "accumulate": 2},
-    "gradual, anchored": {"freeze": SCHEDULES["gradual"], "net": partial(Deep, SyncNorm), "regularizer": Anchored(L2(0.3))},
+    "gradual, accumulated": {"freeze": SCHEDULES["lp-ft in mid-epoch"], "net": Deep, "accumulate": 2},
+    "gradual, anchored": {"freeze": SCHEDULES["gradual"], "net": Deep, "regularizer": Anchored(L2(0.3))},
 }
 RESUMED = ["lp-ft in mid-epoch", "gradual × layer-wise, warmed up", "freeze out", "alternating"]
 
@@ -46,8 +46,8 @@ def share(batch: Batch, rank: int) -> Batch:
     return Batch(*(field[rank::2] for field in batch))
 
 
-def two_devices() -> dict[str, Any]:
-    return {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo")}
+def two_devices(sync_batchnorm: bool = True) -> dict[str, Any]:
+    return {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo"), "sync_batchnorm": sync_batchnorm}
 
 
 class LightningsOwn(SegmentationModule):
@@ -68,7 +68,7 @@ def backbone_finetuning(given: list[Batch]) -> dict[str, Tensor]:
     """The counter-example: the encoder is frozen for an epoch, by Lightning's own callback."""
     module = fixed_module(None, adamw, kind=LightningsOwn, net=Deep)
     callback = BackboneFinetuning(unfreeze_backbone_at_epoch=1, lambda_func=lambda epoch: 1.0, backbone_initial_lr=1e-2, train_bn=False)
-    return trained(module, given, max_epochs=EPOCHS, callbacks=[callback], **two_devices())
+    return trained(module, given, max_epochs=EPOCHS, callbacks=[callback], **two_devices(sync_batchnorm=False))
 
 
 class Drifting(SegmentationModule):
@@ -93,7 +93,7 @@ def resumed(schedule: str, given: list[Batch], folder: Path) -> tuple[dict[str, 
     """The weights of an uninterrupted training, and of one that goes on after its second epoch."""
 
     def fitted(**settings: Any) -> dict[str, Tensor]:
-        module = fixed_module(None, adamw, net=partial(Deep, SyncNorm), freeze=SCHEDULES[schedule])
+        module = fixed_module(None, adamw, net=Deep, freeze=SCHEDULES[schedule])
         checkpoints = ModelCheckpoint(folder / schedule, "{epoch}", save_top_k=-1, every_n_epochs=1, save_on_train_epoch_end=True)
         trainer = quiet_trainer(max_epochs=EPOCHS, enable_checkpointing=True, callbacks=[checkpoints], **two_devices())
         trainer.fit(module, loader(given), loader(given), **settings)
@@ -110,7 +110,7 @@ if __name__ == "__main__":
     made |= {f"resumed {schedule}": partial(resumed, schedule, mine, folder) for schedule in RESUMED}
     made |= {
         "plain norms": lambda: trained(
-            fixed_module(None, adamw, net=Deep, freeze=SCHEDULES["gradual"]), mine, max_epochs=EPOCHS, **two_devices()
+            fixed_module(None, adamw, net=Deep, freeze=SCHEDULES["gradual"]), mine, max_epochs=EPOCHS, **two_devices(sync_batchnorm=False)
         ),
         "BackboneFinetuning": lambda: backbone_finetuning(mine),
         "drift before a change": lambda: message_of(SCHEDULES["gradual"], mine),

@@ -4,8 +4,9 @@ import inspect
 import json
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from seglab import cli
 from seglab.data import Shapes
+from seglab.interruption import SIGNALS
 from seglab.run import Result, Run, identity, write_record, write_result
 from seglab.study.describe import record
 from seglab.study.main import main
@@ -24,7 +26,16 @@ Refused = Callable[..., str]
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+def signals() -> Iterator[None]:
+    """Afterwards they are what they were: a worker takes them over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def refused(signals: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
     """Run the script in an empty folder, in this process; give the one line of its error."""
     place = tmp_path / "here"
     place.mkdir()
@@ -152,6 +163,13 @@ def test_the_same_data_undamaged_pass(
         (["run", "--name", "a" * 129], ("up to 127",)),
         (["run", "--wandb", "sometimes"], ("--wandb", "'auto', 'online', 'offline', 'disabled'", "sometimes")),
         (["run", "--devices", "0"], ("--devices 0", "1 or more")),
+        (["run", "--num-nodes", "0"], ("--num-nodes 0", "1 or more")),
+        (["run", "--num-nodes", "2"], ("--num-nodes 2", "only a Slurm job has several nodes", "`launch`", "salloc --nodes 2")),
+        (["run", "--devices", "3", "--accelerator", "cpu"], ("a batch of 4", "does not divide among 3", "multiple of 3")),
+        (
+            ["run", "--devices", "5", "--accelerator", "cpu", "--data.batch_size", "5"],
+            ("the val split has 4 images", "5 processes", "fewer devices"),
+        ),
         (["run", "--accelerator", "quantum"], ("--accelerator", "'auto', 'cpu', 'gpu'", "quantum")),
         (["work", "--arm", "l1"], ("runs/tiny", "no study.json", "`run` writes it")),
         (["execute", "--arm", "l1"], ("--arm and --seed",)),

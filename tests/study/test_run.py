@@ -245,6 +245,25 @@ def test_two_arms_of_a_seed_are_a_pair(finished: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Path) -> None:
+    """One process and two gloo processes, of one study: batch norm and loss are those of the whole batch. Only dropout, drawn on each, differs."""
+    one_run = ("run", "--arm", "l1", "--seed", 0, "--dropout", 0, "--epochs", 4, "--accelerator", "cpu")
+    run, alone = tmp_path / "runs" / "tiny" / "l1" / "seed-0", tmp_path / "alone"
+    done = experiment(*one_run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run.rename(alone)
+    refused = experiment(*one_run, "--devices", 2, "--sync-batchnorm", "false")
+    assert refused.returncode == 2
+    assert "batch_norm_parts: 1 → 2" in refused.stderr
+    done = experiment(*one_run, "--devices", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    mine, theirs = weights(run), weights(alone)
+    for name, value in theirs.items():
+        torch.testing.assert_close(mine[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    assert read_result(run / "result.json").identity == read_result(alone / "result.json").identity
+
+
+@pytest.mark.slow
 def test_a_run_on_two_devices_counts_every_image_once(experiment: Command, tmp_path: Path) -> None:
     """Two real gloo processes; 5 test images, which a padding sampler would make 6."""
     done = experiment("run", "--devices", 2, "--accelerator", "cpu", "--arm", "l1", "--seed", 0, "--epochs", 1, "--data.num_test", 5)

@@ -120,11 +120,19 @@ def test_numbers_that_mean_nothing(wrong: dict[str, int]) -> None:
 
 
 def test_gpus_are_those_of_a_run() -> None:
-    assert Slurm().for_runs_on(4, cpu=False).gpus == 4
-    assert Slurm().for_runs_on(4, cpu=True).gpus == 0
-    assert Slurm(gpus=0).for_runs_on(1, cpu=False).gpus == 0, "a partition without GPUs"
+    assert Slurm().for_runs_on(4, 1, cpu=False).gpus == 4
+    assert Slurm().for_runs_on(4, 1, cpu=True).gpus == 0
+    assert Slurm(gpus=0).for_runs_on(1, 1, cpu=False).gpus == 0, "a partition without GPUs"
     with pytest.raises(ValueError, match=r"--launcher.gpus 2: a run computes on 4"):
-        Slurm(gpus=2).for_runs_on(4, cpu=False)
+        Slurm(gpus=2).for_runs_on(4, 1, cpu=False)
+
+
+def test_nodes_and_cores_are_those_of_a_run() -> None:
+    assert Slurm().for_runs_on(4, 2, cpu=False).nodes == 2
+    with pytest.raises(ValueError, match=r"--launcher.nodes 3: a run computes on 2, as --num-nodes says"):
+        Slurm(nodes=3).for_runs_on(1, 2, cpu=True)
+    with pytest.raises(ValueError, match=r"--launcher.cpus 4: a run has 8 processes on each node"):
+        Slurm().for_runs_on(8, 1, cpu=False)
 
 
 def test_jobs_at_work_are_those_of_the_command(tmp_path: Path) -> None:

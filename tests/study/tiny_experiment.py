@@ -10,10 +10,10 @@ from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, SegmentationData
 
 
 class Small(nn.Module):
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(8, num_classes, 1)
+            nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(8, num_classes, 1)
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -41,10 +41,13 @@ def study(
     seeds: int = 2,
     strength: float = 1e-3,
     broken: bool = False,
+    dropout: float = 0.1,
     loss: Callable[[], nn.Module] = CrossEntropy,
 ) -> Study:
     def arm(regularizer: Regularizer | None, criterion: Callable[[], nn.Module] = loss) -> Callable[[], SegmentationModule]:
-        return lambda: SegmentationModule(Small(data.num_classes), criterion(), num_classes=data.num_classes, regularizer=regularizer)
+        return lambda: SegmentationModule(
+            Small(data.num_classes, dropout), criterion(), num_classes=data.num_classes, regularizer=regularizer
+        )
 
     arms = {"none": arm(None), "l1": arm(Proximal(L1(strength))), "l2": arm(L2(strength))}
     if broken:

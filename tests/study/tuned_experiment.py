@@ -28,7 +28,7 @@ def study(
             return torch.optim.Adam(parameters, lr=lr)
 
         return lambda: SegmentationModule(
-            Small(data.num_classes), loss(), num_classes=data.num_classes, regularizer=regularizer, optimizer=adam
+            Small(data.num_classes, 0.1), loss(), num_classes=data.num_classes, regularizer=regularizer, optimizer=adam
         )
 
     none = {"lr=1e-4": arm(1e-4, None), "lr=1e-2": arm(rate, None)}
