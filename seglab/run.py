@@ -223,7 +223,7 @@ def read_record(folder: Path) -> StudyRecord | None:
             baseline=_text(raw["baseline"]),
             metric=_text(raw["metric"]),
             shared=dict(raw["shared"]),
-            arms=dict(raw["arms"]),
+            arms={arm: dict(settings) for arm, settings in dict(raw["arms"]).items()},
             factors=tuple(_text(factor) for factor in _items(raw.get("factors", []))),  # records were written before there were any
         )
     except (KeyError, TypeError, ValueError) as error:

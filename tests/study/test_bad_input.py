@@ -316,7 +316,13 @@ def test_the_study_of_a_colleague_can_be_read(
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [('{"study": "tiny"', "not JSON"), ("[1]", "a list"), ('{"study": "tiny"}', "'baseline' is missing"), ("", "not JSON")],
+    [
+        ('{"study": "tiny", "baseline": "none", "metric": "test/miou", "shared": {}, "arms": {"none": 1}}', "'int' object"),
+        ('{"study": "tiny"', "not JSON"),
+        ("[1]", "a list"),
+        ('{"study": "tiny"}', "'baseline' is missing"),
+        ("", "not JSON"),
+    ],
 )
 def test_a_damaged_record(refused_there: Refused, recorded: Path, content: str, expected: str) -> None:
     (recorded / "study.json").write_text(content)
