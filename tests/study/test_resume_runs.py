@@ -473,15 +473,20 @@ def written(place: Path) -> dict[Path, tuple[int, int]]:
 
 
 def wait_for_a_drawn_moment(worker: ForkServerProcess, place: Path, draw: random.Random) -> None:
-    """In the first seconds of its life; or shortly after a test, when the last files of a run are written."""
-    ends = place / "ends.txt"
-    before, after_a_test = ends.stat().st_size if ends.exists() else 0, draw.random() < 0.3
-    deadline = time.monotonic() + draw.uniform(0, 8 if after_a_test else 4)
-    while worker.is_alive() and time.monotonic() < deadline:
-        if after_a_test and ends.exists() and ends.stat().st_size > before:
+    """In the first seconds of its life; of three in five then in the writing of a checkpoint, or when a test ends and the last files come."""
+    ends, kind = place / "ends.txt", draw.choice(("any", "any", "checkpoint", "checkpoint", "end"))
+    before = ends.stat().st_size if ends.exists() else 0
+    earliest = time.monotonic() + (0 if kind == "end" else draw.uniform(0, 3))
+    latest = earliest + (0 if kind == "any" else 6)
+    while worker.is_alive() and time.monotonic() < latest:
+        time.sleep(0.001)
+        if time.monotonic() < earliest:
+            continue
+        if kind == "end" and ends.exists() and ends.stat().st_size > before:
             time.sleep(draw.uniform(0, 0.2))
             return
-        time.sleep(0.002)
+        if kind == "checkpoint" and any(place.glob(f"runs/fragile/*/seed-0/checkpoints/.resume.ckpt.*.{worker.pid}.part")):
+            return
 
 
 def killed_until_done(place: Path, draw: random.Random, most: int) -> set[int]:
