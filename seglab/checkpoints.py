@@ -22,10 +22,12 @@ class AtomicCheckpoints(CheckpointIO):
 
     Args:
         identity: of the run, which is written into its checkpoints.
+        spare: a checkpoint that the training can do without for a while: if it cannot be written, the log says so, and what is there stays.
     """
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, spare: Path | None = None) -> None:
         self.identity = identity
+        self.spare = spare
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -38,6 +40,12 @@ class AtomicCheckpoints(CheckpointIO):
                 path.replace(previous(path))
             part.replace(path)
             _sync_folder(path.parent)
+        except OSError as error:
+            if path != self.spare:
+                raise
+            log.warning(
+                "%s: cannot be written (%s); the training goes on, and if it is interrupted, from the one before", path, error.strerror
+            )
         finally:
             part.unlink(missing_ok=True)
 

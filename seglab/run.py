@@ -223,7 +223,7 @@ def read_record(folder: Path) -> StudyRecord | None:
             baseline=_text(raw["baseline"]),
             metric=_text(raw["metric"]),
             shared=dict(raw["shared"]),
-            arms=dict(raw["arms"]),
+            arms={arm: dict(settings) for arm, settings in dict(raw["arms"]).items()},
             factors=tuple(_text(factor) for factor in _items(raw.get("factors", []))),  # records were written before there were any
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -231,7 +231,7 @@ def read_record(folder: Path) -> StudyRecord | None:
 
 
 _REPEAT = "Delete the file and `run` again to repeat this run"
-_RESTORE = "Restore it, or choose another folder with --name or --root"
+_RESTORE = "Restore it, use the version of seglab that wrote it, or choose another folder with --name or --root"
 
 
 def _damaged(path: Path, error: Exception, remedy: str) -> ValueError:

@@ -2,7 +2,9 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
@@ -42,3 +44,26 @@ def _signals() -> tuple[object, ...]:
 def shapes() -> Shapes:
     """12 training images of 32×32 in 4 classes: a second of work for a small network."""
     return Shapes(num_train=12, num_val=4, num_test=4, image_size=32, num_shapes=3, batch_size=4, num_workers=0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB, where this process may mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False).returncode != 0:
+        pytest.skip("needs the right to mount")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture
+def read_only(small_disk: Path) -> Iterator[Callable[[], Path]]:
+    """Makes that file system one that nobody may write to, root included."""
+
+    def remount(mode: str = "ro") -> Path:
+        subprocess.run(["mount", "-o", f"remount,{mode}", str(small_disk)], check=True)
+        return small_disk
+
+    yield remount
+    remount("rw")

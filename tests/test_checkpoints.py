@@ -3,9 +3,7 @@
 import multiprocessing
 import os
 import random
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +96,6 @@ def test_killed_while_saving_it_never_loses_what_it_had(tmp_path: Path) -> None:
         assert found >= last
         last = found
     assert last > 0
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB, where this process may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False).returncode != 0:
-        pytest.skip("needs the right to mount")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 def test_a_full_disk_costs_nothing_that_was_there(small_disk: Path) -> None:

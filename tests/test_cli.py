@@ -119,6 +119,7 @@ def test_status_tells_what_is_not_done(seglab: Seglab, tmp_path: Path) -> None:
     folder = write_study(tmp_path / "penalties", seeds=3)
     (folder / "l2" / "seed-0" / "result.json").rename(folder / "l2" / "seed-0" / "failure.json")
     (folder / "l2" / "seed-0" / "failure.json").write_text('{"error": "NonFiniteLossError: NaN"}')
+    (folder / "l2" / "seed-0" / "lease.0").write_text("elsewhere 7\nfailed\nreleased\n")
     (folder / "l2" / "seed-1" / "result.json").unlink()
     (folder / "l2" / "seed-1" / "lease.0").write_text("elsewhere 7\n")
     (folder / "l2" / "seed-1" / "progress.json").write_text('{"done": 5, "all": 10, "epoch": 1}')

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
@@ -18,8 +19,10 @@ class ResumeCheckpoint(Callback):
 
     It does so when the first batch of an optimizer step has come, before anything is done with it: then all of the last step has
     happened, its rows in the log, a validation and the end of its epoch included. All ranks save at the same step, as the first
-    decides. What a module averages over an epoch, by `self.log(..., on_epoch=True)` in its training step, no checkpoint of Lightning
-    holds: such a training is saved between epochs alone.
+    decides. Asked to stop while it validates, a training does so at the next batch, and validates from the first one when it goes on.
+
+    What a module averages over an epoch, by `self.log(..., on_epoch=True)` in its training step, no checkpoint of Lightning holds: such
+    a training is saved between epochs alone, and stops elsewhere without a checkpoint.
 
     Args:
         path: of the checkpoint; `trainer.fit(ckpt_path=...)` goes on from it.
@@ -32,6 +35,8 @@ class ResumeCheckpoint(Callback):
         self.seconds = 60 * minutes
         self.interruption = interruption
         self._saved_at = 0.0
+        self._common_batches = 0
+        """How many batches of a validation every rank has."""
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -45,10 +50,25 @@ class ResumeCheckpoint(Callback):
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
         if trainer.strategy.reduce_boolean_decision(due or self.interruption.asked, all=False):
             if batch_idx == 0 or not _averages_over_epoch(trainer):
-                trainer.save_checkpoint(self.path, weights_only=False)
-                self._saved_at = time.monotonic()
+                self._save(trainer)
             if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
                 raise Interrupted
+
+    @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        batches = torch.tensor(sum(trainer.num_val_batches), device=trainer.strategy.root_device)
+        self._common_batches = int(trainer.strategy.reduce(batches, reduce_op="min"))
+
+    @override
+    def on_validation_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if trainer.state.fn != "fit" or batch_idx >= self._common_batches:
+            return
+        if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
+            if not _averages_over_epoch(trainer):
+                self._save(trainer)
+            raise Interrupted
 
     @override
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -60,7 +80,8 @@ class ResumeCheckpoint(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        before_the_batch(checkpoint["loops"]["fit_loop"])
+        before = before_the_validation if trainer.validating else before_the_batch
+        before(checkpoint["loops"]["fit_loop"])
         for logger in trainer.loggers:
             if isinstance(logger, CSVLogger):
                 checkpoint["metrics"] = written_rows(logger)
@@ -70,6 +91,10 @@ class ResumeCheckpoint(Callback):
         """The log is what it was: rows of steps that are about to be repeated are gone, and so is half a row."""
         if trainer.loggers and "metrics" in checkpoint:
             restore_rows(trainer.loggers, checkpoint["metrics"])
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved_at = time.monotonic()
 
 
 def before_the_batch(fit_loop: dict[str, Any]) -> None:
@@ -86,6 +111,14 @@ def before_the_batch(fit_loop: dict[str, Any]) -> None:
     if batches["current"]["completed"] == 0:
         for count in (fit_loop["epoch_progress"]["total"], fit_loop["epoch_progress"]["current"]):
             count["ready"] = count["started"] = count["completed"]
+
+
+def before_the_validation(fit_loop: dict[str, Any]) -> None:
+    """Change a fit loop's state, taken in a validation, so that Lightning finds it interrupted there, with none of its batches done."""
+    batches = fit_loop["epoch_loop.val_loop.batch_progress"]
+    batches["is_last_batch"] = False
+    batches["current"] = dict.fromkeys(batches["current"], 0)
+    batches["total"] = {**batches["current"], "ready": 1, "started": 1}
 
 
 def _averages_over_epoch(trainer: L.Trainer) -> bool:

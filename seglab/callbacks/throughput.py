@@ -36,14 +36,17 @@ class Throughput(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._images += len(batch.name)
         self._last = time.perf_counter()
-        if batch_idx + 1 == trainer.num_training_batches:
-            seconds = max(self._last - self._began, 1e-9)
-            values = {"perf/images_per_s": self._images * trainer.world_size / seconds, "perf/data_wait": self._waited / seconds}
-            pl_module.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
+
+    @override
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A validation comes before it, and is not counted."""
+        seconds = max(self._last - self._began, 1e-9)
+        values = {"perf/images_per_s": self._images * trainer.world_size / seconds, "perf/data_wait": self._waited / seconds}
+        pl_module.log_dict(values, batch_size=1)
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self._images, "waited": self._waited, "spent": time.perf_counter() - self._began}
+        return {"images": self._images, "waited": self._waited, "spent": self._last - self._began}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

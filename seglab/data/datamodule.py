@@ -210,6 +210,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
         indices = spread(len(train), min(1.0, len(val) / len(train)))
         return self._loader_in_order(Resized(part_of(train, indices), self.size, masks=False))
 
+    def on_exception(self, exception: BaseException) -> None:
+        """End the workers of the training's loader.
+
+        In a validation Lightning leaves them to the end of the process, which asks them by TERM, does not get heard, and waits.
+        """
+        if self.trainer is not None:
+            self.trainer.fit_loop.teardown()
+
     def identity(self) -> dict[str, Any]:
         """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
 

@@ -1,6 +1,7 @@
 """One run, from its seed to its result."""
 
 import contextlib
+import json
 import logging
 import os
 import platform
@@ -129,7 +130,7 @@ def execute(
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
         spent = Spent(resources.on_gpu)
         saving = ResumeCheckpoint(resumed, resources.checkpoint_minutes, interruption)
-        trainer = _trainer(study, run, directory, configuration, hash_of_run, data.palette, resources, [spent, saving])
+        trainer = _trainer(study, run, directory, configuration, hash_of_run, resumed, data.palette, resources, [spent, saving])
         if trainer.is_global_zero:
             write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
             write_json(directory / "environment.json", environment(resources.on_gpu))
@@ -158,6 +159,7 @@ def execute(
         if trainer.is_global_zero:
             write_result(directory / "result.json", result)
             remove(resumed)
+            (directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     return result
 
 
@@ -201,11 +203,13 @@ class ProgressFile(Callback):
         now = time.monotonic()
         if trainer.is_global_zero and now - self._last >= 0.5:
             self._last = now
+            progress = {"done": trainer.global_step, "all": int(trainer.estimated_stepping_batches), "epoch": trainer.current_epoch}
             part = self.path.with_suffix(".part")
-            part.write_text(
-                f'{{"done": {trainer.global_step}, "all": {int(trainer.estimated_stepping_batches)}, "epoch": {trainer.current_epoch}}}\n'
-            )
-            part.replace(self.path)
+            try:
+                part.write_text(json.dumps(progress) + "\n")
+                part.replace(self.path)
+            except OSError:  # a training does not end because nobody can look at it
+                part.unlink(missing_ok=True)
 
 
 def _trainer(
@@ -214,6 +218,7 @@ def _trainer(
     directory: Path,
     configuration: dict[str, Any],
     hash_of_run: str,
+    resumed: Path,
     palette: NDArray[np.uint8],
     resources: Resources,
     own: Sequence[Callback],
@@ -236,7 +241,7 @@ def _trainer(
         devices=resources.devices,
         num_nodes=resources.num_nodes,
         sync_batchnorm=resources.processes > 1 and resources.sync_batchnorm,
-        plugins=[processes, AtomicCheckpoints(hash_of_run)],
+        plugins=[processes, AtomicCheckpoints(hash_of_run, spare=resumed)],
         strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.processes > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,
@@ -277,7 +282,7 @@ def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
 
 def _clear(directory: Path) -> None:
     """Of an interrupted run what it will write again, and what processes that were killed have half written, goes; checkpoints stay."""
-    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "failure.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
+    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):
             leftover.unlink(missing_ok=True)
@@ -320,8 +325,11 @@ def _write_matrices(path: Path, matrices: Mapping[Literal["val", "test"], Matric
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
     }
     part = path.with_name(".confusion.part.npz")
-    np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-    part.replace(path)
+    try:
+        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _result(

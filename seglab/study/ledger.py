@@ -1,7 +1,8 @@
 """Who is working on which run. The folders of a study are the ledger; no lock, no server, no torch.
 
 A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the lease of a dead worker is taken over by creating
-`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; no lease is ever deleted.
+`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; no lease that names its owner is
+ever deleted.
 """
 
 import contextlib
@@ -110,8 +111,12 @@ def claim(directory: Path) -> Lease | None:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
         return None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{Owner.this_process().line}\n")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{Owner.this_process().line}\n")
+    except OSError as error:  # a full disk; a lease that names nobody would hold the run until it is stale
+        path.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None
     remove_leftovers(directory)
     return Lease(path)
 
@@ -136,9 +141,10 @@ def state(directory: Path) -> State:
         return "done"
     if directory.exists() and owner(directory) is not None:
         return "running"
-    if (directory / "failure.json").exists():
-        return "failed"
-    return "interrupted" if _generation(directory) >= 0 else "open"
+    newest = directory / f"lease.{_generation(directory)}"
+    if not newest.exists():
+        return "open"
+    return "failed" if _is_unforgiven(newest) else "interrupted"
 
 
 def settled(directory: Path, tuning: bool = False) -> bool:
@@ -152,15 +158,20 @@ def failures(directory: Path) -> int:
 
 
 def forgive(directory: Path) -> None:
-    """Start counting failures anew, because somebody asks for the run again."""
+    """Forget the failures of the run in `directory`, and their cause, because somebody asks for it again."""
+    (directory / "failure.json").unlink(missing_ok=True)
     for path in _unforgiven(directory):
         with path.open("a") as file:
             file.write("forgiven\n")
 
 
 def _unforgiven(directory: Path) -> list[Path]:
-    words = {path: set(path.read_text(errors="replace").splitlines()) for path in directory.glob("lease.*")}
-    return [path for path, said in words.items() if said >= {"failed", "released"} and "forgiven" not in said]
+    return [path for path in directory.glob("lease.*") if _is_unforgiven(path)]
+
+
+def _is_unforgiven(lease: Path) -> bool:
+    said = set(lease.read_text(errors="replace").splitlines())
+    return said >= {"failed", "released"} and "forgiven" not in said
 
 
 def has_diverged(directory: Path) -> bool:

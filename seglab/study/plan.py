@@ -117,15 +117,17 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
                 f"{plan.folder}: holds results, but no study.json says of which settings; choose another folder with --name or --root"
             )
         return wanted
-    lines = differences(existing.shared, wanted.shared)
+    lines = differences({"study": existing.study, **existing.shared}, {"study": wanted.study, **wanted.shared})
     lines += _other_candidates(plan, existing)
     for arm in wanted.arms:
         if arm in existing.arms:
             lines += [f"arm {arm}: {line}" for line in differences(existing.arms[arm], wanted.arms[arm])]
     if lines:
+        version = existing.shared.get("seglab")
         raise ValueError(
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
             "Choose another folder with --name or --root, or request the settings that are there"
+            f"{'' if version == wanted.shared['seglab'] else f', with seglab {version}'}"
         )
     merged = {**wanted.arms, **existing.arms}  # equal where both have an arm; what was hashed into results stays as it was written
     order = {arm: place for place, arm in enumerate(plan.study.arms)}

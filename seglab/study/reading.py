@@ -85,8 +85,11 @@ def show_comparison(
         console.print("", classes_to_table(study.results, split), sep="\n")
     if tuned := words.tuning(study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
-    report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    try:
+        report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    except OSError as error:  # somebody else's folder, or a full disk
+        console.print(f"no report: {folder / 'report.html'} cannot be written ({error.strerror})", highlight=False, soft_wrap=True)
     return 0
 
 

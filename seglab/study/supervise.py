@@ -36,6 +36,8 @@ def prepare(plan: Plan, console: Console) -> list[Run]:
     todo, number = plan.unsettled, len(plan.runs)
     console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
     if todo:
+        for run in todo:
+            check_place(run.directory(plan.folder))
         _check_free(plan, todo)
         _check_data(plan, console)
         keep(plan, agreed)

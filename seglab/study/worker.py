@@ -1,6 +1,7 @@
 """A process that takes the runs of a study one after another, so that importing torch is paid once."""
 
 import contextlib
+import errno
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from seglab.checkpoints import remove
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
-from seglab.study.ledger import claim, failures, settled
+from seglab.study.ledger import claim, failures, remove_leftovers, settled
 from seglab.study.nodes import meeting_place, srun
 from seglab.study.study import Study
 
@@ -49,6 +50,7 @@ def work(
         directory = run.directory(folder)
         if settled(directory, tuning):
             remove(directory / "checkpoints" / "resume.ckpt")  # of a process that was killed between result and end
+            remove_leftovers(directory)
         lease = claim(directory) if is_open(directory) else None
         if lease is None:
             return False
@@ -99,13 +101,13 @@ def _attempt(
 
 
 def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
-    """Keep the first cause of a failure in `failure.json`, the traceback in `log.txt`."""
-    traceback.print_exception(error)
-    if not (directory / "failure.json").exists():
-        write_json(
-            directory / "failure.json",
-            {"error": f"{type(error).__name__}: {_first_line(error, batch_size)}", "traceback": traceback.format_exception(error)},
-        )
+    """Keep the first cause in `failure.json`, however often the run is tried again, and each traceback in `log.txt`."""
+    cause = f"{type(error).__name__}: {_first_line(error, directory, batch_size)}"
+    with contextlib.suppress(OSError):  # on a full disk; that the run has failed its lease says too
+        if not (directory / "failure.json").exists():
+            write_json(directory / "failure.json", {"error": cause, "traceback": traceback.format_exception(error)})
+    with contextlib.suppress(OSError):
+        traceback.print_exception(error)
 
 
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
@@ -149,8 +151,10 @@ def _wait_for_the_end() -> None:
     os._exit(INTERRUPTED)
 
 
-def _first_line(error: Exception, batch_size: int) -> str:
+def _first_line(error: Exception, directory: Path, batch_size: int) -> str:
     text = str(error).strip()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{text} (the disk of {directory} is full: free some of it, and the same command goes on from the last checkpoint)"
     if re.search(r"out of memory|can't allocate memory|not enough memory", text, re.IGNORECASE):
         remedy = f"data.batch_size is {batch_size}: lower it, or data.size; `accumulate` keeps the batch of a step"
         return f"{text.splitlines()[0]} ({remedy})"
@@ -169,8 +173,9 @@ def _log_to(path: Path) -> Iterator[None]:
             os.dup2(file.fileno(), 2)
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):  # the disk is full
+                sys.stdout.flush()
+                sys.stderr.flush()
             for copy, descriptor in zip(kept, (1, 2), strict=True):
                 os.dup2(copy, descriptor)
                 os.close(copy)

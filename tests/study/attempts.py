@@ -1,10 +1,12 @@
 """Attempts at a run, each a process of its own that may die. They are forked from one that has imported torch already."""
 
 import csv
+import gc
 import json
 import multiprocessing
 import os
 import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,16 @@ FORKS.set_forkserver_preload(["seglab.study.main", "seglab.module", "seglab.data
 TIMING = ("seconds", "training_seconds", "peak_memory_mib")
 
 
-def attempt(folder: Path, *words: object, **environment: object) -> int:
-    """`python fragile_experiment.py WORDS` in `folder`; its exit code, negative for a signal."""
+def started(folder: Path, *words: object, **environment: object) -> ForkServerProcess:
+    """`python fragile_experiment.py WORDS` in `folder`, running."""
     process = FORKS.Process(target=_be_the_script, args=(folder, [str(word) for word in words], environment))
     process.start()
+    return process
+
+
+def attempt(folder: Path, *words: object, **environment: object) -> int:
+    """The same to its end; its exit code, negative for a signal."""
+    process = started(folder, *words, **environment)
     process.join(timeout=240)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
@@ -28,6 +36,7 @@ def attempt(folder: Path, *words: object, **environment: object) -> int:
 def _be_the_script(folder: Path, words: list[str], environment: dict[str, object]) -> None:
     from fragile_experiment import start
 
+    gc.freeze()  # a collection would copy all the pages that are shared with the others
     multiprocessing.set_start_method("fork", force=True)  # what a script has, and its loaders
     os.chdir(folder)
     with Path("printed.txt").open("a") as file:

@@ -1,9 +1,11 @@
 """Does an interruption leave a trace? A study of seconds that can be made to die where its environment says.
 
-`DIE_AT=7` ends the process in its seventh optimizer step with the signal `DIE_BY`, `DIE_IN=2:fsync` within the second checkpoint.
-Whoever gets to the end of a test adds a line to `ends.txt`.
+`DIE_AT=7` ends the process in its seventh optimizer step with the signal `DIE_BY`, or the run with an ERROR; `DIE_IN=2:fsync` the
+process within the second checkpoint.
+Whoever gets to the end of a test adds a line to `ends.txt`: the run's folder, the process, and whether the run had its result already.
 """
 
+import contextlib
 import os
 import signal
 import time
@@ -71,22 +73,40 @@ class Net(nn.Module):
 
 
 class Fragile(SegmentationModule):
-    """Dies in the step that `DIE_AT` names."""
+    """Dies in the step that `DIE_AT` names, or, as in `10:0`, in a batch of the validation after so many steps."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
-        if os.environ.get("DIE_AT") == str(self.global_step) and os.environ.get("DIE_RANK", "0") == str(self.global_rank):
+        if os.environ.get("DIE_AT") == str(self.global_step):
+            self.die()
+        if os.environ.get("FREE_AT") == str(self.global_step):
+            BALLAST.unlink()
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if os.environ.get("DIE_AT") == f"{self.global_step}:{batch_idx}":
+            self.die()
+        return super().validation_step(batch, batch_idx)
+
+    def die(self) -> None:
+        if os.environ.get("DIE_RANK", "0") == str(self.global_rank):
             for number in os.environ.get("DIE_BY", "SIGKILL").split():
                 if number == "later":
                     time.sleep(1.5 * ECHO_SECONDS)
+                elif number == "FULL":
+                    fill_the_disk()
+                elif number == "ERROR":
+                    raise RuntimeError(f"in attempt {len(list(Path(self.trainer.default_root_dir).glob('lease.*')))}")
                 else:
                     os.kill(os.getpid(), getattr(signal, number))
-        return loss
 
     def on_test_end(self) -> None:
         if self.global_rank == 0:
+            directory = Path(self.trainer.default_root_dir)
             with Path("ends.txt").open("a") as file:
-                file.write(f"{self.trainer.default_root_dir}\n")
+                file.write(f"{directory} {os.getpid()} {(directory / 'result.json').exists()}\n")
+        if os.environ.get("DIE_AT") == "end":
+            self.die()
 
 
 class Averaging(Fragile):
@@ -96,6 +116,17 @@ class Averaging(Fragile):
         loss = super().training_step(batch, batch_idx)
         self.log("train/mean_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.name))
         return loss
+
+
+BALLAST = Path("ballast")
+
+
+def fill_the_disk() -> None:
+    """That of the working directory, up to `LEAVE` bytes."""
+    with BALLAST.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(BALLAST, BALLAST.stat().st_size - int(os.environ.get("LEAVE", 0)))
 
 
 def die_in_checkpoint(place: str) -> None:
@@ -129,7 +160,7 @@ def plateau(optimizer: Optimizer, steps: int) -> LRScheduler:
 
 def study(
     data: SegmentationDataModule = lazy_instance(
-        Shapes, num_train=20, num_val=3, num_test=4, image_size=16, num_shapes=2, batch_size=4, num_workers=0
+        Shapes, num_train=20, num_val=9, num_test=4, image_size=16, num_shapes=2, batch_size=4, num_workers=0
     ),
     epochs: int = 4,
     seeds: int = 1,

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import tiny_experiment
 import torch
 from PIL import Image
 
+from seglab import cli
 from seglab.data import Shapes
 from seglab.interruption import SIGNALS
 from seglab.run import Result, Run, identity, write_record, write_result
@@ -217,6 +219,12 @@ def test_no_permission_to_write(refused: Refused, tmp_path: Path) -> None:
     assert "--root" in line
 
 
+def test_a_disk_that_is_mounted_to_be_read(refused: Refused, read_only: Callable[[], Path]) -> None:
+    closed = read_only()
+    line = refused("run", "--root", closed)
+    assert f"{closed / 'tiny'}: no permission to write in {closed}; choose another folder with --root" in line
+
+
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     """The folder of a study that has its record, as `run` writes it, and a result of each arm."""
@@ -268,11 +276,53 @@ def test_a_folder_of_other_settings(refused_there: Refused, recorded: Path, fiel
     line = refused_there("run")
     assert f"{field}: {value} → {now}" in line
     assert "--name or --root" in line
+    assert ("with seglab 9.9.9" in line) == (field == "seglab")
+
+
+def test_a_folder_of_another_study(refused_there: Refused, recorded: Path) -> None:
+    path = recorded / "study.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "study": "other"}))
+    line = refused_there("run")
+    assert "study: other → tiny (there → requested)" in line
+    assert "--name or --root" in line
+
+
+def test_a_run_in_which_nothing_can_be_written(
+    refused_there: Refused, recorded: Path, small_disk: Path, read_only: Callable[[], Path]
+) -> None:
+    """Such as one that somebody else has begun; found before anything is done."""
+    (recorded / "l1" / "seed-1").symlink_to(small_disk)
+    read_only()
+    line = refused_there("run")
+    assert "runs/tiny/l1/seed-1: no permission to write in runs/tiny/l1/seed-1; choose another folder with --root" in line
+
+
+def test_the_study_of_a_colleague_can_be_read(
+    recorded: Path, small_disk: Path, read_only: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report has no place there, and is not written."""
+    shutil.copytree(recorded, small_disk / "tiny")
+    monkeypatch.chdir(read_only())
+    said = []
+    for verb in ("status", "compare"):
+        assert cli.read([verb, "tiny"]) == 0
+        out, err = capsys.readouterr()
+        said.append(" ".join(out.split()))
+        assert err == ""
+    assert "3 of 3 runs done" in said[0]
+    assert "no report: tiny/report.html cannot be written (Read-only file system)" in said[1]
+    assert "test mIoU" in said[1]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [('{"study": "tiny"', "not JSON"), ("[1]", "a list"), ('{"study": "tiny"}', "'baseline' is missing"), ("", "not JSON")],
+    [
+        ('{"study": "tiny", "baseline": "none", "metric": "test/miou", "shared": {}, "arms": {"none": 1}}', "'int' object"),
+        ('{"study": "tiny"', "not JSON"),
+        ("[1]", "a list"),
+        ('{"study": "tiny"}', "'baseline' is missing"),
+        ("", "not JSON"),
+    ],
 )
 def test_a_damaged_record(refused_there: Refused, recorded: Path, content: str, expected: str) -> None:
     (recorded / "study.json").write_text(content)

@@ -2,29 +2,33 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from attempts import SCRIPT, attempt, leftovers, what_counts
+from attempts import SCRIPT, attempt, leftovers, started, what_counts
+from fragile_experiment import BALLAST
 
-from seglab.checkpoints import previous
-from seglab.run import Run, read_record
+from seglab.checkpoints import newest, previous
+from seglab.run import Run, read_record, read_result
+from seglab.study import ledger
 from seglab.study.worker import write_failure
 
 STEPS = 20  # 4 epochs of 5
-STUDY_KILLS = 4  # how often the whole study is killed; to be raised where there is time
 Beginning = Callable[..., Path]
 
 
@@ -63,13 +67,21 @@ def whole_by_two(shared: Path) -> Path:
 def begun(shared: Path, request: pytest.FixtureRequest) -> Beginning:
     """A place where a study has been planned and nothing done."""
 
-    def begin(study: Path) -> Path:
-        place = shared / f"{request.node.name.translate(str.maketrans('[]/', '___'))}"
-        (place / "runs" / "fragile").mkdir(parents=True)
-        shutil.copy(study / "study.json", place / "runs" / "fragile")
-        return place
+    return lambda study: planned(shared / request.node.name.translate(str.maketrans("[]/", "___")), study)
 
-    return begin
+
+def planned(place: Path, study: Path) -> Path:
+    (place / "runs" / "fragile").mkdir(parents=True)
+    shutil.copy(study / "study.json", place / "runs" / "fragile")
+    return place
+
+
+@pytest.fixture
+def draw() -> random.Random:
+    """Another one each time; pytest shows what a failed test has printed."""
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"drawn from the seed {seed}")
+    return random.Random(seed)
 
 
 def work(place: Path, arm: str, *words: object, minutes: float = 0, **environment: object) -> int:
@@ -128,6 +140,23 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
     assert torch.load(run / "checkpoints" / "resume.ckpt", weights_only=True)["global_step"] == 8
     assert work(place, "measured", minutes=10) == 0
     assert_same(place, whole, "measured")
+
+
+@pytest.mark.parametrize(("arm", "workers"), CASES)
+def test_asked_to_stop_while_it_validates(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
+    """It does so at the next batch, and loses no step unless it averages over the epoch; after a last step, before the first batch."""
+    place = begun(whole)
+    for where, step in (("10:0", 10), ("14", 15), ("20:1", 20)):
+        code = work(place, arm, "--data.num_workers", workers, minutes=10, DIE_AT=where, DIE_BY="SIGTERM")
+        assert code == 75, (place / "printed.txt").read_text()
+        saved = run_of(place, arm) / "checkpoints" / "resume.ckpt"
+        if arm == "averaging":
+            assert not saved.exists()
+        else:
+            assert torch.load(saved, weights_only=True)["global_step"] == step
+    assert not (place / "ends.txt").exists()
+    assert work(place, arm, "--data.num_workers", workers, minutes=10) == 0
+    assert_same(place, whole, arm)
 
 
 def test_asked_twice_it_stops_at_once(whole: Path, begun: Beginning) -> None:
@@ -226,6 +255,19 @@ def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> 
         assert Counter(history(run)) == Counter(int(row["step"]) for row in csv.DictReader(file))
 
 
+def test_what_was_left_beside_a_result_goes(whole: Path, begun: Beginning) -> None:
+    """By a process that looked at a run of somebody else, and was killed; or that was killed after its own result."""
+    place = begun(whole)
+    run = run_of(place, "plain")
+    shutil.copytree(run_of(whole.parents[1], "plain"), run)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for name in (f".clock.{socket.gethostname()}.{dead.pid}.140", "checkpoints/resume.ckpt", "checkpoints/resume.prev.ckpt"):
+        (run / name).touch()
+    assert work(place, "plain") == 0
+    assert_same(place, whole, "plain")
+
+
 def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, begun: Beginning) -> None:
     place = begun(whole)
     run = run_of(place, "plain")
@@ -238,11 +280,77 @@ def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, beg
     assert Run("fragile", "plain", 0).directory(place / "runs" / "fragile") == run
 
 
+def test_of_all_attempts_the_first_cause_is_kept(whole: Path, begun: Beginning) -> None:
+    """Until the run succeeds; its log has each."""
+    place = begun(whole)
+    run = run_of(place, "plain")
+    assert work(place, "plain", "--retries", 1, DIE_AT=7, DIE_BY="ERROR") == 1
+    assert (ledger.state(run), ledger.failures(run)) == ("failed", 2)
+    assert json.loads((run / "failure.json").read_text())["error"] == "RuntimeError: in attempt 1"
+    assert [line for line in (run / "log.txt").read_text().splitlines() if line.startswith("RuntimeError")] == [
+        "RuntimeError: in attempt 1",
+        "RuntimeError: in attempt 2",
+    ]
+    assert work(place, "plain", "--retries", 2, DIE_AT=9) == -signal.SIGKILL
+    assert ledger.state(run) == "interrupted"
+    assert work(place, "plain", "--retries", 2) == 0
+    assert not (run / "failure.json").exists()
+    assert_same(place, whole, "plain")
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 16384])
+@pytest.mark.parametrize("when", [7, "end"])
+def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int, whole: Path, small_disk: Path) -> None:
+    """In a training, or after the test; its last bytes are taken by whoever comes first."""
+    place = planned(small_disk / "place", whole)
+    run, result = run_of(place, "plain"), run_of(place, "gradual") / "result.json"
+    result.parent.mkdir(parents=True)
+    shutil.copy(whole / "gradual" / "seed-0" / "result.json", result)
+    assert work(place, "plain", DIE_AT=when, DIE_BY="FULL", LEAVE=leave) == 1
+    assert ledger.state(run) == "failed"
+    assert result.read_bytes() == (whole / "gradual" / "seed-0" / "result.json").read_bytes()
+    assert [path for path in leftovers(place) if "part" in path or "clock" in path] == []
+    failure = run / "failure.json"
+    assert not failure.exists() or "is full: free some of it, and the same command goes on" in failure.read_text()
+    assert newest(run / "checkpoints" / "resume.ckpt", read_result(whole / "plain" / "seed-0" / "result.json").identity) is not None
+    (place / BALLAST).unlink()
+    ledger.forgive(run)  # as `run` does
+    assert work(place, "plain") == 0
+    assert_same(place, whole, "plain")
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_a_training(whole: Path, small_disk: Path) -> None:
+    """The disk is full for some steps."""
+    place = planned(small_disk / "place", whole)
+    assert work(place, "plain", DIE_AT=7, DIE_BY="FULL", LEAVE=16384, FREE_AT=12) == 0
+    assert "resume.ckpt: cannot be written (No space left on device)" in (run_of(place, "plain") / "log.txt").read_text()
+    assert_same(place, whole, "plain")
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_the_same_command_goes_on_when_there_is_space(whole: Path, small_disk: Path) -> None:
+    place = planned(small_disk / "place", whole)
+    words = ("run", "--wandb", "disabled", "--checkpoint_minutes", 0, "--arm", "plain", "--seed", 0)
+    assert attempt(place, *words, DIE_AT="end", DIE_BY="FULL", LEAVE=8192) == 1
+    printed = " ".join((place / "printed.txt").read_text().split())
+    assert "failed: fragile/plain/s0: OSError: [Errno 28] No space left on device" in printed
+    assert "the disk of runs/fragile/plain/seed-0 is full" in printed
+    (place / BALLAST).unlink()
+    assert attempt(place, *words) == 0
+    assert_same(place, whole, "plain")
+
+
 @pytest.mark.parametrize("text", ["CUDA out of memory. Tried to allocate", "DefaultCPUAllocator: can't allocate memory: you tried"])
 def test_out_of_memory_names_the_batch_size(text: str, tmp_path: Path) -> None:
     write_failure(tmp_path, RuntimeError(f"{text}\nmore"), batch_size=64)
     error = json.loads((tmp_path / "failure.json").read_text())["error"]
     assert error == f"RuntimeError: {text} (data.batch_size is 64: lower it, or data.size; `accumulate` keeps the batch of a step)"
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    write_failure(tmp_path, OSError(errno.ENOSPC, "No space left on device"), batch_size=64)
+    error = json.loads((tmp_path / "failure.json").read_text())["error"]
+    assert f"(the disk of {tmp_path} is full: free some of it, and the same command goes on from the last checkpoint)" in error
 
 
 def launched(place: Path, *words: object, **environment: object) -> "subprocess.Popen[str]":
@@ -292,7 +400,10 @@ ON_TWO = ("--devices", 2, "--accelerator", "cpu", "--arm", "gradual", "--seed", 
 
 @pytest.mark.slow
 def test_two_devices_killed_and_stopped(shared: Path) -> None:
-    """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies."""
+    """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies.
+
+    The first has a batch more to validate than the other.
+    """
     place, wholly = shared / "two", shared / "two-whole"
     place.mkdir()
     wholly.mkdir()
@@ -302,6 +413,7 @@ def test_two_devices_killed_and_stopped(shared: Path) -> None:
         ({"DIE_AT": 3, "DIE_RANK": 1}, 1),
         ({"DIE_AT": 7, "DIE_RANK": 0, "DIE_BY": "SIGTERM"}, 75),
         ({"DIE_AT": 9, "DIE_RANK": 1, "DIE_BY": "SIGUSR1"}, 75),
+        ({"DIE_AT": "10:0", "DIE_RANK": 1, "DIE_BY": "SIGTERM"}, 75),
         ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
     ):
         process = launched(place, *ON_TWO, **environment)
@@ -323,26 +435,103 @@ def test_two_devices_killed_and_stopped(shared: Path) -> None:
     assert_same(place, wholly / "runs" / "fragile", "gradual")
 
 
+def kill(process: int) -> None:
+    """With all that it has started."""
+    for victim in [process, *descendants(process)]:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(victim, signal.SIGKILL)
+
+
 @pytest.mark.slow
-def test_a_whole_study_is_killed_again_and_again(whole: Path, shared: Path) -> None:
-    """`run` and its two workers with all that they have started, at drawn moments; every run gets to its end once."""
-    place, draw = shared / "killed-study", random.Random(7)
+def test_run_is_killed_with_its_workers(whole: Path, shared: Path, draw: random.Random) -> None:
+    """Twice; the same command goes on."""
+    place = shared / "killed-run"
     place.mkdir()
-    for _ in range(STUDY_KILLS):
+    for _ in range(2):
         process = launched(place, "--jobs", 2)
         deadline = time.monotonic() + draw.uniform(10, 25)
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        for victim in [process.pid, *descendants(process.pid)]:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-                os.kill(victim, signal.SIGKILL)
+        kill(process.pid)
         process.communicate()
     process = launched(place, "--jobs", 2)
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
     for arm, _ in CASES:
         assert_same(place, whole, arm)
-    ends = Counter((place / "ends.txt").read_text().splitlines())
-    killed_after_the_test = [run for run, count in ends.items() if count > 1]
-    assert len(killed_after_the_test) <= STUDY_KILLS
+
+
+STUDY_KILLS = 50
+FINAL = ("result.json", "config.yaml", "metrics.csv", "confusion.npz", "checkpoints/last.ckpt", "log.txt")
+
+
+def written(place: Path) -> dict[Path, tuple[int, int]]:
+    """The files of the runs that have a result, and when which of them was written."""
+    runs = [result.parent for result in place.glob("runs/fragile/*/seed-0/result.json")]
+    stats = {run / name: (run / name).stat() for run in runs for name in FINAL}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def wait_for_a_drawn_moment(worker: ForkServerProcess, place: Path, draw: random.Random) -> None:
+    """In the first seconds of its life; of three in five then in the writing of a checkpoint, or when a test ends and the last files come."""
+    ends, kind = place / "ends.txt", draw.choice(("any", "any", "checkpoint", "checkpoint", "end"))
+    before = ends.stat().st_size if ends.exists() else 0
+    earliest = time.monotonic() + (0 if kind == "end" else draw.uniform(0, 3))
+    latest = earliest + (0 if kind == "any" else 6)
+    while worker.is_alive() and time.monotonic() < latest:
+        time.sleep(0.001)
+        if time.monotonic() < earliest:
+            continue
+        if kind == "end" and ends.exists() and ends.stat().st_size > before:
+            time.sleep(draw.uniform(0, 0.2))
+            return
+        if kind == "checkpoint" and any(place.glob(f"runs/fragile/*/seed-0/checkpoints/.resume.ckpt.*.{worker.pid}.part")):
+            return
+
+
+def killed_until_done(place: Path, draw: random.Random, most: int) -> set[int]:
+    """Start two workers on a study and kill both, until it is done or `most` have been killed; gives the killed processes.
+
+    Of a run that has its result no file is written again.
+    """
+    killed: set[int] = set()
+    final: dict[Path, tuple[int, int]] = {}
+    while len(final) < len(FINAL) * len(CASES) and len(killed) < most:
+        workers = [started(place, "work", "--wandb", "disabled", "--checkpoint_minutes", 0) for _ in range(2)]
+        for worker in workers:
+            wait_for_a_drawn_moment(worker, place, draw)
+            assert worker.pid is not None
+            kill(worker.pid)
+            worker.join()
+            assert worker.exitcode in (0, -signal.SIGKILL), (place / "printed.txt").read_text()
+            if worker.exitcode != 0:
+                killed.add(worker.pid)
+        now = written(place)
+        assert final.items() <= now.items()
+        final = now
+    return killed
+
+
+@pytest.mark.slow
+def test_a_study_is_killed_fifty_times(whole: Path, shared: Path, draw: random.Random) -> None:
+    """And as many studies as it takes."""
+    kills = number = 0
+    while kills < STUDY_KILLS:
+        place = planned(shared / f"killed-study-{number}", whole)
+        killed = killed_until_done(place, draw, STUDY_KILLS - kills)
+        assert attempt(place, "work", "--wandb", "disabled") == 0, (place / "printed.txt").read_text()
+        for arm, _ in CASES:
+            assert_same(place, whole, arm)
+        assert_ended_once(place, killed)
+        kills, number = kills + len(killed), number + 1
+
+
+def assert_ended_once(place: Path, killed: set[int]) -> None:
+    """A run gets to the end of its test again only if who did so before was killed, and if it has no result."""
+    ends: dict[str, list[int]] = {}
+    for line in (place / "ends.txt").read_text().splitlines():
+        run, process, had_result = line.split()
+        assert had_result == "False", f"{run} was done again"
+        ends.setdefault(run, []).append(int(process))
     assert len(ends) == len(CASES)
+    assert {process for processes in ends.values() for process in processes[:-1]} <= killed
