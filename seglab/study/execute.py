@@ -195,7 +195,7 @@ def _trainer(
         *own,
     ]
     if resources.diagnostics > 0:
-        callbacks.append(WeightDiagnostics(max(1, planned(study).steps // resources.diagnostics)))
+        callbacks.append(WeightDiagnostics(max(1, -(-planned(study).steps // resources.diagnostics))))
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     trainer = L.Trainer(
         accelerator=resources.accelerator,
