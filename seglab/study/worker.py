@@ -1,6 +1,7 @@
 """A process that takes the runs of a study one after another, so that importing torch is paid once."""
 
 import contextlib
+import gc
 import os
 import re
 import subprocess
@@ -39,6 +40,7 @@ def work(
     Tuning runs never see the test split, and those that have diverged are not tried again.
     """
     failed: set[Run] = set()
+    gc.freeze()  # what was imported stays; each run begins by collecting garbage, which would look through all of it again
 
     def is_open(directory: Path) -> bool:
         return not settled(directory, tuning) and failures(directory) <= retries
