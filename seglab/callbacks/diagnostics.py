@@ -157,7 +157,8 @@ def _of_the_weights(
 
 def _moved(now: Sequence[Tensor], then: Sequence[Tensor]) -> Tensor:
     """‖w − w'‖/‖w'‖ over all of a stage, without a tensor for the difference."""
-    return torch.linalg.vector_norm(torch.stack(list(map(torch.dist, now, then)))) / _norm(then)
+    distances = [torch.dist(one, other) for one, other in zip(now, then, strict=True)]
+    return _norm(distances) / _norm(then)
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
