@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from seglab.stage import ScaleFree
+from seglab.structure import found_once
 
 _BATCH_NORM = "NativeBatchNormBackward0"
 _NORMS = {_BATCH_NORM, "NativeGroupNormBackward0", "NativeLayerNormBackward0"}
@@ -17,6 +18,7 @@ _VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0"}
 _IMAGES = 2
 
 
+@found_once
 def scale_free(network: nn.Module) -> dict[str, ScaleFree]:
     """What of each parameter can be scaled without changing the output of `network` in train mode; by name.
 

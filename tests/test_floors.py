@@ -14,7 +14,7 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    0: ("sample", "run", "stage", "interruption"),
+    0: ("sample", "run", "stage", "interruption", "structure"),
     1: ("losses", "regularizers", "freezing", "networks", "metrics", "data", "compare", "invariance", "pruning"),
     2: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     3: ("study", "checking"),

@@ -143,19 +143,22 @@ def _of_the_weights(
         tensors = [weights[name].tensor.detach() for name in names]
         rows = [filters(Part(weights[name]._replace(anchor=None), slice(None)).values()) for name in names]
         found[f"stage/{stage}/norm"] = _norm(tensors)
-        found[f"stage/{stage}/zeros"] = _total([(tensor == 0).sum() for tensor in tensors]) / sum(tensor.numel() for tensor in tensors)
-        found[f"stage/{stage}/zero_filters"] = _total([(row == 0).all(1).sum() for row in rows])
-        found[f"stage/{stage}/drift"] = _norm([tensor - start[name] for tensor, name in zip(tensors, names, strict=True)]) / _norm(
-            [start[name] for name in names]
-        )
-        found[f"stage/{stage}/update"] = _norm([tensor - before[name] for tensor, name in zip(tensors, names, strict=True)]) / _norm(
-            [before[name] for name in names]
-        )
+        size = sum(tensor.numel() for tensor in tensors)
+        found[f"stage/{stage}/zeros"] = (size - _total([tensor.count_nonzero() for tensor in tensors])) / size
+        found[f"stage/{stage}/zero_filters"] = _total([(row.abs().amax(1) == 0).sum() for row in rows])
+        found[f"stage/{stage}/drift"] = _moved(tensors, [start[name] for name in names])
+        found[f"stage/{stage}/update"] = _moved(tensors, [before[name] for name in names])
         free = [row for row, name in zip(rows, names, strict=True) if weights[name].scale_free == "filter"]
         if free and stage in rates:
-            inverse = torch.cat([row.square().sum(1) for row in free]).reciprocal()
+            inverse = torch.cat([torch.linalg.vector_norm(row, dim=1) for row in free]).square().reciprocal()
             found[f"stage/{stage}/effective_lr"] = rates[stage] * inverse[inverse.isfinite()].mean()
     return found
+
+
+def _moved(now: Sequence[Tensor], then: Sequence[Tensor]) -> Tensor:
+    """‖w − w'‖/‖w'‖ over all of a stage, without a tensor for the difference."""
+    distances = [torch.dist(one, other) for one, other in zip(now, then, strict=True)]
+    return _norm(distances) / _norm(then)
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

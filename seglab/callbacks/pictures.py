@@ -62,8 +62,11 @@ class PredictionPictures(Callback):
         from matplotlib.figure import Figure
 
         height, width = self._pictures[0].truth.shape
-        figure = Figure(figsize=(7.5, 7.5 / 3 * height / width * len(self._pictures) + 0.3), layout="constrained")
-        axes = figure.subplots(len(self._pictures), 3, squeeze=False)
+        title = 0.3  # of the height, in inches
+        tall = 7.5 / 3 * height / width * len(self._pictures) + title
+        figure = Figure(figsize=(7.5, tall))
+        edges = {"left": 0, "right": 1, "bottom": 0, "top": 1 - title / tall, "wspace": 0.02, "hspace": 0.02}
+        axes = figure.subplots(len(self._pictures), 3, squeeze=False, gridspec_kw=edges)
         for row, picture in zip(axes, self._pictures, strict=True):
             shown = (
                 picture.image,
@@ -73,8 +76,8 @@ class PredictionPictures(Callback):
             for axis, pixels in zip(row, shown, strict=True):
                 axis.imshow(pixels, aspect="auto", interpolation="nearest")
                 axis.set_axis_off()
-        for axis, title in zip(axes[0], ("image", "truth", "prediction"), strict=True):
-            axis.set_title(title, fontsize=9)
+        for axis, heading in zip(axes[0], ("image", "truth", "prediction"), strict=True):
+            axis.set_title(heading, fontsize=9)
         part = self.directory / ".predictions.part.png"
         figure.savefig(part)
         part.replace(self.directory / "predictions.png")

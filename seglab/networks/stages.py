@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from seglab.stage import Stage
+from seglab.structure import found_once
 
 _PARTS: dict[str, Literal["encoder", "decoder", "head"]] = {"encoder": "encoder", "decoder": "decoder", "head": "head"}
 
@@ -26,6 +27,7 @@ class Stages(NamedTuple):
     modules may be replaced later (by synchronised batch norms)."""
 
 
+@found_once
 def stages(network: nn.Module) -> Stages:
     """Find the stages of a network by reachability, without knowing its encoder.
 

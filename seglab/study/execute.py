@@ -232,7 +232,7 @@ def _trainer(
         *own,
     ]
     if resources.diagnostics > 0:
-        callbacks.append(WeightDiagnostics(max(1, planned(study).steps // resources.diagnostics)))
+        callbacks.append(WeightDiagnostics(max(1, -(-planned(study).steps // resources.diagnostics))))
     # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
     processes = LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made

@@ -82,7 +82,7 @@ def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
 
 def _run(plan: Plan, given: Namespace, console: Console) -> int:
     if given.dry_run:
-        return _dry_run(plan, console)
+        return _dry_run(plan)
     gpus = _gpus(plan.resources)
     if given.jobs is not None and given.jobs < 1:
         raise ValueError(f"--jobs {given.jobs}: must be 1 or more")
@@ -106,10 +106,10 @@ def _run(plan: Plan, given: Namespace, console: Console) -> int:
     return 0 if complete else FAILED
 
 
-def _dry_run(plan: Plan, console: Console) -> int:
+def _dry_run(plan: Plan) -> int:
     stages = [(stage, stage.all_runs) for stage in stages_of(plan)]
     for stage, runs in stages:
-        console.print(dry_run_table(stage, runs))
+        print(dry_run_table(stage, runs))
     for stage, runs in stages:
         for run in runs:
             print(shell(stage.command(run)))
@@ -124,7 +124,7 @@ def _launch(plan: Plan, given: Namespace, console: Console) -> int:
         plan.resources.devices, plan.resources.num_nodes, cpu=plan.resources.accelerator == "cpu"
     )
     if given.dry_run:
-        console.print(dry_run_table(stage, stage.runs))
+        print(dry_run_table(stage, stage.runs))
         print(preview(stage, cluster), end="")
         return 0
     submit(stage, cluster, console)

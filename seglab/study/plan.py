@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
 from seglab.data.sampler import split_batch
 from seglab.run import TUNING, Run, StudyRecord, read_record, write_record
 from seglab.study import ledger
@@ -184,15 +182,16 @@ def keep(plan: Plan, agreed: StudyRecord) -> None:
     write_record(plan.folder, _merged(plan, agreed))
 
 
-def dry_run_table(plan: Plan, runs: Sequence[Run]) -> Table:
-    """What `run` would do, run by run."""
-    table = Table(title=f"{plan.folder}: {len(runs)} runs", title_justify="left", show_lines=False)
+def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
+    """What `run` would do, run by run; plain text, as they may be ten thousand."""
     tuned = plan.tunes is not None or plan.study.budget is not None
-    for heading in ("arm", *(["setting"] if tuned else []), "seed", "state"):
-        table.add_column(heading, no_wrap=True)
+    rows = [("arm", *(["setting"] if tuned else []), "seed", "state")]
     for run in runs:
-        table.add_row(*(_arm_and_setting(plan, run) if tuned else [run.arm]), str(run.seed), ledger.state(run.directory(plan.folder)))
-    return table
+        name = _arm_and_setting(plan, run) if tuned else (run.arm,)
+        rows.append((*name, str(run.seed), ledger.state(run.directory(plan.folder))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"{plan.folder}: {len(runs)} runs", *lines])
 
 
 def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:

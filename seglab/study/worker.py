@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import re
 import subprocess
@@ -41,6 +42,7 @@ def work(
     Tuning runs never see the test split, and those that have diverged are not tried again.
     """
     failed: set[Run] = set()
+    gc.freeze()  # what was imported stays; each run begins by collecting garbage, which would look through all of it again
 
     def is_open(directory: Path) -> bool:
         return not settled(directory, tuning) and failures(directory) <= retries
