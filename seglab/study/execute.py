@@ -95,7 +95,7 @@ class Resources:
     @property
     def flags(self) -> list[str]:
         """Those that change no number, for the command of another process that works on the same runs."""
-        return ["--wandb", self.wandb, "--diagnostics", str(self.diagnostics), "--checkpoint_minutes", str(self.checkpoint_minutes)]
+        return ["--wandb", self.wandb, "--diagnostics", str(self.diagnostics), "--checkpoint-minutes", str(self.checkpoint_minutes)]
 
 
 def execute(

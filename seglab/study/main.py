@@ -187,7 +187,7 @@ def _plan(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
     if given.diagnostics < 0:
         raise ValueError(f"--diagnostics {given.diagnostics}: must be 0 (never) or more")
     if not 0 <= given.checkpoint_minutes < math.inf:
-        raise ValueError(f"--checkpoint_minutes {given.checkpoint_minutes}: must be 0 (before every step) or more")
+        raise ValueError(f"--checkpoint-minutes {given.checkpoint_minutes}: must be 0 (before every step) or more")
     if given.num_nodes < 1:
         raise ValueError(f"--num-nodes {given.num_nodes}: must be 1 or more")
     resources = Resources(
@@ -279,7 +279,7 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
         "--diagnostics", type=int, default=20, help="how often in a run the weights of each stage are looked at; 0 is never"
     )
     parser.add_argument(
-        "--checkpoint_minutes",
+        "--checkpoint-minutes",
         type=float,
         default=10.0,
         help="from one checkpoint of a run to the next, from the last of which it goes on when it was interrupted; 0 is before every step",
