@@ -47,6 +47,7 @@ from seglab.stage import Progress
 from tests.benchmarks.freezing import bench_freezing
 from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
+from tests.benchmarks.study import bench_ledger, bench_planning, bench_ranks, bench_study
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ENCODER, SIDE, BATCH = ("resnet50", 512, 8) if DEVICE.type == "cuda" else ("resnet18", 128, 4)
@@ -62,6 +63,10 @@ def main() -> None:
         "losses": bench_losses,
         "metric": bench_metric,
         "start": bench_start,
+        "ledger": bench_ledger,
+        "study": bench_study,
+        "planning": bench_planning,
+        "ranks": bench_ranks,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[*benches, []], help="which; all by default")
