@@ -108,8 +108,12 @@ def test_beside_the_loss_is_in_the_loss(regularizer: Regularizer, settings: dict
 
 @pytest.mark.parametrize("regularizer", PENALTIES, ids=repr)
 def test_under_autocast_the_penalty_is_computed_in_float32(regularizer: Regularizer) -> None:
-    """Data in bfloat16, alike on both routes; a penalty in bfloat16 would differ in the third digit."""
-    compare(regularizer, sgd, max_epochs=5, precision="bf16-mixed")
+    """Data in bfloat16, alike on both routes for one step; later a weight's last bit may decide how it is rounded. A penalty in bfloat16
+    would differ in the third digit."""
+    ours, theirs, without = routes(regularizer, sgd, max_epochs=1, limit_train_batches=1, precision="bf16-mixed")
+    for name in ours:
+        torch.testing.assert_close(ours[name] - without[name], theirs[name] - without[name], rtol=1e-3, atol=1e-6)
+    assert max(float((ours[name] - without[name]).abs().max()) for name in ours) > 1e-4, "the penalty had no effect to compare"
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's default backend needs a C++ compiler")
