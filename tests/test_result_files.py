@@ -319,7 +319,7 @@ def test_a_damaged_record_is_never_to_be_deleted(tmp_path: Path, content: str, w
         read_record(tmp_path)
     assert what in str(raised.value)
     assert "Delete" not in str(raised.value)
-    assert "Restore it, or choose another folder with --name or --root" in str(raised.value)
+    assert "Restore it, use the version of seglab that wrote it, or choose another folder with --name or --root" in str(raised.value)
 
 
 def test_the_fingerprint_is_of_content_not_of_order() -> None:
