@@ -23,7 +23,7 @@ from seglab.module import SegmentationModule
 from seglab.networks import unet
 from seglab.regularizers import Regularizer
 from seglab.stage import Progress, Stage
-from seglab.study.main import _parser
+from seglab.study.parser import parser_of
 from seglab.study.study import Study
 
 README = Path(__file__).parents[1] / "README.md"
@@ -164,5 +164,5 @@ def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.M
         module = importlib.util.module_from_spec(spec)
         sys.modules["readme_script"] = module
         spec.loader.exec_module(module)
-        chosen = _parser(module.study).parse_args([verb, *words])
+        chosen = parser_of(module.study).parse_args([verb, *words])
         assert chosen.command == verb

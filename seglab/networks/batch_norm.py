@@ -33,7 +33,7 @@ class JointBatchNorm(LayerSync):
                     continue
                 if type(norm) is not BatchNormAct2d and type(norm).forward is not _BatchNorm.forward:
                     raise ValueError(
-                        f"{place}.{name} is a {type(norm).__name__}, a batch norm with a forward pass of its own, which cannot be computed "
+                        f"{f'{place}.{name}'.lstrip('.')} is a {type(norm).__name__}, a batch norm with a forward pass of its own, which cannot be computed "
                         "over several processes: without sync_batchnorm each takes the statistics of its own images"
                     )
                 if self.on_gpu:

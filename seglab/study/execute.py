@@ -136,14 +136,7 @@ def execute(
             write_json(directory / "environment.json", environment(resources.on_gpu))
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-            training_seconds = spent.seconds
-            if test:
-                trainer.test(module, datamodule=data, verbose=False)
-            else:
-                FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
-            spent_on_it = cost(module, spent, training_seconds)
-            module.validates = "train"
-            trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
+            spent_on_it = _evaluate(trainer, module, data, spent, test)
             matrices = {split: _gathered(module, data, split) for split in _splits(test)}
             result = _result(module, run, hash_of_run, data.class_names, spent_on_it, _splits(test))
             trainer.save_checkpoint(
@@ -262,6 +255,19 @@ def _trainer(
     # Lightning's handler of TERM waits for other ranks, wherever they are, and may do so for ever
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def _evaluate(trainer: L.Trainer, module: SegmentationModule, data: SegmentationDataModule, spent: Spent, test: bool) -> dict[str, float]:
+    """Score what was trained, on `test` if that is asked for, and on the training split; gives the cost of the run, without the latter."""
+    training_seconds = spent.seconds
+    if test:
+        trainer.test(module, datamodule=data, verbose=False)
+    else:
+        FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
+    spent_on_it = cost(module, spent, training_seconds)
+    module.validates = "train"
+    trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
+    return spent_on_it
 
 
 def _validation_interval(epochs: int) -> int:

@@ -12,10 +12,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from seglab.checkpoints import remove
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
 from seglab.run import Run, StudyRecord, write_json
 from seglab.study.execute import Resources, execute
+from seglab.study.launch import words_here
 from seglab.study.ledger import claim, failures, remove_leftovers, settled
 from seglab.study.nodes import meeting_place, srun
 from seglab.study.study import Study
@@ -115,9 +118,9 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
     """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run; on several
     nodes srun starts all."""
-    words = [sys.executable if command[0] == "python" else command[0], *command[1:]]
+    words = words_here(command)
     words[words.index("run")] = "execute"
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // resources.devices)  # of this worker's, each process gets its share
+    threads = max(1, torch.get_num_threads() // resources.devices)  # of this worker's, each process gets its share
     environment = {**os.environ, _LIFELINE: "1", "OMP_NUM_THREADS": str(threads)}
     if resources.num_nodes > 1:
         words = [*srun(resources.num_nodes, resources.devices), *words]

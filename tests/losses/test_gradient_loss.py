@@ -6,7 +6,7 @@ from catalogue import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 
 from seglab.losses.gradient import GradientLoss
@@ -86,6 +86,7 @@ def test_no_python_looks_at_a_value() -> None:
     with FakeTensorMode():
         logits = torch.zeros(2, 3, 4, 5, requires_grad=True)
         GradientLoss()(logits, torch.zeros(2, 4, 5, dtype=torch.int64)).backward()
+        assert isinstance(logits.grad, FakeTensor), "a value was there to be looked at"
 
 
 def test_repr_is_complete() -> None:

@@ -84,7 +84,7 @@ def routes(regularizer: Regularizer, optimizer: Any, given: Any = None, **settin
     return [trained(module, batches(4), **settings) for module in (beside, inside, none)]
 
 
-def compare(regularizer: Regularizer, optimizer: Any, given: Any = None, **settings: Any) -> None:
+def assert_routes_agree(regularizer: Regularizer, optimizer: Any, given: Any = None, **settings: Any) -> None:
     ours, theirs, without = routes(regularizer, optimizer, given, **settings)
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=2e-4, atol=1e-5)
@@ -103,7 +103,7 @@ def test_the_estimate_of_the_spectral_norm_trains_as_the_norm_itself(optimizer: 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("regularizer", PENALTIES, ids=repr)
 def test_beside_the_loss_is_in_the_loss(regularizer: Regularizer, settings: dict[str, Any], optimizer: Any) -> None:
-    compare(regularizer, optimizer, **settings)
+    assert_routes_agree(regularizer, optimizer, **settings)
 
 
 @pytest.mark.parametrize("regularizer", PENALTIES, ids=repr)
@@ -122,7 +122,7 @@ def test_under_autocast_the_penalty_is_computed_in_float32(regularizer: Regulari
 @pytest.mark.parametrize("regularizer", [L1(1e-2), SmoothL1(1e-2, kappa=0.5), GroupLasso(1e-2)], ids=repr)
 def test_a_compiled_network_is_penalized_as_it_is(regularizer: Regularizer, backend: str) -> None:
     torch.compiler.reset()
-    compare(regularizer, momentum, lambda network: network.compile(backend=backend) or network, max_epochs=5)
+    assert_routes_agree(regularizer, momentum, lambda network: network.compile(backend=backend) or network, max_epochs=5)
 
 
 @pytest.mark.parametrize("route", [Proximal, Anchored, lambda r: Where(r, biases=True), lambda r: PerStage({"encoder": r})])
@@ -147,4 +147,4 @@ def test_the_network_of_these_tests_has_what_penalties_tell_apart() -> None:
 
 
 def test_the_sum_of_two_is_the_loss_with_both() -> None:
-    compare(Sum([L2(0.1), L1(0.01)]), momentum, max_epochs=5)
+    assert_routes_agree(Sum([L2(0.1), L1(0.01)]), momentum, max_epochs=5)

@@ -134,7 +134,7 @@ def test_the_same_data_undamaged_pass(
         (["run", *flags("nowhere")], ("nowhere/train/images: no such folder", "correct the root")),
         (["run", "--data", "CamVid"], ("--data", "seglab.CamVid needs root", "--data.root")),
         (["run", "--arm", "l3"], ("unknown arm 'l3'", "none, l1, l2")),
-        (["run", "--data", "my.Foo"], ("--data: No module named 'my'", "import path", "working directory")),
+        (["run", "--data", "nowhere.Foo"], ("--data: No module named 'nowhere'", "import path", "working directory")),
         (["run", "--data", "seglab.CamVidd"], ("--data", "'CamVidd'", "did you mean seglab.CamVid?")),
         (["run", "--data", "CamVidd"], ("--data", "'CamVidd'", "did you mean seglab.CamVid?", "import path")),
         (["run", "--data", "seglab.L2"], ("--data", "seglab.L2 is not a SegmentationDataModule")),
