@@ -67,6 +67,39 @@ def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
             torch.distributed.broadcast(buffer, 0)
 
 
+class AnyRank:
+    """Whether any process says yes, which all learn in the same call.
+
+    On GPUs they learn it in the call after that: an answer at once would make the processor wait for all that the device has still to
+    do. The call that gives it takes no vote, so that what was said before it is not said twice.
+
+    Args:
+        device: where the process group works.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._answer = torch.zeros((), pin_memory=device.type == "cuda")
+        self._arrived = torch.Event(device) if device.type == "cuda" else None
+        self._open = False
+        """Whether a vote has been taken whose answer nobody has looked at."""
+
+    def __call__(self, yes: bool) -> bool:
+        if self._open and self._arrived is not None:
+            self._arrived.synchronize()
+            self._open = False
+            if bool(self._answer):
+                return True
+        votes = torch.full((), float(yes), device=self.device)
+        torch.distributed.all_reduce(votes)
+        if self._arrived is None:
+            return bool(votes)
+        self._answer.copy_(votes, non_blocking=True)
+        self._arrived.record()
+        self._open = True
+        return False
+
+
 def on_processor(state: Any) -> Any:
     """Plain data with its tensors in main memory."""
     if isinstance(state, Tensor):

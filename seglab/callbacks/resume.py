@@ -1,6 +1,7 @@
 """A training that is killed or asked to stop goes on later, and ends as if it had never been interrupted."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
+from seglab.callbacks.ranks import AnyRank
 from seglab.interruption import Interrupted, Interruption
 from seglab.tracking import restore_rows, written_rows
 
@@ -26,7 +28,7 @@ class ResumeCheckpoint(Callback):
 
     Args:
         path: of the checkpoint; `trainer.fit(ckpt_path=...)` goes on from it.
-        minutes: of wall time between two checkpoints; 0 saves before every step.
+        minutes: of wall time between two checkpoints; 0 saves before every step, or every other one of several GPUs.
         interruption: what is asked whether to stop.
     """
 
@@ -35,12 +37,14 @@ class ResumeCheckpoint(Callback):
         self.seconds = 60 * minutes
         self.interruption = interruption
         self._saved_at = 0.0
+        self._any_rank: Callable[[bool], bool] = bool
         self._common_batches = 0
         """How many batches of a validation every rank has."""
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved_at = time.monotonic()
+        self._any_rank = AnyRank(trainer.strategy.root_device) if trainer.world_size > 1 else bool
         self.interruption.deferred = True
 
     @override
@@ -48,7 +52,7 @@ class ResumeCheckpoint(Callback):
         if batch_idx % trainer.accumulate_grad_batches != 0:
             return
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
-        if trainer.strategy.reduce_boolean_decision(due or self.interruption.asked, all=False):
+        if self._any_rank(due or self.interruption.asked):
             if batch_idx == 0 or not _averages_over_epoch(trainer):
                 self._save(trainer)
             if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
@@ -65,7 +69,8 @@ class ResumeCheckpoint(Callback):
     ) -> None:
         if trainer.state.fn != "fit" or batch_idx >= self._common_batches:
             return
-        if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
+        asked = self.interruption.asked
+        if self._any_rank(asked) and trainer.strategy.reduce_boolean_decision(asked, all=False):
             if not _averages_over_epoch(trainer):
                 self._save(trainer)
             raise Interrupted

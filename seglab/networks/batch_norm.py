@@ -79,7 +79,7 @@ def _of_all(norm: _BatchNorm) -> bool:
 def _normalized(norm: _BatchNorm, image: Tensor) -> Tensor:
     """(N,C,...) over the N of all processes; running statistics move as torch's do."""
     dims = [0, *range(2, image.ndim)]
-    values = image.float()
+    values = image.to(torch.promote_types(image.dtype, torch.float32))
     count = _SumOfAll.apply(torch.tensor(float(values.numel() // values.shape[1])))
     shape = (1, -1, *[1] * (image.ndim - 2))
     mean = _SumOfAll.apply(values.sum(dims)) / count
