@@ -15,8 +15,8 @@ install: .venv/installed  ## make .venv and install the package with its develop
 demo: install  ## compare three weight penalties with none on embedded data: a table, and report.html (at most 5 minutes on two cores)
 	$(BIN)/python experiments/regularization.py run --name demo --data.image_size 48 --encoder tu-mobilenetv3_small_050 --epochs 4 --seeds 7 --settings 1 --penalties "[l1,l2,smooth-l1]" --jobs 2
 
-test: install  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: install  ## run the tests, a file to each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 test-cluster: install  ## run the tests that bring up a Slurm cluster of their own: as root, where apt-get can install Slurm or it is there
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster

@@ -398,17 +398,23 @@ def gone(processes: list[int], seconds: float = 30) -> bool:
 ON_TWO = ("--devices", 2, "--accelerator", "cpu", "--arm", "gradual", "--seed", 0)
 
 
+def work_on_two(place: Path, **environment: object) -> ForkServerProcess:
+    """A worker that has `ON_TWO` done, tried again if it has failed before."""
+    ledger.forgive(run_of(place, "gradual"))
+    return started(place, "work", "--wandb", "disabled", "--checkpoint-minutes", 0, *ON_TWO, **environment)
+
+
 @pytest.mark.slow
 def test_two_devices_killed_and_stopped(shared: Path) -> None:
     """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies.
 
     The first has a batch more to validate than the other.
     """
-    place, wholly = shared / "two", shared / "two-whole"
-    place.mkdir()
+    wholly = shared / "two-whole"
     wholly.mkdir()
     printed = launched(wholly, *ON_TWO).communicate(timeout=300)[0]
     assert (run_of(wholly, "gradual") / "result.json").exists(), printed
+    place = planned(shared / "two", wholly / "runs" / "fragile")
     for environment, code in (
         ({"DIE_AT": 3, "DIE_RANK": 1}, 1),
         ({"DIE_AT": 7, "DIE_RANK": 0, "DIE_BY": "SIGTERM"}, 75),
@@ -416,20 +422,19 @@ def test_two_devices_killed_and_stopped(shared: Path) -> None:
         ({"DIE_AT": "10:0", "DIE_RANK": 1, "DIE_BY": "SIGTERM"}, 75),
         ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
     ):
-        process = launched(place, *ON_TWO, **environment)
-        printed = process.communicate(timeout=300)[0]
-        assert process.returncode == code, printed
-    process = launched(place, *ON_TWO, DIE_AT=16, DIE_BY="SIGSTOP")
+        worker = work_on_two(place, **environment)
+        worker.join(timeout=300)
+        assert worker.exitcode == code, (place / "printed.txt").read_text()
+    worker = work_on_two(place, DIE_AT=16, DIE_BY="SIGSTOP")
+    assert worker.pid is not None
     deadline = time.monotonic() + 200
-    while not any(map(is_stopped, descendants(process.pid))) and time.monotonic() < deadline:
+    while not any(map(is_stopped, descendants(worker.pid))) and time.monotonic() < deadline:
         time.sleep(0.1)
-    (worker,) = [child for child in descendants(process.pid) if b"\0work\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    ranks = descendants(worker)
-    os.kill(worker, signal.SIGKILL)
+    ranks = descendants(worker.pid)
+    os.kill(worker.pid, signal.SIGKILL)
     for rank in ranks:
         os.kill(rank, signal.SIGCONT)
     assert gone(ranks), "a run's processes have outlived its lease"
-    process.communicate(timeout=60)
     printed = launched(place, *ON_TWO).communicate(timeout=300)[0]
     assert (run_of(place, "gradual") / "result.json").exists(), printed
     assert_same(place, wholly / "runs" / "fragile", "gradual")
