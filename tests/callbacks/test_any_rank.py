@@ -19,10 +19,7 @@ ANSWERS = {
 def one_of_two(rank: int, folder: str, device: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     any_rank = AnyRank(torch.device(device))
-    answers = []
-    for yes in SAID[rank]:
-        answers.append(any_rank(yes))
-    torch.save(answers, f"{folder}/{rank}.pt")
+    torch.save([any_rank(yes) for yes in SAID[rank]], f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
