@@ -42,14 +42,31 @@ class GroupLasso(Regularizer):
         return found
 
     def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
+        pieces: dict[object, tuple[list[Tensor], list[Tensor]]] = {}
         for weight, size in zip(weights, list[Tensor | float](step), strict=True):
-            rows, factor = filters(weight), self._factor(weight)
-            kept = _kept_of_each(rows, factor * filters(size)) if isinstance(size, Tensor) else _kept_of_all(rows, factor * float(size))
-            weight.copy_((rows * kept).view_as(weight))
+            rows, threshold = filters(weight), self._factor(weight) * size
+            if isinstance(threshold, Tensor) and threshold.ndim:
+                # a GPU takes longer to be told of many small pieces of work than to do them; a processor's cache holds only small ones
+                piece = (rows.shape[1], rows.device, rows.dtype) if rows.is_cuda else len(pieces)
+                alike, thresholds = pieces.setdefault(piece, ([], []))
+                alike.append(weight)
+                thresholds.append(filters(threshold))
+            else:
+                weight.copy_((rows * _kept_of_all(rows, threshold)).view_as(weight))
+        for alike, thresholds in pieces.values():
+            shrink(alike, thresholds)
 
     def _factor(self, weight: Tensor) -> float:
         """λ√|g|."""
         return self.strength * math.sqrt(weight.numel() / len(weight)) if weight.ndim and len(weight) else self.strength
+
+
+def shrink(weights: Sequence[Tensor], thresholds: Sequence[Tensor]) -> None:
+    """The prox of weights whose filters are of one length, each element having its own threshold: rows (G, |g|) for each weight."""
+    rows = torch.cat([filters(weight) for weight in weights])
+    shrunk = rows * _kept_of_each(rows, torch.cat(list(thresholds)))
+    for weight, part in zip(weights, torch.split(shrunk, [len(threshold) for threshold in thresholds]), strict=True):
+        weight.copy_(part.view_as(weight))
 
 
 def filters(weight: Tensor) -> Tensor:
@@ -57,7 +74,7 @@ def filters(weight: Tensor) -> Tensor:
     return weight.reshape(len(weight), -1) if weight.ndim else weight.reshape(1, 1)
 
 
-def _kept_of_all(rows: Tensor, threshold: float) -> Tensor:
+def _kept_of_all(rows: Tensor, threshold: Tensor | float) -> Tensor:
     """What the prox leaves of each filter (G, 1), if all elements have one threshold."""
     norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return (1 - threshold / norm).clamp_min(0).where(norm > 0, 0)
@@ -65,12 +82,22 @@ def _kept_of_all(rows: Tensor, threshold: float) -> Tensor:
 
 def _kept_of_each(rows: Tensor, threshold: Tensor) -> Tensor:
     """What the prox leaves of each element (G, |g|), each having its own threshold."""
-    threshold = threshold.clamp_min(torch.finfo(rows.dtype).tiny)
+    tiny = torch.finfo(rows.dtype).tiny
+    threshold = threshold.clamp_min(tiny)
     alive = (rows / threshold).square().sum(1, keepdim=True) > 1
-    norm: Tensor = (torch.linalg.vector_norm(rows, dim=1, keepdim=True) - threshold.amax(1, keepdim=True)).clamp_min(0)
+    norm = _lower_bound(rows, threshold)
     for _ in range(ROOT_STEPS):
-        shares = rows / (norm + threshold)
-        size = torch.linalg.vector_norm(shares, dim=1, keepdim=True)
-        slope = (shares.square() / (norm + threshold)).sum(1, keepdim=True)
-        norm = norm + ((size - 1) * size.square() / slope).where(alive & (slope > 0), 0)
+        inverse = (norm + threshold).reciprocal_()
+        shares = (rows * inverse).square_()
+        squared = shares.sum(1, keepdim=True)
+        slope = shares.mul_(inverse).sum(1, keepdim=True)
+        norm = norm + (squared.sqrt() - 1) * squared / slope.clamp_min(tiny)
     return (norm / (norm + threshold)).where(alive, 0)
+
+
+def _lower_bound(rows: Tensor, threshold: Tensor) -> Tensor:
+    """Of the norm (G, 1) that a filter will have: ‖v‖ − Σv²a/Σv², by Jensen's inequality, or what its largest element alone will be."""
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    shares = (rows / norm.clamp_min(torch.finfo(rows.dtype).tiny)).square_()
+    mean = (shares * threshold).sum(1, keepdim=True)
+    return torch.maximum(norm - mean, (rows.abs() - threshold).amax(1, keepdim=True)).clamp_min_(0)

@@ -12,6 +12,8 @@ from scipy.optimize import brentq, minimize, minimize_scalar
 from torch import Tensor
 
 from seglab.regularizers import L1, L2, ElasticNet, GroupLasso, Regularizer, SmoothL1
+from seglab.regularizers.group_lasso import filters as filters_of
+from seglab.regularizers.group_lasso import shrink
 
 Array = NDArray[np.float64]
 
@@ -164,6 +166,22 @@ def test_in_single_precision_filters_are_worked_on_one_by_one(shape: tuple[int, 
     for found, row, size in zip(weight, v, step, strict=True):
         expected = group_solution(row.double().flatten().numpy(), size.double().flatten().numpy(), 0.7)
         np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_in_one_piece_shrink_as_each_alone() -> None:
+    """Which is how a GPU gets them."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(4, 2, 3, 3), (5, 18), (1, 18, 1, 1)]
+    alone, steps = (
+        [torch.randn(shape, generator=generator) for shape in shapes],
+        [torch.rand(shape, generator=generator) + 0.2 for shape in shapes],
+    )
+    together = [weight.clone() for weight in alone]
+    GroupLasso(2.5).prox(alone, steps)
+    shrink(together, [filters_of(2.5 * math.sqrt(18) * step) for step in steps])
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(other, one)
+    assert 0 < sum(not row.any() for weight in alone for row in weight) < 10
 
 
 @pytest.mark.parametrize("regularizer", [*ELEMENTWISE, GroupLasso(0.5)], ids=repr)
