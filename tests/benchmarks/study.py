@@ -174,14 +174,15 @@ def until_it_starts(words: Sequence[str], log: Path) -> float:
     log.unlink(missing_ok=True)
     began = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=one_thread())
-    while not log.exists():
-        if process.poll() is not None:
-            raise RuntimeError(f"{words}: ended with exit code {process.returncode} before a worker started")
-        time.sleep(0.01)
-    found = time.perf_counter() - began
-    process.terminate()
-    process.wait()
-    return found
+    try:
+        while not log.exists():
+            if process.poll() is not None:
+                raise RuntimeError(f"{words}: ended with exit code {process.returncode} before a worker started")
+            time.sleep(0.01)
+        return time.perf_counter() - began
+    finally:
+        process.terminate()  # and its worker with it
+        process.wait()
 
 
 def images_per_second(metrics: Path) -> Iterator[float]:
