@@ -175,7 +175,7 @@ def test_what_slurm_refuses_is_explained(script: Script, folder: Path) -> None:
         "invalid partition specified: nope; Batch job submission failed: Invalid partition name specified."
         " --launcher.partition: this cluster has main, urgent\n"
     )
-    said = script(*LAUNCH[:-2], "--launcher.cpus", "3", "--devices", "3", "--name", "wide", code=2)
+    said = script(*LAUNCH[:-2], *SPREAD, "--launcher.cpus", "4", "--devices", "4", "--name", "wide", code=2)
     assert "Requested node configuration is not available" in said
-    assert "No node has what one job asks for (3 GPUs, 3 CPUs); there are main: 2 nodes of 4 CPUs, 8000 MB, generic resources gpu:2" in said
+    assert "No node has what one job asks for (4 GPUs, 4 CPUs); there are main: 2 nodes of 4 CPUs, 8000 MB, generic resources gpu:2" in said
     assert not list(folder.parent.glob("*/jobs"))
