@@ -1,6 +1,6 @@
 """What a study costs beside its trainings: the ledger, a study of short runs, the planning of many, two processes against one.
 
-python -m tests.benchmarks.study SEED ... trains by hand under these seeds and prints the wall and CPU seconds of each.
+python -m tests.benchmarks.study SEED trains by hand under this seed and prints the wall and CPU seconds that the training took.
 """
 
 import csv
@@ -57,15 +57,15 @@ def bench_ledger(console: Console) -> None:
 def bench_study(console: Console) -> None:
     """Half of the trainings by hand come before the study, half after it, so that drift meets both alike."""
     with tempfile.TemporaryDirectory() as root:
-        alone = trained_by_hand(range(6))
+        by_hand = [trained_by_hand(seed) for seed in range(6)]
         began = time.time()
         whole = of_command(script("run", "--root", root, "--accelerator", "cpu", "--jobs", "1"))
         ended = time.time()
-        alone += trained_by_hand(range(6, 12))
+        by_hand += [trained_by_hand(seed) for seed in range(6, 12)]
         paths = sorted(Path(root).glob("rates/*/seed-*/result.json"), key=lambda path: path.stat().st_mtime)
         results = [read_result(path) for path in paths]
         planned, last = (Path(root) / "rates" / "study.json").stat().st_mtime - began, ended - paths[-1].stat().st_mtime
-    show_study(console, alone, whole, parts_of(results, whole.wall, planned, last))
+    show_study(console, by_hand, whole, parts_of(results, whole.wall, planned, last))
 
 
 def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
@@ -119,27 +119,37 @@ def of_command(words: Sequence[str]) -> Seconds:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     subprocess.run(words, check=True, capture_output=True, env=one_thread())
+    return since(began, before)
+
+
+def since(began: float, before: resource.struct_rusage) -> Seconds:
     wall = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Seconds(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def trained_by_hand(seeds: Sequence[int]) -> list[Seconds]:
-    """All in one process."""
-    words = [sys.executable, "-m", "tests.benchmarks.study", *map(str, seeds)]
+class ByHand(NamedTuple):
+    """A script of one training."""
+
+    training: Seconds
+    """With validation and test, without imports."""
+    script: Seconds
+
+
+def trained_by_hand(seed: int) -> ByHand:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    words = [sys.executable, "-m", "tests.benchmarks.study", str(seed)]
     printed = subprocess.run(words, check=True, capture_output=True, text=True, env=one_thread()).stdout
-    return [Seconds(*pair) for pair in json.loads(printed.splitlines()[-1])]
+    return ByHand(Seconds(*json.loads(printed.splitlines()[-1])), since(began, before))
 
 
-def print_by_hand(seeds: Sequence[int]) -> None:
+def print_by_hand(seed: int) -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    found = []
-    for seed in seeds:
-        began = time.perf_counter(), time.process_time()
-        by_hand(DATA.with_seed(seed))
-        found.append(Seconds(time.perf_counter() - began[0], time.process_time() - began[1]))
-    print(json.dumps(found))
+    began = time.perf_counter(), time.process_time()
+    by_hand(DATA.with_seed(seed))
+    print(json.dumps(Seconds(time.perf_counter() - began[0], time.process_time() - began[1])))
 
 
 def parts_of(results: Sequence[Result], wall: float, planned: float, last: float) -> dict[str, float]:
@@ -209,14 +219,19 @@ def show_ledger(console: Console, times: dict[str, list[float]]) -> None:
     show(console, "the ledger, of 1000 runs", ("median ms", "fastest ms", f"% of a run of {SHORT_RUN:.0f} s"), rows, ".3f")
 
 
-def show_study(console: Console, alone: Sequence[Seconds], whole: Seconds, parts: dict[str, float]) -> None:
-    """By hand is training, validation after each epoch, and test, by Lightning and in one process whose imports do not count."""
-    wall, cpu = sum(one.wall for one in alone), sum(one.cpu for one in alone)
-    rows = {f"{len(alone)} × training, validation, test by hand": (wall, 1.0, cpu, 1.0)}
-    rows["`run` of 3 arms × 4 seeds, one worker"] = (whole.wall, whole.wall / wall, whole.cpu, whole.cpu / cpu)
-    title = f"a study of short runs, CPU, one thread; by hand a run takes {statistics.median(one.wall for one in alone):.1f} s (fastest "
-    show(console, f"{title}{min(one.wall for one in alone):.1f})", ("wall s", "ratio", "CPU s", "ratio"), rows, ".2f")
-    show(console, "of it", ("wall s", "of by hand"), {name: (value, value / wall) for name, value in parts.items()}, ".2f")
+def show_study(console: Console, by_hand: Sequence[ByHand], whole: Seconds, parts: dict[str, float]) -> None:
+    """By hand is training, validation after each epoch, and test, by Lightning."""
+    training, scripts = (Seconds(*map(sum, zip(*of, strict=True))) for of in zip(*by_hand, strict=True))
+    rows = {
+        f"{len(by_hand)} × training, validation, test by hand, imports left out": training,
+        f"{len(by_hand)} × a script that does it": scripts,
+        "`run` of 3 arms × 4 seeds, one worker": whole,
+    }
+    title = f"a study of short runs, CPU, one thread; by hand a run takes {statistics.median(one.training.wall for one in by_hand):.1f} s"
+    shown = {name: (of.wall, of.wall / training.wall, of.wall / scripts.wall, of.cpu) for name, of in rows.items()}
+    show(console, title, ("wall s", "ratio to training", "to scripts", "CPU s"), shown, ".2f")
+    shares = {name: (value, value / training.wall) for name, value in parts.items()}
+    show(console, "of it", ("wall s", "ratio to training"), shares, ".2f")
 
 
 def show(console: Console, title: str, headings: Sequence[str], rows: Mapping[str, Sequence[float]], form: str) -> None:
@@ -229,4 +244,4 @@ def show(console: Console, title: str, headings: Sequence[str], rows: Mapping[st
 
 
 if __name__ == "__main__":
-    print_by_hand([int(seed) for seed in sys.argv[1:]])
+    print_by_hand(int(sys.argv[1]))
