@@ -302,7 +302,6 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message="The .srun. command is available")
         warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # the module brings StepOrder later
-        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
         warnings.filterwarnings(
             "ignore", message=".*when logging on epoch level in distributed setting.*"
         )  # the metric has summed over ranks
