@@ -7,7 +7,7 @@ help:  ## show this help
 
 .venv/installed: pyproject.toml
 	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed --editable '.[dev,tune]'
+	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed --editable '.[dev]'
 	touch $@
 
 install: .venv/installed  ## make .venv and install the package with its development tools (about 6 GB, PyTorch is most of it)

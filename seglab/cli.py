@@ -17,7 +17,7 @@ def main() -> None:
     """Entry point; exit code 2 and one line for bad input."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in TRAINING:
-        from seglab.training import train
+        from seglab.fit import train
 
         train()
     if arguments and arguments[0] == "check":
@@ -34,7 +34,7 @@ def read(arguments: Sequence[str]) -> int:
         return prune(given)
     from rich.console import Console
 
-    from seglab.study.reading import show_comparison, show_status, study_folders
+    from seglab.script.reading import show_comparison, show_status, study_folders
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
@@ -46,7 +46,7 @@ def read(arguments: Sequence[str]) -> int:
                 codes.append(show_comparison(folder, given.metric, given.baseline, given.margin, console))
         return max(codes)
     except (ValueError, OSError) as error:
-        from seglab.study.errors import one_line
+        from seglab.script.errors import one_line
 
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -56,7 +56,7 @@ def prune(given: argparse.Namespace) -> int:
     """`seglab prune`: a checkpoint's network without its zero filters, as a program that runs without seglab."""
     from rich.console import Console
 
-    from seglab.study.errors import one_line
+    from seglab.script.errors import one_line
 
     checkpoint = Path(given.checkpoint)
     output = checkpoint.with_name(f"{checkpoint.stem}.pruned.pt2") if given.output is None else Path(given.output)

@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from seglab.callbacks.step_order import StepOrder
 from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
-from seglab.invariance import scale_free
 from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
+from seglab.networks.invariance import scale_free
 from seglab.regularizers import Kind, Regularizer, Weight
 from seglab.sample import IGNORE, Batch
 

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from seglab.run import Run, write_text
+from seglab.records import Run, write_text
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 """`auto`: online for a user who is logged in, else offline; `WANDB_MODE` and `WANDB_PROJECT` are respected."""

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from trainers import quiet_trainer
 
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.regularizers import Regularizer
 from seglab.sample import Batch
+from tests.trainers import quiet_trainer
 
 
 class Small(nn.Module):

@@ -110,7 +110,7 @@ def test_a_full_disk_costs_nothing_that_was_there(small_disk: Path) -> None:
 
 
 def test_a_full_disk_costs_no_result(small_disk: Path) -> None:
-    from seglab.run import write_json
+    from seglab.records import write_json
 
     write_json(small_disk / "result.json", {"it": "is there"})
     (small_disk / "big").write_bytes(bytes(2 * 2**20 - 3 * 4096))

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from seglab import cli, tracking
-from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
 
 Seglab = Callable[..., "Ended"]
 

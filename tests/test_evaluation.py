@@ -6,19 +6,19 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from nets import batches
 from torch import Tensor, nn
-from trainers import quiet_trainer
 
 from seglab.callbacks import NonFiniteLossError
 from seglab.data import Shapes
-from seglab.data.pipeline import resize_mask
+from seglab.data.loading.pipeline import resize_mask
 from seglab.evaluation import Evaluation, classes
 from seglab.losses import CrossEntropy, Dice, WeightedSum
 from seglab.metrics import BoundaryIoU, CalibrationError
 from seglab.module import SegmentationModule
 from seglab.sample import IGNORE, Batch
 from seglab.stage import Progress
+from tests.nets import batches
+from tests.trainers import quiet_trainer
 
 
 class Logged(L.Callback):

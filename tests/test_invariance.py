@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from seglab.invariance import scale_free
 from seglab.networks import network, unet
+from seglab.networks.invariance import scale_free
 
 
 class TwoHeads(nn.Module):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from trainers import quiet_trainer
 
 from seglab.data import Shapes
 from seglab.evaluation import classes
@@ -15,6 +14,7 @@ from seglab.metrics import confusion_matrices, scores
 from seglab.module import SegmentationModule
 from seglab.networks import network
 from seglab.sample import IGNORE, Batch
+from tests.trainers import quiet_trainer
 
 
 class Brightness(nn.Module):

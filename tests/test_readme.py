@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from trainers import quiet_trainer
 
 import seglab
 from seglab.data import SegmentationDataModule, SegmentationDataset, Shapes
@@ -22,9 +21,10 @@ from seglab.losses import CrossEntropy, ratio_over_ranks
 from seglab.module import SegmentationModule
 from seglab.networks import unet
 from seglab.regularizers import Regularizer
+from seglab.script.parser import parser_of
 from seglab.stage import Progress, Stage
-from seglab.study.parser import parser_of
 from seglab.study.study import Study
+from tests.trainers import quiet_trainer
 
 README = Path(__file__).parents[1] / "README.md"
 ENCODER = "tu-test_resnet"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.run import (
+from seglab.records import (
     Result,
     Run,
     StudyRecord,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "lightning", "jsonargparse", "wandb", "albumentations", "segmentation_models_pytorch", "timm")

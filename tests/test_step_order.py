@@ -8,7 +8,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
-from trainers import quiet_trainer
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, StepOrder
 from seglab.callbacks.trainable import TrainableStages
@@ -21,6 +20,7 @@ from seglab.regularizers import L1, L2, Applied, ElasticNet, Proximal, Regulariz
 from seglab.regularizers.base import full_precision
 from seglab.sample import Batch
 from seglab.stage import Progress, Stage
+from tests.trainers import quiet_trainer
 
 ENCODER = "tu-test_resnet"
 REGULARIZERS = [L1(1e-2), L2(1e-1), ElasticNet(1e-2, 1e-1), SmoothL1(1e-2, kappa=0.5), SmoothL1(1e-2, beta=0.02)]

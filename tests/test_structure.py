@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seglab import unet
 from seglab.networks import stages
-from seglab.structure import found_once, structure
+from seglab.networks.structure import found_once, structure
 
 
 class Flagged(nn.Module):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seglab.run import Run
+from seglab.records import Run
 from seglab.tracking import resolved_mode, wandb_id
 
 

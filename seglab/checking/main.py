@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
-from seglab.study.errors import one_line
+from seglab.script.errors import one_line
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seglab.compare.comparison import Comparison, compare
-from seglab.compare.factorial import Factorial, compare_factors
-from seglab.run import Result, StudyRecord, identity, read_record, read_results
+from seglab.compare.numbers.comparison import Comparison, compare
+from seglab.compare.numbers.factorial import Factorial, compare_factors
+from seglab.records import Result, StudyRecord, identity, read_record, read_results
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,19 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglab.compare import class_table, factorial_table, ink, plots, table, words
-from seglab.compare.classes import PerClass, per_class
-from seglab.compare.comparison import Comparison
-from seglab.compare.curves import Curves, read_curves
-from seglab.compare.factorial import Factorial
+from seglab.compare import words
 from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors, read_folder
-from seglab.compare.plot_factorial import plot_interaction
-from seglab.compare.plot_schedule import plot_schedules
-from seglab.compare.rates import StageRates, read_rates
-from seglab.compare.weights import StageCurves, read_stage_curves
-from seglab.run import write_text
+from seglab.compare.logs.curves import Curves, read_curves
+from seglab.compare.logs.rates import StageRates, read_rates
+from seglab.compare.logs.weights import StageCurves, read_stage_curves
+from seglab.compare.numbers.classes import PerClass, per_class
+from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.factorial import Factorial
+from seglab.compare.plots import ink, plots
+from seglab.compare.plots.plot_factorial import plot_interaction
+from seglab.compare.plots.plot_schedule import plot_schedules
+from seglab.compare.tables import class_table, factorial_table, table
+from seglab.records import write_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup

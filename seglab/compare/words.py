@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seglab.compare.comparison import Comparison, Contrast, Spread, smaller_is_better
-from seglab.compare.factorial import Factorial
-from seglab.compare.statistics import pairs_needed
-from seglab.run import StudyRecord
+from seglab.compare.numbers.comparison import Comparison, Contrast, Spread, smaller_is_better
+from seglab.compare.numbers.factorial import Factorial
+from seglab.compare.numbers.statistics import pairs_needed
+from seglab.records import StudyRecord
 
 _NAMES = {
     "miou": "mIoU",

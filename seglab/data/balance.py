@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seglab.data.check import checked
-from seglab.data.dataset import SegmentationDataset
-from seglab.data.pipeline import in_threads
+from seglab.data.loading.pipeline import in_threads
+from seglab.data.sources.dataset import SegmentationDataset
 
 Counts = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from seglab.networks.structure import found_once
 from seglab.stage import Stage
-from seglab.structure import found_once
 
 _PARTS: dict[str, Literal["encoder", "decoder", "head"]] = {"encoder": "encoder", "decoder": "decoder", "head": "head"}
 

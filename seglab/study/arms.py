@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from seglab.module import SegmentationModule
-from seglab.run import check_name
+from seglab.records import check_name
 
 Arm = Callable[[], SegmentationModule]
 """Builds an arm's module. A factory, because nothing may be built before the seed is set."""

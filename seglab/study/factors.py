@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from seglab.run import CROSSING, check_name, levels_of
+from seglab.records import CROSSING, check_name, levels_of
 
 
 def check_factors(factors: Sequence[str], arms: Sequence[str]) -> None:

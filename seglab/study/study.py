@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seglab.data import SegmentationDataModule
-from seglab.run import TUNING, Run, check_name
+from seglab.records import TUNING, Run, check_name
 from seglab.study.arms import Arm, Chosen, Tuned, check_fair, meant, tuning_arm
 from seglab.study.factors import check_factors
 

@@ -21,8 +21,8 @@ from typing import NamedTuple, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from seglab.run import Result, read_result
-from seglab.study import ledger
+from seglab.records import Result, read_result
+from seglab.running import ledger
 from tests.benchmarks.short_experiment import DATA, by_hand
 
 T = TypeVar("T")

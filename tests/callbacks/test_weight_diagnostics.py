@@ -8,9 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger
-from nets import Staged, batches, fixed_module, loader, momentum
 from torch import Tensor
-from trainers import quiet_trainer
 
 from seglab.callbacks import StepOrder
 from seglab.callbacks.diagnostics import WeightDiagnostics
@@ -33,6 +31,8 @@ from seglab.regularizers import (
     Spectral,
     Sum,
 )
+from tests.nets import Staged, batches, fixed_module, loader, momentum
+from tests.trainers import quiet_trainer
 
 LEARNING_RATE = 0.05
 STAGES = {

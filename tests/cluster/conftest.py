@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, obtain
+
+from tests.cluster.cluster import Cluster, obtain
 
 SCRIPT = Path(__file__).with_name("slow_experiment.py")
 

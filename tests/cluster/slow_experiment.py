@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 from jsonargparse import lazy_instance
-from slow_loss import SlowCrossEntropy
 from torch import nn
 
 from seglab import L2, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
+from tests.cluster.slow_loss import SlowCrossEntropy
 
 
 def study(

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import slow_experiment
 import torch
-from cluster import Cluster, wait
 from conftest import SCRIPT
 
-from seglab.study.jobs import submissions
-from seglab.study.ledger import Owner, state
-from seglab.study.main import main
+from seglab.cluster.jobs import submissions
+from seglab.running.ledger import Owner, state
+from seglab.script.main import main
+from tests.cluster import slow_experiment
+from tests.cluster.cluster import Cluster, wait
 
 Script = Callable[..., str]
 LAUNCH = ("launch", "--launcher", "Slurm", "--launcher.partition", "main", "--launcher.cpus", "2", "--accelerator", "cpu")

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from seglab.run import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
 
 CLASSES = ("road", "car")
 

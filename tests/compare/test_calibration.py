@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seglab.compare import statistics
+from seglab.compare.numbers import statistics
 
 STUDIES = 2000
 

@@ -4,12 +4,12 @@ import dataclasses
 import math
 from io import StringIO
 
-from drawn import result
 from rich.console import Console
 
 from seglab.compare import classes_to_table, per_class
-from seglab.compare.class_table import class_headers, class_rows
-from seglab.run import Result
+from seglab.compare.tables.class_table import class_headers, class_rows
+from seglab.records import Result
+from tests.compare.drawn import result
 
 NAMES = ("pole", "road", "car", "sky")
 

@@ -3,12 +3,12 @@ import math
 
 import numpy as np
 import pytest
-from drawn import result, study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seglab.compare import Comparison, compare, per_class, words
-from seglab.compare.comparison import smaller_is_better
+from seglab.compare.numbers.comparison import smaller_is_better
+from tests.compare.drawn import result, study
 
 BASE = [0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67]
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
-from drawn import result, study, write_study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from seglab.compare import Effect, Factorial, compare, compare_factors, compare_folder, compare_folder_factors, read_folder, write_report
-from seglab.compare.factorial_table import factors_to_markdown, factors_to_table, sentences
-from seglab.compare.plot_factorial import plot_interaction
-from seglab.run import StudyRecord
-from seglab.study.reading import show_comparison
+from seglab.compare.plots.plot_factorial import plot_interaction
+from seglab.compare.tables.factorial_table import factors_to_markdown, factors_to_table, sentences
+from seglab.records import StudyRecord
+from seglab.script.reading import show_comparison
+from tests.compare.drawn import result, study, write_study
 
 FACTORS = ("penalty", "schedule")
 BASE = np.array([0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67])

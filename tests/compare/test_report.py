@@ -7,11 +7,11 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from drawn import result, study, write_study
 from rich.console import Console
 
 from seglab.compare import compare, compare_folder, read_folder, to_frame, to_markdown, to_table, words, write_report
-from seglab.run import StudyRecord
+from seglab.records import StudyRecord
+from tests.compare.drawn import result, study, write_study
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{1$", "道路")
 RECORD = StudyRecord(
@@ -163,7 +163,7 @@ def test_comparing_imports_no_torch_and_the_package_is_cheap() -> None:
         "assert not {'numpy', 'scipy', 'pandas', 'matplotlib', 'rich'} & set(sys.modules)\n"
         "from seglab.compare import compare, compare_folder, to_table, to_frame, write_report, per_class\n"
         "assert not {'torch', 'lightning', 'pandas', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
-        "import seglab.compare.plots, seglab.compare.report\n"
+        "import seglab.compare.plots.plots, seglab.compare.report\n"
         "assert not {'torch', 'lightning'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import result, write_study
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from seglab.compare import write_report
-from seglab.compare.plot_schedule import COLUMNS, plot_schedules
-from seglab.compare.rates import StageRates, read_rates
-from seglab.run import Run, StudyRecord
+from seglab.compare.logs.rates import StageRates, read_rates
+from seglab.compare.plots.plot_schedule import COLUMNS, plot_schedules
+from seglab.records import Run, StudyRecord
+from tests.compare.drawn import result, write_study
 
 STAGES = ("encoder.0", "encoder.1", "decoder", "head")
 STEPS = range(0, 100, 10)

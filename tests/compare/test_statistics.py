@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seglab.compare import statistics
+from seglab.compare.numbers import statistics
 
 SCORES = st.lists(st.integers(0, 10_000).map(lambda score: score / 10_000), min_size=2, max_size=8)
 PAIRS = SCORES.flatmap(

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from drawn import result, write_study
 
 from seglab.compare import write_report
-from seglab.compare.plots import plot_stages
-from seglab.compare.weights import read_stage_curves
-from seglab.run import Run, StudyRecord
+from seglab.compare.logs.weights import read_stage_curves
+from seglab.compare.plots.plots import plot_stages
+from seglab.records import Run, StudyRecord
+from tests.compare.drawn import result, write_study
 
 RECORD = StudyRecord("study", "none", "test/miou", {}, {"none": {}, "l2": {}})
 HEADER = "step,train/loss,stage/encoder.0/norm,stage/encoder.0/zeros,stage/decoder/norm,stage/decoder/lr\n"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from jsonargparse import ArgumentParser
-from masks import Masks, rare
-from test_data_fraction import EVERY, Maker, a_camvid, a_folder, a_shapes
 
 from seglab.data import SegmentationDataModule, SegmentationDataset, Split
+from tests.data.masks import Masks, rare
+from tests.data.test_data_fraction import EVERY, Maker, a_camvid, a_folder, a_shapes
 
 NEW = {"balanced_images": 0.25, "crop": (2, 3), "balanced_crops": 0.5}
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from masks import MaskModule, Masks, rare
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
-from test_data_camvid import REAL, real
-from test_data_fraction import a_folder
-from test_data_order import epochs
 
 from seglab.data import CamVid, class_pixels, effective_number, inverse_frequency, median_frequency
 from seglab.data.balance import image_probabilities
 from seglab.sample import IGNORE
+from tests.data.masks import MaskModule, Masks, rare
+from tests.data.test_data_camvid import REAL, real
+from tests.data.test_data_fraction import a_folder
+from tests.data.test_data_order import epochs
 
 Counts = npt.NDArray[np.int64]
 COUNTS = arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.integers(0, 7)).filter(np.any)

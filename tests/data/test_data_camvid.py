@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from seglab.data import CamVid, PairedFiles
-from seglab.data.camvid import VOID
+from seglab.data.sources.camvid import VOID
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="CamVid is not beside the repository")

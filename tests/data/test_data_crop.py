@@ -9,17 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from masks import MaskModule, Masks
 from scipy.stats import chisquare
-from test_data_module import BlobModule, Blobs
-from test_data_order import epochs, same
 from torch import Tensor
 
 from seglab.data import Shapes
-from seglab.data.crop import Cropped, draw_pixel, draw_span
-from seglab.data.loader import collate
-from seglab.data.pipeline import Augmented
+from seglab.data.loading.crop import Cropped, draw_pixel, draw_span
+from seglab.data.loading.loader import collate
+from seglab.data.loading.pipeline import Augmented
 from seglab.sample import IGNORE, Sample
+from tests.data.masks import MaskModule, Masks
+from tests.data.test_data_module import BlobModule, Blobs
+from tests.data.test_data_order import epochs, same
 
 
 def cropped(mask: Tensor, size: tuple[int, int], balanced: float = 1.0, seed: int = 0) -> Cropped:

@@ -11,16 +11,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from masks import MaskModule, Masks, rare
 from scipy.stats import chisquare
-from test_data_balance import COUNTS, Counts
-from test_data_fraction import a_shapes
-from test_data_order import epochs, same, with_ranks
 
 from seglab.data import Shapes, class_pixels
 from seglab.data.balance import image_probabilities
-from seglab.data.sampler import EpochSampler
+from seglab.data.loading.sampler import EpochSampler
 from seglab.sample import IGNORE
+from tests.data.masks import MaskModule, Masks, rare
+from tests.data.test_data_balance import COUNTS, Counts
+from tests.data.test_data_fraction import a_shapes
+from tests.data.test_data_order import epochs, same, with_ranks
 
 
 @given(COUNTS, st.floats(0, 1))

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 from PIL import Image
-from test_data_camvid import NAMES, write
 
 from seglab.data import CamVid, ImageMaskFolder, PairedFiles, SegmentationDataModule, SegmentationDataset, Shapes, Split
-from seglab.data.part import spread
+from seglab.data.loading.part import spread
 from seglab.sample import Sample
+from tests.data.test_data_camvid import NAMES, write
 
 FRACTIONS = st.floats(0, 1, exclude_min=True)
 

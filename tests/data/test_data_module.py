@@ -26,9 +26,9 @@ from seglab.data import (
     default_augmentation,
     default_palette,
 )
-from seglab.data.augment import ignore_outside, transform
-from seglab.data.loader import collate
-from seglab.data.pipeline import resize_image, resize_mask
+from seglab.data.augmentation.augment import ignore_outside, transform
+from seglab.data.loading.loader import collate
+from seglab.data.loading.pipeline import resize_image, resize_mask
 from seglab.sample import IGNORE, Sample
 
 
@@ -169,7 +169,7 @@ def test_identity_is_plain_and_wherever_the_data_lie(folder: Path, tmp_path: Pat
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
     b = ImageMaskFolder(str(moved), num_classes=3, size=(8, 8), num_workers=2, cache=True).with_seed(7)
     assert a.identity() == b.identity() == json.loads(json.dumps(a.identity()))
-    assert a.identity()["class"] == "seglab.data.folder.ImageMaskFolder"
+    assert a.identity()["class"] == "seglab.data.sources.folder.ImageMaskFolder"
     assert a.identity()["splits"]["train"]["samples"] == 3
     others = [ImageMaskFolder(folder, num_classes=3, size=(8, 16)), ImageMaskFolder(folder, num_classes=4, size=(8, 8))]
     others += [ImageMaskFolder(folder, num_classes=3, size=(8, 8), augment=False)]

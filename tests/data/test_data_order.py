@@ -17,8 +17,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from seglab.data import Shapes
-from seglab.data.loader import TrainLoader, ignore_signals
-from seglab.data.sampler import EpochSampler
+from seglab.data.loading.loader import TrainLoader, ignore_signals
+from seglab.data.loading.sampler import EpochSampler
 from seglab.sample import Batch
 
 pytestmark = [
@@ -246,7 +246,7 @@ def test_overfit_batches_is_refused(tmp_path: Any) -> None:
 TWO_PROCESSES = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from test_data_order import Recorder, shapes, trainer
+from tests.data.test_data_order import Recorder, shapes, trainer
 
 if __name__ == "__main__":
     module, data = Recorder(), shapes(**json.loads(sys.argv[3])).with_seed(2)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seglab.data import Shapes
-from seglab.data.drawing import OUTLINES
+from seglab.data.sources.drawing import OUTLINES
 
 
 @settings(max_examples=20, deadline=None)

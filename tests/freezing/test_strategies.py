@@ -5,12 +5,12 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from deep import SCHEDULES, Deep
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
-from nets import fixed_module, loader
-from trainers import quiet_trainer
 
 from seglab.callbacks.ranks import check_strategy
+from tests.freezing.deep import SCHEDULES, Deep
+from tests.nets import fixed_module, loader
+from tests.trainers import quiet_trainer
 
 
 @pytest.mark.parametrize("strategy", [FSDPStrategy, ModelParallelStrategy])

@@ -7,11 +7,8 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from deep import EPOCHS, SCHEDULERS, SCHEDULES, Deep
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, OnExceptionCheckpoint
-from nets import adamw, batches, fixed_module, loader, momentum
 from torch import Tensor, nn
-from trainers import quiet_trainer
 
 from seglab.callbacks import StepOrder, StepRandomness
 from seglab.callbacks.trainable import TrainableStages
@@ -19,6 +16,9 @@ from seglab.freezing import LPFT, FreezeSchedule, Surgical
 from seglab.networks import unet
 from seglab.regularizers import L2, Decoupled, Proximal, Regularizer, SmoothL1
 from seglab.stage import Progress
+from tests.freezing.deep import EPOCHS, SCHEDULERS, SCHEDULES, Deep
+from tests.nets import adamw, batches, fixed_module, loader, momentum
+from tests.trainers import quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The dirpath has changed", "ignore:Found .* module.s. in eval mode at the start", "ignore:Be aware that when using `ckpt_path`"

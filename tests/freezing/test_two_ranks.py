@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from nets import batches
 from torch import Tensor
-from two_ranks import ARMS, RESUMED, train
+
+from tests.freezing.two_ranks import ARMS, RESUMED, train
+from tests.nets import batches
 
 pytestmark = pytest.mark.slow
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from deep import EPOCHS, SCHEDULES, Deep
 from lightning.pytorch.callbacks import BackboneFinetuning, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
-from nets import adamw, batches, fixed_module, loader, trained
 from torch import Tensor, nn
-from trainers import quiet_trainer
 
 from seglab.freezing import FreezeSchedule
 from seglab.module import SegmentationModule
 from seglab.regularizers import L2, Anchored
 from seglab.sample import Batch
+from tests.freezing.deep import EPOCHS, SCHEDULES, Deep
+from tests.nets import adamw, batches, fixed_module, loader, trained
+from tests.trainers import quiet_trainer
 
 RANK = int(os.environ.get("LOCAL_RANK", 0))
 ARMS: dict[str, dict[str, Any]] = {

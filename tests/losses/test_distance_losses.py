@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from catalogue import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt
@@ -16,6 +15,7 @@ from seglab.losses.distance import boundary_distances, signed_distances
 from seglab.losses.hausdorff import HausdorffDT
 from seglab.losses.inputs import one_hot
 from seglab.sample import IGNORE
+from tests.losses.catalogue import drawn
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

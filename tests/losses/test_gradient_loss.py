@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from catalogue import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from seglab.losses.gradient import GradientLoss
 from seglab.sample import IGNORE
+from tests.losses.catalogue import drawn
 
 
 def by_loops(logits: Tensor, mask: Tensor) -> float:

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from catalogue import LOSSES, OF_SHAPES, TWO_CLASSES, drawn, logits_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from seglab.losses import CrossEntropy, Dice, WeightedSum
 from seglab.sample import IGNORE
 from seglab.stage import Progress
+from tests.losses.catalogue import LOSSES, OF_SHAPES, TWO_CLASSES, drawn, logits_of
 
 
 @settings(deadline=None)

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from catalogue import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from seglab.losses.lovasz import Lovasz, jaccard_increments
 from seglab.losses.region import Reduction
 from seglab.sample import IGNORE
+from tests.losses.catalogue import drawn
 
 REDUCTIONS: tuple[Reduction, ...] = ("batch", "image")
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from catalogue import drawn, logits_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
@@ -15,6 +14,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from seglab.losses import OHEM, Brier, CrossEntropy, Focal, SmoothL1Loss
 from seglab.sample import IGNORE
+from tests.losses.catalogue import drawn, logits_of
 
 LOGITS = logits_of([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9], [0.5, 0.5]])
 MASK = torch.tensor([[[0, 0, 1, IGNORE]]])

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from catalogue import LOSSES
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seglab.sample import IGNORE
+from tests.losses.catalogue import LOSSES
 
 
 def joint_batch() -> tuple[Tensor, Tensor]:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from catalogue import drawn, logits_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from seglab.losses import Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Tversky
 from seglab.sample import IGNORE
+from tests.losses.catalogue import drawn, logits_of
 
 LOGITS = logits_of([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
 MASK = torch.tensor([[[0, 0, 1, IGNORE]]])

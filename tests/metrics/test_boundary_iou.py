@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from blobs import C, blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from torch import Tensor
 from seglab.metrics import BoundaryIoU, ConfusionMatrix
 from seglab.metrics.boundary import near_contour
 from seglab.sample import IGNORE
+from tests.metrics.blobs import C, blobs
 
 
 def of(prediction: Tensor, mask: Tensor, ratio: float = 0.02, classes: int = C, ignore: int = IGNORE) -> Tensor:

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from blobs import C, Image, image, padded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix
+from tests.metrics.blobs import C, Image, image, padded
 
 RATIO = 0.15
 """d from 1 to 3 pixels for images of up to 14×14: padding that counted as image would change it."""

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from trainers import quiet_trainer
 
 from seglab.data import Shapes
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import loaded_weights, network, pretrained_parameters, weights_summary
+from tests.trainers import quiet_trainer
 
 ENCODER = "tu-test_resnet"
 

@@ -22,7 +22,7 @@ import seglab
 from seglab.networks import LoadedWeights, description, loaded_weights, network, pretrained_parameters, stages, unet, weights_summary
 from seglab.networks.matching import matches
 from seglab.networks.weights import load_weights
-from seglab.study import describe
+from seglab.study import identity as describe
 
 TINY_IMAGENET = Path(seglab.__file__).parents[2] / "shared" / "weights" / "resnet18-tiny-imagenet.safetensors"
 State = dict[str, Tensor]

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import Staged, adamw, fixed_module, momentum, trained
 from torch import Tensor
-from toys import begin, moved, optimizer_step, some_weights
 
 from seglab.regularizers import L1, L2, Anchored, Decoupled, ElasticNet, GroupLasso, PerStage, Proximal, Regularizer, SmoothL1, Where
 from seglab.stage import Progress
+from tests.nets import Staged, adamw, fixed_module, momentum, trained
+from tests.regularizers.toys import begin, moved, optimizer_step, some_weights
 
 NOW = Progress(0, 1, 1)
 

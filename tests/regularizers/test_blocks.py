@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from toys import begin, moved, optimizer_step, some_weights
 
 from seglab.regularizers import L1, L2, Anchored, Decoupled, ElasticNet, GroupLasso, Proximal, Regularizer, SmoothL1, Weight, base
 from seglab.stage import Progress
+from tests.regularizers.toys import begin, moved, optimizer_step, some_weights
 
 SEPARABLE = [L1(0.02), L2(0.3), ElasticNet(0.02, 0.3), SmoothL1(0.05, beta=0.1), SmoothL1(0.05, kappa=0.5), GroupLasso(0.02)]
 ROUTES: dict[str, Any] = {

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import Staged, adamw, fixed_module, momentum, trained
 from torch import Tensor, nn
-from toys import begin, moved, some_weights
 
 from seglab.regularizers import (
     L1,
@@ -33,6 +31,8 @@ from seglab.regularizers import (
     Where,
 )
 from seglab.stage import Progress
+from tests.nets import Staged, adamw, fixed_module, momentum, trained
+from tests.regularizers.toys import begin, moved, some_weights
 
 
 def gradients(regularizer: Regularizer, weights: dict[str, Weight], progress: Progress | None = None) -> dict[str, Tensor]:

@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from nets import Staged, adamw, batches, fixed_module, trained
-from toys import begin, optimizer_step, some_weights
 
 from seglab.freezing import FreezeSchedule
 from seglab.module import SegmentationModule
@@ -28,6 +26,8 @@ from seglab.regularizers import (
 )
 from seglab.regularizers.scheduled import LinearWarmup
 from seglab.stage import Progress, Stage
+from tests.nets import Staged, adamw, batches, fixed_module, trained
+from tests.regularizers.toys import begin, optimizer_step, some_weights
 
 DECAY = 0.3
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
-from toys import drawn_weights
 
 from seglab.regularizers import L1, L2, ElasticNet, GroupLasso, HoyerSquare, Orthogonality, Regularizer, SmoothL1, Spectral
+from tests.regularizers.toys import drawn_weights
 
 Array = NDArray[np.float64]
 

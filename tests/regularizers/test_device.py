@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from nets import fixed_module
 
 from seglab.regularizers import (
     L1,
@@ -24,6 +23,7 @@ from seglab.regularizers import (
     Sum,
 )
 from seglab.stage import Progress
+from tests.nets import fixed_module
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 

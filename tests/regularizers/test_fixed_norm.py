@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from nets import adamw, batches, fixed_module, momentum, trained
 from torch import Tensor, nn
 
 from seglab.networks import unet
@@ -23,6 +22,7 @@ from seglab.regularizers import (
     Sum,
 )
 from seglab.regularizers.base import Weight
+from tests.nets import adamw, batches, fixed_module, momentum, trained
 
 
 def by_filter(weight: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ import torch
 from sklearn.linear_model import ElasticNet as Reference
 from sklearn.linear_model import Lasso
 from torch import Tensor
-from toys import Optimizers
 
 from seglab.regularizers import L1, ElasticNet, GroupLasso, OptimizerStepSizes, Proximal, Regularizer, Weight
 from seglab.stage import Progress
+from tests.regularizers.toys import Optimizers
 
 STRENGTH = 0.1
 

@@ -12,12 +12,12 @@ import torch
 import wandb
 import yaml
 from hypothesis import given, settings
-from nets import Staged, adamw, fixed_module, trained
 from torch import Tensor
-from toys import drawn_weights, moved, some_weights
 
 from seglab import cli, tracking
 from seglab.regularizers import L2, Anchored, Constant, Decoupled, PerStage, Proximal, Regularizer, Relative, Scheduled, Sum, Where
+from tests.nets import Staged, adamw, fixed_module, trained
+from tests.regularizers.toys import drawn_weights, moved, some_weights
 
 
 @dataclass(frozen=True)

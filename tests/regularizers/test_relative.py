@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from nets import Staged, batches, fixed_module, momentum, trained
 from torch import Tensor
 
 from seglab.callbacks import StepOrder
 from seglab.freezing import FrozenEncoder
 from seglab.regularizers import L1, L2, ElasticNet, GroupLasso, PerStage, Proximal, Regularizer, Relative, SmoothL1, Spectral, Sum
+from tests.nets import Staged, batches, fixed_module, momentum, trained
 
 
 def slow(parameters: Any) -> torch.optim.Optimizer:

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from nets import Small, adamw, fixed_module, loader, momentum
 from torch import Tensor
-from trainers import quiet_trainer
 
 from seglab.regularizers import (
     L1,
@@ -27,6 +25,8 @@ from seglab.regularizers import (
     Spectral,
     Sum,
 )
+from tests.nets import Small, adamw, fixed_module, loader, momentum
+from tests.trainers import quiet_trainer
 
 REGULARIZERS: list[Regularizer] = [
     Anchored(L2(0.3)),

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from nets import Small, Staged, adamw, batches, fixed_module, momentum, trained
 from torch import Tensor
 
 from seglab.module import SegmentationModule
@@ -26,6 +25,7 @@ from seglab.regularizers import (
     Where,
 )
 from seglab.sample import Batch
+from tests.nets import Small, Staged, adamw, batches, fixed_module, momentum, trained
 
 PENALTIES = [
     L1(1e-2),

@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.precision import MixedPrecision
-from nets import Small, adamw, batches, fixed_module, momentum, trained
 from torch import Tensor
 
 from seglab.losses import CrossEntropy
@@ -25,6 +24,7 @@ from seglab.regularizers import (
     SmoothL1,
     Sum,
 )
+from tests.nets import Small, adamw, batches, fixed_module, momentum, trained
 
 REGULARIZERS = [
     L2(0.1),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toys import begin, some_weights
 
 from seglab.regularizers import Anchored, Spectral, Weight
 from seglab.stage import Progress
+from tests.regularizers.toys import begin, some_weights
 
 NOW = Progress(0, 1, 1)
 

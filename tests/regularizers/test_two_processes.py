@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import batches
 from torch import Tensor
-from two_processes import ARMS, train
+
+from tests.nets import batches
+from tests.regularizers.two_processes import ARMS, train
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def test_each_penalty_had_its_effect(two_ranks: list[Weights]) -> None:
 def test_a_user_s_penalty_is_that_of_one_process(two_ranks: list[Weights], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(CAUCHY)
     monkeypatch.syspath_prepend(tmp_path)
-    from two_processes import own_regularizer
+    from tests.regularizers.two_processes import own_regularizer
 
     for arm, regularizer in own_regularizer().items():
         for name, value in train(regularizer, batches()).items():

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
-from nets import Staged, adamw, batches, fixed_module, trained
 from torch import Tensor
 
 from seglab.regularizers import (
@@ -31,6 +30,7 @@ from seglab.regularizers import (
     Sum,
 )
 from seglab.sample import Batch
+from tests.nets import Staged, adamw, batches, fixed_module, trained
 
 ARMS: dict[str, Regularizer] = {
     "l2": L2(0.1),

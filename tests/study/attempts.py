@@ -14,7 +14,7 @@ import torch
 
 SCRIPT = Path(__file__).with_name("fragile_experiment.py")
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["seglab.study.main", "seglab.module", "seglab.data", "albumentations", "wandb", "matplotlib.figure"])
+FORKS.set_forkserver_preload(["seglab.script.main", "seglab.module", "seglab.data", "albumentations", "wandb", "matplotlib.figure"])
 TIMING = ("seconds", "training_seconds", "peak_memory_mib")
 
 
@@ -34,7 +34,7 @@ def attempt(folder: Path, *words: object, **environment: object) -> int:
 
 
 def _be_the_script(folder: Path, words: list[str], environment: dict[str, object]) -> None:
-    from fragile_experiment import start
+    from tests.study.fragile_experiment import start
 
     gc.freeze()  # a collection would copy all the pages that are shared with the others
     multiprocessing.set_start_method("fork", force=True)  # what a script has, and its loaders

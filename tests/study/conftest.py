@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import SCRIPT, Command
+
+from tests.study.scripts import SCRIPT, Command
 
 
 @pytest.fixture

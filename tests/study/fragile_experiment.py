@@ -197,7 +197,7 @@ def study(
 
 def start() -> None:
     """What the script does; its classes have the same names however it is started."""
-    import fragile_experiment
+    from tests.study import fragile_experiment
 
     torch.set_num_threads(1)
     if "DIE_IN" in os.environ:

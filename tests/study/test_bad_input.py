@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_experiment
 import torch
 from PIL import Image
 
 from seglab import cli
 from seglab.data import Shapes
 from seglab.interruption import SIGNALS
-from seglab.run import Result, Run, identity, write_record, write_result
-from seglab.study.describe import record
-from seglab.study.main import main
+from seglab.records import Result, Run, identity, write_record, write_result
+from seglab.script.main import main
+from seglab.study.identity import record
+from tests.study import tiny_experiment
 
 Refused = Callable[..., str]
 

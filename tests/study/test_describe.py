@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, Poly
 from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, Scheduled, SegmentationModule, Shapes, SmoothL1, Sum, unet
 from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
 from seglab.stage import Progress, Stage
-from seglab.study.describe import describe, differences, plain, planned
+from seglab.study.identity import describe, differences, plain, planned
 from seglab.study.study import Arm, Study
 
 ENCODER = "tu-test_resnet"
@@ -180,7 +180,7 @@ def test_describing_draws_nothing() -> None:
 @pytest.mark.slow
 def test_another_process_describes_the_same() -> None:
     code = (
-        "import json, test_describe as t; from seglab.study.describe import describe; from seglab.stage import Progress;"
+        "import json, test_describe as t; from seglab.study.identity import describe; from seglab.stage import Progress;"
         "print(json.dumps({name: describe(pair[0], Progress(0, 20, 10)) for name, pair in t.PAIRS.items()}))"
     )
     told = subprocess.run(

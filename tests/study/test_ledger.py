@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from seglab.run import Run
-from seglab.study import ledger
-from seglab.study.ledger import STALE_SECONDS, Lease, Owner, claim, failures, forgive, owner, state
-from seglab.study.status import status_table
+from seglab.records import Run
+from seglab.running import ledger
+from seglab.running.ledger import STALE_SECONDS, Lease, Owner, claim, failures, forgive, owner, state
+from seglab.running.status import status_table
 
 GARBAGE = (
     "",
@@ -129,7 +129,7 @@ def test_of_many_threads_one_wins(tmp_path: Path) -> None:
 RACER = """
 import sys
 from pathlib import Path
-from seglab.study.ledger import claim
+from seglab.running.ledger import claim
 print("ready", flush=True)
 sys.stdin.readline()
 won = [number for number in range(60) if claim(Path(sys.argv[1]) / str(number)) is not None]
@@ -174,7 +174,7 @@ def test_a_claim_between_look_and_creation_loses_nothing(tmp_path: Path, monkeyp
 
 def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path: Path) -> None:
     dies = python(
-        "import os, sys; from pathlib import Path; from seglab.study.ledger import claim; claim(Path(sys.argv[1])); os._exit(9)", tmp_path
+        "import os, sys; from pathlib import Path; from seglab.running.ledger import claim; claim(Path(sys.argv[1])); os._exit(9)", tmp_path
     )
     dies.communicate(timeout=30)
     assert dies.returncode == 9
@@ -188,7 +188,7 @@ def test_a_dead_process_of_this_host_is_succeeded_at_once(tmp_path: Path) -> Non
 
 def test_a_live_process_of_this_host_is_not(tmp_path: Path) -> None:
     lives = python(
-        "import sys; from pathlib import Path; from seglab.study.ledger import claim; claim(Path(sys.argv[1])); print(flush=True); input()",
+        "import sys; from pathlib import Path; from seglab.running.ledger import claim; claim(Path(sys.argv[1])); print(flush=True); input()",
         tmp_path,
     )
     assert lives.stdout is not None
@@ -308,7 +308,7 @@ def test_a_lease_is_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from seglab.study import ledger
+from seglab.running import ledger
 ledger.BEAT_SECONDS = 0.05
 ledger.claim(Path(sys.argv[1]))
 print("claimed", flush=True)

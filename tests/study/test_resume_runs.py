@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 import torch
-from attempts import SCRIPT, attempt, leftovers, started, what_counts
-from fragile_experiment import BALLAST
 
 from seglab.checkpoints import newest, previous
-from seglab.run import Run, read_record, read_result
-from seglab.study import ledger
-from seglab.study.worker import write_failure
+from seglab.records import Run, read_record, read_result
+from seglab.running import ledger
+from seglab.running.worker import write_failure
+from tests.study.attempts import SCRIPT, attempt, leftovers, started, what_counts
+from tests.study.fragile_experiment import BALLAST
 
 STEPS = 20  # 4 epochs of 5
 Beginning = Callable[..., Path]

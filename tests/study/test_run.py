@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from scripts import Command, start
 
 from seglab.compare import compare
-from seglab.run import read_record, read_result, read_results
+from seglab.records import read_record, read_result, read_results
+from tests.study.scripts import Command, start
 
 NUMBERS = ("val", "test", "per_class")
 

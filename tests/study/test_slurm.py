@@ -10,14 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny_experiment
-from scripts import Command
 
-from seglab.run import Run
-from seglab.study import jobs, ledger
-from seglab.study.jobs import Job, Submission
-from seglab.study.main import main
-from seglab.study.slurm import Slurm
+from seglab.cluster import jobs
+from seglab.cluster.jobs import Job, Submission
+from seglab.cluster.slurm import Slurm
+from seglab.records import Run
+from seglab.running import ledger
+from seglab.script.main import main
+from tests.study import tiny_experiment
+from tests.study.scripts import Command
 
 Script = Callable[..., tuple[object, str, str]]
 GOLDEN = """\
@@ -177,7 +178,7 @@ esac
 IN_A_JOB = """
 import os, signal, sys
 from pathlib import Path
-from seglab.study.task import Task
+from seglab.cluster.task import Task
 signal.signal(signal.SIGUSR2, lambda number, frame: (Path("requeued").touch(), sys.exit(9)))
 Task((sys.executable, "-c", sys.argv[1]))()
 """

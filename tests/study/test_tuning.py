@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import tuned_experiment
 import yaml
-from scripts import SCRIPT
 
 from seglab import Shapes, Study, cli
-from seglab.run import Result, Run, StudyRecord, identity, read_record, read_result, write_json, write_record, write_result
+from seglab.records import Result, Run, StudyRecord, identity, read_record, read_result, write_json, write_record, write_result
+from seglab.script.main import main
+from seglab.script.tuning import choices
 from seglab.study.arms import Tuned
-from seglab.study.main import main
-from seglab.study.tuning import choices
+from tests.study import tuned_experiment
+from tests.study.scripts import SCRIPT
 
 TUNED = str(SCRIPT.with_name("tuned_experiment.py"))
 SEEDS = (1000, 1001)

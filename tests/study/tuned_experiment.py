@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from jsonargparse import lazy_instance
-from tiny_experiment import BecomesNaN, Small
 from torch import nn
 from torch.optim import Optimizer
 
 from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
 from seglab.study.arms import Tuned
+from tests.study.tiny_experiment import BecomesNaN, Small
 
 
 def study(

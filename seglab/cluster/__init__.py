@@ -1,0 +1,1 @@
+"""Schedulers: submitting jobs, and what a job knows about itself."""

@@ -1,0 +1,1 @@
+"""Curves read from the `metrics.csv` of each run."""

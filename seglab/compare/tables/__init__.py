@@ -1,0 +1,1 @@
+"""Tables of a comparison, for the terminal, Markdown and HTML."""

@@ -1,0 +1,1 @@
+"""Loading: how samples become batches."""

@@ -1,0 +1,57 @@
+"""Crops of training samples: anywhere, or around a pixel of a class that is drawn first, so that rare classes are seen more often."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from seglab.data.loading.pipeline import Augmented
+from seglab.sample import IGNORE, Sample
+
+_CROP = 3  # tells this stream of random numbers from the order's and the augmentation's
+
+
+class Cropped(Dataset[Sample]):
+    """Training samples by key, of at most `size` rows and columns; where the crop lies is a function of (seed, key) alone.
+
+    Sides that are shorter than the crop stay so: `collate` pads them.
+
+    Args:
+        samples: the samples, augmented.
+        size: rows and columns of a crop.
+        balanced: the part of the crops that is placed around a pixel of a class of the image, see `draw_pixel`; the others lie anywhere.
+        seed: of the run.
+    """
+
+    def __init__(self, samples: Augmented, size: tuple[int, int], balanced: float, seed: int) -> None:
+        self.samples, self.size, self.balanced, self.seed = samples, size, balanced, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
+        image, mask, name = self.samples[key]
+        rng = np.random.default_rng([_CROP, self.seed, *key])
+        pixel = draw_pixel(mask, rng) if rng.random() < self.balanced else None
+        rows, columns = (draw_span(mask.shape[axis], self.size[axis], None if pixel is None else pixel[axis], rng) for axis in (0, 1))
+        return Sample(image[:, rows, columns], mask[rows, columns], name)
+
+
+def draw_pixel(mask: Tensor, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Draws one of the classes in a mask (H,W) uint8, then one of its pixels: row and column; None where all is ignored."""
+    labels = mask.flatten()
+    classes = torch.bincount(labels, minlength=IGNORE + 1)[:IGNORE].nonzero()
+    if len(classes) == 0:
+        return None
+    places = np.flatnonzero(labels.numpy() == classes[rng.integers(len(classes))].item())
+    row, column = divmod(int(places[rng.integers(len(places))]), mask.shape[1])
+    return row, column
+
+
+def draw_span(length: int, size: int, inside: int | None, rng: np.random.Generator) -> slice:
+    """`size` of the places 0…length-1, all of them if there are fewer; any span that holds `inside` is as likely as another."""
+    first, last = 0, max(0, length - size)
+    if inside is not None:
+        first, last = max(first, inside - size + 1), min(last, inside)
+    start = int(rng.integers(first, last, endpoint=True))
+    return slice(start, start + size)

@@ -1,0 +1,74 @@
+"""Loaders: samples become batches, in workers that leave signals to the main process; the training loader can resume mid-epoch."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from seglab.data.loading.sampler import EpochSampler
+from seglab.sample import IGNORE, Batch, Sample
+
+
+def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Batch:
+    """Stacks N samples; smaller images are padded with 0 and smaller masks with `IGNORE`, at the bottom and the right.
+
+    All become as large as the largest, and have `at_least` so many rows and columns.
+    """
+    images, masks = [sample.image for sample in samples], [sample.mask for sample in samples]
+    return Batch(
+        image=_stack(images, 0, at_least),
+        mask=_stack(masks, IGNORE, at_least),
+        name=tuple(sample.name for sample in samples),
+        image_size=torch.tensor([image.shape[-2:] for image in images]),
+        mask_size=torch.tensor([mask.shape[-2:] for mask in masks]),
+    )
+
+
+def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> Tensor:
+    """N tensors (…,H,W) to (N,…,max H,max W). In numpy, as torch would wake its threads for every batch."""
+    height, width = (max(at_least[axis], *(tensor.shape[axis - 2] for tensor in tensors)) for axis in (0, 1))
+    arrays = [tensor.numpy() for tensor in tensors]
+    stacked = np.full((len(arrays), *arrays[0].shape[:-2], height, width), fill, arrays[0].dtype)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[..., : array.shape[-2], : array.shape[-1]] = array
+    return torch.from_numpy(stacked)
+
+
+def ignore_signals(worker: int) -> None:
+    """For `worker_init_fn`: Ctrl-C and a scheduler's signals reach every process, and only the main one decides what they mean."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+class TrainLoader(DataLoader[Batch]):
+    """A `DataLoader` over an `EpochSampler` that Lightning saves and loads with its loops, so that an epoch continues where it was cut.
+
+    The iterator is lazy on purpose: Lightning makes the first one before it tells the sampler which epoch it is.
+    Its length stays the whole epoch, from which Lightning counts.
+    """
+
+    _epoch = -1
+    _batches = 0
+    _resuming = False
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        sampler = cast(EpochSampler, self.sampler)
+        resume, self._resuming = self._resuming and self._epoch == sampler.epoch, False
+        self._epoch, self._batches = sampler.epoch, self._batches if resume else 0
+        sampler.first_batch = self._batches
+        for batch in super().__iter__():
+            self._batches += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and how many of its batches were handed out."""
+        return {"epoch": self._epoch, "batches": self._batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The next iterator starts after these batches, if it is of the same epoch."""
+        self._epoch, self._batches, self._resuming = state["epoch"], state["batches"], True

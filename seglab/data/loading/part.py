@@ -1,0 +1,72 @@
+"""A part of a data set: which samples an even spread takes, and the data set that these make."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from seglab.data.sources.dataset import OnDisk, OnDiskInParts, SegmentationDataset
+from seglab.sample import Sample
+
+
+class _Files(SegmentationDataset, OnDisk, Protocol):
+    """A data set of files."""
+
+
+def spread(length: int, fraction: float) -> list[int]:
+    """The rounded `fraction` of 0…length-1, at least one: the middles of as many equal stretches, in order.
+
+    No index is further from a chosen one than half a stretch, rounded up. Two counts nest where one is an odd multiple of the other, as
+    at fractions 0.1, 0.3 and 0.5 of 100; no rule nests all counts and keeps this, since the middle of one stretch lies between two.
+
+    >>> spread(10, 0.2), spread(10, 0.6)
+    ([2, 7], [0, 2, 4, 5, 7, 9])
+    """
+    count = max(1, round(fraction * length))
+    return [(2 * k + 1) * length // (2 * count) for k in range(count)]
+
+
+class Part:
+    """The samples `indices` of another data set, in this order, with its classes."""
+
+    def __init__(self, whole: SegmentationDataset, indices: Sequence[int]) -> None:
+        self.whole, self.indices = whole, indices
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The C names, in the order of the labels."""
+        return self.whole.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.whole.num_classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.whole[self.indices[index]]
+
+
+class PartOnDisk(Part):
+    """A part of a data set of files, which is one too."""
+
+    def __init__(self, whole: _Files, indices: Sequence[int]) -> None:
+        super().__init__(whole, indices)
+        self.files = whole
+
+    def fingerprint(self) -> str:
+        """Of the part's own files; where the whole cannot tell them apart, of all files and of which samples the part has."""
+        if isinstance(self.files, OnDiskInParts):
+            return self.files.fingerprint_of(self.indices)
+        return hashlib.sha256(f"{self.files.fingerprint()} {list(self.indices)}".encode()).hexdigest()[:16]
+
+    def mask_file(self, index: int) -> Path:
+        """Where the mask of sample `index` of the part is read from."""
+        return self.files.mask_file(self.indices[index])
+
+
+def part_of(whole: SegmentationDataset, indices: Sequence[int]) -> Part:
+    """The samples `indices` of `whole`; files stay files."""
+    return PartOnDisk(whole, indices) if isinstance(whole, OnDisk) else Part(whole, indices)

@@ -1,0 +1,120 @@
+"""What happens to a sample between the data set and the batch, as wrappers around a data set: resized, kept in memory, augmented."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from seglab.data.augmentation.augment import Array, ignore_outside, transform
+from seglab.sample import Sample
+
+if TYPE_CHECKING:
+    import albumentations as A
+
+_AUGMENT = 2  # tells this stream of random numbers from the sampler's
+T = TypeVar("T")
+
+
+class Samples(Protocol):
+    """Samples by index, all that a step of the pipeline needs."""
+
+    def __len__(self) -> int:
+        """The number of samples."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """One of them."""
+
+
+class Resized(Dataset[Sample]):
+    """Images of `samples` at `size` (rows, columns); masks too if `masks`, by the nearest pixel, else at their original size."""
+
+    def __init__(self, samples: Samples, size: tuple[int, int] | None, masks: bool) -> None:
+        self.samples, self.size, self.masks = samples, size, masks
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.samples[index]
+        if self.size is None or self.size == tuple(sample.image.shape[-2:]):
+            return sample
+        image = resize_image(as_array(sample.image), self.size)
+        mask = resize_mask(sample.mask.numpy(), self.size) if self.masks else sample.mask.numpy()
+        return Sample(as_tensor(image), torch.from_numpy(mask), sample.name)
+
+
+class Cached(Dataset[Sample]):
+    """All samples in memory, read at once, before any worker is forked: workers share them, and no epoch reads a file."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = list(in_threads(samples.__getitem__, len(samples)))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+
+class Augmented(Dataset[Sample]):
+    """Training samples by a key of `EpochSampler`, augmented by random numbers that are a function of (seed, key) alone."""
+
+    def __init__(self, samples: Samples, compose: "A.Compose | None", seed: int) -> None:
+        self.samples, self.seed = samples, seed
+        self.compose = None if compose is None else ignore_outside(compose)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: tuple[int, ...]) -> Sample:
+        sample = self.samples[key[1]]
+        if self.compose is None:
+            return sample
+        seed = np.random.SeedSequence([_AUGMENT, self.seed, *key])
+        image, mask = transform(as_array(sample.image), sample.mask.numpy(), self.compose, seed)
+        return Sample(as_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name)
+
+
+def as_array(image: Tensor) -> Array:
+    """(C,H,W) tensor to a contiguous (H,W,C) array, without a copy where `as_tensor` made it."""
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def as_tensor(image: Array) -> Tensor:
+    """(H,W,C) array to a (C,H,W) tensor over the same memory."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def resize_image(image: Array, size: tuple[int, int]) -> Array:
+    """(H,W,C) to (*size, C): averages where it shrinks, interpolates linearly where it grows. Keeps the dtype."""
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    groups = [image[..., channel : channel + 4] for channel in range(0, image.shape[-1], 4)]  # OpenCV takes four at a time
+    return np.concatenate([cv2.resize(group, size[::-1], interpolation=method).reshape(*size, -1) for group in groups], axis=-1)
+
+
+def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
+    """(H,W) to `size`, each pixel the label nearest to its centre (plain INTER_NEAREST is half a pixel off)."""
+    return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def in_threads(function: Callable[[int], T], length: int) -> Iterator[T]:
+    """`function` of 0…length-1 in order; decoding images releases the interpreter lock."""
+    with ThreadPoolExecutor(max_workers=min(8, available_cpus())) as pool:
+        futures = [pool.submit(function, index) for index in range(length)]
+        try:
+            for index in range(length):
+                yield futures[index].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def available_cpus() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""Sources: what a data set is."""

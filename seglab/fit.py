@@ -1,0 +1,92 @@
+"""`seglab fit`, `test` and `validate`: a single training without a script, by Lightning's own command line on our classes."""
+
+import os
+import sys
+import warnings
+from argparse import ArgumentError
+from pathlib import Path
+from typing import NoReturn
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from typing_extensions import override
+
+from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
+from seglab.data import SegmentationDataModule
+from seglab.module import SegmentationModule
+from seglab.script.errors import one_line
+from seglab.tracking import resolved_mode, show_log
+
+FOLDER = "runs/fit"
+
+
+class SeglabCLI(LightningCLI):
+    """LightningCLI with our defaults; the data's number of classes reaches network and module by itself."""
+
+    @override
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.set_defaults({"model.loss": "seglab.losses.CrossEntropy", "data": {"class_path": "seglab.data.Shapes"}})
+
+    @override
+    def instantiate_classes(self) -> None:
+        self._check_checkpoint()
+        super().instantiate_classes()
+        seed = self._get(self.config, "seed_everything")
+        self.datamodule = self.datamodule.with_seed(int(seed))
+
+    def before_fit(self) -> None:
+        """A bad sample is found before anything trains, by one process for all; studies look before they start their runs."""
+        if self.trainer.is_global_zero:
+            self.datamodule.check()
+
+    def _check_checkpoint(self) -> None:
+        """Without one, Lightning would evaluate the weights that the network starts with, and say nothing."""
+        path = self._get(self.config, "ckpt_path")
+        if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
+            what = "none is named" if path is None else f"{path} is no file"
+            raise ValueError(
+                f"--ckpt_path: {self.subcommand} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; {what}"
+            )
+
+
+def train() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 the training failed, 2 bad input."""
+    show_log()
+    sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
+    os.environ["WANDB_MODE"] = resolved_mode("auto")
+    project = os.environ.get("WANDB_PROJECT", "seglab")
+    best = ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_last=True, auto_insert_metric_name=False)
+    defaults = {
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics(), best],
+        "logger": [
+            {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": FOLDER, "name": ""}},
+            {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"save_dir": FOLDER, "project": project}},
+        ],
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="The .srun. command is available")
+            SeglabCLI(
+                SegmentationModule,
+                SegmentationDataModule,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                trainer_defaults=defaults,
+                parser_kwargs={
+                    "exit_on_error": False,
+                    **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
+                },
+            )
+    except (ValueError, ArgumentError, ImportError, OSError, MisconfigurationException) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except NonFiniteLossError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        sys.exit(1)
+    sys.exit(0)

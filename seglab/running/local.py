@@ -1,0 +1,84 @@
+"""Starting workers. A launcher takes commands, lists of words, so that whatever it starts can be pasted into a shell."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from seglab.cluster.command import words_here
+from seglab.interruption import held
+
+
+class Launcher(Protocol):
+    """Runs commands somewhere."""
+
+    def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
+        """Start each command, its output into a file of the folder `logs`; call `watch` now and then until all have
+        ended; give their exit codes. KeyboardInterrupt stops them in order."""
+
+
+@dataclass(frozen=True)
+class Local:
+    """This machine: one process a command, each with its own GPU where there are GPUs, and its share of the processor's threads."""
+
+    gpus: int = 0
+    devices: int = 1
+    """GPUs of one run."""
+
+    def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
+        logs.mkdir(parents=True, exist_ok=True)
+        processes = [self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands)) for slot, command in enumerate(commands)]
+        previous = signal.signal(signal.SIGTERM, _interrupt), signal.signal(signal.SIGHUP, _interrupt)
+        try:
+            while any(process.poll() is None for process in processes):
+                began = time.monotonic()
+                watch()
+                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # of ten thousand runs, a look takes a while
+            watch()
+        except KeyboardInterrupt:
+            _stop(processes)
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, previous[0])
+            signal.signal(signal.SIGHUP, previous[1])
+        return [process.wait() for process in processes]
+
+    def _start(self, command: list[str], log: Path, slot: int, slots: int) -> subprocess.Popen[bytes]:
+        environment = dict(os.environ)
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // slots)))
+        if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
+        with log.open("wb") as file, held():  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
+            return subprocess.Popen(
+                words_here(command),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ask, wait a minute, insist; a second Ctrl-C insists at once."""
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + 60
+    try:
+        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,123 @@
+"""What has been done, what is running, what failed and why. Reads the folder alone; no torch."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from seglab.records import Run, read_record
+from seglab.running import ledger
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where one run stands."""
+
+    run: Run
+    state: ledger.State
+    fraction: float
+    """How much of it is done, in [0, 1]."""
+    detail: str
+    """Owner of a running one, cause of a failed one."""
+
+
+def run_status(run: Run, folder: Path) -> RunStatus:
+    """Read one run's folder."""
+    directory = run.directory(folder)
+    now = ledger.state(directory)
+    if now == "done":
+        return RunStatus(run, now, 1.0, "")
+    if now == "running":
+        return RunStatus(run, now, fraction_done(directory), str(ledger.owner(directory) or ""))
+    return RunStatus(run, now, 0.0, _cause(directory) if now == "failed" else "")
+
+
+def runs_in(folder: Path) -> list[Run]:
+    """The runs that have a folder, as the names of the folders say."""
+    record = read_record(folder)
+    study = folder.name if record is None else record.study
+    found = [
+        Run(study, path.parent.name, int(path.name.removeprefix("seed-")))
+        for path in folder.glob("*/seed-*")
+        if path.name.removeprefix("seed-").isdigit()
+    ]
+    return sorted(found, key=lambda run: (run.arm, run.seed))
+
+
+def status_table(folder: Path, runs: Sequence[Run]) -> Table:
+    """One row an arm: how many runs are done, running, failed and open, and what failed or runs."""
+    statuses = [run_status(run, folder) for run in runs]
+    table = Table(
+        title=f"{folder}: {sum(status.state == 'done' for status in statuses)} of {len(statuses)} runs done", title_justify="left"
+    )
+    for heading in ("arm", "done", "running", "failed", "open"):
+        table.add_column(heading, justify="left" if heading == "arm" else "right")
+    table.add_column("notes", overflow="fold")
+    for arm in dict.fromkeys(run.arm for run in runs):
+        mine = [status for status in statuses if status.run.arm == arm]
+        count = {state: sum(status.state == state for status in mine) for state in ("done", "running", "failed", "open", "interrupted")}
+        counts = (count["done"], count["running"], count["failed"], count["open"] + count["interrupted"])
+        table.add_row(arm, *map(str, counts), "\n".join(_shortened(_notes(mine))))
+    return table
+
+
+TRAINING_SHARE = 0.9
+"""How much of a run is training; the test comes after it."""
+
+
+def fraction_done(directory: Path) -> float:
+    """How much of an unfinished run is behind it, in [0, 1)."""
+    try:
+        progress = json.loads((directory / "progress.json").read_text())
+        return TRAINING_SHARE * min(1.0, float(progress["done"]) / max(1.0, float(progress["all"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0  # not begun, or being written
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 5 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _shortened(lines: Sequence[str], shown: int = 12) -> list[str]:
+    return [*lines[:shown], *([f"… and {len(lines) - shown} more"] if len(lines) > shown else [])]
+
+
+def _notes(statuses: Iterable[RunStatus]) -> list[str]:
+    """What needs attention first."""
+    order = ("failed", "running", "interrupted", "open", "done")
+    lines = []
+    for status in sorted(statuses, key=lambda status: order.index(status.state)):
+        if status.state == "running":
+            lines.append(f"seed {status.run.seed}: {status.fraction:.0%}, {status.detail}")
+        elif status.state == "failed":
+            lines.append(f"seed {status.run.seed} failed: {status.detail}")
+        elif status.state == "interrupted":
+            lines.append(f"seed {status.run.seed}: interrupted")
+    return lines
+
+
+def _cause(directory: Path) -> str:
+    try:
+        return str(json.loads((directory / "failure.json").read_text())["error"])
+    except (OSError, ValueError, KeyError):
+        return f"see {directory / 'log.txt'}"
+
+
+class Clock:
+    """Estimates the time left from the work done since it was made."""
+
+    def __init__(self, done: float) -> None:
+        self._began = time.monotonic()
+        self._done_at_start = done
+
+    def left(self, done: float, all_work: float) -> float | None:
+        """Seconds until `done` reaches `all_work`, in the same unit; None while nothing has happened yet."""
+        progressed = done - self._done_at_start
+        return None if progressed <= 0 else (time.monotonic() - self._began) * (all_work - done) / progressed

@@ -1,0 +1,54 @@
+"""From a library's many lines to the one that helps. No torch."""
+
+import difflib
+import re
+from argparse import ArgumentError
+
+import seglab
+
+_KEY = re.compile(r'Parser key "([^"]+)":?\s*')
+
+_PLAINER = (  # what jsonargparse says → what it means to whoever typed the flag; from the outer phrases to the inner
+    (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*)\. Got value: .*", r"\1"),
+    (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
+    (
+        r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)(?:, NoneType)?\] Errors:"
+        r"(?: - Expected a [\w.]+(?: with \d+ elements)?)+ Given value type: \S+ Given value: (.*)",
+        r"expected \1, got \2",
+    ),
+    (r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?: - Expected a NoneType)? Given value type: .*", r"\1"),
+    (r"Problem with given class_path '([^']+)': the following arguments are required: (\w+)(.*)", r"\1 needs \2\3, as in --{key}.\2 VALUE"),
+    (
+        r"Problem with given class_path '([^']+)': Option '([^']+)' is not accepted",
+        r"\1 has no option {key}.\2; --{key}.help \1 lists them",
+    ),
+    (r"Problem with given class_path '[^']+': ", ""),
+    (r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", r"expected one of \1, got \2"),
+    (r"Expected a ([\w.]+)\. Got value: (.*)", r"expected \1, got \2"),
+    (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"\1 is not a \2"),
+)
+_NO_SUCH_CLASS = re.compile(r"Expected a dot import path string: (\S+)|No module named '[^']+'|module '[^']+' has no attribute '([^']+)'|No [\w.]+ attribute (\w+)")
+
+
+def one_line(error: BaseException) -> str:
+    """What was wrong, in one line: the flag by its name, then the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    text = re.sub(r"<class '([\w.]+)'>", r"\1", str(error))
+    key = ".".join(_KEY.findall(text))
+    reason = " ".join(part.strip() for part in _KEY.sub("", text).splitlines() if part.strip())
+    for phrase, meaning in _PLAINER:
+        reason = re.sub(phrase, meaning, reason)
+    reason = _NO_SUCH_CLASS.sub(_as_class, reason.replace("{key}", key), count=1)
+    if isinstance(error, ArgumentError) and "unrecognized arguments" in reason:
+        reason += "; --help lists what there is"
+    return f"--{key}: {reason}" if key else reason or type(error).__name__
+
+
+def _as_class(found: re.Match[str]) -> str:
+    """The class that is not there, the one that may be meant, and how classes are named."""
+    name = found[1] or found[2] or found[3] or ""
+    what = f"there is no class {name!r}" if found[1] or found[3] else found[0]
+    close = difflib.get_close_matches(name.rpartition(".")[2], seglab.__all__, n=1)
+    hint = f" (did you mean seglab.{close[0]}?)" if close else ""
+    return f"{what}{hint}; a class is named by its import path, your own from the working directory, as in my_file.MyClass"

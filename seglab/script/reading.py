@@ -1,0 +1,110 @@
+"""`status` and `compare` on folders of finished runs. No torch, so that they start at once."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from seglab.cluster import jobs
+from seglab.records import TUNING, read_record, read_results
+from seglab.running.status import runs_in, status_table
+
+DEFAULT_MARGIN = 0.005
+
+
+def study_folders(path: Path) -> list[Path]:
+    """`path` itself if it is a study's folder, else the studies in it; a ValueError if there are none."""
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
+    if _is_study(path):
+        return [path]
+    tuned = {record.parents[1] for record in path.glob(f"*/{TUNING}/study.json")}
+    found = sorted({record.parent for record in path.glob("*/study.json")} | {folder for folder in tuned if tuning_folder(folder)})
+    if not found:
+        raise ValueError(f"{path}: holds no study (no study.json in it or one level below)")
+    return found
+
+
+def show_status(folder: Path, console: Console) -> int:
+    """Print where each run stands; 1 if a result is damaged."""
+    _existing(folder)
+    tuning = tuning_folder(folder)
+    places = [folder] if tuning is None else [tuning, *([folder] if (folder / "study.json").exists() else [])]
+    for place in places:
+        console.print(status_table(place, runs_in(place)))
+        _show_jobs(place, console)
+    problems = [problem for place in places for problem in read_results(place)[1]]
+    for problem in problems:
+        console.print(problem, style="red", highlight=False, markup=False)
+    return 1 if problems else 0
+
+
+def _show_jobs(folder: Path, console: Console) -> None:
+    """What the cluster's queue holds for a study that was launched."""
+    submitted = jobs.submissions(folder)
+    if not submitted:
+        return
+    try:
+        found = jobs.lines(jobs.in_queue(submitted)) or ["none of its jobs is in the queue"]
+    except ValueError as error:
+        found = [f"its jobs: {error}"]
+    for line in found:
+        console.print(line, highlight=False, markup=False)
+
+
+def show_comparison(
+    folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console, classes: bool = False
+) -> int:
+    """Print the comparison, each class too if `classes`, and write `report.html`; 1 if there is nothing to compare yet."""
+    from seglab.compare import (  # pandas and matplotlib: not for `status`
+        classes_to_table,
+        compare_folder,
+        compare_folder_factors,
+        factors_to_table,
+        read_folder,
+        to_table,
+        words,
+        write_report,
+    )
+
+    _existing(folder)
+    if not read_results(folder)[0]:
+        console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
+        return 1
+    chosen = DEFAULT_MARGIN if margin is None else margin
+    study = read_folder(folder)
+    comparison = compare_folder(study, baseline=baseline, metric=metric, margin=chosen)
+    console.print(to_table(comparison))
+    factors, notes = compare_folder_factors(study, comparison)
+    if factors is not None:
+        console.print("", factors_to_table(factors), sep="\n")
+    else:
+        for note in notes:
+            console.print(f"! {note}", style="yellow", highlight=False, markup=False)
+    if classes:
+        split = "val" if comparison.metric.startswith("val/") else "test"
+        console.print("", classes_to_table(study.results, split), sep="\n")
+    if tuned := words.tuning(study.record):
+        console.print(tuned, style="dim", highlight=False, markup=False)
+    try:
+        report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    except OSError as error:  # somebody else's folder, or a full disk
+        console.print(f"no report: {folder / 'report.html'} cannot be written ({error.strerror})", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _existing(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; `run` makes it, --root and --name choose another")
+    if not _is_study(folder):
+        raise ValueError(f"{folder}: holds no study (neither study.json nor runs); --root and --name choose another")
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "study.json").exists() or any(folder.glob("*/seed-*")) or tuning_folder(folder) is not None
+
+
+def tuning_folder(folder: Path) -> Path | None:
+    """The folder of a study's tuning runs; None if it has none. A study that is itself called tuning is not one."""
+    record = read_record(folder / TUNING)
+    return folder / TUNING if record is not None and record.study.endswith(f"-{TUNING}") else None

@@ -1,0 +1,139 @@
+"""`run`, as the person who typed it sees it: what is to be done, how far it is, what came out and what failed."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from seglab.interruption import INTERRUPTED, Interrupted
+from seglab.records import Run, StudyRecord, read_result
+from seglab.running import ledger
+from seglab.running.ledger import forgive
+from seglab.running.local import Launcher
+from seglab.running.plan import Plan, agree, check_place, check_split, keep
+from seglab.running.status import Clock, duration, fraction_done, run_status
+
+
+def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
+    """Bring all runs of the plan to a result; whether that has worked. Everything that can be refused is, before anything is written."""
+    todo = prepare(plan, console)
+    if todo:
+        codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
+        _report_workers(codes, plan.folder, console)
+        if INTERRUPTED in codes:
+            raise Interrupted
+    return _report_runs(plan, console)
+
+
+def prepare(plan: Plan, console: Console) -> list[Run]:
+    """Check all that can be checked, write what the runs have in common, and give those that are to be done."""
+    check_place(plan.folder)
+    check_split(plan)
+    agreed = agree(plan)
+    todo, number = plan.unsettled, len(plan.runs)
+    console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
+    if todo:
+        for run in todo:
+            check_place(run.directory(plan.folder))
+        _check_free(plan, todo)
+        _check_data(plan, console)
+        keep(plan, agreed)
+        _show_phases(agreed, {run.arm for run in todo}, console)
+        for run in todo:
+            forgive(run.directory(plan.folder))
+    return todo
+
+
+def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
+    """A ValueError if one run was asked for and somebody has it; of many, the others can be done."""
+    if plan.arm is not None and plan.seed is not None and len(todo) == 1:
+        directory = todo[0].directory(plan.folder)
+        holder = ledger.owner(directory) if directory.exists() else None
+        if holder is not None:
+            raise ValueError(f"{todo[0].name}: {holder} is working on it; wait for its end, or stop it (kill {holder.pid} there)")
+
+
+def _check_data(plan: Plan, console: Console) -> None:
+    with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:
+    """Which stages train when, for the arms that have a freezing schedule."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("arm", "epochs", "trains", "parameters", "× learning rate"):
+        table.add_column(heading, no_wrap=heading in ("epochs", "parameters"))
+    for arm in (name for name in record.arms if name in arms):
+        schedule = record.arms[arm].get("freeze")
+        for place, phase in enumerate(schedule["phases"] if schedule else ()):
+            name = arm if place == 0 else ""
+            table.add_row(name, phase["epochs"], phase["trains"], phase["parameters"], phase["lr factor"])
+    if table.row_count:
+        console.print(table)
+
+
+def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, console: Console) -> list[int]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=float(len(todo)), left="")
+        waiting = set(todo)
+        clock = Clock(0.0)
+
+        def watch() -> None:
+            for run in [run for run in todo if run in waiting and plan.settled(run)]:
+                waiting.discard(run)
+                bar.console.print(_outcome(run, plan), highlight=False)
+            done = len(todo) - len(waiting) + sum(fraction_done(run.directory(plan.folder)) for run in waiting)
+            left = clock.left(done, len(todo))
+            text = "" if left is None else f"{duration(left)} left"
+            bar.update(task, completed=done, description=f"{len(todo) - len(waiting)} of {len(todo)} runs", left=text)
+
+        return launcher.launch([plan.worker_command()] * jobs, plan.folder / "logs", watch)
+
+
+def _outcome(run: Run, plan: Plan) -> str:
+    directory = run.directory(plan.folder)
+    if not (directory / "result.json").exists():
+        return f"  {run.arm}, seed {run.seed}: has diverged"
+    result = read_result(directory / "result.json")
+    return f"  {run.arm}, seed {run.seed}: {plan.study.metric} {result.score(plan.study.metric):.4f} ({duration(result.cost['seconds'])})"
+
+
+def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> None:
+    for slot, code in enumerate(codes):
+        if code in (0, 1, INTERRUPTED):
+            continue
+        log = folder / "logs" / f"worker-{slot}.log"
+        lines = log.read_text(errors="replace").strip().splitlines()
+        why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        console.print(f"worker {slot} {why}{': ' + lines[-1] if lines else ''} ({log})", style="red", highlight=False, markup=False)
+
+
+def _report_runs(plan: Plan, console: Console) -> bool:
+    statuses = [run_status(run, plan.folder) for run in plan.runs]
+    for status in statuses:
+        place = status.run.directory(plan.folder)
+        if status.state == "failed" and plan.settled(status.run):
+            console.print(f"diverged, which counts as the worst: {status.run.name}", style="yellow", highlight=False, markup=False)
+        elif status.state == "failed":
+            console.print(f"failed: {status.run.name}: {status.detail} ({place / 'log.txt'})", style="red", highlight=False, markup=False)
+        elif status.state == "running":
+            console.print(f"still running elsewhere: {status.run.name}, {status.detail}", style="yellow", highlight=False, markup=False)
+        elif status.state != "done":
+            console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
+    return all(plan.settled(status.run) for status in statuses)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
