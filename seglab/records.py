@@ -1,20 +1,34 @@
-"""What a run is called, where it lives and what it leaves behind. No torch here: reading results must cost nothing.
+"""Names, folders and records of runs. No torch here: reading results must cost nothing.
 
 A study's folder is `<root>/<study>/`. It holds `study.json` (the settings that all its runs share, and each arm's own)
 and one folder per run, `<arm>/seed-<n>/`, in which `result.json` is written last and whole: a run without it is not done.
+
+Both files carry `schema`, the version of their layout. Records of older schemas are read and compared; no run is added to them.
 """
 
-import dataclasses
 import hashlib
 import json
 import math
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+
+import seglab
+
+SCHEMA = 2
+"""Version of the layout of `study.json` and `result.json`, and of how settings are described and hashed in them.
+
+1: settings with the paths of files inside seglab, and its version (seglab 0.1). 2: public names, the user's code by its text, `NUMERICS`.
+"""
+
+NUMERICS = 1
+"""Raised by hand by each release of seglab that changes the numbers of a run. A part of a run's identity, as seglab's version is not."""
 
 TUNING = "tuning"
 """The folder of a study's tuning runs, inside the study's own; to those who read it, a study like any other."""
@@ -87,6 +101,7 @@ class Result:
     version: str
     train: Mapping[str, float] = field(default_factory=dict)
     """As `val`, on as many training images, without augmentation; empty where they were not evaluated."""
+    schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         for split, scores in self.per_class.items():
@@ -120,6 +135,20 @@ class Result:
 
 
 @dataclass(frozen=True)
+class AcceptedEdit:
+    """An edit of the user's code that somebody has declared to change no number, so that runs go on after it."""
+
+    name: str
+    """Public name of the definition, as `my_losses.MyLoss`."""
+    recorded: str | None
+    """Hash of its source in the study's record; None if the record does not have it."""
+    now: str | None
+    """Hash of its source after the edit; None if it is gone."""
+    why: str
+    """The reason that was given."""
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """`study.json`: what all runs of a folder share. A folder never mixes two settings."""
 
@@ -127,11 +156,16 @@ class StudyRecord:
     baseline: str
     metric: str
     shared: Mapping[str, Any]
-    """Data, epochs, batch size, precision, versions: equal for every arm."""
+    """Data, epochs, batch size, precision, numerics: equal for every arm."""
     arms: Mapping[str, Mapping[str, Any]]
-    """Network, loss, regularizer, schedule, optimizer of each arm."""
+    """Network, loss, regularizer, schedule, optimizer and code of each arm; under `display`, what is shown to people and is no setting."""
     factors: tuple[str, ...] = ()
-    """What the arms cross, in the order in which their names do. How arms are read, so it is no part of a run's identity."""
+    """Names of the factors that the arms cross, in the order of the levels in an arm's name. Not a part of a run's identity."""
+    accepted: tuple[AcceptedEdit, ...] = ()
+    """Edits of the user's code since the record was written. Not a part of a run's identity."""
+    version: str = ""
+    """Version of seglab that wrote the record first."""
+    schema: int = SCHEMA
 
 
 def fingerprint(description: object) -> str:
@@ -140,8 +174,23 @@ def fingerprint(description: object) -> str:
 
 
 def identity(record: StudyRecord, run: Run) -> str:
-    """The hash that a run's result carries: of the settings that all runs share, and of its arm's own."""
-    return fingerprint({"shared": record.shared, "arm": record.arms[run.arm]})
+    """Return the hash that a run's result carries: of the settings that all runs share, and of its arm's own."""
+    return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[run.arm])})
+
+
+def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an arm's record, without what is only shown to people."""
+    return {name: value for name, value in arm.items() if name != "display"}
+
+
+def check_schema(folder: Path, record: StudyRecord) -> None:
+    """Raise a ValueError if runs of this version of seglab do not fit into a folder that another version has recorded."""
+    if record.schema != SCHEMA:
+        raise ValueError(
+            f"{folder}: was recorded by seglab {record.version} (schema {record.schema}), and seglab {seglab.__version__} (schema {SCHEMA}) "
+            f"describes runs in another way: go on with it with seglab {record.version}, or choose another folder with --name or --root; "
+            "`compare` and `status` read it as it is"
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -158,36 +207,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write plain data as JSON, whole or not at all. NaN, which JSON does not know, becomes null."""
-    write_text(path, json.dumps(_null_for_nan(value), indent=1) + "\n")
+    """Write plain data or a dataclass as JSON, whole or not at all. NaN, which JSON does not know, becomes null."""
+    write_text(path, msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
 
 
 def write_result(path: Path, result: Result) -> None:
     """Write `result.json`; after this the run is done."""
-    write_json(path, dataclasses.asdict(result))
+    write_json(path, result)
 
 
 def read_result(path: Path) -> Result:
-    """Read one `result.json`; a ValueError names the file and what is wrong with it."""
+    """Read one `result.json`.
+
+    Raises:
+        ValueError: the file cannot be read or is damaged; the message names the file, what is wrong and what to do.
+    """
     raw = _read_object(path, _REPEAT)
-    try:
-        return Result(
-            run=Run(study=_text(raw["run"]["study"]), arm=_text(raw["run"]["arm"]), seed=_integer(raw["run"]["seed"])),
-            identity=_text(raw["identity"]),
-            class_names=tuple(_text(name) for name in _items(raw["class_names"])),
-            val=_numbers(raw["val"]),
-            test=_numbers(raw["test"]),
-            per_class={
-                split: {name: tuple(map(_number, _items(values))) for name, values in scores.items()}
-                for split, scores in raw["per_class"].items()
-            },
-            cost=_numbers(raw["cost"]),
-            commit=None if raw["commit"] is None else _text(raw["commit"]),
-            version=_text(raw["version"]),
-            train=_numbers(raw.get("train", {})),  # results were written before there was any
-        )
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise _damaged(path, error, _REPEAT) from None
+    for name in ("val", "test", "train", "cost", "per_class"):
+        if name in raw:
+            raw[name] = _nan_for_null(raw[name])
+    return _converted(path, {"schema": 1, **raw}, Result, _REPEAT)
 
 
 def read_results(folder: Path) -> tuple[list[Result], list[str]]:
@@ -208,84 +247,58 @@ def read_results(folder: Path) -> tuple[list[Result], list[str]]:
 
 def write_record(folder: Path, record: StudyRecord) -> None:
     """Write `study.json`."""
-    write_json(folder / "study.json", dataclasses.asdict(record))
+    write_json(folder / "study.json", record)
 
 
 def read_record(folder: Path) -> StudyRecord | None:
-    """The record of a study's folder; None where there is none yet, ValueError where it is damaged."""
+    """Read the record of a study's folder; None where there is none yet.
+
+    Raises:
+        ValueError: the file cannot be read, is damaged, or was written by a newer seglab.
+    """
     path = folder / "study.json"
     if not path.exists():
         return None
     raw = _read_object(path, _RESTORE)
-    try:
-        return StudyRecord(
-            study=_text(raw["study"]),
-            baseline=_text(raw["baseline"]),
-            metric=_text(raw["metric"]),
-            shared=dict(raw["shared"]),
-            arms={arm: dict(settings) for arm, settings in dict(raw["arms"]).items()},
-            factors=tuple(_text(factor) for factor in _items(raw.get("factors", []))),  # records were written before there were any
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error, _RESTORE) from None
+    shared = raw.get("shared")
+    version = shared.get("seglab", "") if isinstance(shared, dict) else ""  # where schema 1 kept it
+    return _converted(path, {"schema": 1, "version": version, **raw}, StudyRecord, _RESTORE)
 
 
 _REPEAT = "Delete the file and `run` again to repeat this run"
 _RESTORE = "Restore it, use the version of seglab that wrote it, or choose another folder with --name or --root"
 
-
-def _damaged(path: Path, error: Exception, remedy: str) -> ValueError:
-    what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-    return ValueError(f"{path}: damaged ({what}). {remedy}")
+T = TypeVar("T")
 
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object. A ValueError names the file and what is wrong with it."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: damaged (not JSON: {error}). {remedy}") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: damaged (a {type(raw).__name__}, not an object). {remedy}")
+    if isinstance(schema := raw.get("schema", 1), int) and schema > SCHEMA:
+        raise ValueError(
+            f"{path}: was written by seglab {raw.get('version')} (schema {schema}), and seglab {seglab.__version__} reads schemas up to "
+            f"{SCHEMA}: update seglab"
+        )
     return raw
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a string")
-    return value
+def _converted(path: Path, raw: dict[str, Any], kind: type[T], remedy: str) -> T:
+    """Turn plain data into a dataclass. A ValueError names the file, the field, what it holds and what was expected."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path}: damaged ({str(error).replace(' - at `$.', ' at `')}). {remedy}") from None
 
 
-def _items(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
-    return value
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not an integer")
-    return value
-
-
-def _number(value: object) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not a number")
-    return float(value)
-
-
-def _numbers(raw: Mapping[str, object]) -> dict[str, float]:
-    return {_text(name): _number(value) for name, value in raw.items()}
-
-
-def _null_for_nan(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _null_for_nan(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_null_for_nan(item) for item in value]
-    return value
+def _nan_for_null(value: object) -> object:
+    """Put NaN, which JSON does not know, back in place of null in scores."""
+    if isinstance(value, dict):
+        return {name: math.nan if item is None else _nan_for_null(item) for name, item in value.items()}
+    return [math.nan if item is None else item for item in value] if isinstance(value, list) else value

@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seglab.records import (
+    SCHEMA,
+    AcceptedEdit,
     Result,
     Run,
     StudyRecord,
     check_name,
+    check_schema,
     fingerprint,
     identity,
     read_record,
@@ -121,7 +124,7 @@ def test_a_gap_is_training_minus_validation() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        *(without(field.name) for field in dataclasses.fields(Result) if field.name != "train"),
+        *(without(field.name) for field in dataclasses.fields(Result) if field.name not in ("train", "schema")),
         replaced("high", "train", "miou"),
         replaced(None, "train"),
         without("run", "seed"),
@@ -280,7 +283,13 @@ def test_seeds_are_not_negative() -> None:
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     record = StudyRecord(
-        "study", "none", "test/miou", {"epochs": 3, "data": {"size": [2, 3], "void": None}}, {"none": {"loss": "CE"}, "l2": {}}
+        "study",
+        "none",
+        "test/miou",
+        {"epochs": 3, "data": {"size": [2, 3], "void": None}},
+        {"none": {"loss": "CE"}, "l2": {}},
+        accepted=(AcceptedEdit("losses.Mine", "a", None, "only renamed"),),
+        version="0.2.0",
     )
     assert read_record(tmp_path) is None
     write_record(tmp_path, record)
@@ -297,8 +306,30 @@ def test_factors_are_kept_and_are_no_part_of_an_identity(tmp_path: Path) -> None
 
 
 def test_a_record_from_before_there_were_factors_has_none(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text('{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}}')
-    assert read_record(tmp_path) == StudyRecord("a", "b", "c", {}, {}, factors=())
+    (tmp_path / "study.json").write_text('{"study": "a", "baseline": "b", "metric": "c", "shared": {"seglab": "0.1.0"}, "arms": {}}')
+    assert read_record(tmp_path) == StudyRecord("a", "b", "c", {"seglab": "0.1.0"}, {}, factors=(), version="0.1.0", schema=1)
+
+
+def test_a_record_of_an_older_schema_takes_no_more_runs(tmp_path: Path) -> None:
+    record = StudyRecord("a", "b", "c", {"seglab": "0.1.0"}, {}, version="0.1.0", schema=1)
+    with pytest.raises(ValueError, match=r"recorded by seglab 0\.1\.0 \(schema 1\).*go on with it with seglab 0\.1\.0"):
+        check_schema(tmp_path, record)
+    check_schema(tmp_path, dataclasses.replace(record, schema=SCHEMA))
+
+
+def test_what_a_newer_seglab_wrote_is_refused_and_not_misread(tmp_path: Path) -> None:
+    write_record(tmp_path, StudyRecord("a", "b", "c", {}, {}, version="9.0", schema=SCHEMA + 1))
+    with pytest.raises(ValueError, match=rf"written by seglab 9\.0 \(schema {SCHEMA + 1}\).*update seglab"):
+        read_record(tmp_path)
+    write_result(tmp_path / "result.json", example(version="9.0", schema=SCHEMA + 1))
+    with pytest.raises(ValueError, match=rf"written by seglab 9\.0 \(schema {SCHEMA + 1}\).*update seglab"):
+        read_result(tmp_path / "result.json")
+
+
+def test_what_is_shown_to_people_is_no_setting() -> None:
+    one = StudyRecord("study", "none", "test/miou", {}, {"none": {"loss": "CE", "display": {"phases": ["a"]}}})
+    other = StudyRecord("study", "none", "test/miou", {}, {"none": {"loss": "CE", "display": {"phases": ["b"]}}})
+    assert identity(one, Run("study", "none", 0)) == identity(other, Run("study", "none", 0))
 
 
 @pytest.mark.parametrize(
@@ -306,11 +337,17 @@ def test_a_record_from_before_there_were_factors_has_none(tmp_path: Path) -> Non
     [
         ("{", "not JSON"),
         ("[]", "a list, not an object"),
-        ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "factors": "penalty"}', "'penalty' is not a list"),
-        ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "factors": [1, 2]}', "1 is not a string"),
-        ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}}', "'arms' is missing"),
-        ('{"study": 3, "baseline": "b", "metric": "c", "shared": {}, "arms": {}}', "3 is not a string"),
-        ('{"study": "a", "baseline": "b", "metric": "c", "shared": 3, "arms": {}}', "not iterable"),
+        (
+            '{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "factors": "penalty"}',
+            "Expected `array`, got `str` at `factors`",
+        ),
+        (
+            '{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "factors": [1, 2]}',
+            "Expected `str`, got `int` at `factors[0]`",
+        ),
+        ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}}', "missing required field `arms`"),
+        ('{"study": 3, "baseline": "b", "metric": "c", "shared": {}, "arms": {}}', "Expected `str`, got `int` at `study`"),
+        ('{"study": "a", "baseline": "b", "metric": "c", "shared": 3, "arms": {}}', "Expected `object`, got `int` at `shared`"),
     ],
 )
 def test_a_damaged_record_is_never_to_be_deleted(tmp_path: Path, content: str, what: str) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.data.loading.sampler import split_batch
-from seglab.records import TUNING, Run, StudyRecord, read_record, write_record
+from seglab.records import TUNING, Run, StudyRecord, check_schema, read_record, write_record
 from seglab.running import ledger
 from seglab.running.execute import Resources
 from seglab.study.arms import Chosen, Tuned, arm_and_setting
-from seglab.study.identity import differences, record
+from seglab.study.identity import accept, changes, record
 from seglab.study.study import Study
 
 
@@ -34,6 +34,8 @@ class Plan:
     """The study whose tuning runs these are; None for a study's own runs."""
     retries: int = 0
     """How often a run that has failed is tried again."""
+    accept_code: str | None = None
+    """Why edits of the user's code since the study was recorded change no number; None does not accept any."""
 
     @property
     def folder(self) -> Path:
@@ -115,22 +117,29 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
                 f"{plan.folder}: holds results, but no study.json says of which settings; choose another folder with --name or --root"
             )
         return wanted
-    lines = differences({"study": existing.study, **existing.shared}, {"study": wanted.study, **wanted.shared})
-    lines += _other_candidates(plan, existing)
-    for arm in wanted.arms:
-        if arm in existing.arms:
-            lines += [f"arm {arm}: {line}" for line in differences(existing.arms[arm], wanted.arms[arm])]
+    check_schema(plan.folder, existing)
+    if plan.accept_code is not None:
+        existing = accept(existing, wanted, plan.accept_code)
+    lines = [*changes(existing, wanted), *_other_candidates(plan, existing)]
     if lines:
-        version = existing.shared.get("seglab")
         raise ValueError(
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
-            "Choose another folder with --name or --root, or request the settings that are there"
-            f"{'' if version == wanted.shared['seglab'] else f', with seglab {version}'}"
+            f"Choose another folder with --name or --root, or request the settings that are there{_remedies(existing, wanted, lines)}"
         )
     merged = {**wanted.arms, **existing.arms}  # equal where both have an arm; what was hashed into results stays as it was written
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
-    return dataclasses.replace(wanted, shared=existing.shared, arms=arms)
+    return dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
+
+
+def _remedies(existing: StudyRecord, wanted: StudyRecord, lines: Iterable[str]) -> str:
+    """What else there is to do about certain differences."""
+    other_numbers = existing.shared.get("numerics") != wanted.shared.get("numerics")
+    return (f", with seglab {existing.version}, as this version gives other numbers" if other_numbers else "") + (
+        ". An edit of code that changes no number is accepted by --accept_code 'why', which study.json keeps"
+        if any("the code of" in line for line in lines)
+        else ""
+    )
 
 
 def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:

@@ -203,7 +203,18 @@ def _plan(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
     retries = given.get("retries", 0)
     if retries < 0:
         raise ValueError(f"--retries {retries}: must be 0 or more")
-    return Plan(study, Path(given.root), sys.argv[0], flags, resources, given.arm, given.seed, given.setting, retries=retries)
+    return Plan(
+        study,
+        Path(given.root),
+        sys.argv[0],
+        flags,
+        resources,
+        given.arm,
+        given.seed,
+        given.setting,
+        retries=retries,
+        accept_code=given.get("accept_code"),
+    )
 
 
 def _default_name(function: StudyFunction) -> str:

@@ -65,6 +65,12 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
 
 def _working_parser(function: StudyFunction) -> ArgumentParser:
     parser = _training_parser(function)
+    parser.add_argument(
+        "--accept_code",
+        type=str | None,
+        default=None,
+        help="why edits of your code since the study was recorded change no number, so that its runs go on; study.json keeps the reason",
+    )
     parser.add_argument("--retries", type=int, default=0, help="how often a run that fails is tried again")
     return parser
 

@@ -68,8 +68,7 @@ def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -
     for heading in ("arm", "epochs", "trains", "parameters", "× learning rate"):
         table.add_column(heading, no_wrap=heading in ("epochs", "parameters"))
     for arm in (name for name in record.arms if name in arms):
-        schedule = record.arms[arm].get("freeze")
-        for place, phase in enumerate(schedule["phases"] if schedule else ()):
+        for place, phase in enumerate(record.arms[arm].get("display", {}).get("phases", ())):
             name = arm if place == 0 else ""
             table.add_row(name, phase["epochs"], phase["trains"], phase["parameters"], phase["lr factor"])
     if table.row_count:

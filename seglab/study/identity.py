@@ -1,19 +1,16 @@
-"""Everything that determines a run's numbers, as plain data: what makes two runs the same run."""
+"""Identity: two runs are the same run if their settings are equal. This module describes a study's settings and compares descriptions.
+
+`settings.py` says what counts as a setting, `code.py` how the user's code counts. An edit of code that changes no number can be accepted:
+the record then keeps it, and goes on to describe the runs as they were recorded.
+"""
 
 import dataclasses
-import functools
-import hashlib
-import inspect
-import json
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -22,67 +19,62 @@ from seglab.callbacks.step_order import check_optimizer, phase_rows
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
-from seglab.records import Run, StudyRecord
+from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, settings_of
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
+from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
 from seglab.study.study import Study
 
 SIMULATED_STEPS = 10_000
-"""How far a schedule of learning rates is followed to describe it."""
+"""Number of steps for which a schedule of learning rates is followed to describe it."""
 
 SIMULATED_FACTORS = 200
-"""At how many steps a freezing schedule is followed to describe it."""
+"""Number of steps at which a freezing schedule is evaluated to describe it."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_EMPTY_MODULE = frozenset(vars(nn.Module()))
 _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")
 
 
 def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> StudyRecord:
-    """`study.json` for these arms. Builds each arm twice."""
+    """Return the record of a study with these arms. Builds each arm twice."""
     described = {arm: _described(study, arm) for arm in arms}
-    return StudyRecord(study.name, study.baseline, study.metric, shared(study, batch_norm_parts), described, factors=tuple(study.factors))
+    return StudyRecord(
+        study=study.name,
+        baseline=study.baseline,
+        metric=study.metric,
+        shared=shared(study, batch_norm_parts),
+        arms=described,
+        factors=tuple(study.factors),
+        version=seglab.__version__,
+    )
 
 
 def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
-    """What all runs of a study have in common.
+    """Return the settings that all runs of a study have in common.
 
-    The number of devices is not among it, unless each takes the batch norms' statistics of its own part of a batch.
+    The number of devices counts only where each takes the batch norms' statistics of its own part of a batch.
     """
+    settings = Settings()
     return {
-        "seglab": seglab.__version__,
-        "data": plain(study.data.identity()),
+        "numerics": NUMERICS,
+        "data": settings.plain(study.data.identity()),
         "epochs": study.epochs,
         "precision": study.precision,
         "accumulate": study.accumulate,
         "gradient_clip": study.gradient_clip,
         "batch_norm_parts": batch_norm_parts,
         **({"tuning": _tuning(study)} if study.budget else {}),
+        "code": dict(sorted(settings.code.items())),
     }
 
 
-def check_same(record: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
-    """Refuse to train a run whose script or data have changed since its study was recorded."""
-    now = {"shared": shared(study, batch_norm_parts), "arm": _described(study, run.arm)}
-    lines = differences({"shared": record.shared, "arm": record.arms.get(run.arm)}, now)
-    if lines:
-        raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
-
-
-def planned(study: Study) -> Progress:
-    """The beginning of a run: its optimizer steps in all, and in an epoch."""
-    per_epoch = -(-len(study.data.train_dataloader()) // study.accumulate)
-    return Progress(0, study.epochs * per_epoch, per_epoch)
-
-
 def describe(arm: Arm, start: Progress) -> dict[str, Any]:
-    """Network, loss, penalty, schedule, optimizer and scheduler of an arm, with all their settings.
+    """Return network, loss, penalty, schedule, optimizer and scheduler of an arm, with all their settings and the user's code in them.
 
-    The arm is built under two seeds: what is equal in both does not come from the seed, such as pretrained weights, and belongs to
-    the arm; and a network that is the same object in both would carry one run's training into the next.
+    The arm is built under two seeds. A tensor that is equal in both does not come from the seed, such as pretrained weights, and belongs to
+    the arm.
 
     Raises:
-        ValueError: if both are one network.
+        ValueError: both builds give one network, which would carry one run's training into the next.
     """
     with torch.random.fork_rng(devices=[]):
         module, other = _seeded(arm, 0), _seeded(arm, 1)
@@ -90,70 +82,87 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
     optimizer = module.optimizer(module.parameter_groups())
     _check_regularizer(module, optimizer, start.steps)
-    described: dict[str, Any] = plain(
-        {
-            "module": {"class": path_of(type(module)), **_own_settings(module)},
-            "network": {**description(module.network), "structure": _hash(json.dumps(settings(module.network), sort_keys=True))},
-            "start": _equal_tensors(module.network, other.network),
-            "loss": settings(module.loss),
-            "regularizer": module.regularizer,
-            "freeze": _freezing(module, start),
-            "optimizer": _optimizer(optimizer),
-            "scheduler": _scheduler(module, optimizer, start.steps),
-            "ignore_index": module.ignore_index,
-            "mean": module.mean.flatten().tolist(),
-            "std": module.std.flatten().tolist(),
-            **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
-        }
+    settings = Settings()
+    described = {
+        "module": {"class": settings.named(type(module)), **settings.plain(_own_settings(module))},
+        "network": _network(module.network, settings),
+        "start": _equal_tensors(module.network, other.network),
+        "loss": settings.plain(module.loss),
+        "regularizer": settings.plain(module.regularizer),
+        "freeze": _freezing(module, start, settings),
+        "optimizer": _optimizer(optimizer, settings),
+        "scheduler": _scheduler(module, optimizer, start.steps, settings),
+        **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
+    }
+    return {
+        **described,
+        "code": dict(sorted(settings.code.items())),
+        **({"display": {"phases": phase_rows(module, start)}} if module.freeze_schedule is not None else {}),
+    }
+
+
+def planned(study: Study) -> Progress:
+    """Return the progress at the beginning of a run: no step done, the optimizer steps in all, and in an epoch."""
+    per_epoch = -(-len(study.data.train_dataloader()) // study.accumulate)
+    return Progress(0, study.epochs * per_epoch, per_epoch)
+
+
+def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
+    """Raise a ValueError if a run would not be trained as its study was recorded: its script, its data or its code have changed."""
+    lines = changes(recorded, record(study, [run.arm], batch_norm_parts))
+    if run.arm not in recorded.arms:
+        lines.append(f"study.json has no arm {run.arm}")
+    if lines:
+        raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
+
+
+def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
+    """Return a line for each difference in what all runs share, and in the arms that both records have; accepted edits are none."""
+    lines = differences(
+        {"study": recorded.study, **recorded.shared}, {"study": now.study, **_as_recorded(now.shared, recorded.shared, recorded)}
     )
-    return described
+    for arm, settings in now.arms.items():
+        if arm in recorded.arms:
+            there = settings_of(recorded.arms[arm])
+            lines += [f"arm {arm}: {line}" for line in differences(there, settings_of(_as_recorded(settings, there, recorded)))]
+    return lines
 
 
-def settings(module: nn.Module) -> dict[str, Any]:
-    """An `nn.Module`'s class, its own attributes, the shapes of its parameters and its children's, recursively."""
-    own = {name: plain(value) for name, value in vars(module).items() if name not in _EMPTY_MODULE}
-    shapes = {name: list(parameter.shape) for name, parameter in module.named_parameters(recurse=False)}
-    buffers = {name: plain(value) for name, value in module.named_buffers(recurse=False)}
-    children = {name: settings(child) for name, child in module.named_children()}
-    return {"class": path_of(type(module)), **own, **shapes, **buffers, **children}
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Anything as JSON knows it, the same in every process: no addresses, functions by path and source, large tensors by hash."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if depth > 30:
-        raise ValueError(f"a setting is nested more than 30 deep, at {path_of(type(value))}: does something hold itself?")
-    into = functools.partial(plain, depth=depth + 1)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"class": path_of(type(value)), **{field.name: into(getattr(value, field.name)) for field in dataclasses.fields(value)}}
-    if isinstance(value, Mapping):
-        return {str(key): into(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [into(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(map(str, value))
-    if isinstance(value, Tensor | np.ndarray):
-        array = torch.as_tensor(value).detach().cpu()
-        return array.tolist() if array.numel() <= 64 else _hash_tensor(array)
-    return _thing(value, into)
+def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
+    """Return the record with each edit of the user's code since it was written declared to change no number."""
+    edits = dict[tuple[str, str | None, str | None], None]()
+    pairs = [(recorded.shared, now.shared), *((recorded.arms[arm], now.arms[arm]) for arm in now.arms if arm in recorded.arms)]
+    for there, here in pairs:
+        old, new = there.get("code", {}), here.get("code", {})
+        edits |= {(name, old.get(name), new.get(name)): None for name in [*old, *new] if old.get(name) != new.get(name)}
+    known = {(edit.name, edit.recorded, edit.now) for edit in recorded.accepted}
+    return dataclasses.replace(recorded, accepted=(*recorded.accepted, *(AcceptedEdit(*edit, why) for edit in edits if edit not in known)))
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """`path: old → new` for every leaf in which two descriptions differ."""
+    """Return a line for every leaf in which two descriptions differ: `path: old → new`, or which definition of the user has changed."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
+        if path.rpartition(".")[2] == "code":
+            return [_edited(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
         keys = [*old, *(key for key in new if key not in old)]
         return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     return [] if old == new else [f"{path}: {_short(old)} → {_short(new)}"]
 
 
-def path_of(thing: Any) -> str:
-    """The import path of a class or function."""
-    return f"{thing.__module__}.{thing.__qualname__}"
+def _edited(name: str, old: str | None, new: str | None) -> str:
+    how = "is used, and was not" if old is None else "is no longer used" if new is None else "has been edited"
+    return f"the code of {name} {how}"
+
+
+def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: StudyRecord) -> Mapping[str, Any]:
+    """Return a description in which each accepted edit of the user's code is undone."""
+    code, old = dict(now.get("code", {})), there.get("code", {})
+    for edit in record.accepted:
+        if code.get(edit.name) == edit.now and old.get(edit.name) == edit.recorded:
+            code.pop(edit.name, None)
+            if edit.recorded is not None:
+                code[edit.name] = edit.recorded
+    return {**now, "code": code} if "code" in now else now
 
 
 def _tuning(study: Study) -> dict[str, Any]:
@@ -164,34 +173,6 @@ def _tuning(study: Study) -> dict[str, Any]:
 def _seeded(arm: Arm, seed: int) -> SegmentationModule:
     L.seed_everything(seed, verbose=False)
     return arm()
-
-
-def _thing(value: Any, into: Callable[[Any], Any]) -> Any:
-    """A module, a function, a class or an object."""
-    if isinstance(value, nn.Module):
-        return settings(value)
-    if isinstance(value, functools.partial):
-        return {"partial": into(value.func), "args": into(value.args), "keywords": into(value.keywords)}
-    if inspect.isfunction(value) and "<" in value.__qualname__:  # a lambda, or made inside another function
-        return {
-            "function": path_of(value),
-            "source": _source(value),
-            "with": [into(cell.cell_contents) for cell in value.__closure__ or ()],
-            "defaults": [into(value.__defaults__), into(value.__kwdefaults__)],
-        }
-    if hasattr(value, "__qualname__"):
-        return path_of(value)
-    text = repr(value)
-    if _ADDRESS.search(text) and hasattr(value, "__dict__"):
-        return {"class": path_of(type(value)), **into(vars(value))}
-    return _ADDRESS.sub("", text)
-
-
-def _source(function: Callable[..., Any]) -> str:
-    try:
-        return _hash(inspect.getsource(function))
-    except OSError:
-        return _hash(function.__code__.co_code.hex())
 
 
 def _own_settings(module: SegmentationModule) -> dict[str, Any]:
@@ -206,18 +187,29 @@ def _own_settings(module: SegmentationModule) -> dict[str, Any]:
         "scheduler",
         "stages",
         "frozen_by_schedule",
-        "ignore_index",
+        "validates",
     }
     of_lightning = {"prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"}
     own = {
-        name: value for name, value in vars(module).items() if not name.startswith("_") and name not in known | of_lightning | _EMPTY_MODULE
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and name not in known | of_lightning | frozenset(vars(nn.Module()))
     }
-    return {name: plain(value) for name, value in own.items()}
+    return {**own, "mean": module.mean.flatten().tolist(), "std": module.std.flatten().tolist()}
+
+
+def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:
+    """The class and configuration of a network, and a hash of its structure: layers, their settings, shapes of parameters."""
+    config = {name: value for name, value in description(network).get("config", {}).items() if value is not None and value is not False}
+    structure = hash_plain(settings.plain(network))
+    return {"class": settings.named(type(network)), **({"config": config} if config else {}), "structure": structure}
 
 
 def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: int) -> None:
-    """What would be refused when the training begins is refused before any begins: stages that do not exist, anchors without pretrained
-    weights, a measurement that never ends, decay on decay."""
+    """Raise the errors that the beginning of the training would raise, before any training begins.
+
+    Stages that do not exist, anchors without pretrained weights, a measurement that never ends, decay on decay.
+    """
     check_optimizer(module, optimizer)
     if module.regularizer is not None:
         module.regularizer.bind(module.weights()).start(steps)
@@ -230,61 +222,56 @@ def _described(study: Study, arm: str) -> dict[str, Any]:
         raise ValueError(f"arm {arm}: {error}") from error
 
 
-def _freezing(module: SegmentationModule, start: Progress) -> dict[str, Any] | None:
-    """A schedule's settings, its phases for people to read, and a hash of its factors along the training.
-
-    What would be refused when the training begins is refused here too: stages that do not exist, an unfreezing after the end.
-    """
+def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -> dict[str, Any] | None:
+    """A schedule's settings, and a hash of its factors along the training."""
     if module.freeze_schedule is None:
         return None
     followed = range(0, start.steps, max(1, start.steps // SIMULATED_FACTORS))
     factors = [scales(module.freeze_schedule, module.stages.stages, start.at(step)) for step in followed]
-    return {"schedule": module.freeze_schedule, "phases": phase_rows(module, start), "factors": _hash(json.dumps(factors))}
+    return {"schedule": settings.plain(module.freeze_schedule), "factors": hash_plain(factors)}
 
 
 def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
     """A hash of the weights and buffers that are the same whatever the seed: pretrained ones, and constants."""
     twin = other.state_dict()
-    parts = [f"{name} {_hash_tensor(value)}" for name, value in one.state_dict().items() if torch.equal(value, twin[name])]
-    return _hash("\n".join(parts))
+    parts = [f"{name} {hash_tensor(value)}" for name, value in one.state_dict().items() if torch.equal(value, twin[name])]
+    return hash_text("\n".join(parts))
 
 
-def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    """What all groups have in common, and what each has of its own."""
-    groups = [{name: plain(value) for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    common = {name: value for name, value in groups[0].items() if all(group.get(name) == value for group in groups)}
+def _optimizer(optimizer: Optimizer, settings: Settings) -> dict[str, Any]:
+    """The options that all groups have in common, and those of each group; an option that is off (None or False) does not count."""
+    groups = [
+        {name: settings.plain(value) for name, value in group.items() if name != "params" and value is not None and value is not False}
+        for group in optimizer.param_groups
+    ]
+    common = {name: value for name, value in groups[0].items() if name != "name" and all(group.get(name) == value for group in groups)}
     own = {
         str(group.get("name", place)): {name: value for name, value in group.items() if name not in {*common, "name"}}
         for place, group in enumerate(groups)
     }
-    return {"class": path_of(type(optimizer)), **common, "groups": {name: values for name, values in own.items() if values}}
+    return {"class": settings.named(type(optimizer)), **common, "groups": {name: values for name, values in own.items() if values}}
 
 
-def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int) -> dict[str, Any] | None:
-    """A scheduler's class, and the rates and momenta that it sets along the training, of all groups."""
+def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, settings: Settings) -> dict[str, Any] | None:
+    """A scheduler's class, and a hash of the rates and momenta that it sets along the training, for all groups."""
     if module.scheduler is None:
         return None
     scheduler = module.scheduler(optimizer, steps)
+    name = settings.named(type(scheduler))
     if isinstance(scheduler, ReduceLROnPlateau):
-        return {"class": path_of(type(scheduler)), **{name: plain(getattr(scheduler, name)) for name in _OF_THE_PLATEAU}}
+        return {"class": name, **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU}}
     followed = []
     optimizer.step()  # without gradients it moves nothing; a scheduler complains if it never came
     for _ in range(min(steps, SIMULATED_STEPS)):
         followed.append(
-            [[round(float(group["lr"]), 12), plain(group.get("momentum")), plain(group.get("betas"))] for group in optimizer.param_groups]
+            [
+                [round(float(group["lr"]), 12), settings.plain(group.get("momentum")), settings.plain(group.get("betas"))]
+                for group in optimizer.param_groups
+            ]
         )
         scheduler.step()
     rates = [place[0][0] for place in followed]
-    return {"class": path_of(type(scheduler)), "rates": rates[:: max(1, len(rates) // 4)], "all": _hash(json.dumps(followed))}
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _hash_tensor(tensor: Tensor) -> str:
-    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + values.tobytes()).hexdigest()[:16]
+    return {"class": name, "rates": rates[:: max(1, len(rates) // 4)], "all": hash_plain(followed)}
 
 
 def _short(value: Any) -> str:

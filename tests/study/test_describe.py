@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import albumentations as A
@@ -18,7 +17,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, Poly
 from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, Scheduled, SegmentationModule, Shapes, SmoothL1, Sum, unet
 from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
 from seglab.stage import Progress, Stage
-from seglab.study.identity import describe, differences, plain, planned
+from seglab.study.identity import describe, differences, planned
+from seglab.study.settings import plain
 from seglab.study.study import Arm, Study
 
 ENCODER = "tu-test_resnet"
@@ -180,12 +180,10 @@ def test_describing_draws_nothing() -> None:
 @pytest.mark.slow
 def test_another_process_describes_the_same() -> None:
     code = (
-        "import json, test_describe as t; from seglab.study.identity import describe; from seglab.stage import Progress;"
+        "import json; import tests.study.test_describe as t; from seglab.study.identity import describe; from seglab.stage import Progress;"
         "print(json.dumps({name: describe(pair[0], Progress(0, 20, 10)) for name, pair in t.PAIRS.items()}))"
     )
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=120
-    ).stdout
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
     assert json.loads(told) == {name: describe(pair[0], Progress(0, 20, 10)) for name, pair in PAIRS.items()}
 
 

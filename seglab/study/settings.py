@@ -1,0 +1,177 @@
+"""Settings: what of an object determines a run's numbers, as plain data.
+
+| object | what counts |
+|---|---|
+| dataclass | its fields, except private ones, those with `init=False`, and paths: where files lie is no setting |
+| class of the user | attributes that its own code assigns, arguments of `__init__` that are kept under their name, and its source |
+| class of an installed package, or of seglab | arguments of `__init__` that are kept under their name, as `kernel_size`; `None` and `False` mean "off" and do not count |
+| `nn.Module` | beside these: the shapes of its parameters, the values of its buffers, its children |
+| function, class | its public name; of the user's own its source too, and what it takes from the function around it |
+| tensor, array | its values; of a large one a hash |
+
+Private attributes of a library's objects never count, nor where in seglab or in a library a class is defined: an update of a library, or a
+file that moves, leaves settings as they are.
+"""
+
+import dataclasses
+import dis
+import functools
+import hashlib
+import inspect
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seglab.study.code import captured, sources
+from seglab.study.names import functions_of, is_own, public_name
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_EMPTY_MODULE = frozenset(vars(nn.Module()))
+_OFF = (None, False)
+
+
+class Settings:
+    """Turns objects into plain data that are the same in every process, and collects the user's code that they depend on."""
+
+    def __init__(self) -> None:
+        self.code: dict[str, str] = {}
+        """Hash of the source of each of the user's definitions met so far, by public name."""
+
+    def plain(self, value: Any, depth: int = 0) -> Any:
+        """Return a value as JSON knows it: no addresses, functions by name, large tensors by hash.
+
+        Raises:
+            ValueError: the value is nested more than 30 deep, as an object is that holds itself.
+        """
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, str | bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if depth > 30:
+            raise ValueError(f"a setting is nested more than 30 deep, at {public_name(type(value))}: does something hold itself?")
+        into = functools.partial(self.plain, depth=depth + 1)
+        if isinstance(value, Mapping):
+            return {str(key): into(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [into(item) for item in value]
+        if isinstance(value, set | frozenset):
+            return sorted(map(str, value))
+        if isinstance(value, Tensor | np.ndarray):
+            array = torch.as_tensor(value).detach().cpu()
+            return array.tolist() if array.numel() <= 64 else hash_tensor(array)
+        if isinstance(value, functools.partial):
+            return {"partial": into(value.func), "args": into(value.args), "keywords": into(value.keywords)}
+        if isinstance(value, FunctionType | MethodType | type) or hasattr(value, "__qualname__"):
+            return self._definition(value, depth)
+        return self._object(value, depth)
+
+    def named(self, thing: Any) -> str:
+        """Return the public name of a class or function, and count its source if it is the user's own."""
+        if is_own(thing):
+            self.code |= sources(thing)
+        return public_name(thing)
+
+    def _definition(self, thing: Any, depth: int) -> Any:
+        """A function or class: its name, and of a user's function what it captures and its defaults."""
+        name = self.named(thing)
+        if isinstance(thing, MethodType):
+            return {"method": name, "of": self.plain(thing.__self__, depth + 1)}
+        if not isinstance(thing, FunctionType) or not is_own(thing) or "<" not in thing.__qualname__:
+            return name
+        defaults = [self.plain(thing.__defaults__, depth + 1), self.plain(thing.__kwdefaults__, depth + 1)]
+        return {"function": name, "with": self.plain(_values_captured(thing), depth + 1), "defaults": defaults}
+
+    def _object(self, value: Any, depth: int) -> Any:
+        """An object by its class and its settings; of a library's that says all of itself by `repr`, that."""
+        cls = type(value)
+        text = repr(value)
+        if not is_own(cls) and not isinstance(value, nn.Module) and not dataclasses.is_dataclass(value) and not _ADDRESS.search(text):
+            return text
+        found = {name: getattr(value, name) for name in setting_names(value)}
+        if not is_own(cls):
+            found = {name: item for name, item in found.items() if not any(item is off for off in _OFF)}
+        described = {"class": self.named(cls), **{name: self.plain(item, depth + 1) for name, item in found.items()}}
+        if is_own(cls) and (captured_values := {k: v for function in functions_of(cls) for k, v in _values_captured(function).items()}):
+            described["with"] = self.plain(captured_values, depth + 1)
+        return {**described, **self._tensors_and_children(value, depth)} if isinstance(value, nn.Module) else described
+
+    def _tensors_and_children(self, module: nn.Module, depth: int) -> dict[str, Any]:
+        shapes = {name: list(parameter.shape) for name, parameter in module.named_parameters(recurse=False)}
+        buffers = {name: self.plain(value) for name, value in module.named_buffers(recurse=False)}
+        return {**shapes, **buffers, **{name: self.plain(child, depth + 1) for name, child in module.named_children()}}
+
+
+def plain(value: Any) -> Any:
+    """Return a value's settings as plain data, with the code that they depend on."""
+    settings = Settings()
+    found = settings.plain(value)
+    return {"settings": found, "code": dict(sorted(settings.code.items()))}
+
+
+def setting_names(value: Any) -> list[str]:
+    """Return the names of the attributes of an object that are its settings; see the table of this module."""
+    cls: type = type(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init and not field.name.startswith("_")]
+        return [name for name in fields if not isinstance(getattr(value, name), Path)]
+    there = vars(value) if hasattr(value, "__dict__") else {}
+    wanted: set[str] | frozenset[str] = _arguments(cls) | _assigned_by_the_user(cls)
+    if not is_own(cls) and not isinstance(value, nn.Module) and not wanted & there.keys():
+        wanted = {name for name in there if not name.startswith("_")}
+    return [name for name in there if name in wanted and name not in _EMPTY_MODULE and not isinstance(there[name], nn.Module)]
+
+
+def hash_text(text: str) -> str:
+    """Return a short hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_plain(value: Any) -> str:
+    """Return a short hash of plain data, independent of the order of keys."""
+    return hash_text(json.dumps(value, sort_keys=True))
+
+
+def hash_tensor(tensor: Tensor) -> str:
+    """Return a short hash of a tensor's type, shape and values."""
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + values.tobytes()).hexdigest()[:16]
+
+
+@functools.cache
+def _arguments(cls: type) -> frozenset[str]:
+    """The public names of the arguments of `__init__`, of a class and of those that it extends."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if isinstance(init := vars(base).get("__init__"), FunctionType):
+            names |= set(inspect.signature(init).parameters) - {"self"}
+    return frozenset(name for name in names if not name.startswith("_"))
+
+
+@functools.cache
+def _assigned_by_the_user(cls: type) -> frozenset[str]:
+    """The names of attributes that the code of the user's own classes assigns, among a class and those that it extends."""
+    own = [base for base in cls.__mro__ if is_own(base)]
+    return frozenset(name for base in own for function in functions_of(base) for name in _stored(function.__code__))
+
+
+def _stored(code: CodeType) -> Iterator[str]:
+    yield from (str(instruction.argval) for instruction in dis.get_instructions(code) if instruction.opname == "STORE_ATTR")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _stored(constant)
+
+
+def _values_captured(function: FunctionType) -> dict[str, Any]:
+    """What a function takes from the function around it, without definitions, whose source counts, and without the class of `super()`."""
+    found = captured(function).items()
+    return {name: value for name, value in found if not (isinstance(value, FunctionType | type) and (is_own(value) or name == "__class__"))}

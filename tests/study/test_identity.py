@@ -1,0 +1,189 @@
+"""Identity holds where nothing that matters changes: files that move, libraries that keep other things for themselves, accepted edits."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import seglab
+from seglab import FreezeSchedule, Progress, Regularizer, SegmentationModule, unet
+from seglab.losses import CrossEntropy
+from seglab.records import AcceptedEdit, StudyRecord
+from seglab.study.identity import accept, changes, describe
+from seglab.study.settings import plain
+
+DESCRIBED = """
+import json
+import seglab
+import seglab.regularizers.penalties
+from seglab.study.identity import describe
+arm = lambda: seglab.SegmentationModule(
+    seglab.unet("tu-test_resnet", 3), seglab.CrossEntropy(), num_classes=3, regularizer=seglab.Proximal(seglab.L1(1e-3)), freeze=seglab.LPFT(0.2)
+)
+print(json.dumps([seglab.regularizers.penalties.L1.__module__, describe(arm, seglab.Progress(0, 20, 5))]))
+"""
+
+
+def described_by(package: Path) -> list[Any]:
+    """What another process says of an arm, by the seglab that lies in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    done = subprocess.run([sys.executable, "-c", DESCRIBED], env=environment, cwd=package, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_a_class_that_moves_to_another_file_of_seglab_keeps_its_identity(tmp_path: Path) -> None:
+    root = Path(seglab.__file__).parents[1]
+    shutil.copytree(root / "seglab", tmp_path / "seglab", ignore=shutil.ignore_patterns("__pycache__"))
+    home = tmp_path / "seglab" / "regularizers" / "penalties.py"
+    source = home.read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    (moving,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "L1"]
+    first, last = min([moving.lineno, *(decorator.lineno for decorator in moving.decorator_list)]) - 1, moving.end_lineno
+    lines = source.splitlines(keepends=True)
+    (home.parent / "moved.py").write_text(source.replace(f'"{moving.name}"', '"_"'), encoding="utf-8")  # all of it: its imports and helpers
+    home.write_text("".join([*lines[:first], "from seglab.regularizers.moved import L1\n\n\n", *lines[last:]]), encoding="utf-8")
+    before, after = described_by(root), described_by(tmp_path)
+    assert before[0] == "seglab.regularizers.penalties"
+    assert after[0] == "seglab.regularizers.moved"
+    assert before[1] == after[1]
+    assert before[1]["regularizer"]["inner"]["class"] == "seglab.L1"
+
+
+def arm(change: Callable[[nn.Module], object] = lambda network: None) -> Callable[[], SegmentationModule]:
+    def build() -> SegmentationModule:
+        network = unet("tu-test_efficientnet", 3)
+        change(network)
+        return SegmentationModule(network, CrossEntropy(), num_classes=3)
+
+    return build
+
+
+def each(network: nn.Module, kind: str, name: str, value: object) -> None:
+    found = [layer for layer in network.modules() if type(layer).__name__ == kind]
+    assert found
+    for layer in found:
+        setattr(layer, name, value)
+
+
+START = Progress(0, 20, 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("BatchNormAct2d", "_fast_norm"), ("Conv2d", "_cache"), ("Unet", "_new"), ("InvertedResidual", "_x")]
+)
+def test_private_attributes_of_a_librarys_layers_are_no_settings(kind: str, name: str) -> None:
+    assert describe(arm(), START) == describe(arm(lambda network: each(network, kind, name, True)), START)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"), [("BatchNormAct2d", "momentum", 0.5), ("Conv2d", "padding_mode", "reflect"), ("BatchNormAct2d", "eps", 0.1)]
+)
+def test_their_public_arguments_are(kind: str, name: str, value: object) -> None:
+    assert describe(arm(), START) != describe(arm(lambda network: each(network, kind, name, value)), START)
+
+
+def test_an_option_that_a_library_adds_and_that_is_off_is_no_setting() -> None:
+    def with_groups(**more: object) -> Callable[[], SegmentationModule]:
+        def optimizer(groups: Any) -> torch.optim.Optimizer:
+            return torch.optim.SGD([{**group, **more} for group in groups], lr=0.1)
+
+        return lambda: SegmentationModule(unet("tu-test_efficientnet", 3), CrossEntropy(), num_classes=3, optimizer=optimizer)
+
+    assert describe(with_groups(new=None, newer=False), START) == describe(with_groups(), START)
+    assert describe(with_groups(new=1), START) != describe(with_groups(), START)
+
+
+OTHER: dict[str, Any] = {
+    "ignore_index": 3,
+    "weight": [1.0, 2.0, 3.0],
+    "terms": {"ce": CrossEntropy(), "other": CrossEntropy(label_smoothing=0.1)},
+    "weights": {"ce": 1.0, "dice": 2.0},
+}
+"""Another value for arguments without a default, or whose default does not tell what may be given."""
+
+
+def other(name: str, value: object) -> object:
+    """Another value of the kind of `value`."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value * 0.75 if isinstance(value, float) and value else value + 1
+    return OTHER.get(name, inspect.Parameter.empty)
+
+
+def exported(kind: type) -> list[type]:
+    found = [getattr(seglab, name) for name in seglab.__all__]
+    return [thing for thing in found if isinstance(thing, type) and issubclass(thing, kind) and not inspect.isabstract(thing)]
+
+
+LOSSES = {"WeightedSum": {"losses": {"ce": CrossEntropy()}, "weights": {"ce": 1.0}}}
+
+
+@pytest.mark.parametrize("loss", exported(nn.Module), ids=lambda cls: cls.__name__)
+def test_every_argument_of_every_loss_is_a_setting(loss: type[nn.Module]) -> None:
+    if issubclass(loss, SegmentationModule) or "metrics" in loss.__module__:
+        return
+    needed = LOSSES.get(loss.__name__, {})
+    tried = 0
+    for name, parameter in inspect.signature(loss).parameters.items():
+        changed = other(name, parameter.default)
+        if parameter.default is inspect.Parameter.empty or changed is inspect.Parameter.empty:
+            continue
+        try:
+            made = loss(**{**needed, name: changed})
+        except ValueError:  # not a value that this loss takes
+            continue
+        tried += 1
+        assert plain(made) != plain(loss(**needed)), name
+    assert tried or len(inspect.signature(loss).parameters) <= len(needed) + 1
+
+
+@pytest.mark.parametrize("cls", [*exported(Regularizer), *exported(FreezeSchedule)], ids=lambda cls: cls.__name__)
+def test_every_field_of_penalties_and_schedules_is_a_setting(cls: type) -> None:
+    """A field without `init` would be state, which they do not have."""
+    assert dataclasses.is_dataclass(cls)
+    assert all(field.init and not field.name.startswith("_") for field in dataclasses.fields(cls))
+
+
+RECORD = StudyRecord("s", "a", "test/miou", {"epochs": 1, "code": {}}, {"a": {"loss": "x", "code": {"my.Loss": "1", "my.f": "2"}}})
+
+
+def edited(code: dict[str, str], loss: str = "x") -> StudyRecord:
+    return dataclasses.replace(RECORD, arms={"a": {"loss": loss, "code": code}})
+
+
+def test_a_difference_of_code_names_the_definition() -> None:
+    assert changes(RECORD, edited({"my.Loss": "1", "my.f": "3"})) == ["arm a: the code of my.f has been edited"]
+    assert changes(RECORD, edited({"my.Loss": "1", "my.g": "3"})) == [
+        "arm a: the code of my.f is no longer used",
+        "arm a: the code of my.g is used, and was not",
+    ]
+
+
+def test_an_accepted_edit_is_no_difference_and_covers_nothing_else() -> None:
+    now = edited({"my.Loss": "5", "my.g": "3"})
+    accepted = accept(RECORD, now, "renamed f")
+    assert accepted.accepted == (
+        AcceptedEdit("my.Loss", "1", "5", "renamed f"),
+        AcceptedEdit("my.f", "2", None, "renamed f"),
+        AcceptedEdit("my.g", None, "3", "renamed f"),
+    )
+    assert changes(accepted, now) == []
+    assert changes(accepted, RECORD) == []
+    assert accept(accepted, now, "again") == accepted
+    assert changes(accepted, edited({"my.Loss": "6", "my.g": "3"})) == ["arm a: the code of my.Loss has been edited"]
+    assert changes(accepted, edited({"my.Loss": "5", "my.g": "3"}, loss="y")) == ["arm a: loss: x → y"]
