@@ -218,7 +218,7 @@ def _nodes(thing: type | FunctionType) -> list[ast.AST]:
         return nodes
     if thing.__name__ == "<lambda>":
         return _lambdas(tree, thing.__code__)
-    return [node for node in ast.walk(tree) if isinstance(node, _Definition) and _first_line(node) == thing.__code__.co_firstlineno]
+    return list(_functions(file).get(thing.__code__.co_firstlineno, ()))
 
 
 def _inside(node: ast.AST) -> Iterator[ast.AST]:
@@ -254,6 +254,16 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 def _first_line(node: _Definition) -> int:
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+@functools.cache
+def _functions(file: str) -> dict[int, list[ast.AST]]:
+    """The definitions of a file by their first line, that of a decorator included."""
+    found: dict[int, list[ast.AST]] = {}
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, _Definition):
+            found.setdefault(_first_line(node), []).append(node)
+    return found
 
 
 @functools.cache

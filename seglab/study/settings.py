@@ -44,6 +44,7 @@ class Settings:
     def __init__(self) -> None:
         self.code: dict[str, str] = {}
         """Hash of the source of each of the user's definitions met so far, by public name."""
+        self._counted: set[Any] = set()
 
     def plain(self, value: Any, depth: int = 0) -> Any:
         """Return a value as JSON knows it: no addresses, functions by name, large tensors by hash.
@@ -77,8 +78,9 @@ class Settings:
 
     def named(self, thing: Any) -> str:
         """Return the public name of a class or function, and count its source if it is the user's own."""
-        if is_own(thing):
+        if thing not in self._counted and is_own(thing):
             self.code |= sources(thing)
+        self._counted.add(thing)
         return public_name(thing)
 
     def _definition(self, thing: Any, depth: int) -> Any:
