@@ -8,13 +8,13 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from seglab.files import atomic_write
 
 TUNING = "tuning"
 """The folder of a study's tuning runs, inside the study's own; to those who read it, a study like any other."""
@@ -145,16 +145,9 @@ def identity(record: StudyRecord, run: Run) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside the target, then renamed over it."""
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a text file whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def write_json(path: Path, value: object) -> None:

@@ -14,6 +14,7 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
+    -1: ("files",),
     0: ("sample", "stage", "interruption", "records"),
     1: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "compare"),
     2: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from seglab.files import atomic_write
 from seglab.sample import IGNORE, Batch
 
 
@@ -78,9 +79,8 @@ class PredictionPictures(Callback):
                 axis.set_axis_off()
         for axis, heading in zip(axes[0], ("image", "truth", "prediction"), strict=True):
             axis.set_title(heading, fontsize=9)
-        part = self.directory / ".predictions.part.png"
-        figure.savefig(part)
-        part.replace(self.directory / "predictions.png")
+        with atomic_write(self.directory / "predictions.png", durable=False) as file:
+            figure.savefig(file, format="png")
 
     def _colours(self, mask: NDArray[np.int64]) -> NDArray[np.uint8]:
         table = np.zeros((256, 3), np.uint8)

@@ -30,6 +30,7 @@ from seglab import tracking
 from seglab.callbacks import FiniteLoss, PredictionPictures, ResumeCheckpoint, StepRandomness, Throughput, WeightDiagnostics
 from seglab.checkpoints import AtomicCheckpoints, newest, remove
 from seglab.data import SegmentationDataModule
+from seglab.files import atomic_write
 from seglab.interruption import Interrupted, Interruption
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
@@ -197,12 +198,9 @@ class ProgressFile(Callback):
         if trainer.is_global_zero and now - self._last >= 0.5:
             self._last = now
             progress = {"done": trainer.global_step, "all": int(trainer.estimated_stepping_batches), "epoch": trainer.current_epoch}
-            part = self.path.with_suffix(".part")
-            try:
-                part.write_text(json.dumps(progress) + "\n")
-                part.replace(self.path)
-            except OSError:  # a training does not end because nobody can look at it
-                part.unlink(missing_ok=True)
+            # a training goes on if its progress cannot be shown
+            with contextlib.suppress(OSError), atomic_write(self.path, durable=False) as file:
+                file.write((json.dumps(progress) + "\n").encode())
 
 
 def _trainer(
@@ -329,12 +327,8 @@ def _write_matrices(path: Path, matrices: Mapping[Literal["val", "test"], Matric
     arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
     }
-    part = path.with_name(".confusion.part.npz")
-    try:
-        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _result(
