@@ -27,7 +27,7 @@ from seglab.callbacks.trainable import TrainableStages
 from seglab.callbacks.trainee import FollowsProgress, Trainee
 from seglab.freezing import phase_table, phases_of, scales
 from seglab.networks import loaded_weights, weights_summary
-from seglab.regularizers import Applied, FixedNorm, OptimizerStepSizes, Proximal, check_preconditioner, log_overview, nested
+from seglab.regularizers import Applied, OptimizerStepSizes, log_overview
 from seglab.stage import Progress
 
 log = logging.getLogger("seglab")
@@ -244,16 +244,20 @@ def aligned(rows: list[dict[str, str]]) -> list[str]:
 
 
 def check_optimizer(module: Trainee, optimizer: Optimizer) -> None:
-    """Refuse an optimizer that decays weights beside a penalty, unless the module allows it, and one whose steps a prox does not know."""
-    if module.regularizer is None:
+    """Check that the module's regularizer can act beside `optimizer`.
+
+    Raises:
+        ValueError: the regularizer refuses the optimizer, or the optimizer decays weights that the regularizer penalizes too and the
+            module does not set `allow_double_decay`.
+    """
+    regularizer = module.regularizer
+    if regularizer is None:
         return
-    parts = list(nested(module.regularizer))
-    if any(isinstance(part, Proximal) and part.preconditioned for part in parts):
-        check_preconditioner(optimizer)
+    regularizer.check_optimizer(optimizer)
     decay = max(float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups)
-    if decay > 0 and not module.allow_double_decay and any(not isinstance(part, FixedNorm) for part in parts):
+    if decay > 0 and not module.allow_double_decay and regularizer.decays_weights:
         raise ValueError(
-            f"{type(optimizer).__name__} has weight_decay {decay} beside {module.regularizer!r}: weights would decay twice, and the arm would not "
+            f"{type(optimizer).__name__} has weight_decay {decay} beside {regularizer!r}: weights would decay twice, and the arm would not "
             "show what the penalty does. Give the optimizer weight_decay=0 (torch's AdamW has 0.01 by default; Decoupled(L2(0.01)) is the "
             "same), or ask for both with allow_double_decay=True"
         )

@@ -21,7 +21,7 @@ from seglab.regularizers import (
     Scheduled,
     Sum,
 )
-from seglab.regularizers.base import Weight
+from seglab.regularizers.weight import Weight
 from tests.nets import adamw, batches, fixed_module, momentum, trained
 
 
