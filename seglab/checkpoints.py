@@ -41,7 +41,7 @@ class AtomicCheckpoints(CheckpointIO):
             if path != self.spare:
                 raise
             log.warning(
-                "%s: the checkpoint cannot be written (%s). The training goes on; a restart uses the previous one.", path, error.strerror
+                "%s: cannot be written (%s). The training goes on; a restart would use the previous checkpoint", path, error.strerror
             )
 
     @override

@@ -1,4 +1,4 @@
-"""Whether a run is logged to W&B, and how."""
+"""Choose whether and how a run is logged to W&B."""
 
 import netrc
 import os
