@@ -152,7 +152,7 @@ class SegmentationModule(L.LightningModule):
         loss: Tensor = self.loss(self(batch.image), batch.mask.long())
         if loss.ndim != 0 or not loss.is_floating_point():
             raise ValueError(
-                f"{type(self.loss).__name__} returns a tensor of shape {tuple(loss.shape)} and type {loss.dtype}; expected a 0-dim floating tensor. "
+                f"{type(self.loss).__name__} returns {tuple(loss.shape)} {loss.dtype}; expected a 0-dim floating tensor. "
                 "Take the mean over the valid pixels"
             )
         self.log("train/loss", loss.detach(), prog_bar=True)
