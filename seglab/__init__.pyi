@@ -40,6 +40,7 @@ from .module import SegmentationModule as SegmentationModule
 from .networks import network as network
 from .networks import stages as stages
 from .networks import unet as unet
+from .optimizers import AdamW as AdamW
 from .records import Result as Result
 from .records import Run as Run
 from .regularizers import L1 as L1

@@ -1,8 +1,6 @@
-"""Checkpoint files that a kill, a crash or a full disk cannot spoil."""
+"""Write and find checkpoint files that survive a kill, a crash and a full disk."""
 
 import logging
-import os
-import socket
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +10,19 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from typing_extensions import override
 
+from seglab.files import atomic_write, sync_folder
+
 log = logging.getLogger("seglab")
 
 
 class AtomicCheckpoints(CheckpointIO):
-    """Writes each checkpoint whole or not at all, on any file system, and keeps the one that it replaces as `<name>.prev.<suffix>`.
+    """Writes each checkpoint whole or not at all, and keeps the one that it replaces as `<name>.prev.<suffix>`.
 
-    Lightning's own way goes through $TMPDIR, and from there to another file system by a copy that may be cut off.
+    Lightning's own plugin writes to $TMPDIR and copies the file from there, and a copy to another file system may be cut off.
 
     Args:
-        identity: of the run, which is written into its checkpoints.
-        spare: a checkpoint that the training can do without for a while: if it cannot be written, the log says so, and what is there stays.
+        identity: the run's identity, which is saved in each of its checkpoints.
+        spare: the path of a checkpoint that may fail to be written. The failure is logged, and the training goes on.
     """
 
     def __init__(self, identity: str, spare: Path | None = None) -> None:
@@ -33,25 +33,20 @@ class AtomicCheckpoints(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
         try:
-            _write({**checkpoint, "identity": self.identity}, part)
-            if path.exists():
-                path.replace(previous(path))
-            part.replace(path)
-            _sync_folder(path.parent)
+            with atomic_write(path, keep=previous(path)) as file:
+                torch.save({**checkpoint, "identity": self.identity}, file)
+            sync_folder(path.parent)
         except OSError as error:
             if path != self.spare:
                 raise
             log.warning(
-                "%s: cannot be written (%s); the training goes on, and if it is interrupted, from the one before", path, error.strerror
+                "%s: cannot be written (%s). The training goes on; a restart would use the previous checkpoint", path, error.strerror
             )
-        finally:
-            part.unlink(missing_ok=True)
 
     @override
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Plain data and tensors; whatever else a file holds is refused."""
+        """Load plain data and tensors; refuse a file that holds anything else."""
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
 
@@ -61,9 +56,10 @@ class AtomicCheckpoints(CheckpointIO):
 
 
 def newest(path: Path, identity: str) -> Path | None:
-    """The newest generation of a checkpoint that is whole and belongs to the run with this identity; None if there is none.
+    """Return the newest whole checkpoint of the run with this identity: `path`, the one before it, or None.
 
-    What is damaged or of another run is named in the log. A whole file is read, as torch does not notice a bit that has changed.
+    Log the name of each file that is damaged or belongs to another run. Every byte is checked, because torch loads a file with a
+    changed bit without an error.
     """
     for generation in _generations(path):
         fault = _fault(generation, identity)
@@ -74,13 +70,13 @@ def newest(path: Path, identity: str) -> Path | None:
 
 
 def remove(path: Path) -> None:
-    """Delete all generations of a checkpoint."""
+    """Delete a checkpoint and the one before it."""
     for generation in _generations(path):
         generation.unlink(missing_ok=True)
 
 
 def previous(path: Path) -> Path:
-    """`resume.ckpt` → `resume.prev.ckpt`."""
+    """Return the path of the checkpoint before this one: `resume.ckpt` → `resume.prev.ckpt`."""
     return path.with_name(f"{path.stem}.prev{path.suffix}")
 
 
@@ -89,7 +85,7 @@ def _generations(path: Path) -> Iterator[Path]:
 
 
 def _fault(path: Path, identity: str) -> str | None:
-    """What is wrong with a checkpoint of this run; None if nothing is."""
+    """Say why a file is no usable checkpoint of this run; None if it is one."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
@@ -99,30 +95,3 @@ def _fault(path: Path, identity: str) -> str | None:
     except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
         return f"damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})"
     return None if found == identity else "belongs to a run of other settings"
-
-
-def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    """Onto the disk. torch reports a full one as an "unexpected pos"."""
-    with path.open("wb") as file:
-        try:
-            torch.save(checkpoint, file)
-        except RuntimeError as error:
-            if isinstance(error.__context__, OSError):
-                raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from None
-            raise
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power failure, where the file system knows how."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What is counted while a split is evaluated."""
+"""Count predictions while a split is evaluated."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from seglab.sample import Batch
 
 
 class Evaluation(nn.Module):
-    """The confusion matrix of a split, of each of its images and of all, and what else was asked for.
+    """Counts a split's predictions: the confusion matrix of each image and of all, and other scores if they are asked for.
 
     Args:
         num_classes: C ≥ 2.
-        ignore_index: the mask value that counts for nothing.
-        boundary_iou: score boundaries too: `boundary_iou` among the scores, per class and as the mean over classes.
-        calibration_error: score probabilities too: `calibration_error` among the means.
+        ignore_index: mask value that is not counted.
+        boundary_iou: add the score `boundary_iou`, per class and as the mean over classes.
+        calibration_error: add the mean score `calibration_error`.
     """
 
     def __init__(self, num_classes: int, ignore_index: int, boundary_iou: bool = False, calibration_error: bool = False) -> None:
@@ -30,17 +30,21 @@ class Evaluation(nn.Module):
         self.names: list[str] = []
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget all predictions."""
         self.names = []
         for metric in (self.confusion, self.boundary, self.calibration):
             if metric is not None:
                 metric.reset()
 
     def update(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Count a batch by its logits (N,C,H',W') at the size of its masks; gives the predicted classes (N,H',W') int64.
+        """Count a batch and return its predicted classes (N,H',W') int64.
+
+        Args:
+            logits: (N,C,H',W'), at the size of the masks.
+            batch: the batch.
 
         Raises:
-            NonFiniteLossError: a logit is NaN; the prediction would be counted nevertheless.
+            NonFiniteLossError: a logit is NaN.
         """
         prediction = classes(logits)
         self._check(logits, prediction, batch.name)
@@ -53,7 +57,7 @@ class Evaluation(nn.Module):
         return prediction
 
     def scores(self) -> Scores:
-        """What was found, over all images and all ranks."""
+        """Return the scores over all images and all ranks."""
         found: Scores = self.confusion.compute()
         means, per_class = dict(found.mean), dict(found.per_class)
         if self.boundary is not None:
@@ -64,24 +68,24 @@ class Evaluation(nn.Module):
         return found._replace(mean=means, per_class=per_class)
 
     def matrices(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Names, and confusion matrices (N,C,C), truth × prediction, of the images that this process evaluated."""
+        """Return the names, and the confusion matrices (N,C,C), truth × prediction, of the images that this rank evaluated."""
         images: list[Tensor] = list(self.confusion.images)
         return list(self.names), torch.cat(images).cpu().numpy().astype(np.int64)
 
     def _check(self, logits: Tensor, prediction: Tensor, names: Sequence[str]) -> None:
-        """Where a logit is NaN, so is the largest, and one pass over those that were chosen finds it."""
+        """Check that no logit is NaN. The maximum over logits with a NaN is NaN, so it is enough to check the chosen logits."""
         chosen = logits if logits.shape[1] == 1 else logits.gather(1, prediction.unsqueeze(1))
         bad = chosen.isnan().flatten(1).any(1)
         if bad.any():
             raise NonFiniteLossError(
                 f"the network's logits are NaN, first in {names[int(bad.nonzero()[0])]}: its weights or the image are not finite, or "
-                "half precision has overflown; lower the learning rate, clip gradients, or evaluate in 32-true"
+                "half precision has overflown. Lower the learning rate, clip gradients, or evaluate in 32-true"
             )
 
 
 def classes(logits: Tensor) -> Tensor:
-    """The class (N,H,W) int64 of the largest of the logits (N,C,H,W), or whether a single one (N,1,H,W) is above 0.
+    """Return the class (N,H,W) int64 of the largest of the logits (N,C,H,W); for one logit (N,1,H,W), whether it is above 0.
 
-    Not `argmax(1)`, which takes 15 times as long on a CPU.
+    `max(1)` is used because `argmax(1)` takes 15 times as long on a CPU.
     """
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.max(1).indices

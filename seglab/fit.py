@@ -4,9 +4,11 @@ import os
 import sys
 import warnings
 from argparse import ArgumentError
+from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -15,6 +17,8 @@ from typing_extensions import override
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
 from seglab.data import SegmentationDataModule
 from seglab.module import SegmentationModule
+from seglab.networks.batch_norm import JointBatchNorm
+from seglab.optimizers import AdamW
 from seglab.script.errors import one_line
 from seglab.tracking import resolved_mode, show_log
 
@@ -27,23 +31,45 @@ class SeglabCLI(LightningCLI):
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-        parser.set_defaults({"model.loss": "seglab.losses.CrossEntropy", "data": {"class_path": "seglab.data.Shapes"}})
+        parser.set_defaults(
+            {
+                "model.loss": "seglab.losses.CrossEntropy",
+                "model.optimizer": {
+                    "class_path": "torch.optim.AdamW",
+                    "init_args": asdict(AdamW()),
+                },  # a parser cannot express seglab.AdamW here
+                "data": {"class_path": "seglab.data.Shapes"},
+            }
+        )
 
     @override
     def instantiate_classes(self) -> None:
         self._check_checkpoint()
         super().instantiate_classes()
-        seed = self._get(self.config, "seed_everything")
+        seed = self._given("seed_everything")
         self.datamodule = self.datamodule.with_seed(int(seed))
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Make the trainer, with our plugin in place of `sync_batchnorm`, which drops the activation in timm's batch norms."""
+        if self._given("trainer.sync_batchnorm"):
+            plugins = self.config_init[self.subcommand].trainer.plugins
+            given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+            kwargs |= {"sync_batchnorm": False, "plugins": [*given, JointBatchNorm()]}
+        return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
         """A bad sample is found before anything trains, by one process for all; studies look before they start their runs."""
         if self.trainer.is_global_zero:
             self.datamodule.check()
 
+    def _given(self, key: str) -> Any:
+        """Return a setting of the subcommand, from the command line or a configuration file."""
+        return self.config[self.subcommand].get(key)
+
     def _check_checkpoint(self) -> None:
         """Without one, Lightning would evaluate the weights that the network starts with, and say nothing."""
-        path = self._get(self.config, "ckpt_path")
+        path = self._given("ckpt_path")
         if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
             what = "none is named" if path is None else f"{path} is no file"
             raise ValueError(

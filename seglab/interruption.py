@@ -1,4 +1,7 @@
-"""Being asked to stop: by `run` on Ctrl-C, by a scheduler, by `kill`. No torch, whose import takes seconds in which a signal may come."""
+"""React to signals that ask this process to stop: from `run` on Ctrl-C, a scheduler or `kill`.
+
+This file does not import torch, whose import takes seconds in which a signal may arrive.
+"""
 
 import contextlib
 import math
@@ -8,40 +11,47 @@ from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""What asks: `kill`, and what clusters send a while before they end a job."""
+"""Signals that ask to stop: that of `kill`, and those that schedulers send some time before they end a job."""
 
 ECHO_SECONDS = 1.0
-"""Within them a second signal is taken for the first one on another way: a scheduler may reach a process directly and through its parent."""
+"""Seconds within which a second signal counts as a copy of the first: a scheduler may send one directly and one through the parent."""
 
 INTERRUPTED = 75
 """Exit code of a process that was asked to stop and can be started again."""
 
 
 class Interrupted(BaseException):
-    """This process was asked to stop; not an error of the run, so no `except Exception` may take it for one."""
+    """This process was asked to stop. It is no error of the run, so it is no `Exception`."""
 
 
 class Interruption:
-    """What the signals of this process lead to: it stops at once, or, in a training, between two steps."""
+    """Stops this process when a signal asks for it: at once or, in a training, between two steps."""
 
     def __init__(self) -> None:
         self.asked = False
         self._when = -math.inf
+        self._listening = False
         self.deferred = False
-        """Whether the first signal only sets `asked`, for somebody who looks at it soon; a second one stops at once."""
+        """Whether the first signal only sets `asked`, which the training reads between two steps. A second signal always stops at once."""
 
     def listen(self) -> None:
-        """Take over the signals of this process, those too that have come since `held` began.
+        """Set the signal handlers, and receive signals that have arrived since `held` began.
 
-        Ctrl-C is left to the process that started this one, which passes it on as TERM.
+        Ctrl-C is ignored: the process that started this one receives it too, and sends SIGTERM.
         """
-        for number in SIGNALS:
-            signal.signal(number, self._receive)
+        self._listening = True
+        self.listen_again()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
+    def listen_again(self) -> None:
+        """Set the signal handlers again, if `listen` has set them: Lightning replaces that of SIGTERM when a training or evaluation starts."""
+        if self._listening:
+            for number in SIGNALS:
+                signal.signal(number, self._receive)
+
     def stop_deferring(self) -> None:
-        """From now on stop at once; and now, if that has been asked meanwhile."""
+        """From now on stop at once; stop now if a signal has asked for it meanwhile."""
         self.deferred = False
         if self.asked:
             raise Interrupted
@@ -58,7 +68,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Start a process within this: signals to it wait until it listens, as they would kill it while it imports."""
+    """Block signals for processes that are started in this context, until they call `listen`; otherwise a signal kills them while they import."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

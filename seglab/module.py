@@ -1,6 +1,8 @@
-"""One LightningModule for every segmentation network, loss, penalty and schedule."""
+"""The LightningModule that trains every network with every loss, penalty and schedule."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import lightning as L
@@ -17,6 +19,7 @@ from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
 from seglab.networks.invariance import scale_free
+from seglab.optimizers import AdamW
 from seglab.regularizers import Kind, Regularizer, Weight
 from seglab.sample import IGNORE, Batch
 
@@ -26,30 +29,38 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Split = Literal["train", "val", "test"]
 
 
-def adamw(parameters: Iterable[Any]) -> Optimizer:
-    """AdamW at 1e-3 without weight decay: beside a penalty, the optimizer's own decay would confound the comparison."""
-    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0)
-
-
 class SegmentationModule(L.LightningModule):
-    """Trains and evaluates `network` (images (N,C,H,W) → logits (N,`num_classes`,H,W), or (N,1,H,W) for two classes).
+    """Trains and evaluates a segmentation network.
+
+    **Settings.** `settings()` says what makes two modules the same run. A subclass's own settings are the arguments of its `__init__`,
+    each kept as an attribute of the same name:
+
+        class Mixed(SegmentationModule):
+            def __init__(self, network: nn.Module, loss: nn.Module, *, num_classes: int, alpha: float = 0.2) -> None:
+                super().__init__(network, loss, num_classes=num_classes)
+                self.alpha = alpha          # a setting
+                self.seen = 0               # no setting: state of a run
 
     Args:
-        network: any `nn.Module`; a segmentation-models-pytorch model gives its stages to schedules and logs.
+        network: any `nn.Module` from images (N,C,H,W) to logits (N,`num_classes`,H,W), or (N,1,H,W) for two classes. A network of
+            segmentation-models-pytorch has the stages that schedules and logs use.
         loss: any `nn.Module` with `forward(logits (N,C,H,W), mask (N,H,W) int64) -> 0-dim Tensor`. If it has `terms`, a mapping from
-            names to 0-dim tensors, they are logged beside it; if it has `follow(progress)`, it is called before each optimizer step.
+            names to 0-dim tensors, these are logged too. If it has `follow(progress)`, this is called before each optimizer step.
         num_classes: number of classes, 2 or more.
-        ignore_index: the mask value that metrics leave out; give the loss the same.
-        regularizer: a weight penalty, applied beside the data loss, never inside it.
-        freeze: when which stage trains; None trains all stages at the optimizer's rate.
-        batch_norm: "train": batch norms of the stages that train use the statistics of the batch and update their running ones;
-            "frozen": they use those they started with. Scales and shifts train in both.
+        ignore_index: mask value that metrics ignore. Give the loss the same value.
+        regularizer: a weight penalty, applied beside the data loss and not inside of it.
+        freeze: schedule of the stages' learning rates; None trains all stages at the optimizer's rate.
+        batch_norm: "train": batch norms of training stages use the statistics of the batch and update their running statistics;
+            "frozen": they use the statistics that they started with. Scales and shifts train in both cases.
         allow_double_decay: accept an optimizer with weight decay beside a penalty, which is refused otherwise.
-        optimizer: from parameter groups (one for each stage, named) to an optimizer.
-        scheduler: from the optimizer and the number of optimizer steps in all to a scheduler, stepped at each of them
-            (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` fit as they are).
-        boundary_iou, calibration_error: whether evaluation scores boundaries and probabilities too, see `Evaluation`.
+        optimizer: makes an optimizer from parameter groups, one named group for each stage.
+        scheduler: makes a scheduler from the optimizer and the total number of optimizer steps. It is stepped at each of them
+            (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` can be given as they are).
+        boundary_iou, calibration_error: whether an evaluation also scores boundaries and probabilities, see `Evaluation`.
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
+
+    Raises:
+        ValueError: the network is wrapped by `torch.compile`.
     """
 
     def __init__(
@@ -63,7 +74,7 @@ class SegmentationModule(L.LightningModule):
         freeze: FreezeSchedule | None = None,
         batch_norm: Literal["train", "frozen"] = "train",
         allow_double_decay: bool = False,
-        optimizer: Callable[[Iterable[Any]], Optimizer] = adamw,
+        optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW(),
         scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
         boundary_iou: bool = False,
         calibration_error: bool = False,
@@ -72,7 +83,7 @@ class SegmentationModule(L.LightningModule):
     ) -> None:
         super().__init__()
         if hasattr(network, "_orig_mod"):
-            raise ValueError("the network is wrapped by torch.compile, which hides its stages: call network.compile() in its place")
+            raise ValueError("the network is wrapped by torch.compile, which hides its stages: call network.compile() instead")
         self.network = network
         self.loss = loss
         self.num_classes = num_classes
@@ -85,19 +96,37 @@ class SegmentationModule(L.LightningModule):
         self.scheduler = scheduler
         self.stages: Stages = stages(network)
         self.frozen_by_schedule: set[str] = set()
-        """Parameters that a schedule has frozen, not somebody by hand."""
+        """Names of the parameters that a schedule has frozen, those that were frozen by hand not included."""
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self.validates: Split = "val"
-        """Which split a validation evaluates; "train" for the scores of a trained network on its own images."""
+        self._validated: Split = "val"
+        """The split that a validation evaluates."""
         self.train_evaluation = Evaluation(num_classes, ignore_index)
         self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
         self.test_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
 
+    def settings(self) -> dict[str, object]:
+        """Return the module's settings by name: values that, beside network, loss, regularizer, schedules and optimizer, define a run.
+
+        They are `ignore_index`, `mean`, `std`, `batch_norm` and each argument that a subclass adds in its own `__init__`. All other
+        attributes are state or follow from settings. Permissions (`allow_double_decay`) and additional scores (`boundary_iou`,
+        `calibration_error`) are no settings, because they do not change what is trained.
+
+        Raises:
+            ValueError: a subclass does not keep an argument of its `__init__` as an attribute of the same name.
+        """
+        return {
+            "ignore_index": self.ignore_index,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "batch_norm": self.batch_norm,
+            **{name: self._own_setting(name) for name in _own_arguments(type(self))},
+        }
+
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (N,num_classes,H,W) of (N,C,H,W) images as the data set gives them, of any height and width.
+        """Return the logits (N,num_classes,H,W) of images (N,C,H,W) of any height and width, with values as the data set gives them.
 
         Raises:
             ValueError: the network gives another number of logits per pixel.
@@ -114,7 +143,7 @@ class SegmentationModule(L.LightningModule):
         return logits[..., :height, :width]
 
     def normalise(self, image: Tensor) -> Tensor:
-        """(N,C,H,W) uint8 or uint16, or float32 in [0, 1] → float32 of about zero mean and unit variance."""
+        """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 with about zero mean and unit variance."""
         full = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(image.dtype, 1.0)
         normalised: Tensor = (image.float() / full - self.mean) / self.std
         return normalised
@@ -123,19 +152,19 @@ class SegmentationModule(L.LightningModule):
         loss: Tensor = self.loss(self(batch.image), batch.mask.long())
         if loss.ndim != 0 or not loss.is_floating_point():
             raise ValueError(
-                f"{type(self.loss).__name__} returns {tuple(loss.shape)} {loss.dtype}: a loss is one number, a 0-dim floating tensor; "
-                "take the mean over the valid pixels"
+                f"{type(self.loss).__name__} returns {tuple(loss.shape)} {loss.dtype}; expected a 0-dim floating tensor. "
+                "Take the mean over the valid pixels"
             )
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log_dict({f"train/loss/{name}": term for name, term in self.terms().items()})
         return loss
 
     def terms(self) -> dict[str, Tensor]:
-        """The parts of the last loss by name, each before its weight; nothing for a loss without `terms`."""
+        """Return the unweighted parts of the last loss by name; empty for a loss without `terms`."""
         return dict(getattr(self.loss, "terms", {}))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.evaluate(batch, self.validates)
+        return self.evaluate(batch, self._validated)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.evaluate(batch, "test")
@@ -144,9 +173,9 @@ class SegmentationModule(L.LightningModule):
         return classes(self.full_logits(batch))
 
     def evaluate(self, batch: Batch, split: Split) -> Tensor:
-        """Count a batch, at the size of its masks; gives the predicted classes (N,H',W') int64.
+        """Add a batch to the scores of a split, at the size of its masks, and return the predicted classes (N,H',W') int64.
 
-        The loss is that of the training: at the size of the images, to which labels are brought by the nearest pixel.
+        The logged loss is computed as in training, at the size of the images; masks are resized to it by nearest neighbour.
         """
         seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         prediction = self.evaluation(split).update(_resized(seen, batch.mask.shape[-2:]), batch)
@@ -155,12 +184,12 @@ class SegmentationModule(L.LightningModule):
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
-        """Logits (N,C,H',W') at the size of the masks, each image without the padding of its batch."""
+        """Return the logits (N,C,H',W') at the size of the masks, computed for each image without the padding of its batch."""
         seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         return _resized(seen, batch.mask.shape[-2:])
 
     def _each_alone(self, batch: Batch) -> Tensor:
-        """Logits (N,C,H',W') at the size of the masks, image by image: a network would see the padding of its neighbours."""
+        """Return the logits (N,C,H',W') at the size of the masks, computed image by image, so that no padding influences them."""
         target, full = batch.mask.shape[-2:], []
         for image, (height, width), (rows, columns) in zip(batch.image, batch.image_size.tolist(), batch.mask_size.tolist(), strict=True):
             own = _resized(self(image[None, :, :height, :width]), (rows, columns))
@@ -168,32 +197,44 @@ class SegmentationModule(L.LightningModule):
         return torch.cat(full)
 
     def on_validation_epoch_start(self) -> None:
-        self._start(self.validates)
+        self._start(self._validated)
 
     def on_test_epoch_start(self) -> None:
         self._start("test")
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores(self.validates)
+        self._log_scores(self._validated)
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test")
 
+    @contextlib.contextmanager
+    def validating(self, split: Split) -> Iterator[None]:
+        """Count validations in this context as evaluations of `split`, for example to score a trained network on its training images."""
+        before, self._validated = self._validated, split
+        try:
+            yield
+        finally:
+            self._validated = before
+
     def scores(self, split: Split) -> Scores:
-        """What the last evaluation on `split` found, over all its images and all ranks."""
+        """Return the scores of the last evaluation of `split`, over all its images and all ranks."""
         return self.evaluation(split).scores()
 
     def evaluation(self, split: Split) -> Evaluation:
-        """What counts `split`."""
+        """Return the object that counts the predictions on `split`."""
         return {"train": self.train_evaluation, "val": self.val_evaluation, "test": self.test_evaluation}[split]
 
     def class_names(self) -> tuple[str, ...]:
-        """The data's names for the classes; their numbers, where there is no data module."""
-        data = getattr(self._trainer, "datamodule", None)
+        """Return the class names of the trainer's data module; the class numbers as text if there is none."""
+        try:
+            data = getattr(self.trainer, "datamodule", None)
+        except RuntimeError:  # this module is attached to no trainer
+            data = None
         return tuple(getattr(data, "class_names", None) or map(str, range(self.num_classes)))
 
     def weights(self) -> dict[str, Weight]:
-        """All parameters that can train, by name. Penalties act on those of kind "weight" unless `Where` says otherwise."""
+        """Return all parameters that can train, by name. Penalties act on those of kind "weight", unless `Where` chooses others."""
         parameters = dict(self.network.named_parameters())
         pretrained = pretrained_parameters(self.network)
         free = scale_free(self.network)
@@ -213,7 +254,13 @@ class SegmentationModule(L.LightningModule):
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group for each stage, named, from the first step on, so that schedules change rates and never the optimizer."""
+        """Return one named parameter group for each stage, and one for the loss if it has parameters.
+
+        Every stage has its group from the first step on, so that a schedule changes learning rates and never the optimizer.
+
+        Raises:
+            ValueError: a parameter belongs to neither network nor loss.
+        """
         parameters = dict(self.named_parameters())
         groups = [
             {"params": [parameters[f"network.{name}"] for name in names], "name": stage.name}
@@ -226,12 +273,12 @@ class SegmentationModule(L.LightningModule):
         lost = [name for name, parameter in parameters.items() if id(parameter) not in grouped and not self._is_unreachable(name)]
         if lost:
             raise ValueError(
-                f"{', '.join(lost[:3])}: parameters outside of network and loss would never train; put them into one of the two"
+                f"{', '.join(lost[:3])}: parameters outside of network and loss would never train: make them part of one of the two"
             )
         return groups
 
     def configure_optimizers(self) -> Any:
-        """The optimizer on `parameter_groups`, and the scheduler on the number of steps that the trainer has planned."""
+        """Make the optimizer for `parameter_groups`, and the scheduler for the number of steps that the trainer has planned."""
         optimizer = self.optimizer(self.parameter_groups())
         if self.scheduler is None:
             return optimizer
@@ -246,16 +293,16 @@ class SegmentationModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Each scheduler's own step; `StepOrder` has taken that of a plateau when the validation ended."""
+        """Step a scheduler, unless it is a `ReduceLROnPlateau`, which `StepOrder` steps after a validation."""
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The step order, which applies penalty and schedule, comes with the module wherever it is trained."""
+        """Return the `StepOrder`, so that penalty and schedule are applied under every trainer."""
         return [StepOrder()]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Beside the weights, plain data from which the network can be built again."""
+        """Save plain data from which the network can be built again."""
         checkpoint["seglab"] = {
             "network": description(self.network),
             "class_names": list(self.class_names()),
@@ -263,11 +310,19 @@ class SegmentationModule(L.LightningModule):
             "std": self.std.flatten().tolist(),
         }
 
+    def _own_setting(self, name: str) -> object:
+        if not hasattr(self, name):
+            raise ValueError(
+                f"{type(self).__name__} does not keep the argument {name!r} of its __init__, so that it would not count as a setting of a run: "
+                f"write self.{name} = {name} in __init__"
+            )
+        return getattr(self, name)
+
     def _is_unreachable(self, name: str) -> bool:
         return name.startswith("network.") and name.removeprefix("network.") in self.stages.unreachable
 
     def _start(self, split: Split) -> None:
-        if self.trainer.world_size > 1:  # ranks keep batch-norm statistics of their own; all evaluate with those of the first
+        if self.trainer.world_size > 1:  # each rank has its own batch-norm statistics; all evaluate with those of the first
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
         self.evaluation(split).reset()
@@ -287,14 +342,26 @@ class SegmentationModule(L.LightningModule):
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
 
 
+def _own_arguments(kind: type[SegmentationModule]) -> list[str]:
+    """Return the names of the arguments of `kind.__init__` and of its bases' that `SegmentationModule.__init__` does not have."""
+    known = inspect.signature(SegmentationModule.__init__).parameters
+    own: dict[str, None] = {}
+    for base in kind.__mro__[: kind.__mro__.index(SegmentationModule)]:
+        if "__init__" in vars(base):
+            for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items():
+                if name not in known and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    own[name] = None
+    return list(own)
+
+
 def _has_one_size(batch: Batch) -> bool:
-    """Whether nothing in a batch is padding."""
+    """Return whether a batch contains no padding."""
     images, masks, target = batch.image_size.tolist(), batch.mask_size.tolist(), list(batch.mask.shape[-2:])
     return all(size == images[0] for size in images) and all(size == target for size in masks)
 
 
 def _labels_at(mask: Tensor, size: Sequence[int]) -> Tensor:
-    """A mask (N,H',W') uint8 at another size: (N,H,W) int64, each pixel the label nearest to its centre."""
+    """Resize masks (N,H',W') uint8 to (N,H,W) int64; each pixel gets the label nearest to its centre."""
     if tuple(mask.shape[-2:]) == tuple(size):
         return mask.long()
     return F.interpolate(mask.float().unsqueeze(1), tuple(size), mode="nearest-exact").squeeze(1).long()
@@ -305,7 +372,7 @@ def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def kinds_of_parameters(network: nn.Module) -> dict[str, Kind]:
-    """Whether each parameter, by name, is a weight, a bias or of a norm layer; class tokens and other bare tensors are weights."""
+    """Return the kind of each parameter, by name. Class tokens and other tensors outside of layers are weights."""
     kinds: dict[str, Kind] = {}
     for path, owner in network.named_modules():
         is_norm = "Norm" in type(owner).__name__ or isinstance(owner, nn.modules.batchnorm._NormBase)
@@ -315,7 +382,7 @@ def kinds_of_parameters(network: nn.Module) -> dict[str, Kind]:
 
 
 def transposed_weights(network: nn.Module) -> set[str]:
-    """The names of weights whose output filters lie along dimension 1: those of transposed convolutions, except depthwise ones."""
+    """Return the names of weights whose output filters lie along dimension 1: transposed convolutions that are not depthwise."""
     transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     return {
         f"{path}.weight".lstrip(".")

@@ -9,9 +9,7 @@ Both files carry `schema`, the version of their layout. Records of older schemas
 import hashlib
 import json
 import math
-import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 import seglab
+from seglab.files import atomic_write
 
 SCHEMA = 2
 """Version of the layout of `study.json` and `result.json`, and of how settings are described and hashed in them.
@@ -194,16 +193,9 @@ def check_schema(folder: Path, record: StudyRecord) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside the target, then renamed over it."""
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write a text file whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def write_json(path: Path, value: object) -> None:

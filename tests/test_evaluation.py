@@ -74,7 +74,7 @@ class Bad(nn.Module):
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (lambda logits: logits.mean((1, 2, 3)), r"Bad returns \(4,\) torch.float32: a loss is one number"),
+        (lambda logits: logits.mean((1, 2, 3)), r"Bad returns \(4,\) torch.float32; expected a 0-dim floating tensor"),
         (lambda logits: logits.mean((1, 2, 3))[:1], r"Bad returns \(1,\) torch.float32"),
         (lambda logits: logits.argmax(1).sum(), r"Bad returns \(\) torch.int64"),
     ],

@@ -14,8 +14,9 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
+    -1: ("files",),
     0: ("sample", "stage", "interruption", "records"),
-    1: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "compare"),
+    1: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "compare"),
     2: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     3: ("study", "cluster"),
     4: ("running",),

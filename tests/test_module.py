@@ -118,3 +118,64 @@ def test_matrices_count_predictions_against_truth() -> None:
 def test_a_network_wrapped_by_compile_is_refused() -> None:
     with pytest.raises(ValueError, match=r"network\.compile\(\)"):
         SegmentationModule(torch.compile(network("Unet", "tu-test_resnet", num_classes=4)), CrossEntropy(), num_classes=4)  # type: ignore[arg-type]
+
+
+class Mixed(SegmentationModule):
+    """A subclass with two settings of its own, a constant and state."""
+
+    def __init__(self, network: nn.Module, loss: nn.Module, *, num_classes: int, alpha: float, extra: nn.Module | None = None) -> None:
+        super().__init__(network, loss, num_classes=num_classes)
+        self.alpha, self.extra = alpha, extra
+        self.seen = 0
+
+
+class Twice(Mixed):
+    def __init__(self, beta: tuple[int, ...], **settings: Any) -> None:
+        super().__init__(Brightness(), CrossEntropy(), num_classes=2, **settings)
+        self.beta = beta
+
+
+class Forgetful(SegmentationModule):
+    def __init__(self, alpha: float) -> None:
+        super().__init__(Brightness(), CrossEntropy(), num_classes=2)
+        self.doubled = 2 * alpha
+
+
+BASE = {"ignore_index": 7, "mean": [0.5], "std": [0.25], "batch_norm": "frozen"}
+
+
+def test_the_settings_of_a_module_are_those_that_change_a_run() -> None:
+    this = module(ignore_index=7, mean=(0.5,), std=(0.25,), batch_norm="frozen", allow_double_decay=True)
+    assert this.settings() == BASE
+    with this.validating("train"):
+        this.frozen_by_schedule.add("scale")
+        assert this.settings() == BASE
+
+
+def test_the_arguments_of_a_subclass_are_its_settings_and_nothing_else_is() -> None:
+    extra = nn.Conv2d(1, 1, 1)
+    own = {name: value for name, value in Twice((1, 2), alpha=0.5, extra=extra).settings().items() if name not in BASE}
+    assert own == {"alpha": 0.5, "beta": (1, 2), "extra": extra}
+
+
+def test_an_argument_that_is_not_kept_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Forgetful does not keep the argument 'alpha' .* write self\.alpha = alpha"):
+        Forgetful(1.0).settings()
+
+
+def test_a_validation_counts_for_the_split_that_it_is_told() -> None:
+    data = Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=1, batch_size=2, num_workers=0)
+    this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
+    trainer = quiet_trainer(limit_val_batches=1.0)
+    with this.validating("train"):
+        trainer.validate(this, dataloaders=data.train_evaluation_dataloader(), verbose=False)
+    trainer.validate(this, datamodule=data, verbose=False)
+    assert [name.partition("/")[0] for split in ("train", "val") for name in this.evaluation(split).names] == ["train"] * 2 + ["val"] * 2  # type: ignore[arg-type]
+
+
+def test_names_of_classes_come_from_the_data_where_there_are_some() -> None:
+    data = Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=1, batch_size=2, num_workers=0)
+    this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
+    assert this.class_names() == ("0", "1", "2", "3")
+    quiet_trainer(limit_test_batches=1).test(this, datamodule=data, verbose=False)
+    assert this.class_names() == data.class_names

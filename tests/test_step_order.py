@@ -17,7 +17,7 @@ from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import unet
 from seglab.regularizers import L1, L2, Applied, ElasticNet, Proximal, Regularizer, Route, SmoothL1, StepSizes, Term, Weight
-from seglab.regularizers.base import full_precision
+from seglab.regularizers.weight import full_precision
 from seglab.sample import Batch
 from seglab.stage import Progress, Stage
 from tests.trainers import quiet_trainer

@@ -1,4 +1,4 @@
-"""What happens around a training step, beside the network and the loss."""
+"""Lightning callbacks: the order of a training step, checkpoints, logs and checks of a training."""
 
 from seglab.callbacks.diagnostics import WeightDiagnostics
 from seglab.callbacks.finite import FiniteLoss, NonFiniteLossError

@@ -1,4 +1,4 @@
-"""What happens to the weights of each stage in the course of a training."""
+"""Log how the weights of each stage change during training."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -17,32 +17,37 @@ from seglab.regularizers import Applied, Part, Regularizer, Term, Weight, filter
 
 
 class WeightDiagnostics(Callback):
-    """Logs for each stage, at the first step, every `every_n_steps` and at the last, of its weights (kind "weight"):
+    """Logs numbers about the weights (kind "weight") of each stage, at the first step, every `every_n_steps` and at the last step:
 
     - `stage/<stage>/norm`: ‖w‖;
     - `stage/<stage>/zeros`, `/zero_filters`: fraction of weights, and number of output filters, that are exactly zero;
-    - `stage/<stage>/drift`: ‖w − w⁰‖/‖w⁰‖, w⁰ being the weights as they were before the training;
+    - `stage/<stage>/drift`: ‖w − w⁰‖/‖w⁰‖, w⁰ being the weights before the training;
     - `stage/<stage>/update`: ‖Δw‖/‖w‖ of this step;
-    - `stage/<stage>/effective_lr`: η/‖w_f‖², averaged over the filters f whose scale a norm layer takes out (van Laarhoven 2017);
+    - `stage/<stage>/effective_lr`: η/‖w_f‖², averaged over the filters f whose scale a norm layer cancels (van Laarhoven 2017);
     - `stage/<stage>/penalty`: λR of the stage; `/ratio`: ‖∇λR‖/‖∇L‖ over its penalized weights;
     - `stage/<stage>/below_beta`: fraction of weights on the quadratic part of a Smooth-L1 penalty.
 
-    Between these steps it costs nothing; in them a few passes over the weights. It keeps a copy of w⁰.
+    Each of these steps costs a few passes over the weights, the others nothing. The callback keeps a copy of w⁰.
+
+    Args:
+        every_n_steps: number of optimizer steps between two logs, 1 or more.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
         if every_n_steps < 1:
-            raise ValueError(f"WeightDiagnostics: every_n_steps must be 1 or more, got {every_n_steps}; leave the callback out for none")
+            raise ValueError(
+                f"WeightDiagnostics: every_n_steps must be 1 or more, got {every_n_steps}; to log nothing, leave the callback out"
+            )
         self.every_n_steps = every_n_steps
         self._start: dict[str, Tensor] = {}
         self._weights: dict[str, Weight] = {}
         self._before: dict[str, Tensor] = {}
-        self._look: _Look | None = None
+        self._measured: _PenaltyMeasurement | None = None
         self._last = 0
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Before a checkpoint is loaded: the weights are those that every training of this seed begins with."""
+        """Copy w⁰. A checkpoint is loaded later, so a resumed training has the same w⁰."""
         if stage == "fit":
             self._weights = {name: weight for name, weight in cast(Trainee, pl_module).weights().items() if weight.kind == "weight"}
             self._start = {name: weight.tensor.detach().clone() for name, weight in self._weights.items()}
@@ -52,7 +57,8 @@ class WeightDiagnostics(Callback):
         kinds = [type(callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
         if StepOrder not in kinds or kinds.index(StepOrder) < kinds.index(type(self)):
             raise ValueError(
-                "WeightDiagnostics looks at gradients before a penalty is added: it must come before StepOrder, which the module brings"
+                "WeightDiagnostics must run before the module's StepOrder adds a penalty to the gradients: give it to the Trainer's callbacks, and "
+                "do not add a StepOrder there"
             )
 
     @override
@@ -67,16 +73,16 @@ class WeightDiagnostics(Callback):
         with torch.no_grad():
             self._before = {name: weight.tensor.detach().clone() for name, weight in self._weights.items()}
             applied = _step_order(trainer).applied
-            self._look = None if applied is None else _Look(applied)
+            self._measured = None if applied is None else _PenaltyMeasurement(applied)
 
     @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if not self._before:
             return
         with torch.no_grad():
-            found = {} if self._look is None else self._look.found()
-            found |= _of_the_weights(self._weights, self._start, self._before, _step_order(trainer).rates)
-        self._before, self._look = {}, None
+            found = {} if self._measured is None else self._measured.found()
+            found |= _weight_numbers(self._weights, self._start, self._before, _step_order(trainer).rates)
+        self._before, self._measured = {}, None
         if trainer.is_global_zero and found:
             values = dict(zip(found, torch.stack([value.float() for value in found.values()]).tolist(), strict=True))
             for logger in trainer.loggers:
@@ -88,8 +94,8 @@ def _step_order(trainer: L.Trainer) -> StepOrder:
     return found
 
 
-class _Look:
-    """At the penalties of a step before it is taken: λR and ∇λR without the factors, which the step sets."""
+class _PenaltyMeasurement:
+    """Measures penalties before a step, without the factors on λ; `found` adds the factors, which the step sets."""
 
     def __init__(self, applied: Applied) -> None:
         self.terms: list[tuple[Term, list[Part], Sequence[Tensor]]] = []
@@ -99,10 +105,10 @@ class _Look:
         for term in applied.terms():
             chosen, parts = term.whole([weight.tensor.grad is not None for weight in term.weights.values()])
             if parts:
-                self._take(term, copy.deepcopy(chosen), parts)  # a copy, as looking may change an estimate that it keeps
+                self._take(term, copy.deepcopy(chosen), parts)  # a copy, because measuring may change an estimate inside
 
     def found(self) -> dict[str, Tensor]:
-        """Penalty, its gradient against that of the data, and the fraction below β, by stage; 0-dim each."""
+        """Return `penalty`, `ratio` and `below_beta` of each stage, 0-dim tensors by metric name."""
         found = dict(self.below)
         for name, term, value in self.penalties:
             found[name] = term.factor * value + found.get(name, 0)
@@ -133,10 +139,10 @@ def _key(part: Part) -> tuple[str, int]:
     return part.weight.stage, id(part.weight.tensor)
 
 
-def _of_the_weights(
+def _weight_numbers(
     weights: Mapping[str, Weight], start: Mapping[str, Tensor], before: Mapping[str, Tensor], rates: Mapping[str, float]
 ) -> dict[str, Tensor]:
-    """Norms, zeros, drift and this step's update, by stage; 0-dim each."""
+    """Return the numbers that depend on the weights alone, of each stage: 0-dim tensors by metric name."""
     found: dict[str, Tensor] = {}
     for stage in dict.fromkeys(weight.stage for weight in weights.values()):
         names = [name for name, weight in weights.items() if weight.stage == stage]
@@ -156,7 +162,7 @@ def _of_the_weights(
 
 
 def _moved(now: Sequence[Tensor], then: Sequence[Tensor]) -> Tensor:
-    """‖w − w'‖/‖w'‖ over all of a stage, without a tensor for the difference."""
+    """Return ‖w − w'‖/‖w'‖ over several tensors, without a tensor for the whole difference."""
     distances = [torch.dist(one, other) for one, other in zip(now, then, strict=True)]
     return _norm(distances) / _norm(then)
 

@@ -1,4 +1,4 @@
-"""Stops a training whose loss has become NaN or infinite: Lightning would train on to the end and report success."""
+"""Stop a training whose loss is NaN or infinite. Lightning would continue to the end and report success."""
 
 from typing import Any
 
@@ -9,13 +9,14 @@ from typing_extensions import override
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss of a training is no longer a number."""
+    """The loss, the logits or the weights of a training are NaN or infinite."""
 
 
 class FiniteLoss(Callback):
-    """Raises `NonFiniteLossError`, on all ranks together.
+    """Raises `NonFiniteLossError` on all ranks together if a loss is not finite.
 
-    Looked at every step on a CPU; on a GPU, where looking waits for the device, at each logging interval and epoch end.
+    On a CPU every step is checked. On a GPU, where a check waits for the device, the steps since the last check are checked at each logging
+    interval, at the end of an epoch and before a checkpoint is saved.
     """
 
     def __init__(self) -> None:
@@ -35,14 +36,14 @@ class FiniteLoss(Callback):
 
     @override
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The last update may have spoiled weights that no training loss has seen since; their predictions would still be counted."""
+        """Check the weights, because no training loss shows what the last update did to them."""
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in pl_module.state_dict().values() if tensor.is_floating_point())
         if trainer.strategy.reduce_boolean_decision(not finite, all=False):
             raise NonFiniteLossError("the trained weights are not finite; lower the learning rate, or clip gradients")
 
     @override
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """A training that goes on from it would not know what has been seen."""
+        """Check the losses before saving, because a resumed training does not know them."""
         self._look(trainer, pl_module)
 
     def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A few test images with truth and prediction, where people would rather look than read."""
+"""Draw a few test images with their truth and prediction."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from seglab.files import atomic_write
 from seglab.sample import IGNORE, Batch
 
 
 class Picture(NamedTuple):
-    """One image as a person sees it, with its masks at their own size."""
+    """An image and its masks, each at its own size."""
 
     name: str
     image: NDArray[np.uint8]
@@ -28,7 +29,13 @@ class Picture(NamedTuple):
 
 
 class PredictionPictures(Callback):
-    """Writes `predictions.png` after a test, and sends the same to W&B as masks that can be switched on and off."""
+    """Writes `predictions.png` after a test, and logs the images to W&B with masks that the viewer can switch on and off.
+
+    Args:
+        directory: folder of the picture.
+        palette: (C,3) uint8, the colour of each class.
+        count: number of images, spread evenly over the test.
+    """
 
     def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 4) -> None:
         self.directory = directory
@@ -78,9 +85,8 @@ class PredictionPictures(Callback):
                 axis.set_axis_off()
         for axis, heading in zip(axes[0], ("image", "truth", "prediction"), strict=True):
             axis.set_title(heading, fontsize=9)
-        part = self.directory / ".predictions.part.png"
-        figure.savefig(part)
-        part.replace(self.directory / "predictions.png")
+        with atomic_write(self.directory / "predictions.png", durable=False) as file:
+            figure.savefig(file, format="png")
 
     def _colours(self, mask: NDArray[np.int64]) -> NDArray[np.uint8]:
         table = np.zeros((256, 3), np.uint8)
@@ -117,7 +123,7 @@ def _picture(batch: Batch, prediction: Tensor) -> Picture:
 
 
 def _visible(image: Tensor) -> NDArray[np.uint8]:
-    """(C,H,W) of any dtype → (H,W,3) uint8: the first three channels, or the first as grey, stretched to the full range unless uint8."""
+    """Convert an image (C,H,W) of any dtype to (H,W,3) uint8: its first three channels, or its first as grey, scaled to the full range."""
     shown = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
     if shown.dtype != torch.uint8:
         values = shown.float()

@@ -1,4 +1,4 @@
-"""Makes all randomness on the device a function of (seed, step, rank)."""
+"""Make all randomness on the device a function of (seed, step, rank)."""
 
 from typing import Any
 
@@ -8,15 +8,20 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
+from seglab.callbacks.lightning_internals import batches_started
+
 
 class StepRandomness(Callback):
-    """Reseeds torch before each training step, so that dropout and drop-path do not depend on what was drawn before."""
+    """Seeds torch before each training batch, so that dropout and drop-path do not depend on earlier random draws.
+
+    Args:
+        seed: the run's seed.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     @override
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
-        step = trainer.fit_loop.epoch_loop.total_batch_idx
-        state = np.random.SeedSequence([self.seed, step, trainer.global_rank]).generate_state(2, np.uint32)
+        state = np.random.SeedSequence([self.seed, batches_started(trainer), trainer.global_rank]).generate_state(2, np.uint32)
         torch.manual_seed(int(state[0]) << 32 | int(state[1]))

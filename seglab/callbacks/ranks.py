@@ -1,50 +1,105 @@
-"""Several processes that train one network: DDP as it must be for a trainable set that changes, and the proof that all hold the same weights."""
+"""Train one network on several ranks: DDP for a changing set of trainable parameters, and checks that all ranks hold the same weights."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
+from torch.utils.data import DistributedSampler
+from typing_extensions import override
+
+from seglab.callbacks.lightning_internals import has_static_graph
+from seglab.data import SegmentationDataModule
+
+
+class DDPWithOwnSignals(DDPStrategy):
+    """DDP that sets this program's signal handlers again at each barrier.
+
+    Lightning installs a handler of SIGTERM just before the barrier with which a training or an evaluation begins. That handler
+    broadcasts within the handler, and may wait for ever for a rank that is in another collective call (Lightning's issue 20806 and pull
+    request 20825).
+
+    Args:
+        listen: sets the signal handlers, for example `Interruption.listen_again`.
+        process_group_backend: as in `DDPStrategy`.
+    """
+
+    def __init__(self, listen: Callable[[], None], process_group_backend: str | None = None) -> None:
+        super().__init__(process_group_backend=process_group_backend)
+        self.listen = listen
+
+    @override
+    def barrier(self, name: str | None = None) -> None:
+        self.listen()
+        super().barrier(name)
 
 
 def check_strategy(trainer: L.Trainer, *, freezes: bool) -> None:
-    """A ValueError for strategies under which penalties and schedules would not be what they say."""
+    """Check that penalties and schedules work under the trainer's strategy.
+
+    Raises:
+        ValueError: the strategy splits weights over ranks, or its graph is static and a schedule would change it.
+    """
     strategy = trainer.strategy
     if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy) or isinstance(strategy, DeepSpeedStrategy):
         raise ValueError(
             f"{type(strategy).__name__} splits weights over processes, and penalties, freezing schedules and the check that all processes "
             "hold the same weights need them whole: use one device, or strategy='ddp'"
         )
-    if freezes and getattr(strategy, "_ddp_kwargs", {}).get("static_graph"):
+    if freezes and has_static_graph(strategy):
         raise ValueError(
-            "static_graph=True takes the graph of the first step for that of all, and a freezing schedule changes it: leave it out"
+            "static_graph=True assumes that the graph of the first step never changes, and a freezing schedule changes it: leave it out"
         )
 
 
-def join_batch_norms(trainer: L.Trainer) -> None:
-    """Where `sync_batchnorm=True` was asked for, ours in the place of Lightning's, which drops the activation that timm's norms keep inside."""
-    strategy = trainer.strategy
-    if isinstance(strategy, DDPStrategy) and isinstance(strategy._layer_sync, TorchSyncBatchNorm):
-        from seglab.networks.batch_norm import JointBatchNorm
+def check_sampling(trainer: L.Trainer, loaders: object) -> None:
+    """Check that Lightning has not replaced the samplers of a `SegmentationDataModule`, which split the data over ranks themselves.
 
-        strategy._layer_sync = JointBatchNorm(on_gpu=strategy.root_device.type == "cuda")
+    Args:
+        trainer: the trainer.
+        loaders: its loaders, one or a list.
+
+    Raises:
+        ValueError: Lightning splits the data a second time.
+    """
+    if trainer.world_size == 1 or not isinstance(getattr(trainer, "datamodule", None), SegmentationDataModule):
+        return
+    for loader in loaders if isinstance(loaders, list) else [loaders]:
+        if isinstance(getattr(loader, "sampler", None), DistributedSampler):
+            raise ValueError("Lightning would split the data over the ranks a second time: give the Trainer use_distributed_sampler=False")
 
 
-def rewrap(trainer: L.Trainer) -> None:
-    """Build DDP anew: its reducer knows only the parameters that required a gradient when it was built."""
-    if isinstance(trainer.strategy, DDPStrategy):
-        trainer.strategy.model = trainer.lightning_module
-        trainer.strategy.configure_ddp()
+def check_batch_norms(before: dict[str, type[nn.Module]], network: nn.Module) -> None:
+    """Check that `Trainer(sync_batchnorm=True)` has not changed what the batch norms of a network compute.
+
+    Lightning's conversion drops the activation that timm's batch norms contain (timm's issue 1254), and has no kernel for the CPU.
+
+    Args:
+        before: the type of each module of the network, by name, before the trainer converted it.
+        network: the network as it trains.
+
+    Raises:
+        ValueError: a batch norm was replaced by one that computes something else.
+    """
+    for name, module in network.named_modules():
+        if type(module) is not nn.SyncBatchNorm or before.get(name) in (None, nn.SyncBatchNorm):
+            continue
+        parameter = next(module.parameters(), None)
+        if before[name].forward is not nn.BatchNorm2d.forward or (parameter is not None and not parameter.is_cuda):
+            raise ValueError(
+                f"Trainer(sync_batchnorm=True) has replaced the {before[name].__name__} {name!r} by a norm that computes something else. "
+                "Leave sync_batchnorm out, and give the Trainer plugins=[seglab.networks.batch_norm.JointBatchNorm()]"
+            )
 
 
 def check_equal_weights(trainer: L.Trainer, module: nn.Module) -> None:
-    """Compare a hash of every parameter across processes.
+    """Compare a hash of every parameter across ranks.
 
     Raises:
-        RuntimeError: if they differ, on every process, with the names of the parameters.
+        RuntimeError: on every rank, with the names of the parameters, if they differ.
     """
     if trainer.world_size == 1:
         return
@@ -61,20 +116,20 @@ def check_equal_weights(trainer: L.Trainer, module: nn.Module) -> None:
 
 
 def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
-    """Give all processes the buffers of the first: plain batch norms keep statistics of their own on each."""
+    """Copy the buffers of the first rank to all others, because each rank has its own statistics in plain batch norms."""
     if trainer.world_size > 1:
         for buffer in module.buffers():
             torch.distributed.broadcast(buffer, 0)
 
 
 class AnyRank:
-    """Whether any process says yes, which all learn in the same call.
+    """Tells all ranks whether any of them says yes.
 
-    On GPUs they learn it in the call after that: an answer at once would make the processor wait for all that the device has still to
-    do. The call that gives it takes no vote, so that what was said before it is not said twice.
+    On CPUs the same call returns the answer. On GPUs the next call returns it, because an immediate answer would make the CPU wait for
+    all queued work of the device. The call that returns yes takes no new vote, so that one yes is not reported twice.
 
     Args:
-        device: where the process group works.
+        device: the device of the process group.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -82,7 +137,7 @@ class AnyRank:
         self._answer = torch.zeros((), pin_memory=device.type == "cuda")
         self._arrived = torch.Event(device) if device.type == "cuda" else None
         self._open = False
-        """Whether a vote has been taken whose answer nobody has looked at."""
+        """Whether a vote was taken whose answer was not read yet."""
 
     def __call__(self, yes: bool) -> bool:
         if self._open and self._arrived is not None:
@@ -100,13 +155,13 @@ class AnyRank:
         return False
 
 
-def on_processor(state: Any) -> Any:
-    """Plain data with its tensors in main memory."""
+def on_cpu(state: Any) -> Any:
+    """Return nested dicts and lists with their tensors copied to main memory."""
     if isinstance(state, Tensor):
         return state.cpu()
     if isinstance(state, dict):
-        return {key: on_processor(value) for key, value in state.items()}
-    return [on_processor(value) for value in state] if isinstance(state, list) else state
+        return {key: on_cpu(value) for key, value in state.items()}
+    return [on_cpu(value) for value in state] if isinstance(state, list) else state
 
 
 def _hash(tensor: Tensor) -> bytes:

@@ -1,4 +1,4 @@
-"""A training that is killed or asked to stop goes on later, and ends as if it had never been interrupted."""
+"""Save what an interrupted training needs to continue and to end as if it had not been interrupted."""
 
 import time
 from collections.abc import Callable
@@ -8,28 +8,28 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger
 from typing_extensions import override
 
+from seglab.callbacks.lightning_internals import averages_over_epoch, rewind_batch, rewind_validation
 from seglab.callbacks.ranks import AnyRank
+from seglab.callbacks.trainee import ResumableLog
 from seglab.interruption import Interrupted, Interruption
-from seglab.tracking import restore_rows, written_rows
 
 
 class ResumeCheckpoint(Callback):
-    """Saves, every few minutes and when the process is asked to stop, all that a training needs to go on.
+    """Saves a checkpoint every few minutes and when the process is asked to stop; then raises `Interrupted`.
 
-    It does so when the first batch of an optimizer step has come, before anything is done with it: then all of the last step has
-    happened, its rows in the log, a validation and the end of its epoch included. All ranks save at the same step, as the first
-    decides. Asked to stop while it validates, a training does so at the next batch, and validates from the first one when it goes on.
+    Saves on the first micro-batch of an optimizer step, before that batch is used. At this moment the previous step is complete: its log
+    rows are written, and validation and end-of-epoch hooks have run. All ranks save at the same step, which the first rank chooses. A
+    training that is asked to stop within a validation stops at the next validation batch, and a restart validates from the first batch.
 
-    What a module averages over an epoch, by `self.log(..., on_epoch=True)` in its training step, no checkpoint of Lightning holds: such
-    a training is saved between epochs alone, and stops elsewhere without a checkpoint.
+    No checkpoint of Lightning holds the values that `self.log(..., on_epoch=True)` collects in a training step. A module that logs such
+    values is saved between epochs only; asked to stop elsewhere, it stops without saving.
 
     Args:
-        path: of the checkpoint; `trainer.fit(ckpt_path=...)` goes on from it.
-        minutes: of wall time between two checkpoints; 0 saves before every step, or every other one of several GPUs.
-        interruption: what is asked whether to stop.
+        path: file of the checkpoint; `trainer.fit(ckpt_path=path)` continues from it.
+        minutes: wall time between two checkpoints; 0 saves before every step (every second step on several GPUs).
+        interruption: tells whether the process was asked to stop.
     """
 
     def __init__(self, path: Path, minutes: float, interruption: Interruption) -> None:
@@ -39,10 +39,11 @@ class ResumeCheckpoint(Callback):
         self._saved_at = 0.0
         self._any_rank: Callable[[bool], bool] = bool
         self._common_batches = 0
-        """How many batches of a validation every rank has."""
+        """Number of validation batches that every rank has."""
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.interruption.listen_again()
         self._saved_at = time.monotonic()
         self._any_rank = AnyRank(trainer.strategy.root_device) if trainer.world_size > 1 else bool
         self.interruption.deferred = True
@@ -53,13 +54,14 @@ class ResumeCheckpoint(Callback):
             return
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
         if self._any_rank(due or self.interruption.asked):
-            if batch_idx == 0 or not _averages_over_epoch(trainer):
+            if batch_idx == 0 or not averages_over_epoch(trainer):
                 self._save(trainer)
             if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
                 raise Interrupted
 
     @override
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.interruption.listen_again()
         batches = torch.tensor(sum(trainer.num_val_batches), device=trainer.strategy.root_device)
         self._common_batches = int(trainer.strategy.reduce(batches, reduce_op="min"))
 
@@ -71,9 +73,13 @@ class ResumeCheckpoint(Callback):
             return
         asked = self.interruption.asked
         if self._any_rank(asked) and trainer.strategy.reduce_boolean_decision(asked, all=False):
-            if not _averages_over_epoch(trainer):
+            if not averages_over_epoch(trainer):
                 self._save(trainer)
             raise Interrupted
+
+    @override
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.interruption.listen_again()
 
     @override
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -85,47 +91,20 @@ class ResumeCheckpoint(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        before = before_the_validation if trainer.validating else before_the_batch
-        before(checkpoint["loops"]["fit_loop"])
+        rewind = rewind_validation if trainer.validating else rewind_batch
+        rewind(checkpoint)
         for logger in trainer.loggers:
-            if isinstance(logger, CSVLogger):
-                checkpoint["metrics"] = written_rows(logger)
+            if isinstance(logger, ResumableLog) and (rows := logger.rows()) is not None:
+                checkpoint["metrics"] = rows
 
     @override
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """The log is what it was: rows of steps that are about to be repeated are gone, and so is half a row."""
-        if trainer.loggers and "metrics" in checkpoint:
-            restore_rows(trainer.loggers, checkpoint["metrics"])
+        """Remove log rows of steps that will be repeated, and a half-written row."""
+        if "metrics" in checkpoint:
+            for logger in trainer.loggers:
+                if isinstance(logger, ResumableLog):
+                    logger.restore(checkpoint["metrics"])
 
     def _save(self, trainer: L.Trainer) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
-
-
-def before_the_batch(fit_loop: dict[str, Any]) -> None:
-    """Change a fit loop's state, taken when a batch is about to begin, to what it was before that batch was asked for.
-
-    Before the first batch of an epoch that is between two epochs: the new one begins again, and its hooks are called.
-    """
-    batches = fit_loop["epoch_loop.batch_progress"]
-    batches["is_last_batch"] = False
-    for count in (batches["total"], batches["current"]):
-        count["ready"] = count["completed"]
-    for loader in fit_loop["state_dict"]["combined_loader"]:
-        loader["batches"] -= 1
-    if batches["current"]["completed"] == 0:
-        for count in (fit_loop["epoch_progress"]["total"], fit_loop["epoch_progress"]["current"]):
-            count["ready"] = count["started"] = count["completed"]
-
-
-def before_the_validation(fit_loop: dict[str, Any]) -> None:
-    """Change a fit loop's state, taken in a validation, so that Lightning finds it interrupted there, with none of its batches done."""
-    batches = fit_loop["epoch_loop.val_loop.batch_progress"]
-    batches["is_last_batch"] = False
-    batches["current"] = dict.fromkeys(batches["current"], 0)
-    batches["total"] = {**batches["current"], "ready": 1, "started": 1}
-
-
-def _averages_over_epoch(trainer: L.Trainer) -> bool:
-    """Whether something has been gathered since the epoch began that is logged when it ends."""
-    return any(metric.meta.on_epoch and not metric.has_reset for metric in trainer.fit_loop.epoch_loop._results.result_metrics)

@@ -1,13 +1,15 @@
-"""The one component that owns the order of a training step.
+"""Own the order of a training step.
 
-backward → unscale → add penalty gradient → clip → decoupled decay → update → prox → restore learning rates, which are scaled from
-before the decay on.
+The order is: backward → unscale → add penalty gradient → clip → decoupled decay → update → prox → restore learning rates. The freezing
+schedule scales the learning rates before the decay.
 
-Why each piece sits where it does: Lightning calls `on_before_optimizer_step` after the scaler has unscaled the gradients and
-before it clips, once per optimizer step and not per accumulated batch: the penalty's gradient belongs there. The optimizer's own
-step hooks run only on steps that really happen, not on those that a gradient scaler skips: learning rates and prox belong there.
-Lightning runs the first of them before the forward pass unless there is a scaler, and weights must not change between the forward
-pass and the update's gradient: decoupled decay sits there with a scaler, in `on_before_optimizer_step` without.
+Each part has its place for a reason:
+
+- The penalty's gradient is added in `on_before_optimizer_step`. Lightning calls this hook once per optimizer step, not per accumulated
+  batch, after the gradient scaler has unscaled and before clipping.
+- Learning rates and prox use the optimizer's own step hooks, because these do not run for a step that a gradient scaler skips.
+- Weights must not change between the forward pass and the update. Without a gradient scaler, Lightning runs the optimizer's first hook
+  before the forward pass, so decoupled decay is in `on_before_optimizer_step`. With a scaler, the decay is in the optimizer's hook.
 """
 
 import logging
@@ -17,46 +19,49 @@ from typing import Any, cast
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from typing_extensions import override
 
-from seglab.callbacks.ranks import check_equal_weights, check_strategy, join_batch_norms, on_processor, rewrap, share_buffers
+from seglab.callbacks.lightning_internals import end_loader_workers, restore_train_loader, rewrap_ddp, scales_gradients
+from seglab.callbacks.ranks import check_batch_norms, check_equal_weights, check_sampling, check_strategy, on_cpu, share_buffers
 from seglab.callbacks.trainable import TrainableStages
 from seglab.callbacks.trainee import FollowsProgress, Trainee
 from seglab.freezing import phase_table, phases_of, scales
 from seglab.networks import loaded_weights, weights_summary
-from seglab.regularizers import Applied, FixedNorm, OptimizerStepSizes, Proximal, check_preconditioner, log_overview, nested
+from seglab.regularizers import Applied, OptimizerStepSizes, log_overview
 from seglab.stage import Progress
 
 log = logging.getLogger("seglab")
 
 
 class StepOrder(Callback):
-    """Applies a module's `regularizer` and `freeze` schedule. It comes with the module; there is no need to add it."""
+    """Applies a module's `regularizer` and `freeze` schedule. Every `SegmentationModule` brings one; do not add it to a trainer."""
 
     def __init__(self) -> None:
         self.applied: Applied | None = None
         self.trainable: TrainableStages | None = None
         self.rates: dict[str, float] = {}
-        """The learning rate that the last step applied, by stage."""
+        """Learning rate of each stage at the last step, by stage name."""
         self._factors: dict[str, float] = {}
-        """What the schedule multiplies the rates of the present step by, by stage."""
+        """Factor of the freezing schedule on the learning rate of each stage at the present step, by stage name."""
         self._unscaled: list[float] = []
         self._depth = 0
         self._start = Progress(0, 1, 1)
         self._logged: dict[str, Tensor | float] = {}
         self._described: dict[str, str] = {}
-        """Regularizer and schedule of a fit."""
+        """Regularizer and freezing schedule of a fit as text, which a resumed training must share."""
+        self._norms: dict[str, type[nn.Module]] = {}
+        """Type of each module of the network, by name, before the trainer converts batch norms."""
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Bind the penalty to the weights as they are before a checkpoint is loaded: what it fixes at the start is then the same after a resume."""
+        """Bind the penalty before a checkpoint is loaded, so that a resumed training computes it from the same initial weights."""
         module = cast(Trainee, pl_module)
         if stage == "fit":
             check_strategy(trainer, freezes=module.freeze_schedule is not None)
-            join_batch_norms(trainer)
+            self._norms = {name: type(part) for name, part in module.network.named_modules()} if trainer.world_size > 1 else {}
             self.trainable = TrainableStages(module)
             self._described = {"regularizer": _named(module.regularizer), "freeze schedule": _named(module.freeze_schedule)}
             self.applied = None if module.regularizer is None else module.regularizer.bind(module.weights())
@@ -66,18 +71,18 @@ class StepOrder(Callback):
         if len(trainer.optimizers) != 1:
             raise ValueError(f"a SegmentationModule trains with one optimizer; configure_optimizers gave {len(trainer.optimizers)}")
         module = cast(Trainee, pl_module)
+        check_batch_norms(self._norms, module.network)
         self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
         check_optimizer(module, optimizer)
-        scales_gradients = getattr(optimizer, "_step_supports_amp_scaling", False)
-        if module.regularizer is not None and scales_gradients and _has_scaler(trainer):
+        if module.regularizer is not None and scales_gradients(trainer) and _is_fused(optimizer):
             raise ValueError(
                 "a fused optimizer in 16-mixed keeps its gradients scaled, and a penalty would vanish beside them: use fused=False, or bf16-mixed"
             )
         names = {group.get("name") for group in optimizer.param_groups}
         if module.freeze_schedule is not None and not {stage.name for stage in module.stages.stages} <= names:
             raise ValueError(
-                "a freeze schedule needs one optimizer group for each stage, with its name; keep SegmentationModule.configure_optimizers"
+                "a freeze schedule needs one optimizer group for each stage, with its name: keep SegmentationModule.configure_optimizers"
             )
         optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, optimizer))
         optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(optimizer))
@@ -85,16 +90,17 @@ class StepOrder(Callback):
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         module = cast(Trainee, pl_module)
+        check_sampling(trainer, trainer.train_dataloader)
         self._start = beginning(trainer)
-        trainer.fit_loop._load_combined_loader_states()  # a scheduler that asks for the number of steps makes Lightning forget to do it
+        restore_train_loader(trainer)
         phases = phase_rows(module, self._start)
         if trainer.is_global_zero:
             log_start(trainer, module, phases)
         self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._start.steps)
-            if trainer.world_size > 1:  # each rank may have begun with weights of its own, and follows the first from now on
-                self.applied.load_state_dict(trainer.strategy.broadcast(on_processor(self.applied.state_dict())))
+            if trainer.world_size > 1:  # each rank may have begun with other weights; now all have those of the first
+                self.applied.load_state_dict(trainer.strategy.broadcast(on_cpu(self.applied.state_dict())))
             if trainer.is_global_zero:
                 log_overview(module.regularizer, self.applied)
 
@@ -109,8 +115,20 @@ class StepOrder(Callback):
             self.trainable.keep_modes()
 
     @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_sampling(trainer, trainer.val_dataloaders)
+
+    @override
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_sampling(trainer, trainer.test_dataloaders)
+
+    @override
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        end_loader_workers(trainer)
+
+    @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Step a plateau here: Lightning does it after the epoch's checkpoint is saved, and a resumed training would lack that step."""
+        """Step a `ReduceLROnPlateau`. Lightning steps it after the epoch's checkpoint is saved, so a resumed training would lack that step."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             for config in trainer.lr_scheduler_configs:
                 if isinstance(config.scheduler, ReduceLROnPlateau):
@@ -127,7 +145,7 @@ class StepOrder(Callback):
         if self.applied is not None:
             self.applied.observe(progress)
             self.applied.before_update(progress)
-            if not _has_scaler(trainer):
+            if not scales_gradients(trainer):
                 self.applied.decouple(OptimizerStepSizes(_plain(optimizer)))
         if _is_logged(trainer, progress.step):
             self._logged |= {"train/penalty": 0.0} if self.applied is None else penalty_log(self.applied)
@@ -142,7 +160,7 @@ class StepOrder(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Lightning begins a step before the forward pass: what is saved within it, on an exception, gets the scheduler's own rates."""
+        """Save the scheduler's own learning rates if an exception within a step, when they are scaled, saves a checkpoint."""
         if self._depth > 0 and checkpoint.get("optimizer_states"):
             for group, rate in zip(checkpoint["optimizer_states"][0]["param_groups"], self._unscaled, strict=True):
                 group["lr"] = rate
@@ -153,19 +171,19 @@ class StepOrder(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for what, now in self._described.items():  # empty in a test, to which penalties and schedules are nothing
+        for what, now in self._described.items():  # empty outside of a fit, where penalties and schedules do not act
             if state_dict.get(what) != now:
                 raise ValueError(
-                    f"the checkpoint was trained with the {what} {state_dict.get(what)} and this training has {now}: a training goes on as it "
-                    "began. To begin a new one from its weights, name the checkpoint as the weights of the network"
+                    f"the checkpoint was trained with the {what} {state_dict.get(what)} and this training has {now}. Resume with the {what} of "
+                    "the checkpoint, or begin a new training that loads the checkpoint as the weights of its network"
                 )
         if self.applied is not None:
             self.applied.load_state_dict(state_dict["applied"])
 
     def _scale(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
-        """Put each stage's multiplier on its learning rate, for this step alone: schedulers go on from the rate they set.
+        """Multiply each stage's learning rate by the schedule's factor, for this step only; `_finish` restores what the scheduler set.
 
-        torch runs an optimizer's hooks again when a subclass calls `super().step()`; only the outermost call is a step.
+        torch runs an optimizer's hooks again if a subclass calls `super().step()`; only the outermost call is a step.
         """
         self._depth += 1
         if self._depth > 1:
@@ -177,10 +195,11 @@ class StepOrder(Callback):
         if _is_logged(trainer, trainer.global_step) and self.trainable is not None:
             self._logged |= {f"stage/{name}/lr": rate for name, rate in self.rates.items()}
             self._logged |= {"train/trainable_parameters": float(self.trainable.parameters)}
-        if self.applied is not None and _has_scaler(trainer):
+        if self.applied is not None and scales_gradients(trainer):
             self.applied.decouple(OptimizerStepSizes(optimizer))
 
     def _finish(self, optimizer: Optimizer) -> None:
+        """Apply what acts after the update, and restore the learning rates."""
         self._depth -= 1
         if self._depth > 0:
             return
@@ -190,36 +209,46 @@ class StepOrder(Callback):
             group["lr"] = rate
 
     def _follow_schedule(self, trainer: L.Trainer, module: Trainee) -> None:
-        """Before an optimizer step, take the factors that the schedule gives it; freeze and unfreeze what they ask for."""
+        """Ask the schedule for the factors of the next optimizer step, and freeze and unfreeze stages accordingly."""
         self._factors = scales(module.freeze_schedule, module.stages.stages, self._progress(trainer))
         names = frozenset(name for name, factor in self._factors.items() if factor > 0)
         if self.trainable is None or names == self.trainable.names:
             return
-        if self.trainable.names is not None:  # DDP gives all ranks the weights of the first when it is built, and would hide a difference
+        if self.trainable.names is not None:  # wrapping in DDP copies the weights of the first rank, which would hide a difference
             check_equal_weights(trainer, trainer.lightning_module)
         self.trainable.set(names, _plain(trainer.optimizers[0]))
-        rewrap(trainer)
+        rewrap_ddp(trainer)
 
     def _progress(self, trainer: L.Trainer) -> Progress:
         return self._start.at(trainer.global_step)
 
 
 def beginning(trainer: L.Trainer) -> Progress:
-    """The length of a training, as its schedules see it.
+    """Return the progress of a training before its first step, which holds its length.
 
     Raises:
-        ValueError: for a training without a planned end.
+        ValueError: the training has no planned end.
     """
     steps = trainer.estimated_stepping_batches
     if steps == math.inf:
-        raise ValueError("this training has no planned end, and schedules follow the progress towards it: give max_epochs or max_steps")
+        raise ValueError(
+            "this training has no planned end, and schedules are functions of the progress towards it: give max_epochs or max_steps"
+        )
     batches = trainer.num_training_batches
     per_epoch = steps if batches == math.inf else -(-int(batches) // trainer.accumulate_grad_batches)
     return Progress(0, max(1, int(steps)), max(1, int(per_epoch)))
 
 
 def phase_rows(module: Trainee, start: Progress) -> list[dict[str, str]]:
-    """The phases of a training that begins at `start`, in words; a ValueError for a schedule that cannot be meant for it."""
+    """Return the phases of a training as rows of a table, one for each span of steps in which the same stages train.
+
+    Args:
+        module: the module, whose schedule is followed.
+        start: the progress at the beginning of the training.
+
+    Raises:
+        ValueError: the schedule does not fit the training, for example because it unfreezes a stage after the end.
+    """
     stages = list(module.stages.stages)
     phases = phases_of(module.freeze_schedule, stages, start)
     sizes = {name: parameter.numel() for name, parameter in module.network.named_parameters()}
@@ -227,7 +256,7 @@ def phase_rows(module: Trainee, start: Progress) -> list[dict[str, str]]:
 
 
 def log_start(trainer: L.Trainer, module: Trainee, phases: list[dict[str, str]]) -> None:
-    """Log what the network begins with and which stages train when: for the eye, and among the settings of every logger."""
+    """Log the origin of the initial weights and the phases of the freezing schedule, as text and to every logger."""
     if loaded_weights(module.network) is not None:
         log.info("weights %s", weights_summary(module.network))
     if module.freeze_schedule is not None:
@@ -237,42 +266,46 @@ def log_start(trainer: L.Trainer, module: Trainee, phases: list[dict[str, str]])
 
 
 def aligned(rows: list[dict[str, str]]) -> list[str]:
-    """A table as lines of text, its columns as wide as they must be."""
+    """Format a table as lines of text with aligned columns."""
     cells = [list(rows[0]), *(list(row.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def check_optimizer(module: Trainee, optimizer: Optimizer) -> None:
-    """Refuse an optimizer that decays weights beside a penalty, unless the module allows it, and one whose steps a prox does not know."""
-    if module.regularizer is None:
+    """Check that the module's regularizer can act beside `optimizer`.
+
+    Raises:
+        ValueError: the regularizer refuses the optimizer, or the optimizer decays weights that the regularizer penalizes too and the
+            module does not set `allow_double_decay`.
+    """
+    regularizer = module.regularizer
+    if regularizer is None:
         return
-    parts = list(nested(module.regularizer))
-    if any(isinstance(part, Proximal) and part.preconditioned for part in parts):
-        check_preconditioner(optimizer)
+    regularizer.check_optimizer(optimizer)
     decay = max(float(group.get("weight_decay", 0.0)) for group in optimizer.param_groups)
-    if decay > 0 and not module.allow_double_decay and any(not isinstance(part, FixedNorm) for part in parts):
+    if decay > 0 and not module.allow_double_decay and regularizer.decays_weights:
         raise ValueError(
-            f"{type(optimizer).__name__} has weight_decay {decay} beside {module.regularizer!r}: weights would decay twice, and the arm would not "
+            f"{type(optimizer).__name__} has weight_decay {decay} beside {regularizer!r}: weights would decay twice, and the arm would not "
             "show what the penalty does. Give the optimizer weight_decay=0 (torch's AdamW has 0.01 by default; Decoupled(L2(0.01)) is the "
             "same), or ask for both with allow_double_decay=True"
         )
 
 
 def penalty_log(applied: Applied) -> dict[str, Tensor | float]:
-    """λR, and the factors on λ where there are any, as `Relative` and `Scheduled` set them."""
+    """Return λR, and the factors on λ if `Relative` or `Scheduled` sets one other than 1."""
     terms = applied.terms()
     factors = {f"train/penalty_factor{f'/{place}' if len(terms) > 1 else ''}": term.factor for place, term in enumerate(terms)}
     return {"train/penalty": applied.value()} | (factors if any(factor != 1 for factor in factors.values()) else {})
 
 
-def _has_scaler(trainer: L.Trainer) -> bool:
-    """Whether gradients are scaled, so that steps may be skipped: 16-mixed."""
-    return getattr(trainer.precision_plugin, "scaler", None) is not None
+def _is_fused(optimizer: Optimizer) -> bool:
+    """Return whether the optimizer unscales gradients by itself, within its step."""
+    return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
 def _monitored(trainer: L.Trainer, name: str | None) -> Tensor:
-    """The metric that a plateau watches."""
+    """Return the metric that a `ReduceLROnPlateau` watches."""
     found = trainer.callback_metrics
     if name not in found:
         raise ValueError(f"ReduceLROnPlateau: there is no metric {name!r} to watch; the validation logs {', '.join(sorted(found))}")
@@ -280,7 +313,7 @@ def _monitored(trainer: L.Trainer, name: str | None) -> Tensor:
 
 
 def _named(description: object) -> str:
-    """The repr of a regularizer or schedule, the same in every process."""
+    """Return the repr of a regularizer or schedule without memory addresses, which differ between processes."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(description))
 
 
@@ -290,7 +323,7 @@ def _is_logged(trainer: L.Trainer, step: int) -> bool:
 
 
 def _plain(optimizer: Any) -> Optimizer:
-    """The torch optimizer inside Lightning's wrapper."""
+    """Return the torch optimizer inside of Lightning's wrapper."""
     inner = getattr(optimizer, "optimizer", optimizer)
     if not isinstance(inner, Optimizer):
         raise TypeError(f"expected a torch optimizer, got {type(inner).__name__}")

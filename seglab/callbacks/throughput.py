@@ -1,4 +1,4 @@
-"""How fast a training runs, and how long it waits for data, without waiting for the device to find out."""
+"""Measure the speed of a training and its wait for data, without waiting for the device."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from typing_extensions import override
 
 
 class Throughput(Callback):
-    """Logs, for each epoch, `perf/images_per_s` (of all ranks) and `perf/data_wait` (fraction of the time spent waiting for a batch)."""
+    """Logs for each epoch `perf/images_per_s`, over all ranks, and `perf/data_wait`, the fraction of time spent waiting for a batch."""
 
     def __init__(self) -> None:
         self._images = 0
@@ -19,7 +19,7 @@ class Throughput(Callback):
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on within an epoch, of which a training that was interrupted has done a part; its time counts, and the interruption does not."""
+        """Continue the measurement of an interrupted epoch: count its time before the interruption, but not the interruption."""
         self._last = time.perf_counter()
         self._began = self._last - self._spent
 
@@ -39,7 +39,7 @@ class Throughput(Callback):
 
     @override
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """A validation comes before it, and is not counted."""
+        """Log the measurement. The time of a validation, which comes before this hook, is not counted."""
         seconds = max(self._last - self._began, 1e-9)
         values = {"perf/images_per_s": self._images * trainer.world_size / seconds, "perf/data_wait": self._waited / seconds}
         pl_module.log_dict(values, batch_size=1)

@@ -1,4 +1,4 @@
-"""What trains at present: which parameters have gradients and optimizer state, and which modules are in evaluation mode."""
+"""Freeze and unfreeze stages: gradients and optimizer state of parameters, evaluation mode of modules."""
 
 from torch import nn
 from torch.optim import Optimizer
@@ -9,19 +9,19 @@ from seglab.callbacks.trainee import Trainee
 class TrainableStages:
     """Freezes and unfreezes the stages of a module's network.
 
-    A frozen stage has `requires_grad=False`, no gradient (a zero gradient would let momentum and decay move its weights), no optimizer
-    state, and all its modules in evaluation mode: norm statistics, dropout and drop-path. What somebody froze by hand stays frozen,
-    and so do parameters that no output depends on, on which DDP would fail.
+    A frozen stage has `requires_grad=False`, no gradient and no optimizer state: with a gradient of zero, momentum and decay would move
+    its weights. All its modules are in evaluation mode, so that norm statistics, dropout and drop-path are off. A parameter that was
+    frozen by hand stays frozen. So does a parameter that no output depends on, because DDP fails on it.
     """
 
     def __init__(self, module: Trainee) -> None:
         self.module = module
         self.names: frozenset[str] | None = None
-        """Of the stages that train; None before the training."""
+        """Names of the stages that train; None before the training."""
         self._in_eval: list[nn.Module] = []
 
     def set(self, names: frozenset[str], optimizer: Optimizer) -> None:
-        """Let the stages with these names train, and no others."""
+        """Train the stages with these names and freeze all others."""
         module, self.names = self.module, names
         parameters = dict(module.network.named_parameters())
         by_hand = {name for name, parameter in parameters.items() if not parameter.requires_grad} - module.frozen_by_schedule
@@ -35,24 +35,24 @@ class TrainableStages:
         module.frozen_by_schedule = set(parameters) - trains - by_hand
 
     def keep_modes(self) -> None:
-        """Put frozen modules into evaluation mode again, whoever has called `train()`."""
+        """Put frozen modules into evaluation mode again, because a call of `train()` has ended it."""
         for module in self._in_eval:
             module.training = False
 
     @property
     def parameters(self) -> int:
-        """How many numbers train."""
+        """Number of scalar parameters that train."""
         return sum(parameter.numel() for parameter in self.module.network.parameters() if parameter.requires_grad)
 
     def _set_modes(self, names: frozenset[str]) -> None:
-        """Modules are looked up anew, as Lightning puts synchronised batch norms in the place of others."""
+        """Set train and evaluation modes. Modules are looked up by path, because Lightning may have replaced batch norms."""
         module, network = self.module, self.module.network
         self._in_eval = []
         for stage, paths in module.stages.modules.items():
             modules = [network.get_submodule(path) for path in paths]
             if stage.name not in names:
                 self._in_eval += modules
-            elif module.frozen_by_schedule & set(module.stages.stages[stage]):  # Lightning keeps a module in the mode it finds it in
+            elif module.frozen_by_schedule & set(module.stages.stages[stage]):  # Lightning leaves a module in the mode that it had before
                 for part in modules:
                     part.train()
         if module.batch_norm == "frozen":

@@ -1,4 +1,4 @@
-"""What callbacks need to know of a module."""
+"""The parts of a module and of a loss that the callbacks use."""
 
 from typing import Literal, Protocol, runtime_checkable
 
@@ -23,12 +23,23 @@ class Trainee(Protocol):
     frozen_by_schedule: set[str]
 
     def weights(self) -> dict[str, Weight]:
-        """All parameters that can train."""
+        """Return all parameters that can train, by name."""
 
 
 @runtime_checkable
 class FollowsProgress(Protocol):
-    """A part of a loss that changes in the course of a training."""
+    """A part of a loss that changes during training."""
 
     def follow(self, progress: Progress) -> None:
-        """Be what it is at the step that is about to happen."""
+        """Set the state for the optimizer step that comes next."""
+
+
+@runtime_checkable
+class ResumableLog(Protocol):
+    """A logger that continues where a checkpoint was saved."""
+
+    def rows(self) -> str | None:
+        """Return everything logged so far as the text of a CSV file; None if this logger keeps no such text."""
+
+    def restore(self, rows: str) -> None:
+        """Continue behind these rows, the result of some logger's `rows` at the time of the checkpoint."""

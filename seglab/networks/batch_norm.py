@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
@@ -11,13 +12,15 @@ from typing_extensions import override
 
 
 class JointBatchNorm(LayerSync):
-    """What `sync_batchnorm=True` of a Trainer means for a `SegmentationModule`: Lightning's own drops the activation that timm's norms keep inside.
+    """A plugin for `Trainer(plugins=[JointBatchNorm()])` in place of `sync_batchnorm=True`.
+
+    Lightning's own conversion drops the activation that timm's batch norms contain (timm's issue 1254), and works on GPUs only.
 
     Args:
-        on_gpu: whether the network computes on CUDA devices, where torch has kernels for it.
+        on_gpu: whether the network computes on CUDA devices, for which torch has kernels; None asks the LightningModule that is converted.
     """
 
-    def __init__(self, on_gpu: bool) -> None:
+    def __init__(self, on_gpu: bool | None = None) -> None:
         self.on_gpu = on_gpu
 
     @override
@@ -27,6 +30,7 @@ class JointBatchNorm(LayerSync):
         Raises:
             ValueError: a norm has a forward pass of its own, which would be lost.
         """
+        on_gpu = isinstance(model, L.LightningModule) and model.device.type == "cuda" if self.on_gpu is None else self.on_gpu
         for place, parent in list(model.named_modules()):
             for name, norm in list(parent.named_children()):
                 if not isinstance(norm, _BatchNorm) or isinstance(norm, nn.SyncBatchNorm | _Joint | _JointAct):
@@ -36,7 +40,7 @@ class JointBatchNorm(LayerSync):
                         f"{f'{place}.{name}'.lstrip('.')} is a {type(norm).__name__}, a batch norm with a forward pass of its own, which cannot be computed "
                         "over several processes: without sync_batchnorm each takes the statistics of its own images"
                     )
-                if self.on_gpu:
+                if on_gpu:
                     parent.add_module(name, convert_sync_batchnorm(norm))  # type: ignore[no-untyped-call]
                 else:
                     norm.__class__ = _JointAct if isinstance(norm, BatchNormAct2d) else _Joint

@@ -3,7 +3,6 @@
 import copy
 import io
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from seglab.files import atomic_write
 from seglab.pruning.surgery import Report, prune_with_report
 
 METADATA = "seglab.json"
@@ -122,12 +122,8 @@ def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, 
         for ours, theirs in zip(_outputs(pruned, batch), _outputs(loaded, batch), strict=True):
             if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(ours.abs().max())):
                 raise ValueError(f"the program of {type(pruned).__name__} does not give what the network does, so nothing is written")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(content)
     return len(content)
 
 

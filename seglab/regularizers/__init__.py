@@ -1,7 +1,7 @@
-"""Weight penalties, and the ways to apply one."""
+"""Weight penalties, and the wrappers that change how, where and when a penalty acts."""
 
 from seglab.regularizers.anchored import Anchored
-from seglab.regularizers.base import Applied, ByGradient, Kind, Part, Regularizer, Route, StepSizes, Term, Weight, Wrapper, nested
+from seglab.regularizers.applied import Applied, ByGradient, Route, StepSizes, Term
 from seglab.regularizers.decoupled import Decoupled
 from seglab.regularizers.fixed_norm import FixedNorm
 from seglab.regularizers.group_lasso import GroupLasso, filters
@@ -9,6 +9,7 @@ from seglab.regularizers.hoyer import HoyerSquare
 from seglab.regularizers.orthogonality import Orthogonality
 from seglab.regularizers.overview import fraction_below_beta, log_overview
 from seglab.regularizers.penalties import L1, L2, ElasticNet, SmoothL1
+from seglab.regularizers.penalty import Regularizer, Wrapper, nested
 from seglab.regularizers.per_stage import PerStage
 from seglab.regularizers.proximal import Proximal
 from seglab.regularizers.relative import Relative
@@ -16,6 +17,7 @@ from seglab.regularizers.scheduled import Constant, Cosine, LinearWarmup, Schedu
 from seglab.regularizers.spectral import Spectral
 from seglab.regularizers.steps import OptimizerStepSizes, check_preconditioner
 from seglab.regularizers.sum import Sum
+from seglab.regularizers.weight import Kind, Part, Weight
 from seglab.regularizers.where import Where
 
 __all__ = [

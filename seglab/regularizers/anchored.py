@@ -1,25 +1,30 @@
-"""Fine-tuning that stays close to where it began: the rival of freezing."""
+"""Penalize the distance of pretrained weights from their start: an alternative to freezing them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from seglab.regularizers.base import Applied, Regularizer, Route, Weight, Wrapper
+from seglab.regularizers.applied import Applied, Route
+from seglab.regularizers.penalty import Regularizer, Wrapper
 from seglab.regularizers.sum import Together
+from seglab.regularizers.weight import Weight
 
 
 @dataclass(frozen=True)
 class Anchored(Wrapper):
-    """R(w − w⁰) on pretrained weights, which pulls them to their start w⁰; plain R on new ones (Li et al. 2018: L2-SP, L1-SP, group lasso-SP).
+    """R(w − w⁰) on pretrained weights, w⁰ being their start, and R(w) on new weights (Li et al. 2018: L2-SP, L1-SP, group lasso-SP).
 
-    `Anchored(L2(1e-4), new=L2(1e-3))` is L2-SP with the strengths of its authors on Cityscapes. Which weights are pretrained is what
-    the weight loader reports, never guessed. prox: w⁰ + prox_R(v − w⁰), so that with `Proximal(L1)` weights stay exactly at w⁰.
+    `Anchored(L2(1e-4), new=L2(1e-3))` is L2-SP with its authors' strengths for Cityscapes. The weight loader reports which weights are
+    pretrained. The prox is w⁰ + prox_R(v − w⁰), so that under `Proximal(L1)` weights stay exactly at w⁰.
 
-    The start is kept in a checkpoint, which grows by the size of the pretrained weights.
+    A checkpoint holds w⁰, and so grows by the size of the pretrained weights.
+
+    Raises:
+        ValueError: on `bind`, if no penalized weight is pretrained.
     """
 
     inner: Regularizer
     new: Regularizer | None = None
-    """For weights that are not pretrained; None gives them `inner` too."""
+    """Penalty of the weights that are not pretrained; None is `inner`."""
 
     def parts(self) -> Sequence[Regularizer]:
         return (self.inner,) if self.new is None else (self.inner, self.new)
@@ -31,7 +36,7 @@ class Anchored(Wrapper):
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         if not any(weight.pretrained and weight.penalized for weight in weights.values()):
             raise ValueError(
-                f"{self!r} pulls pretrained weights to their start, and none of these is pretrained: load some (`weights` of "
+                f"{self!r} pulls pretrained weights to their start, and none of these is pretrained. Load pretrained weights (`weights` of "
                 "`seglab.network`), or leave Anchored out"
             )
         old = {name: weight._replace(anchor=weight.tensor.detach().clone()) for name, weight in weights.items() if weight.pretrained}

@@ -1,36 +1,43 @@
-"""Decay that the optimizer's gradient statistics never see."""
+"""Decay weights beside the optimizer, so that its gradient statistics do not see the penalty."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from seglab.regularizers.base import Applied, Regularizer, Route, StepSizes, Term, Weight, Wrapper
+from seglab.regularizers.applied import Applied, Route, StepSizes, Term
+from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.weight import Weight
 
 
 @dataclass(frozen=True)
 class Decoupled(Wrapper):
-    """`inner` beside the optimizer: w ← w − η∇λR(w) just before the update, η being the learning rate of the weight's stage.
+    """Applies `inner` beside the optimizer: w ← w − η∇λR(w) just before the update, η being the learning rate of the weight's stage.
 
-    `Decoupled(L2(λ))` under Adam is AdamW's weight decay λ (Loshchilov & Hutter 2019): the step does not go through the second moment.
-    Typical λ for AdamW are therefore larger, 1e-3 to 1e-1.
+    `Decoupled(L2(λ))` under Adam is AdamW's weight decay λ (Loshchilov & Hutter 2019): the second moment does not divide the penalty's
+    gradient. Typical λ are therefore larger than for a penalty in the loss, 1e-3 to 1e-1.
+
+    Raises:
+        ValueError: on `bind`, if a `Proximal` or another `Decoupled` is around it.
     """
 
     inner: Regularizer
 
     @property
     def has_prox(self) -> bool:
-        """It is applied already; no `Proximal` around it."""
+        """False: the penalty is applied already, and no `Proximal` may be around it."""
         return False
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         if route is not None:
-            raise ValueError(f"{self!r} is decoupled, and cannot be applied in another way at once: take it out")
+            raise ValueError(
+                f"{self!r} is applied as decoupled decay, and a wrapper around it applies it in another way: remove one of the two"
+            )
         return self.inner.bind(weights, Decay)
 
 
 class Decay(Term):
-    """Takes a step of gradient descent on its penalty alone."""
+    """Takes a step of gradient descent on the penalty alone, before the optimizer's update."""
 
     def decouple(self, steps: StepSizes) -> None:
         if self.factor == 0:

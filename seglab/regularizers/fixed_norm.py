@@ -1,4 +1,4 @@
-"""Weights before a norm layer, held at the norm they started with."""
+"""Hold weights before a norm layer at their initial norm."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,32 +7,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Applied, Part, Regularizer, Route, StepSizes, Weight
+from seglab.regularizers.applied import Applied, Route, StepSizes
 from seglab.regularizers.group_lasso import filters
+from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.weight import Part, Weight
 
 
 @dataclass(frozen=True)
 class FixedNorm(Regularizer):
-    """Rescales weights to their initial norm after each update where a norm layer makes the output independent of their scale.
+    """Rescales weights to their initial norm after each update, if a norm layer makes the output independent of their scale.
 
-    Each output filter before a batch norm, the tensor as a whole before a group or layer norm. The function stays what it was (as
-    long as the norm layers train), and the effective learning rate stays free of what a penalty does to ‖w‖: with
-    `Sum([L2(λ), FixedNorm()])` beside `L2(λ)` one sees which part of the effect is the learning rate's. It adds no penalty.
+    Rescales each output filter before a batch norm, and the whole tensor before a group or layer norm. The network's function does not
+    change, as long as the norm layers train, and ‖w‖ no longer changes the effective learning rate. A comparison of
+    `Sum([L2(λ), FixedNorm()])` with `L2(λ)` therefore shows how much of a penalty's effect comes from the learning rate. The penalty
+    itself is 0.
+
+    Raises:
+        ValueError: on `bind`, if no weight is known to precede a norm layer, or if a wrapper applies it as a penalty.
     """
+
+    @property
+    def acts_last(self) -> bool:
+        """True: another regularizer that moves the weights afterwards would change their norm."""
+        return True
+
+    @property
+    def decays_weights(self) -> bool:
+        """False: rescaling is no penalty."""
+        return False
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         return torch.zeros((), dtype=weights[0].dtype, device=weights[0].device) if weights else torch.zeros(())
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         if route is not None:
-            raise ValueError(f"{self!r} is no penalty that could be applied in another way: put it beside, Sum([..., FixedNorm()])")
+            raise ValueError(
+                f"{self!r} is no penalty, and cannot be inside of a wrapper that applies one: put it beside, Sum([..., FixedNorm()])"
+            )
         found = {name: weight for name, weight in weights.items() if weight.scale_free in ("filter", "tensor")}
         if not found:
-            raise ValueError(f"{self!r}: no weight of this network is known to be followed by a norm layer, so there is nothing to rescale")
+            raise ValueError(
+                f"{self!r} rescales weights before norm layers, and no weight of this network is known to be one: leave FixedNorm out"
+            )
         return _Rescaling(found)
 
 
 class _Rescaling(Applied):
+    """Rescales weights to the norms that they had when the object was made."""
+
     def __init__(self, weights: Mapping[str, Weight]) -> None:
         self.weights = dict(weights)
         self.norms = {name: _norm(weight) for name, weight in weights.items()}
@@ -58,7 +80,7 @@ class _Rescaling(Applied):
 
 
 def _norm(weight: Weight) -> Tensor:
-    """Of each filter (G, 1), or of the tensor (1, 1)."""
+    """Return the norm of each filter (G, 1), or of the whole tensor (1, 1)."""
     rows = filters(Part(weight._replace(anchor=None), slice(None)).values())
     each: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return each if weight.scale_free == "filter" else torch.linalg.vector_norm(each).view(1, 1)

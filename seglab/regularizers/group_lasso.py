@@ -1,4 +1,4 @@
-"""The group lasso over output filters: what makes whole filters zero, so that a smaller network can take the place of the trained one."""
+"""The group lasso over output filters, which makes whole filters zero, so that they can be pruned."""
 
 import math
 from collections.abc import Sequence
@@ -8,20 +8,24 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Regularizer, Steps, check_strength
 from seglab.regularizers.penalties import total
+from seglab.regularizers.penalty import Regularizer, check_strength
+from seglab.regularizers.weight import Steps
 
 ROOT_STEPS = 8
-"""Newton steps for a filter's norm; from its lower bound it converges quadratically, and in one step where all elements step alike."""
+"""Number of Newton steps for a filter's norm. From the lower bound they converge quadratically; one is enough for equal step sizes."""
 
 
 @dataclass(frozen=True)
 class GroupLasso(Regularizer):
-    """λΣ_g √|g|·‖w_g‖, a group being an output filter of |g| weights (Yuan & Lin 2006; for convolutions Wen et al. 2016).
+    """λΣ_g √|g|·‖w_g‖, a group g being an output filter of |g| weights (Yuan & Lin 2006; for convolutions Wen et al. 2016).
 
-    Gradient λ√|g|·w_g/‖w_g‖, 0 at 0; prox max(0, 1−τ√|g|/‖v_g‖)·v_g. Where the elements of a filter step differently, as under
-    Adam, the prox has no closed form: it is w_i = v_i·s/(s+a_i), a_i = t_iλ√|g|, with s = ‖w‖ the root of Σ(v_i/(s+a_i))² = 1, and 0
-    where Σ(v_i/a_i)² ≤ 1.
+    The gradient is λ√|g|·w_g/‖w_g‖, and 0 at 0; the prox is max(0, 1−τ√|g|/‖v_g‖)·v_g. If the elements of a filter have different step
+    sizes, as under Adam, the prox has no closed form. It is w_i = v_i·s/(s+a_i), with a_i = t_iλ√|g| and s = ‖w‖ the root of
+    Σ(v_i/(s+a_i))² = 1, and 0 if Σ(v_i/a_i)² ≤ 1.
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more.
     """
 
     strength: float
@@ -46,7 +50,7 @@ class GroupLasso(Regularizer):
         for weight, size in zip(weights, list[Tensor | float](step), strict=True):
             rows, threshold = filters(weight), self._factor(weight) * size
             if isinstance(threshold, Tensor) and threshold.ndim:
-                # a GPU takes longer to be told of many small pieces of work than to do them; a processor's cache holds only small ones
+                # on a GPU, launching many small kernels takes longer than computing; on a CPU, only small pieces fit the cache
                 piece = (rows.shape[1], rows.device, rows.dtype) if rows.is_cuda else len(pieces)
                 alike, thresholds = pieces.setdefault(piece, ([], []))
                 alike.append(weight)
@@ -57,12 +61,17 @@ class GroupLasso(Regularizer):
             shrink(alike, thresholds)
 
     def _factor(self, weight: Tensor) -> float:
-        """λ√|g|."""
+        """Return λ√|g|."""
         return self.strength * math.sqrt(weight.numel() / len(weight)) if weight.ndim and len(weight) else self.strength
 
 
 def shrink(weights: Sequence[Tensor], thresholds: Sequence[Tensor]) -> None:
-    """The prox of weights whose filters are of one length, each element having its own threshold: rows (G, |g|) for each weight."""
+    """Apply the prox, in place, to weights whose filters have one length.
+
+    Args:
+        weights: tensors of any shape, output filters along dimension 0.
+        thresholds: for each weight the thresholds a of its elements, as rows (G, |g|).
+    """
     rows = torch.cat([filters(weight) for weight in weights])
     shrunk = rows * _kept_of_each(rows, torch.cat(list(thresholds)))
     for weight, part in zip(weights, torch.split(shrunk, [len(threshold) for threshold in thresholds]), strict=True):
@@ -70,18 +79,18 @@ def shrink(weights: Sequence[Tensor], thresholds: Sequence[Tensor]) -> None:
 
 
 def filters(weight: Tensor) -> Tensor:
-    """The output filters as rows (G, |g|)."""
+    """Return the output filters of a weight as rows (G, |g|)."""
     return weight.reshape(len(weight), -1) if weight.ndim else weight.reshape(1, 1)
 
 
 def _kept_of_all(rows: Tensor, threshold: Tensor | float) -> Tensor:
-    """What the prox leaves of each filter (G, 1), if all elements have one threshold."""
+    """Return the factor (G, 1) by which the prox scales each filter, if all elements have one threshold."""
     norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return (1 - threshold / norm).clamp_min(0).where(norm > 0, 0)
 
 
 def _kept_of_each(rows: Tensor, threshold: Tensor) -> Tensor:
-    """What the prox leaves of each element (G, |g|), each having its own threshold."""
+    """Return the factor (G, |g|) by which the prox scales each element, if each has its own threshold."""
     tiny = torch.finfo(rows.dtype).tiny
     threshold = threshold.clamp_min(tiny)
     alive = (rows / threshold).square().sum(1, keepdim=True) > 1
@@ -96,7 +105,10 @@ def _kept_of_each(rows: Tensor, threshold: Tensor) -> Tensor:
 
 
 def _lower_bound(rows: Tensor, threshold: Tensor) -> Tensor:
-    """Of the norm (G, 1) that a filter will have: ‖v‖ − Σv²a/Σv², by Jensen's inequality, or what its largest element alone will be."""
+    """Return a lower bound (G, 1) of the norm of each filter after the prox.
+
+    It is the larger of ‖v‖ − Σv²a/Σv², by Jensen's inequality, and the largest element after the prox.
+    """
     norm: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     shares = (rows / norm.clamp_min(torch.finfo(rows.dtype).tiny)).square_()
     mean = (shares * threshold).sum(1, keepdim=True)

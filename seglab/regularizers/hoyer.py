@@ -1,4 +1,4 @@
-"""A sparsity penalty that does not care how large the weights are."""
+"""A sparsity penalty that does not depend on the scale of the weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Regularizer, check_strength
 from seglab.regularizers.penalties import total
+from seglab.regularizers.penalty import Regularizer, check_strength
 
 
 @dataclass(frozen=True)
 class HoyerSquare(Regularizer):
     """λΣ_l (Σ|w|)²/Σw² over weight tensors l (Yang et al. 2020, DeepHoyer); 0 for a tensor of zeros.
 
-    Between 1, for a single weight that is not zero, and the number of weights, for weights of one size; the same for 2w as for w, so
-    that batch norm cannot undo it. Gradient 2λρ(sign(w) − ρw), ρ = Σ|w|/Σw²: it moves large weights up and small ones down.
+    For one tensor the ratio is 1 if a single weight is not zero, and the number of weights if all have one magnitude. It is the same for
+    2w and w, so that batch norm cannot undo the penalty. The gradient is 2λρ(sign(w) − ρw), ρ = Σ|w|/Σw²: a step against it makes small
+    weights smaller and large weights larger.
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more.
     """
 
     strength: float
@@ -32,6 +36,6 @@ class HoyerSquare(Regularizer):
 
 
 def _ratio(weight: Tensor) -> Tensor:
-    """Σ|w|/Σw², 0-dim; 0 where all is zero."""
+    """Return Σ|w|/Σw², 0-dim; 0 if all weights are zero."""
     squares = weight.square().sum()
     return weight.abs().sum() / squares.where(squares > 0, torch.inf)

@@ -1,4 +1,4 @@
-"""Filters that have unit length and right angles between them."""
+"""Penalize the distance of filters from an orthonormal set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Regularizer, check_strength
 from seglab.regularizers.group_lasso import filters
 from seglab.regularizers.penalties import total
+from seglab.regularizers.penalty import Regularizer, check_strength
 
 
 @dataclass(frozen=True)
 class Orthogonality(Regularizer):
     """λΣ_l ‖WᵀW − I‖²_F over weight tensors l, the columns of W (|g|, G) being output filters (Bansal et al. 2018, soft orthogonality).
 
-    More filters than weights in a filter cannot all be orthogonal: then the rows are, WWᵀ in the place of WᵀW, which differs by a
-    constant (G − |g|) and has the same gradient, 4λW(WᵀW − I). One matrix product of each tensor with its Gram matrix a step.
+    If a tensor has more filters than a filter has weights, the filters cannot all be orthogonal. WWᵀ then takes the place of WᵀW, which
+    changes the value by the constant G − |g| and leaves the gradient, 4λW(WᵀW − I). A step costs one matrix product of each tensor with
+    its Gram matrix.
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more.
     """
 
     strength: float
@@ -38,7 +42,7 @@ class Orthogonality(Regularizer):
 
 
 def _defect(rows: Tensor) -> Tensor:
-    """The smaller of the two Gram matrices of `rows` (G, |g|), less the identity."""
+    """Return the smaller of the two Gram matrices of `rows` (G, |g|), minus the identity."""
     count, length = rows.shape
     gram = rows @ rows.T if count <= length else rows.T @ rows
     return gram - torch.eye(len(gram), dtype=rows.dtype, device=rows.device)

@@ -1,4 +1,4 @@
-"""What a bound regularizer acts on, for the log."""
+"""Log which weights a bound regularizer acts on."""
 
 import logging
 from collections import defaultdict
@@ -6,30 +6,32 @@ from collections.abc import Sequence
 
 import torch
 
-from seglab.regularizers.base import Applied, Part, Regularizer, Term
+from seglab.regularizers.applied import Applied, Term
 from seglab.regularizers.penalties import Huber
+from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.weight import Part
 
 ALMOST_ALL = 0.99
-"""Above this fraction of weights below β, a Smooth-L1 penalty is L2 in all but name."""
+"""Fraction of weights below β above which a Smooth-L1 penalty is practically an L2 penalty."""
 
 log = logging.getLogger("seglab")
 
 
 def log_overview(regularizer: Regularizer, applied: Applied) -> None:
-    """Log, for each penalty and stage, how many parameters it acts on; and a warning where Smooth-L1 is nothing but L2."""
+    """Log the number of parameters that each penalty acts on, by stage, and warn if a Smooth-L1 penalty is practically L2."""
     log.info("%r", regularizer)
     for term in applied.terms():
         log.info("%s", "\n".join(lines(term)))
         below = fraction_below_beta(term.regularizer, [Part(weight, slice(None)) for weight in term.weights.values()])
-        moved = any(weight.anchor is None for weight in term.weights.values())  # at an anchor all is 0, and says nothing
+        moved = any(weight.anchor is None for weight in term.weights.values())  # measured from an anchor, all weights start at 0
         if below is not None and moved and float(below) > ALMOST_ALL:
             log.warning(
-                "%.1f %% of the weights are below β, so this Smooth-L1 penalty is L2/β; give kappa, or a smaller beta", 100 * float(below)
+                "%.1f %% of the weights are below β, so this Smooth-L1 penalty is L2/β: give kappa, or a smaller beta", 100 * float(below)
             )
 
 
 def lines(term: Term) -> list[str]:
-    """A table: stage, tensors, parameters; how many a norm layer follows; how many are pulled to pretrained values."""
+    """Return a table with the tensors, parameters, parameters before a norm layer and anchored parameters of each stage."""
     found = [f"{type(term).__name__} on stage     tensors   parameters  before a norm   anchored"]
     stages = defaultdict(list)
     for weight in term.weights.values():
@@ -44,7 +46,7 @@ def lines(term: Term) -> list[str]:
 
 
 def fraction_below_beta(regularizer: Regularizer, parts: Sequence[Part]) -> torch.Tensor | None:
-    """Of the weights of a Smooth-L1 penalty, the fraction on its quadratic part, 0-dim; None for other penalties."""
+    """Return the fraction of weights on the quadratic part of a Smooth-L1 penalty, 0-dim; None for other penalties."""
     if not isinstance(regularizer, Huber) or not parts:
         return None
     with torch.no_grad():

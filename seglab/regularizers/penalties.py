@@ -1,4 +1,4 @@
-"""The element-wise penalties. t is a step size, τ = tλ, S(v,τ) = sign(v)·max(|v|−τ, 0)."""
+"""The element-wise penalties. In their formulas t is a step size, τ = tλ and S(v,τ) = sign(v)·max(|v|−τ, 0)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Regularizer, Steps, check_strength
+from seglab.regularizers.penalty import Regularizer, check_strength
+from seglab.regularizers.weight import Steps
 
 
 @dataclass(frozen=True)
 class L1(Regularizer):
-    """λΣ|w|; gradient λ·sign(w), prox S(v,τ) (Tibshirani 1996, the lasso).
+    """λΣ|w|, with gradient λ·sign(w) and prox S(v,τ) (Tibshirani 1996, the lasso).
 
-    The gradient makes weights small and never exactly zero; `Proximal(L1(λ))` gives zeros.
+    Applied by its gradient, it makes weights small but never exactly zero; `Proximal(L1(λ))` makes them exactly zero.
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more.
     """
 
     strength: float
@@ -36,10 +40,13 @@ class L1(Regularizer):
 
 @dataclass(frozen=True)
 class L2(Regularizer):
-    """½λΣw²; gradient λw, prox v/(1+τ).
+    """½λΣw², with gradient λw and prox v/(1+τ).
 
-    The ½ makes its gradient equal to SGD's `weight_decay=λ`. Under Adam it is not decoupled weight decay: the second moment
-    divides it (Loshchilov & Hutter 2019).
+    Because of the ½ the gradient is that of SGD's `weight_decay=λ`. Under Adam the penalty differs from decoupled weight decay, because
+    the second moment divides its gradient (Loshchilov & Hutter 2019).
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more.
     """
 
     strength: float
@@ -60,9 +67,12 @@ class L2(Regularizer):
 
 @dataclass(frozen=True)
 class ElasticNet(Regularizer):
-    """λ₁Σ|w| + ½λ₂Σw²; gradient λ₁·sign(w) + λ₂w, prox S(v,tλ₁)/(1+tλ₂) (Zou & Hastie 2005).
+    """λ₁Σ|w| + ½λ₂Σw², with gradient λ₁·sign(w) + λ₂w and prox S(v,tλ₁)/(1+tλ₂) (Zou & Hastie 2005).
 
-    Near zero it is L1, hence sparse. Texts that call λΣ|w| + ½λΣw² "Smooth-L1" mean this penalty with λ₁ = λ₂.
+    Near zero it behaves as L1, so that weights can become sparse. Some texts call this penalty with λ₁ = λ₂ "Smooth-L1".
+
+    Raises:
+        ValueError: `l1` or `l2` is not a finite number, 0 or more.
     """
 
     l1: float
@@ -88,18 +98,21 @@ class ElasticNet(Regularizer):
 
 @dataclass(frozen=True)
 class SmoothL1(Regularizer):
-    """λΣh(w), h(w) = w²/2β if |w| < β, else |w| − β/2; gradient λ·clip(w/β, ±1) (Huber 1964, on weights).
+    """λΣh(w), h(w) = w²/2β if |w| < β, else |w| − β/2, with gradient λ·clip(w/β, ±1) (Huber 1964, on weights).
 
-    Near zero it is L2, hence never sparse. With β ≥ max|w| it is exactly `L2(λ/β)`, which an absolute β such as 0.5 is for most
-    networks (the largest weight of a ResNet-34 at its start is 0.49); so give `kappa`, and β = κ·std of each weight tensor, taken
-    when training starts and constant from then on. prox: v − τ·clip(v/(β+τ), ±1).
+    Near zero it behaves as L2, so that weights never become sparse. If β ≥ max|w| it is exactly `L2(λ/β)`. An absolute β such as 0.5
+    has this effect in most networks: the largest initial weight of a ResNet-34 is 0.49. Prefer `kappa`: β is then κ times the standard
+    deviation of each weight tensor at the start of training, and stays constant. The prox is v − τ·clip(v/(β+τ), ±1).
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more; or not exactly one of `kappa` and `beta` is a finite number above 0.
     """
 
     strength: float
     kappa: float | None = None
-    """β relative to the standard deviation of each weight tensor at the start; 0.1 to 2 are sensible."""
+    """β relative to the standard deviation of each weight tensor at the start. Typical values are 0.1 to 2."""
     beta: float | None = None
-    """β itself, the same for all weights."""
+    """β itself, equal for all weights."""
 
     def __post_init__(self) -> None:
         check_strength("SmoothL1", self.strength)
@@ -129,7 +142,7 @@ class SmoothL1(Regularizer):
 
 @dataclass(frozen=True)
 class Huber(Regularizer):
-    """`SmoothL1` with its β known, one per weight tensor."""
+    """`SmoothL1` with a known β for each weight tensor."""
 
     strength: float
     betas: tuple[float, ...]
@@ -170,28 +183,28 @@ class Huber(Regularizer):
 
 
 def total(parts: Sequence[Tensor]) -> Tensor:
-    """The sum of 0-dim tensors; 0 of none."""
+    """Return the sum of 0-dim tensors; 0 if there are none."""
     return torch.stack(list(parts)).sum() if parts else torch.zeros(())
 
 
 def scaled(step: Steps, factor: float) -> Steps:
-    """Each step size times a factor: τ = tλ."""
+    """Multiply each step size by a factor: τ = tλ."""
     tensors, numbers = apart(step)
     return torch._foreach_mul(tensors, factor) if tensors else [number * factor for number in numbers]
 
 
 def added(step: Steps, terms: Sequence[float]) -> Steps:
-    """Each step size plus its own number."""
+    """Add one number to each step size."""
     tensors, numbers = apart(step)
     return torch._foreach_add(tensors, list(terms)) if tensors else [number + term for number, term in zip(numbers, terms, strict=True)]
 
 
 def soft_threshold(weights: Sequence[Tensor], threshold: Steps) -> None:
-    """v ← S(v,τ) = v − clip(v, ±τ), in place; what lies within the threshold becomes exactly 0."""
+    """Replace v by S(v,τ) = v − clip(v, ±τ), in place. Elements within the threshold become exactly 0."""
     tensors, numbers = apart(threshold)
     high: list[Any] = tensors if tensors else numbers
     low: list[Any] = list(torch._foreach_neg(tensors)) if tensors else [-number for number in numbers]
-    if len(high) == 1:  # one pass in the place of two
+    if len(high) == 1:  # one pass instead of two
         within = [torch.clamp(weights[0], low[0], high[0])]
     else:
         within = list(torch._foreach_clamp_min(list(weights), low))
@@ -200,13 +213,13 @@ def soft_threshold(weights: Sequence[Tensor], threshold: Steps) -> None:
 
 
 def shrink(weights: Sequence[Tensor], by: Steps) -> None:
-    """v ← v/(1+τ), in place."""
+    """Replace v by v/(1+τ), in place."""
     tensors, numbers = apart(added(by, [1.0] * len(by)))
     torch._foreach_div_(list(weights), tensors if tensors else numbers)
 
 
 def divided(values: Sequence[Tensor], by: Steps) -> list[Tensor]:
-    """Each tensor by its own number or tensor."""
+    """Divide each tensor by one number or tensor."""
     tensors, numbers = apart(by)
     return list(torch._foreach_div(list(values), tensors if tensors else numbers))
 
@@ -221,5 +234,5 @@ def clip_to_one(values: Sequence[Tensor]) -> None:
 
 
 def apart(step: Steps) -> tuple[list[Tensor], list[float]]:
-    """The step sizes as tensors or as numbers; one of the two lists is empty."""
+    """Split step sizes into tensors and numbers; one of the two lists is empty."""
     return [size for size in step if isinstance(size, Tensor)], [size for size in step if not isinstance(size, Tensor)]

@@ -1,4 +1,4 @@
-"""Another regularizer for each stage of a network."""
+"""A regularizer of its own for each stage of a network."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -6,25 +6,31 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from seglab.regularizers.base import Applied, Regularizer, Route, Weight
+from seglab.regularizers.applied import Applied, Route
+from seglab.regularizers.penalty import Regularizer
 from seglab.regularizers.sum import Together
+from seglab.regularizers.weight import Weight
 
 
 @dataclass(frozen=True)
 class PerStage(Regularizer):
-    """`PerStage({"encoder": L2(1e-4), "encoder.0": L2(0), "decoder": L1(1e-6)})`; stages that are not named are not penalized.
+    """Applies a regularizer to each named stage, and none to the others.
 
-    A name is that of a stage (`encoder.0`, …, `decoder`, `head`), or `encoder` for all of its stages; the longer name counts.
+    `PerStage({"encoder": L2(1e-4), "encoder.0": L2(0), "decoder": L1(1e-6)})`: a key is the name of a stage (`encoder.0`, …, `decoder`,
+    `head`), or `encoder` for all stages of the encoder. If two keys cover a stage, the longer one counts.
+
+    Raises:
+        ValueError: no stage is named or, on `bind`, the network has no stage of a name.
     """
 
     stages: Mapping[str, Regularizer]
 
     def __post_init__(self) -> None:
         if not self.stages:
-            raise ValueError("PerStage: name one stage or more")
+            raise ValueError("PerStage: the mapping is empty; name one stage or more")
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
-        raise ValueError("PerStage needs to know the stage of each weight: bind it to named weights")
+        raise ValueError("PerStage cannot penalize tensors without names, whose stages are unknown: bind it to a network's weights")
 
     def parts(self) -> Sequence[Regularizer]:
         return tuple(self.stages.values())

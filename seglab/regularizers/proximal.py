@@ -1,22 +1,30 @@
-"""Applying a penalty by its proximal operator, after the optimizer's step: what makes weights exactly zero."""
+"""Apply a penalty by its proximal operator after the optimizer's step, which makes weights exactly zero."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
+from torch.optim import Optimizer
 
-from seglab.regularizers.base import Applied, Part, Regularizer, Route, Steps, StepSizes, Term, Weight, Wrapper
+from seglab.regularizers.applied import Applied, Route, StepSizes, Term
 from seglab.regularizers.penalties import scaled
+from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.steps import check_preconditioner
+from seglab.regularizers.weight import Part, Steps, Weight
 
 
 @dataclass(frozen=True)
 class Proximal(Wrapper):
-    """`inner` by its proximal operator: step on the data loss alone, then w ← prox_{tλR}(w).
+    """Applies `inner` by its proximal operator: the optimizer steps on the data loss alone, then w ← prox_{tλR}(w).
 
-    Preconditioned, t is the step size of each element: η/(√v̂+ε) under Adam and AdamW, which minimises L + λR (ProxGen, Yun et
-    al. 2021), and η/(1−μ) under SGD with momentum μ, which does the same; uniform, t is the learning rate for all elements, as AdamW's
-    own decay has it. Under SGD without momentum the two are the same.
-    On a lasso with 45 true zeros AdamW finds all 45 with the first, 3 with the second and none with the plain gradient.
+    If `preconditioned`, t is the step size of each element, and the training minimises L + λR (ProxGen, Yun et al. 2021): η/(√v̂+ε)
+    under Adam and AdamW, η/(1−μ) under SGD with momentum μ. Otherwise t is the learning rate, as in AdamW's own decay. Under SGD without
+    momentum the two are equal. On a lasso with 45 true zeros, AdamW finds all 45 preconditioned, 3 otherwise, and none with the plain
+    gradient.
+
+    Raises:
+        ValueError: `inner` has no proximal operator or, on `bind`, a wrapper around it applies it in another way.
     """
 
     inner: Regularizer
@@ -30,17 +38,26 @@ class Proximal(Wrapper):
 
     @property
     def has_prox(self) -> bool:
-        """It is applied already; no second `Proximal` around it."""
+        """False: the penalty is applied already, and no second `Proximal` may be around it."""
         return False
+
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        if self.preconditioned:
+            check_preconditioner(optimizer)
+        super().check_optimizer(optimizer)
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         if route is not None:
-            raise ValueError(f"{self!r} is applied by its proximal operator, and cannot be applied in another way at once: take it out")
+            raise ValueError(
+                f"{self!r} is applied by its proximal operator, and a wrapper around it applies it in another way: remove one of the two"
+            )
         return self.inner.bind(weights, lambda regularizer, chosen: ByProx(regularizer, chosen, preconditioned=self.preconditioned))
 
 
 class ByProx(Term):
-    """Applies the proximal operator of its penalty to what the optimizer has made of the weights."""
+    """Applies the proximal operator of a penalty to the weights after the optimizer's update."""
+
+    by_prox: ClassVar[bool] = True
 
     def __init__(self, regularizer: Regularizer, weights: Mapping[str, Weight], *, preconditioned: bool) -> None:
         super().__init__(regularizer, weights)
@@ -57,14 +74,14 @@ class ByProx(Term):
                     _put_back(part, value)
 
     def _step(self, steps: StepSizes, parts: list[Part]) -> Steps:
-        """t of each weight, or of its elements; a factor on λ is a factor on t."""
+        """Return t of each weight or element. A factor on λ multiplies t."""
         tensors = [part.weight.tensor for part in parts]
         sizes = steps.preconditioned(tensors, [part.view for part in parts]) if self.preconditioned else steps.uniform(tensors)
         return sizes if self.factor == 1 else scaled(sizes, self.factor)
 
 
 def _put_back(part: Part, value: torch.Tensor) -> None:
-    """The new value of a weight that `values` did not give as a view."""
+    """Write the new value to the weight, unless `Part.values` was a view of the weight."""
     if part.weight.anchor is not None:
         part.view(part.weight.tensor).copy_(part.view(part.weight.anchor) + value)
     elif part.weight.tensor.dtype != value.dtype:

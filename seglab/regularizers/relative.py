@@ -1,4 +1,4 @@
-"""A strength that is given as its share of the data's gradient: the same number means the same for every penalty."""
+"""Set a penalty's strength relative to the gradient of the data loss, so that one number means the same for every penalty."""
 
 import logging
 import math
@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Applied, Regularizer, Route, Weight, Wrapper
+from seglab.regularizers.applied import Applied, Route
+from seglab.regularizers.penalty import Regularizer, Wrapper
 from seglab.regularizers.scheduled import Around
+from seglab.regularizers.weight import Weight
 from seglab.stage import Progress
 
 log = logging.getLogger("seglab")
@@ -18,10 +20,15 @@ log = logging.getLogger("seglab")
 
 @dataclass(frozen=True)
 class Relative(Wrapper):
-    """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`, measured once and fixed from then on; inner's own strength only has to be above 0.
+    """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`. λ is measured once and then fixed; the strength of `inner` must only be above 0.
 
-    The two norms are those of the gradients on the penalized weights, averaged over `steps` optimizer steps from `after` (a fraction
-    of the training) on; until then nothing is penalized. An anchored penalty's gradient is what the weights have drifted until then; frozen stages do not count. What was measured is logged, and is the `factor` of the penalty's terms.
+    Both norms are of gradients on the penalized weights that train, averaged over `steps` optimizer steps. The measurement starts at
+    `after`, a fraction of the training; nothing is penalized until it ends. The gradient of an anchored penalty is that of the drift until
+    then. The measured factor on λ is logged as `train/penalty_factor`.
+
+    Raises:
+        ValueError: an argument is out of range; when training starts, if it is too short for the measurement; after the measurement,
+            if the penalty's gradient is 0.
     """
 
     inner: Regularizer
@@ -42,7 +49,7 @@ class Relative(Wrapper):
 
 
 class Measured(Around):
-    """Measures, then applies."""
+    """Measures the factor on λ, then applies the penalty with it."""
 
     def __init__(self, inner: Applied, settings: Relative) -> None:
         super().__init__(inner)
@@ -84,13 +91,15 @@ class Measured(Around):
     def _fix(self) -> None:
         data, penalty = sum(self._data) / len(self._data), sum(self._penalty) / len(self._penalty)
         if penalty == 0:
-            raise ValueError(f"{self.settings!r}: the gradient of the penalty is 0, so no strength gives the ratio; is its own strength 0?")
+            raise ValueError(
+                f"{self.settings!r}: the gradient of the penalty is 0, so no strength gives the ratio. Give the inner penalty a strength above 0"
+            )
         self.factor = self.settings.ratio * data / penalty
         log.info("%r: ‖∇L‖ = %.3g and ‖∇R‖ = %.3g, so its strength is multiplied by %.4g", self.settings, data, penalty, self.factor)
 
 
 def gradient_norms(applied: Applied) -> tuple[float, float]:
-    """‖∇L‖ and ‖∇λR‖ (λ without factors) over the penalized weights that have a gradient, which must not hold a penalty's yet."""
+    """Return ‖∇L‖ and ‖∇λR‖ (λ without factors) over the penalized weights that have a gradient. Call it before a penalty is added."""
     data: dict[int, Tensor] = {}
     penalty: dict[int, Tensor] = {}
     with torch.no_grad():

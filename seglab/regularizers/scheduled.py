@@ -1,20 +1,22 @@
-"""A strength that changes in the course of a training."""
+"""Change a penalty's strength during training."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seglab.regularizers.base import Applied, Regularizer, Route, StepSizes, Term, Weight, Wrapper
+from seglab.regularizers.applied import Applied, Route, StepSizes, Term
+from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.weight import Weight
 from seglab.stage import Progress
 
 Factor = Callable[[Progress], float]
-"""What λ is multiplied by at a step, 0 or more; a pure function, so that a resume needs nothing."""
+"""Returns the factor on λ at a step, 0 or more. It is a pure function, so that a checkpoint need not save it."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The same factor always."""
+    """One factor for the whole training."""
 
     value: float = 1.0
 
@@ -24,7 +26,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class LinearWarmup:
-    """From 0 to 1 over the first `fraction` of the training, then 1."""
+    """Increases from 0 to 1 over the first `fraction` of the training, then stays at 1."""
 
     fraction: float = 0.1
 
@@ -37,7 +39,7 @@ class LinearWarmup:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From `start` to `end` along half a cosine over the whole training."""
+    """Goes from `start` to `end` along half a cosine over the whole training."""
 
     start: float = 1.0
     end: float = 0.0
@@ -48,9 +50,12 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Scheduled(Wrapper):
-    """`inner` with λ·factor(progress): `Scheduled(L2(1e-4), LinearWarmup(0.1))`, or any function of the progress.
+    """`inner` with λ·factor(progress): `Scheduled(L2(1e-4), LinearWarmup(0.1))`. The factor may be any function of the progress.
 
-    At a factor of 0 nothing is computed.
+    A step with factor 0 costs nothing.
+
+    Raises:
+        ValueError: on `bind`, if `inner` has no penalty; at a step, if the factor is negative, infinite or NaN.
     """
 
     inner: Regularizer
@@ -61,12 +66,12 @@ class Scheduled(Wrapper):
 
 
 class Around(Applied):
-    """What acts as `inner` does, but for what a subclass changes."""
+    """Passes every call on to `inner`. Subclasses override some of them."""
 
     def __init__(self, inner: Applied) -> None:
         if not inner.terms():
             raise ValueError(
-                "Scheduled and Relative set the strength of a penalty, and there is none in what they wrap; put FixedNorm beside"
+                "Scheduled and Relative set the strength of a penalty, and the regularizer inside has none: put FixedNorm beside them, Sum([..., FixedNorm()])"
             )
         self.inner = inner
 

@@ -1,4 +1,4 @@
-"""The largest singular value of each weight matrix."""
+"""Penalize the largest singular value of each weight matrix."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Regularizer, check_strength
 from seglab.regularizers.group_lasso import filters
 from seglab.regularizers.penalties import total
+from seglab.regularizers.penalty import Regularizer, check_strength
 
 FIRST_ITERATIONS = 30
 
@@ -18,8 +18,11 @@ FIRST_ITERATIONS = 30
 class Spectral(Regularizer):
     """½λΣ_l σ₁(W_l)² over weight tensors l, W (G, |g|) having the output filters as rows (Yoshida & Miyato 2017).
 
-    Exact here, by singular value decomposition. Bound to weights it keeps an estimate of the leading singular vectors, improved by
-    one power iteration a step: gradient λσ₁uvᵀ.
+    `penalty` of this class is exact, by singular value decomposition. A training uses an estimate of the leading singular vectors u and
+    v, which one power iteration per step improves, and the gradient λσ₁uvᵀ.
+
+    Raises:
+        ValueError: `strength` is not a finite number, 0 or more.
     """
 
     strength: float
@@ -31,7 +34,7 @@ class Spectral(Regularizer):
         return 0.5 * self.strength * total([torch.linalg.matrix_norm(filters(weight), ord=2).square() for weight in weights])
 
     def fixed(self, weights: Sequence[Tensor]) -> "PowerIteration":
-        generator = torch.Generator().manual_seed(0)  # one of its own: the training's draws are the same with and without a penalty
+        generator = torch.Generator().manual_seed(0)  # its own generator, so that the penalty does not change other random draws
         with torch.no_grad():
             left = [torch.randn(len(filters(weight)), generator=generator).to(weight) for weight in weights]
             found = PowerIteration(self.strength, tuple(left))
@@ -42,13 +45,13 @@ class Spectral(Regularizer):
 
 @dataclass(frozen=True)
 class PowerIteration(Regularizer):
-    """`Spectral` with its estimates of the left singular vectors u (G,), one per weight, which each call of `gradient` improves in place."""
+    """`Spectral` with an estimate of the left singular vector u (G,) of each weight, which each call of `gradient` improves in place."""
 
     strength: float
     left: tuple[Tensor, ...]
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
-        """½λΣ‖Wᵀu‖², which the estimate approaches from below."""
+        """Return ½λΣ‖Wᵀu‖², a lower bound of the exact penalty."""
         parts = [(filters(weight).T @ left.to(weight.dtype)).square().sum() for weight, left in zip(weights, self.left, strict=True)]
         return 0.5 * self.strength * total(parts)
 
@@ -58,7 +61,7 @@ class PowerIteration(Regularizer):
             rows = filters(weight)
             right = _unit(rows.T @ left.to(rows.dtype))
             image = rows @ right  # σu
-            left.copy_(_unit(image).where(image.any(), left))  # weights that are all 0 have no direction, and may get one
+            left.copy_(_unit(image).where(image.any(), left))  # all weights are 0: keep the old direction for later
             found.append((self.strength * torch.outer(image, right)).view_as(weight))
         return found
 
@@ -73,6 +76,6 @@ class PowerIteration(Regularizer):
 
 
 def _unit(vector: Tensor) -> Tensor:
-    """A vector of length 1; of length 0 if it has none."""
+    """Scale a vector to length 1; a vector of zeros stays as it is."""
     norm: Tensor = torch.linalg.vector_norm(vector)
     return vector / norm.where(norm > 0, 1)

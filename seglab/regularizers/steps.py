@@ -1,4 +1,4 @@
-"""The step sizes of torch's optimizers, element by element where they have them."""
+"""The step sizes of torch's optimizers, per element under Adam and AdamW."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,25 +7,29 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from seglab.regularizers.base import Steps, View, full_precision
+from seglab.regularizers.applied import View
+from seglab.regularizers.weight import Steps, full_precision
 
 
 class OptimizerStepSizes:
-    """Reads the learning rate, and Adam's second moment, of each weight of an optimizer."""
+    """Reads learning rates and Adam's second moments from an optimizer."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.group_of = {id(tensor): group for group in optimizer.param_groups for tensor in group["params"]}
 
     def uniform(self, weights: Sequence[Tensor]) -> list[float]:
-        """η of each weight."""
+        """Return η of each weight."""
         return [float(group["lr"]) for group in self._groups(weights)]
 
     def preconditioned(self, weights: Sequence[Tensor], views: Sequence[View] | None = None) -> Steps:
-        """η/(√v̂+ε) of each element, v̂ the bias-corrected second moment (Kingma & Ba 2015); ValueError under others than Adam and SGD.
+        """Return η/(√v̂+ε) of each element under Adam, v̂ being the bias-corrected second moment (Kingma & Ba 2015).
 
-        η/(1−μ) under SGD with momentum μ, which is how far a gradient moves a weight in the end, torch's momentum being a sum of
-        gradients and no mean (dampening d makes it η(1−d)/(1−μ)).
+        Under SGD with momentum μ and dampening d, return η(1−d)/(1−μ) of each weight: torch's momentum is a sum of gradients, so a
+        gradient moves a weight that far in the end.
+
+        Raises:
+            ValueError: the optimizer is of another kind.
         """
         if isinstance(self.optimizer, torch.optim.SGD):
             return [float(group["lr"]) * _reach(group) for group in self._groups(weights)]
@@ -42,7 +46,7 @@ class OptimizerStepSizes:
         size = torch._foreach_sqrt(moments)  # η/(√v/c + ε) = ηc/(√v + εc), c = √(1−β₂ᵗ)
         torch._foreach_add_(size, [root * group["eps"] for root, group in zip(roots, groups, strict=True)])
         rates = [root * group["lr"] for root, group in zip(roots, groups, strict=True)]
-        if len(size) == 1 and size[0].device.type == "cpu":  # one pass in the place of two
+        if len(size) == 1 and size[0].device.type == "cpu":  # one pass instead of two
             return [torch.div(torch.as_tensor(rates[0], dtype=size[0].dtype), size[0], out=size[0])]
         torch._foreach_reciprocal_(size)
         torch._foreach_mul_(size, rates)
@@ -59,7 +63,11 @@ class OptimizerStepSizes:
 
 
 def check_preconditioner(optimizer: Optimizer) -> None:
-    """A ValueError for an optimizer whose step of each element is not known here."""
+    """Check that `OptimizerStepSizes` knows the step of each element.
+
+    Raises:
+        ValueError: the optimizer is neither SGD nor Adam nor AdamW.
+    """
     if not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam):
         raise ValueError(
             f"Proximal does not know the step of each element under {type(optimizer).__name__}: use Adam, AdamW or SGD, "
@@ -68,11 +76,11 @@ def check_preconditioner(optimizer: Optimizer) -> None:
 
 
 def _reach(group: dict[str, Any]) -> float:
-    """How far SGD moves a weight in all per learning rate and gradient."""
+    """Return how far one gradient moves a weight under SGD in the end, per learning rate."""
     return float((1 - group["dampening"]) / (1 - group["momentum"])) if group["momentum"] else 1.0
 
 
 def _root_of_correction(step: Tensor, group: dict[str, Any]) -> Any:
-    """√(1−β₂ᵗ); a number, or a 0-dim tensor where the step count lives on a device, which must not be waited for."""
+    """Return √(1−β₂ᵗ) as a number, or as a 0-dim tensor if the step count is on a GPU, so that the CPU does not wait for it."""
     correction = (1.0 - group["betas"][1] ** step) ** 0.5
     return correction if step.is_cuda else float(correction)

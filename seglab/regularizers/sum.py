@@ -1,4 +1,4 @@
-"""Several regularizers at once."""
+"""Apply several regularizers together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,24 +7,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.regularizers.base import Applied, Regularizer, Route, StepSizes, Term, Weight
-from seglab.regularizers.fixed_norm import FixedNorm
-from seglab.regularizers.proximal import ByProx
+from seglab.regularizers.applied import Applied, Route, StepSizes, Term
+from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.weight import Weight
 from seglab.stage import Progress
 
 
 @dataclass(frozen=True)
 class Sum(Regularizer):
-    """R₁ + R₂ + …, each in its own way: `Sum([Proximal(L1(1e-5)), Decoupled(L2(1e-2))])`.
+    """R₁ + R₂ + …, each applied in its own way: `Sum([Proximal(L1(1e-5)), Decoupled(L2(1e-2))])`.
 
-    Two proximal operators one after the other are not that of the sum: at most one of them may be proximal on a weight.
+    At most one summand may apply a proximal operator to a weight: two in a row are not the proximal operator of the sum. Summands
+    that `acts_last` act after the others; otherwise the order is as given.
+
+    Raises:
+        ValueError: there is no summand or, on `bind`, two proximal operators act on one weight.
     """
 
     summands: Sequence[Regularizer]
 
     def __post_init__(self) -> None:
         if not self.summands:
-            raise ValueError("Sum: give one regularizer or more")
+            raise ValueError("Sum: the sequence is empty; give one regularizer or more")
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         return torch.stack([summand.penalty(weights) for summand in self.summands]).sum()
@@ -33,9 +37,9 @@ class Sum(Regularizer):
         return tuple(self.summands)
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
-        last = sorted(self.summands, key=lambda summand: isinstance(summand, FixedNorm))  # norms hold when nothing moves weights after
-        together = Together([summand.bind(weights, route) for summand in last])
-        proximal = [id(weight.tensor) for term in together.terms() if isinstance(term, ByProx) for weight in term.weights.values()]
+        ordered = sorted(self.summands, key=lambda summand: summand.acts_last)
+        together = Together([summand.bind(weights, route) for summand in ordered])
+        proximal = [id(weight.tensor) for term in together.terms() if term.by_prox for weight in term.weights.values()]
         if len(proximal) != len(set(proximal)):
             raise ValueError(
                 f"{self!r}: proximal operators in a row are not the proximal operator of a sum. Keep one Proximal and apply the others by "
@@ -45,7 +49,7 @@ class Sum(Regularizer):
 
 
 class Together(Applied):
-    """Several that act at the same moments of a step: all on the gradients, then all on the weights."""
+    """Applies several regularizers at each moment of a step: first all act on the gradients, then all on the weights."""
 
     def __init__(self, members: Sequence[Applied]) -> None:
         self.members = list(members)

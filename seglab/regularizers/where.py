@@ -1,31 +1,38 @@
-"""On which parameters a penalty acts."""
+"""Choose the parameters that a penalty acts on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seglab.regularizers.base import Applied, Regularizer, Route, Weight, Wrapper
+from seglab.regularizers.applied import Applied, Route
+from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.weight import Weight
 
 
 @dataclass(frozen=True)
 class Where(Wrapper):
-    """`inner` on other parameters than all weights.
+    """Applies `inner` to a chosen set of parameters. Without `Where`, a penalty acts on all weights and on nothing else.
 
-    Batch norm undoes the scale of the weights before it: an L2 penalty there does not make the function simpler, it sets the
-    effective learning rate (van Laarhoven 2017). `Where(L2(λ), before_norm=False)` is the control: L2 only on weights that no norm layer follows. Of one `Where` in another the inner one counts.
+    Batch norm cancels the scale of the weights before it. An L2 penalty on them does not make the function simpler, but sets the effective
+    learning rate (van Laarhoven 2017). `Where(L2(λ), before_norm=False)` is the control: L2 only on weights that no norm layer follows. If
+    one `Where` is inside another, the inner one counts.
+
+    Raises:
+        ValueError: on `bind`, if `before_norm` is False and it is unknown which weights a norm layer follows.
     """
 
     inner: Regularizer
     biases: bool = False
-    """Biases too."""
+    """Whether biases are penalized."""
     norms: bool = False
-    """Scales and shifts of norm layers too."""
+    """Whether scales and shifts of norm layers are penalized."""
     before_norm: bool = True
-    """Also weights whose scale a norm layer takes out again."""
+    """Whether weights are penalized whose scale a norm layer cancels."""
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         if not self.before_norm and any(weight.scale_free == "unknown" for weight in weights.values() if weight.kind == "weight"):
             raise ValueError(
-                f"{self!r}: which weights a norm layer follows is not known for this network, as it does not run on the meta device"
+                f"{self!r} needs to know which weights a norm layer follows, and this network cannot tell, because it does not run on the meta device. "
+                "Leave before_norm=False out, or make the network run on the meta device"
             )
         return self.inner.bind({name: weight._replace(penalized=self._covers(weight)) for name, weight in weights.items()}, route)
 

@@ -1,4 +1,4 @@
-"""What a run costs: its time and its memory."""
+"""Measure the time and memory that a run costs."""
 
 import gc
 import math
@@ -16,9 +16,12 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class Spent(Callback):
-    """Time and peak memory of a run over all the attempts that it took.
+    """Measures time and peak memory of a run over all its attempts.
 
-    It goes on from what its checkpoint says: the time of steps that are repeated, as they came after it, counts once.
+    A resumed run continues from the values in its checkpoint, so that the time of repeated steps counts once.
+
+    Args:
+        on_gpu: measure the memory of the CUDA device; otherwise that of this process.
     """
 
     def __init__(self, on_gpu: bool) -> None:
@@ -29,10 +32,12 @@ class Spent(Callback):
 
     @property
     def seconds(self) -> float:
+        """Seconds since the run began, time between attempts not included."""
         return self._earlier_seconds + time.perf_counter() - self._began
 
     @property
     def peak_memory_mib(self) -> float:
+        """Peak memory in MiB over all attempts."""
         return max(_peak_memory_mib(self.on_gpu), self._earlier_peak)
 
     @override
@@ -45,7 +50,13 @@ class Spent(Callback):
 
 
 def cost(module: SegmentationModule, spent: Spent, training_seconds: float) -> dict[str, float]:
-    """The `cost` of a result, now that all is done."""
+    """Return the `cost` of a finished run's result.
+
+    Args:
+        module: the trained module.
+        spent: the measurement of the whole run.
+        training_seconds: the part of its time that was spent before the test.
+    """
     weights = [weight.tensor for weight in module.weights().values() if weight.kind == "weight"]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     parameters = list(module.network.parameters())
@@ -60,7 +71,7 @@ def cost(module: SegmentationModule, spent: Spent, training_seconds: float) -> d
 
 
 def forget_peak_memory(on_gpu: bool) -> None:
-    """Start the peak anew: a worker has had other runs before this one, whose remains go first."""
+    """Reset the peak memory, after freeing what earlier runs of this process have left."""
     gc.collect()
     if on_gpu:
         torch.cuda.empty_cache()
@@ -70,7 +81,7 @@ def forget_peak_memory(on_gpu: bool) -> None:
 
 
 def _peak_memory_mib(on_gpu: bool) -> float:
-    """Of the device, or of this process where there is none (Linux; NaN elsewhere)."""
+    """Return the peak memory of the CUDA device, or of this process (on Linux; NaN elsewhere)."""
     if on_gpu:
         return torch.cuda.max_memory_allocated() / 2**20
     if not _CLEAR.exists():

@@ -2,14 +2,11 @@
 
 import contextlib
 import json
-import logging
 import os
 import platform
-import signal
 import subprocess
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,20 +18,24 @@ import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from typing_extensions import override
 
 import seglab
 from seglab import tracking
 from seglab.callbacks import FiniteLoss, PredictionPictures, ResumeCheckpoint, StepRandomness, Throughput, WeightDiagnostics
+from seglab.callbacks.lightning_internals import kill_launched_ranks
+from seglab.callbacks.ranks import DDPWithOwnSignals
 from seglab.checkpoints import AtomicCheckpoints, newest, remove
 from seglab.data import SegmentationDataModule
+from seglab.files import atomic_write
 from seglab.interruption import Interrupted, Interruption
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
+from seglab.networks.batch_norm import JointBatchNorm
 from seglab.records import Result, Run, StudyRecord, identity, write_json, write_result, write_text
 from seglab.running.cost import Spent, cost, forget_peak_memory
+from seglab.running.process import run_settings
 from seglab.study.identity import check_same, planned
 from seglab.study.study import Study
 
@@ -115,14 +116,13 @@ def execute(
     """
     directory = run.directory(folder)
     directory.mkdir(parents=True, exist_ok=True)
-    tracking.show_log()
     if resources.is_first_process:
         _clear(directory)
     hash_of_run, resumed = identity(record, run), directory / "checkpoints" / "resume.ckpt"
     start = newest(resumed, hash_of_run)
     forget_peak_memory(resources.on_gpu)
     data = study.data.with_seed(run.seed)
-    with _quiet():
+    with run_settings():
         check_same(record, study, run, resources.batch_norm_parts)
         data.fill_cache()
         L.seed_everything(run.seed, workers=True, verbose=False)
@@ -130,7 +130,9 @@ def execute(
         configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
         spent = Spent(resources.on_gpu)
         saving = ResumeCheckpoint(resumed, resources.checkpoint_minutes, interruption)
-        trainer = _trainer(study, run, directory, configuration, hash_of_run, resumed, data.palette, resources, [spent, saving])
+        trainer = _trainer(
+            study, run, directory, configuration, hash_of_run, resumed, data.palette, resources, interruption, [spent, saving]
+        )
         if trainer.is_global_zero:
             write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
             write_json(directory / "environment.json", environment(resources.on_gpu))
@@ -145,7 +147,7 @@ def execute(
             if trainer.is_global_zero:
                 _write_matrices(directory / "confusion.npz", matrices)
         except Interrupted:
-            _end_other_ranks(trainer)
+            kill_launched_ranks(trainer)
             raise
         finally:
             tracking.finish()
@@ -197,12 +199,9 @@ class ProgressFile(Callback):
         if trainer.is_global_zero and now - self._last >= 0.5:
             self._last = now
             progress = {"done": trainer.global_step, "all": int(trainer.estimated_stepping_batches), "epoch": trainer.current_epoch}
-            part = self.path.with_suffix(".part")
-            try:
-                part.write_text(json.dumps(progress) + "\n")
-                part.replace(self.path)
-            except OSError:  # a training does not end because nobody can look at it
-                part.unlink(missing_ok=True)
+            # a training goes on if its progress cannot be shown
+            with contextlib.suppress(OSError), atomic_write(self.path, durable=False) as file:
+                file.write((json.dumps(progress) + "\n").encode())
 
 
 def _trainer(
@@ -214,6 +213,7 @@ def _trainer(
     resumed: Path,
     palette: NDArray[np.uint8],
     resources: Resources,
+    interruption: Interruption,
     own: Sequence[Callback],
 ) -> L.Trainer:
     callbacks = [
@@ -228,14 +228,14 @@ def _trainer(
         callbacks.append(WeightDiagnostics(max(1, -(-planned(study).steps // resources.diagnostics))))
     # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
     processes = LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
-    trainer = L.Trainer(
+    joint = [JointBatchNorm()] if resources.processes > 1 and resources.sync_batchnorm else []
+    backend = None if resources.on_gpu else "gloo"
+    return L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
         num_nodes=resources.num_nodes,
-        sync_batchnorm=resources.processes > 1 and resources.sync_batchnorm,
-        plugins=[processes, AtomicCheckpoints(hash_of_run, spare=resumed)],
-        strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.processes > 1 else "auto",
+        plugins=[processes, AtomicCheckpoints(hash_of_run, spare=resumed), *joint],
+        strategy=DDPWithOwnSignals(interruption.listen_again, backend) if resources.processes > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,
         accumulate_grad_batches=study.accumulate,
@@ -252,9 +252,6 @@ def _trainer(
         use_distributed_sampler=False,
         default_root_dir=directory,
     )
-    # Lightning's handler of TERM waits for other ranks, wherever they are, and may do so for ever
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    return trainer
 
 
 def _evaluate(trainer: L.Trainer, module: SegmentationModule, data: SegmentationDataModule, spent: Spent, test: bool) -> dict[str, float]:
@@ -265,21 +262,14 @@ def _evaluate(trainer: L.Trainer, module: SegmentationModule, data: Segmentation
     else:
         FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
     spent_on_it = cost(module, spent, training_seconds)
-    module.validates = "train"
-    trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
+    with module.validating("train"):
+        trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
     return spent_on_it
 
 
 def _validation_interval(epochs: int) -> int:
     """Validate ten times or a little more, and always after the last epoch."""
     return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
-
-
-def _end_other_ranks(trainer: L.Trainer) -> None:
-    """Those that this process has started, which would wait for it, and then take its end for a failure."""
-    launcher = trainer.strategy.launcher
-    if launcher is not None:
-        launcher.kill(signal.SIGKILL)
 
 
 def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
@@ -292,20 +282,6 @@ def _clear(directory: Path) -> None:
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):
             leftover.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the libraries say at every run and nobody can act on."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message="The .srun. command is available")
-        warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # the module brings StepOrder later
-        warnings.filterwarnings(
-            "ignore", message=".*when logging on epoch level in distributed setting.*"
-        )  # the metric has summed over ranks
-        yield
 
 
 def _gathered(module: SegmentationModule, data: SegmentationDataModule, split: Literal["val", "test"]) -> Matrices:
@@ -329,12 +305,8 @@ def _write_matrices(path: Path, matrices: Mapping[Literal["val", "test"], Matric
     arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
     }
-    part = path.with_name(".confusion.part.npz")
-    try:
-        np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _result(

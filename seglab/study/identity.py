@@ -84,7 +84,7 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
     _check_regularizer(module, optimizer, start.steps)
     settings = Settings()
     described = {
-        "module": {"class": settings.named(type(module)), **settings.plain(_own_settings(module))},
+        "module": {"class": settings.named(type(module)), **settings.plain(module.settings())},
         "network": _network(module.network, settings),
         "start": _equal_tensors(module.network, other.network),
         "loss": settings.plain(module.loss),
@@ -173,29 +173,6 @@ def _tuning(study: Study) -> dict[str, Any]:
 def _seeded(arm: Arm, seed: int) -> SegmentationModule:
     L.seed_everything(seed, verbose=False)
     return arm()
-
-
-def _own_settings(module: SegmentationModule) -> dict[str, Any]:
-    """What a subclass keeps for itself: attributes that `SegmentationModule` has not."""
-    known = {
-        "network",
-        "loss",
-        "num_classes",
-        "regularizer",
-        "freeze_schedule",
-        "optimizer",
-        "scheduler",
-        "stages",
-        "frozen_by_schedule",
-        "validates",
-    }
-    of_lightning = {"prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"}
-    own = {
-        name: value
-        for name, value in vars(module).items()
-        if not name.startswith("_") and name not in known | of_lightning | frozenset(vars(nn.Module()))
-    }
-    return {**own, "mean": module.mean.flatten().tolist(), "std": module.std.flatten().tolist()}
 
 
 def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:

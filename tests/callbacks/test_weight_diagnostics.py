@@ -257,7 +257,7 @@ def test_after_the_step_order_it_would_see_the_penalty_and_is_refused() -> None:
         def configure_callbacks(self) -> list[Callback]:
             return [StepOrder(), WeightDiagnostics()]
 
-    with pytest.raises(ValueError, match="must come before StepOrder"):
+    with pytest.raises(ValueError, match="must run before the module's StepOrder"):
         quiet_trainer().fit(staged(L2(0.1), kind=Reversed), loader(), loader())
 
 

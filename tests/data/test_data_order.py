@@ -94,8 +94,7 @@ def test_two_arms_with_one_seed_see_identical_batches_and_two_seeds_do_not() -> 
     assert not any(same(x, y) for x, y in zip(a, c, strict=True))
 
 
-def with_ranks(data: Shapes, rank: int, world_size: int, use_distributed_sampler: bool = False) -> Shapes:
-    connector = SimpleNamespace(use_distributed_sampler=use_distributed_sampler)
+def with_ranks(data: Shapes, rank: int, world_size: int) -> Shapes:
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank,
@@ -103,7 +102,6 @@ def with_ranks(data: Shapes, rank: int, world_size: int, use_distributed_sampler
         num_devices=world_size,
         overfit_batches=0.0,
         strategy=strategy,
-        _accelerator_connector=connector,
     )
     return data
 
@@ -123,8 +121,6 @@ def test_two_ranks_train_on_the_samples_of_one_and_evaluate_each_once() -> None:
 def test_what_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match="batch of 4 is shared by all ranks and does not divide among 3"):
         with_ranks(shapes(), 0, 3).train_dataloader()
-    with pytest.raises(ValueError, match="use_distributed_sampler=False"):
-        with_ranks(shapes(), 0, 2, use_distributed_sampler=True).train_dataloader()
     with pytest.raises(ValueError, match="seed is -1"):
         shapes().with_seed(-1)
 

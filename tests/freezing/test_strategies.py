@@ -28,6 +28,9 @@ def test_deep_speed_is_no_ddp() -> None:
 def test_a_static_graph_is_refused_beside_a_schedule() -> None:
     strategy = DDPStrategy(process_group_backend="gloo", static_graph=True)
     module = fixed_module(None, net=Deep, freeze=SCHEDULES["gradual"])
-    with patch.dict(os.environ), pytest.raises(ValueError, match="static_graph=True takes the graph of the first step for that of all"):
+    with (
+        patch.dict(os.environ),
+        pytest.raises(ValueError, match="static_graph=True assumes that the graph of the first step never changes"),
+    ):
         quiet_trainer(strategy=strategy, devices=1).fit(module, loader(), loader())
     torch.distributed.destroy_process_group()

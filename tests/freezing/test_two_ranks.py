@@ -23,7 +23,7 @@ Ends = list[dict[str, Any]]
 def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     folder: Path = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).with_name("two_ranks.py")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (script.parent, script.parents[1]))), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (script.parent, script.parents[2]))), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, script, folder], cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seglab.freezing import FreezeSchedule
 from seglab.module import SegmentationModule
+from seglab.networks.batch_norm import JointBatchNorm
 from seglab.regularizers import L2, Anchored
 from seglab.sample import Batch
 from tests.freezing.deep import EPOCHS, SCHEDULES, Deep
@@ -47,7 +48,8 @@ def share(batch: Batch, rank: int) -> Batch:
 
 
 def two_devices(sync_batchnorm: bool = True) -> dict[str, Any]:
-    return {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo"), "sync_batchnorm": sync_batchnorm}
+    plugins = [JointBatchNorm()] if sync_batchnorm else []
+    return {"devices": 2, "strategy": DDPStrategy(process_group_backend="gloo"), "plugins": plugins}
 
 
 class LightningsOwn(SegmentationModule):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.regularizers import L1, L2, Anchored, Decoupled, ElasticNet, GroupLasso, Proximal, Regularizer, SmoothL1, Weight, base
+from seglab.regularizers import L1, L2, Anchored, Decoupled, ElasticNet, GroupLasso, Proximal, Regularizer, SmoothL1, Weight
 from seglab.stage import Progress
 from tests.regularizers.toys import begin, moved, optimizer_step, some_weights
 
@@ -39,7 +39,7 @@ def test_blocks_give_what_the_whole_gives(
 ) -> None:
     regularizer: Regularizer = ROUTES[route](penalty)
     whole = moved(regularizer, some_weights(), optimizer)
-    monkeypatch.setattr(base, "BLOCK", block)
+    monkeypatch.setattr("seglab.regularizers.applied.BLOCK", block)
     weights = some_weights()
     blocks = moved(regularizer, weights, optimizer)
     for name in whole:
@@ -56,7 +56,7 @@ def test_blocks_give_what_the_whole_gives(
 @pytest.mark.parametrize("penalty", SEPARABLE, ids=repr)
 def test_memory_layout_changes_nothing(penalty: Regularizer, route: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels-last against contiguous, and filters along dimension 1 against the weight turned by hand."""
-    monkeypatch.setattr(base, "BLOCK", 30)
+    monkeypatch.setattr("seglab.regularizers.applied.BLOCK", 30)
     regularizer: Regularizer = ROUTES[route](penalty)
     weights = some_weights()
     plain = {
@@ -101,7 +101,7 @@ def test_the_group_lasso_makes_output_filters_zero_on_either_dimension() -> None
 
 
 def test_numbers_and_vectors_can_be_penalized_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "BLOCK", 2)
+    monkeypatch.setattr("seglab.regularizers.applied.BLOCK", 2)
     for penalty in SEPARABLE:
         number, vector = nn.Parameter(torch.tensor(0.7)), nn.Parameter(torch.linspace(-1, 1, 7))
         weights = {"number": Weight(number, "s", False), "vector": Weight(vector, "s", False)}

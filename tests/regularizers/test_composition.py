@@ -113,7 +113,7 @@ def test_where_chooses_the_parameters(settings: dict[str, bool], expected: list[
 def test_what_is_not_known_to_precede_a_norm_is_not_guessed() -> None:
     weights = with_biases()
     weights["free"] = weights["free"]._replace(scale_free="unknown")
-    with pytest.raises(ValueError, match="is not known for this network"):
+    with pytest.raises(ValueError, match="this network cannot tell"):
         begin(Where(L2(0.1), before_norm=False), weights, 1)
 
 

@@ -21,7 +21,7 @@ from seglab.regularizers import (
     Scheduled,
     Sum,
 )
-from seglab.regularizers.base import Weight
+from seglab.regularizers.weight import Weight
 from tests.nets import adamw, batches, fixed_module, momentum, trained
 
 
@@ -126,7 +126,7 @@ def test_by_stage_only_that_stage_is_held() -> None:
 @pytest.mark.parametrize("norm", [nn.Identity, nn.ReLU])
 def test_without_a_norm_layer_there_is_nothing_to_hold(norm: Any) -> None:
     module = fixed_module(FixedNorm(), net=lambda: nn.Sequential(nn.Conv2d(3, 4, 1), norm()))
-    with pytest.raises(ValueError, match="nothing to rescale"):
+    with pytest.raises(ValueError, match="no weight of this network is known to be one"):
         trained(module)
 
 
@@ -137,5 +137,5 @@ def test_the_penalty_it_adds_is_none() -> None:
 
 @pytest.mark.parametrize("wrapped", [Scheduled(FixedNorm(), Constant(0.5)), Relative(FixedNorm(), 0.1)], ids=repr)
 def test_a_strength_of_what_is_no_penalty_is_refused(wrapped: Any) -> None:
-    with pytest.raises(ValueError, match="there is none in what they wrap"):
+    with pytest.raises(ValueError, match="the regularizer inside has none"):
         wrapped.bind(fixed_module(None).weights())

@@ -34,7 +34,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Weights]:
     folder: Path = tmp_path_factory.mktemp("ranks")
     (folder / "mine.py").write_text(CAUCHY)
     script = Path(__file__).with_name("two_processes.py")
-    path = os.pathsep.join(map(str, (folder, script.parent, script.parents[1])))
+    path = os.pathsep.join(map(str, (folder, script.parent, script.parents[2])))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, script, folder], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr[-3000:]

@@ -210,14 +210,6 @@ class SegmentationDataModule(LightningDataModule, ABC):
         indices = spread(len(train), min(1.0, len(val) / len(train)))
         return self._loader_in_order(Resized(part_of(train, indices), self.size, masks=False))
 
-    def on_exception(self, exception: BaseException) -> None:
-        """End the workers of the training's loader.
-
-        In a validation Lightning leaves them to the end of the process, which asks them by TERM, does not get heard, and waits.
-        """
-        if self.trainer is not None:
-            self.trainer.fit_loop.teardown()
-
     def identity(self) -> dict[str, Any]:
         """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
 
@@ -301,8 +293,6 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """(rank, world size) of the trainer; (0, 1) without one."""
         if self.trainer is None or self.trainer.world_size == 1:
             return 0, 1
-        if self.trainer._accelerator_connector.use_distributed_sampler:
-            raise ValueError("Lightning would split the data over the ranks a second time: give the Trainer use_distributed_sampler=False")
         return self.trainer.global_rank, self.trainer.world_size
 
     def _workers(self) -> int:

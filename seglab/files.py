@@ -1,0 +1,73 @@
+"""Write a file whole or not at all. No torch here: reading and writing results must not wait for it."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` for writing bytes, and rename it to `path` when the block ends.
+
+    If the block or the write fails, `path` is as it was and the temporary file is deleted. A process that is killed inside the block
+    leaves the temporary file `.<name>.<host>.<pid>.part`, which `ledger.remove_leftovers` deletes.
+
+    Args:
+        path: the file to write; its folder exists.
+        keep: the name under which a file that is already at `path` is kept; None replaces it.
+        durable: wait until the bytes are on the disk before renaming, so that a power failure cannot leave an empty file.
+
+    Raises:
+        OSError: the file cannot be written, for example because the disk is full; `filename` is `path` where the system names no other.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp(), "a.txt")
+    >>> with atomic_write(target) as file:
+    ...     _ = file.write(b"all of it")
+    >>> target.read_text()
+    'all of it'
+    """
+    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    try:
+        with _errors_with_name(path):
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                path.replace(keep)
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power failure, on file systems that support it for folders."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems refuse it
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _errors_with_name(path: Path) -> Iterator[None]:
+    """Give an `OSError` that names no file the name `path`, and turn torch's "unexpected pos" error into the `OSError` behind it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    except RuntimeError as error:  # torch.save reports a full disk as a RuntimeError that was raised while it handled an OSError
+        if isinstance(error.__context__, OSError):
+            raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from None
+        raise

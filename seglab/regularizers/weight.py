@@ -1,0 +1,68 @@
+"""The parameters that a penalty acts on, and the parts of them that are worked on at a time."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seglab.stage import ScaleFree
+
+Kind = Literal["weight", "bias", "norm"]
+"""`norm`: scale or shift of a norm layer; `bias`: any other parameter with at most one dimension; `weight`: all other parameters."""
+
+Steps = Sequence[Tensor] | Sequence[float]
+"""One step size per weight: a number, or a tensor of the weight's shape."""
+
+
+class Weight(NamedTuple):
+    """A parameter of a network, with what regularizers need to know about it."""
+
+    tensor: Tensor
+    """The parameter itself, any shape."""
+    stage: str
+    """Name of the stage that holds the parameter."""
+    pretrained: bool
+    """Whether the weight loader filled the parameter."""
+    kind: Kind = "weight"
+    scale_free: ScaleFree = "unknown"
+    transposed: bool = False
+    """Whether output filters lie along dimension 1, as in a transposed convolution; otherwise they lie along dimension 0."""
+    penalized: bool = True
+    """Whether penalties act on the parameter. `Where` sets this field."""
+    anchor: Tensor | None = None
+    """Value from which penalties measure the parameter, of its shape; None is 0. `Anchored` sets this field."""
+
+
+class Part(NamedTuple):
+    """Some output filters of a weight."""
+
+    weight: Weight
+    filters: slice
+
+    def view(self, tensor: Tensor) -> Tensor:
+        """Return the view of these filters, along dimension 0, of a tensor with the weight's shape."""
+        if tensor.ndim == 0:
+            return tensor
+        return (tensor.transpose(0, 1) if self.weight.transposed else tensor)[self.filters]
+
+    def values(self) -> Tensor:
+        """Return the filters in full precision, measured from the anchor; a view of the weight if that needs no arithmetic."""
+        values = full_precision(self.view(self.weight.tensor))
+        return values if self.weight.anchor is None else values - self.view(self.weight.anchor)
+
+    def gradient(self) -> Tensor:
+        """Return the view of these filters of the weight's gradient.
+
+        Raises:
+            ValueError: the weight has no gradient.
+        """
+        if self.weight.tensor.grad is None:
+            raise ValueError("this weight has no gradient")
+        return self.view(self.weight.tensor.grad)
+
+
+def full_precision(weight: Tensor) -> Tensor:
+    """Return a weight's values, detached, in float32, or in float64 if the weight is float64."""
+    weight = weight.detach()
+    return weight if weight.dtype in (torch.float32, torch.float64) else weight.float()

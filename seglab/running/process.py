@@ -1,0 +1,54 @@
+"""Process-wide settings of a run: set while it trains, restored afterwards, also if it fails."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+import torch
+
+from seglab.tracking import shown_log
+
+
+@contextlib.contextmanager
+def run_settings() -> Iterator[None]:
+    """Set and restore everything that a run changes in its process: torch's determinism, logs and warnings."""
+    with _determinism(), _quiet_libraries(), shown_log():
+        yield
+
+
+@contextlib.contextmanager
+def _determinism() -> Iterator[None]:
+    """Switch off the filling of new tensors, and restore it and the deterministic mode, which `Trainer(deterministic=...)` sets.
+
+    `fill_uninitialized_memory` is a debugging aid of the deterministic mode that costs a pass over every new tensor. No result depends
+    on it (https://github.com/pytorch/pytorch/issues/117081).
+    """
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextlib.contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Silence messages that libraries print in every run and that need no reaction."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message="The .srun. command is available")
+            warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # the module brings StepOrder later
+            # the metric has summed over ranks
+            warnings.filterwarnings("ignore", message=".*when logging on epoch level in distributed setting.*")
+            yield
+    finally:
+        log.setLevel(level)
