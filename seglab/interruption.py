@@ -13,9 +13,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 ECHO_SECONDS = 1.0
 """Within them a second signal is taken for the first one on another way: a scheduler may reach a process directly and through its parent."""
 
-INTERRUPTED = 75
-"""Exit code of a process that was asked to stop and can be started again."""
-
 
 class Interrupted(BaseException):
     """This process was asked to stop; not an error of the run, so no `except Exception` may take it for one."""

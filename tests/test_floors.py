@@ -14,7 +14,7 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    0: ("sample", "stage", "interruption", "records"),
+    0: ("sample", "stage", "interruption", "records", "exit_codes"),
     1: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "compare"),
     2: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     3: ("study", "cluster"),

@@ -1,4 +1,4 @@
-"""What a run costs: its time and its memory."""
+"""The cost of a run: time, memory and parameters."""
 
 import gc
 import math
@@ -16,9 +16,9 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 class Spent(Callback):
-    """Time and peak memory of a run over all the attempts that it took.
+    """Measures time and peak memory of a run over all its attempts.
 
-    It goes on from what its checkpoint says: the time of steps that are repeated, as they came after it, counts once.
+    A checkpoint carries both on to the next attempt. Steps after that checkpoint are repeated, and their time counts once.
     """
 
     def __init__(self, on_gpu: bool) -> None:
@@ -45,7 +45,7 @@ class Spent(Callback):
 
 
 def cost(module: SegmentationModule, spent: Spent, training_seconds: float) -> dict[str, float]:
-    """The `cost` of a result, now that all is done."""
+    """Return the `cost` of a result, after training and test."""
     weights = [weight.tensor for weight in module.weights().values() if weight.kind == "weight"]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
     parameters = list(module.network.parameters())
@@ -60,7 +60,7 @@ def cost(module: SegmentationModule, spent: Spent, training_seconds: float) -> d
 
 
 def forget_peak_memory(on_gpu: bool) -> None:
-    """Start the peak anew: a worker has had other runs before this one, whose remains go first."""
+    """Free what earlier runs of this process have left, and start to measure the peak of memory anew."""
     gc.collect()
     if on_gpu:
         torch.cuda.empty_cache()
@@ -70,7 +70,7 @@ def forget_peak_memory(on_gpu: bool) -> None:
 
 
 def _peak_memory_mib(on_gpu: bool) -> float:
-    """Of the device, or of this process where there is none (Linux; NaN elsewhere)."""
+    """Return the peak memory of the GPU, or of this process without one (Linux; NaN elsewhere)."""
     if on_gpu:
         return torch.cuda.max_memory_allocated() / 2**20
     if not _CLEAR.exists():
