@@ -13,7 +13,7 @@ from seglab.running import ledger
 from seglab.running.flags import changed_flags
 from seglab.running.job import Job
 from seglab.running.resources import Resources
-from seglab.study.arms import Chosen, Tuned, arm_and_setting
+from seglab.study.arms import Tuned, arm_and_setting
 from seglab.study.identity import differences, record
 from seglab.study.study import Study
 
@@ -211,25 +211,6 @@ def keep(plan: Plan, agreed: StudyRecord) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)
     write_record(plan.folder, _merged(plan, agreed))
-
-
-def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
-    """Return a line for each run that `run` would do. Plain text, as there may be ten thousand."""
-    tuned = plan.tunes is not None or plan.study.budget is not None
-    rows = [("arm", *(["setting"] if tuned else []), "seed", "state")]
-    for run in runs:
-        name = _arm_and_setting(plan, run) if tuned else (run.arm,)
-        rows.append((*name, str(run.seed), ledger.state(run.directory(plan.folder))))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{plan.folder}: {len(runs)} runs", *lines])
-
-
-def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:
-    if plan.tunes is not None:
-        return arm_and_setting(run.arm)
-    arm = plan.study.arms[run.arm]
-    return run.arm, arm.setting if isinstance(arm, Chosen) else "to be chosen"
 
 
 def shell(command: Sequence[str]) -> str:

@@ -13,8 +13,9 @@ from seglab.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
 from seglab.running.local import Local
-from seglab.running.plan import Plan, dry_run_table, shell
+from seglab.running.plan import Plan, Selection
 from seglab.running.worker import end_with_worker, work, write_failure
+from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import one_line
 from seglab.script.parser import StudyFunction, parser_of, underscored
 from seglab.script.reading import show_comparison, show_status, tuning_folder
@@ -62,7 +63,7 @@ def _dispatch(function: StudyFunction) -> int:
     plan = plan_of(function, given, built)
     match verb:
         case "run":
-            return _dry_run(plan) if built.dry_run else _run(plan, built.jobs, console)
+            return _run(plan, built.jobs, built.dry_run, console)
         case "launch":
             return _launch(plan, built.launcher, built.dry_run, console)
         case "work":
@@ -84,8 +85,11 @@ def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
     return DONE if all(ended) else FAILED
 
 
-def _run(plan: Plan, jobs: int | None, console: Console) -> int:
+def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
     """Bring the plan's runs to a result on this machine, `jobs` at a time, then compare the study."""
+    if dry_run:
+        print_runs(stages_of(plan))
+        return DONE
     if plan.resources.num_nodes > 1:
         check_nodes(plan.resources.num_nodes)
     gpus = plan.resources.shared_gpus()
@@ -101,26 +105,20 @@ def _run(plan: Plan, jobs: int | None, console: Console) -> int:
     if not plan.runs:
         return FAILED
     complete = supervise(plan, launcher, jobs, console) and tuned
-    if plan.selection.arm is None and plan.selection.seed is None:
-        console.print()
-        try:
-            show_comparison(plan.folder, None, None, None, console)
-        except ValueError as error:
-            if complete:
-                raise
-            console.print(f"no comparison: {one_line(error)}", highlight=False, markup=False)
+    if plan.selection == Selection():
+        _compare(plan, complete, console)
     return DONE if complete else FAILED
 
 
-def _dry_run(plan: Plan) -> int:
-    """Print the plan's runs and the commands that repeat them."""
-    stages = [(stage, stage.all_runs) for stage in stages_of(plan)]
-    for stage, runs in stages:
-        print(dry_run_table(stage, runs))
-    for stage, runs in stages:
-        for run in runs:
-            print(shell(stage.command(run)))
-    return DONE
+def _compare(plan: Plan, complete: bool, console: Console) -> None:
+    """Print the comparison of the study. It may be impossible unless all runs are `complete`."""
+    console.print()
+    try:
+        show_comparison(plan.folder, None, None, None, console)
+    except ValueError as error:
+        if complete:
+            raise
+        console.print(f"no comparison: {one_line(error)}", highlight=False, markup=False)
 
 
 def _launch(plan: Plan, launcher: Slurm | None, dry_run: bool, console: Console) -> int:

@@ -42,7 +42,7 @@ def fields_of(kind: type[Any], given: Namespace) -> dict[str, Any]:
     return {field.name: given[field.name] for field in dataclasses.fields(kind)}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(DRAWN)
 def test_a_command_line_says_the_fields_again(resources: Resources) -> None:
     said = [*resources.repeating_flags, *resources.worker_flags]
