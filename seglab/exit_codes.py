@@ -1,4 +1,4 @@
-"""Exit codes of seglab's commands. No torch."""
+"""Exit codes of seglab's commands."""
 
 DONE = 0
 
