@@ -16,9 +16,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 ECHO_SECONDS = 1.0
 """Seconds within which a second signal counts as a copy of the first: a scheduler may send one directly and one through the parent."""
 
-INTERRUPTED = 75
-"""Exit code of a process that was asked to stop and can be started again."""
-
 
 class Interrupted(BaseException):
     """This process was asked to stop. It is no error of the run, so it is no `Exception`."""

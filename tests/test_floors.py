@@ -14,16 +14,16 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    -1: ("files",),
-    0: ("sample", "stage", "interruption", "records"),
-    1: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "compare"),
-    2: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
-    3: ("study", "cluster"),
-    4: ("running",),
-    5: ("script", "checking", "fit", "cli"),
-    6: ("experiments",),
+    0: ("files", "exit_codes"),
+    1: ("sample", "stage", "interruption", "records"),
+    2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "compare"),
+    3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
+    4: ("study", "cluster"),
+    5: ("running",),
+    6: ("script", "checking", "fit", "cli"),
+    7: ("experiments",),
 }
-APART = (0, 1, 3)
+APART = (0, 1, 2, 4)
 """Floors whose rooms do not know each other."""
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 WITHOUT_TORCH = (

@@ -11,7 +11,8 @@ from seglab.interruption import ECHO_SECONDS, SIGNALS, held
 CHILD = """
 import os, signal, sys, time
 time.sleep(float(sys.argv[1]))  # torch's import
-from seglab.interruption import INTERRUPTED, Interrupted, Interruption
+from seglab.exit_codes import INTERRUPTED
+from seglab.interruption import Interrupted, Interruption
 interruption = Interruption()
 try:
     interruption.listen()

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from seglab.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from seglab.script.errors import one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
-FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 75
 NAMING = "a loss is named by the import path of its class, your own from the working directory: seglab check my_file.MyLoss --gamma 2"
 
 

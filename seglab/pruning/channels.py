@@ -72,10 +72,8 @@ def unknown(count: int) -> Tensor:
     return torch.full((count,), UNKNOWN, dtype=torch.float64)
 
 
-def normed(constant: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float) -> Tensor:
-    """(C,) constants behind a batch norm in eval mode; a scale of 0 makes a constant of any channel."""
-    scale = (var.double() + eps).rsqrt() * (1 if weight is None else weight.double())
-    shift = (0 if bias is None else bias.double()) - mean.double() * scale
+def normed(constant: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """(C,) constants behind a batch norm in eval mode, `scale * x + shift`; a scale of 0 makes a constant of any channel."""
     return torch.where(scale == 0, shift, constant * scale + shift)
 
 

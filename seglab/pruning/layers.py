@@ -161,7 +161,9 @@ class _Reader:
         self._drafts.append(lambda: PerChannel(name, self._ties.sets(before.ids)))
         module = self._modules.module(name)
         weight, bias, mean, var = map(_detached, (module.weight, module.bias, module.running_mean, module.running_var))
-        return Channels(before.ids, normed(before.constant, weight, bias, mean, var, module.eps))
+        scale = (var.double() + module.eps).rsqrt() * (1 if weight is None else weight.double())
+        shift = (0 if bias is None else bias.double()) - mean.double() * scale
+        return Channels(before.ids, normed(before.constant, scale, shift))
 
     def _convolution(self, node: Node, before: Channels) -> Channels | None:
         name = self._modules.owner(node.all_input_nodes[1:], nn.Conv2d | nn.ConvTranspose2d)

@@ -1,320 +1,77 @@
 """One run, from its seed to its result."""
 
-import contextlib
-import json
-import os
-import platform
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import lightning as L
-import numpy as np
-import torch
 import yaml
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Callback
-from numpy.typing import NDArray
-from typing_extensions import override
 
-import seglab
 from seglab import tracking
-from seglab.callbacks import FiniteLoss, PredictionPictures, ResumeCheckpoint, StepRandomness, Throughput, WeightDiagnostics
+from seglab.callbacks import ResumeCheckpoint
 from seglab.callbacks.lightning_internals import kill_launched_ranks
-from seglab.callbacks.ranks import DDPWithOwnSignals
-from seglab.checkpoints import AtomicCheckpoints, newest, remove
-from seglab.data import SegmentationDataModule
-from seglab.files import atomic_write
+from seglab.checkpoints import newest, remove
 from seglab.interruption import Interrupted, Interruption
-from seglab.metrics import Scores
-from seglab.module import SegmentationModule, Split
-from seglab.networks.batch_norm import JointBatchNorm
-from seglab.records import Result, Run, StudyRecord, identity, write_json, write_result, write_text
-from seglab.running.cost import Spent, cost, forget_peak_memory
+from seglab.records import Result, write_json, write_result, write_text
+from seglab.running.cost import Spent, forget_peak_memory
+from seglab.running.environment import environment
+from seglab.running.job import Job
 from seglab.running.process import run_settings
-from seglab.study.identity import check_same, planned
-from seglab.study.study import Study
-
-Accelerator = Literal["auto", "cpu", "gpu"]
-
-Matrices = tuple[list[str], NDArray[np.int64]]
-"""Names of N images, and their confusion matrices (N,C,C), truth × prediction."""
+from seglab.running.trained import Trained, write_matrices
+from seglab.running.trainer import trainer_of
+from seglab.study.identity import check_same
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What a run computes on. Without `sync_batchnorm` the number of devices changes its scores; nothing else does."""
+def execute(job: Job, interruption: Interruption) -> Result:
+    """Train and evaluate a job. `result.json` is written last and whole; a training that was interrupted goes on from its checkpoint.
 
-    devices: int = 1
-    """Of each node."""
-    accelerator: Accelerator = "auto"
-    wandb: tracking.WandbMode = "auto"
-    diagnostics: int = 20
-    """How often in a run the weights of each stage are looked at, about; 0 is never."""
-    checkpoint_minutes: float = 10.0
-    """From one checkpoint of a training to the next; an interrupted run goes on from the last. 0 is before every step."""
-    num_nodes: int = 1
-    """Machines of one run."""
-    sync_batchnorm: bool = True
-    """Whether batch norm takes its statistics over the whole batch, on however many devices that lies."""
+    Seed first, build second: the arm's factory is called when all generators stand at the run's seed.
 
-    @property
-    def processes(self) -> int:
-        """Of one run."""
-        return self.devices * self.num_nodes
-
-    @property
-    def batch_norm_parts(self) -> int:
-        """Into how many parts batch norm divides a batch."""
-        return 1 if self.sync_batchnorm else self.processes
-
-    @property
-    def is_first_process(self) -> bool:
-        """Whether this process is the first of its run's, of which Slurm has numbered all when there are several nodes, else Lightning."""
-        return int(os.environ.get("LOCAL_RANK" if self.num_nodes == 1 else "SLURM_PROCID", 0)) == 0
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether runs compute on CUDA devices."""
-        return self.accelerator != "cpu" and torch.cuda.is_available()
-
-    @property
-    def machine_flags(self) -> list[str]:
-        """What a run computes on, where it is not the default."""
-        given = {
-            "--devices": (str(self.devices), "1"),
-            "--num-nodes": (str(self.num_nodes), "1"),
-            "--sync-batchnorm": (str(self.sync_batchnorm).lower(), "true"),
-            "--accelerator": (self.accelerator, "auto"),
-        }
-        return [word for flag, (value, default) in given.items() if value != default for word in (flag, value)]
-
-    @property
-    def flags(self) -> list[str]:
-        """Those that change no number, for the command of another process that works on the same runs."""
-        return ["--wandb", self.wandb, "--diagnostics", str(self.diagnostics), "--checkpoint-minutes", str(self.checkpoint_minutes)]
-
-
-def execute(
-    study: Study,
-    run: Run,
-    folder: Path,
-    record: StudyRecord,
-    command: Sequence[str],
-    resources: Resources,
-    interruption: Interruption,
-    test: bool = True,
-) -> Result:
-    """Train and test one arm under one seed; `result.json` appears last, and whole. Without `test`, its scores are of `val` alone.
-
-    Seed first, build second: the arm's factory is called when all generators stand at the run's seed. A training that was interrupted
-    goes on from its last checkpoint.
+    Raises:
+        ValueError: the study's settings are not those that its folder records.
+        Interrupted: this process was asked to stop, and the training has saved its checkpoint.
     """
-    directory = run.directory(folder)
-    directory.mkdir(parents=True, exist_ok=True)
+    resources = job.resources
+    job.directory.mkdir(parents=True, exist_ok=True)
     if resources.is_first_process:
-        _clear(directory)
-    hash_of_run, resumed = identity(record, run), directory / "checkpoints" / "resume.ckpt"
-    start = newest(resumed, hash_of_run)
+        _clear(job.directory)
+    start = newest(job.resume_checkpoint, job.identity)
     forget_peak_memory(resources.on_gpu)
-    data = study.data.with_seed(run.seed)
+    data = job.seeded_data()
     with run_settings():
-        check_same(record, study, run, resources.batch_norm_parts)
+        check_same(job.record, job.study, job.run, resources.batch_norm_parts)
         data.fill_cache()
-        L.seed_everything(run.seed, workers=True, verbose=False)
-        module = study.factory(run.arm)()
-        configuration = {"run": run.name, "command": list(command), "shared": record.shared, "arm": record.arms[run.arm], "seed": run.seed}
+        L.seed_everything(job.run.seed, workers=True, verbose=False)
+        module = job.study.factory(job.run.arm)()
         spent = Spent(resources.on_gpu)
-        saving = ResumeCheckpoint(resumed, resources.checkpoint_minutes, interruption)
-        trainer = _trainer(
-            study, run, directory, configuration, hash_of_run, resumed, data.palette, resources, interruption, [spent, saving]
+        trainer = trainer_of(
+            job, [spent, ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)], interruption
         )
         if trainer.is_global_zero:
-            write_text(directory / "config.yaml", yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True))
-            write_json(directory / "environment.json", environment(resources.on_gpu))
+            write_text(job.directory / "settings.yaml", yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True))
+            write_json(job.directory / "environment.json", environment(resources.on_gpu))
+        trained = Trained(job, trainer, module, data)
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-            spent_on_it = _evaluate(trainer, module, data, spent, test)
-            matrices = {split: _gathered(module, data, split) for split in _splits(test)}
-            result = _result(module, run, hash_of_run, data.class_names, spent_on_it, _splits(test))
-            trainer.save_checkpoint(
-                directory / "checkpoints" / "last.ckpt", weights_only=True
-            )  # every rank takes part, the first one writes
+            cost = trained.evaluate(spent)
+            matrices = trained.matrices()
+            result = trained.result(cost)
+            trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
-                _write_matrices(directory / "confusion.npz", matrices)
+                write_matrices(job.directory / "confusion.npz", matrices)
         except Interrupted:
             kill_launched_ranks(trainer)
             raise
         finally:
             tracking.finish()
         if trainer.is_global_zero:
-            write_result(directory / "result.json", result)
-            remove(resumed)
-            (directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
+            write_result(job.directory / "result.json", result)
+            remove(job.resume_checkpoint)
+            (job.directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     return result
 
 
-def environment(on_gpu: bool) -> dict[str, Any]:
-    """The machine and the versions a run was made with."""
-    from importlib.metadata import version
-
-    packages = ("seglab", "torch", "lightning", "torchmetrics", "segmentation-models-pytorch", "albumentations", "wandb", "numpy")
-    return {
-        "packages": {name: version(name) for name in packages},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "host": platform.node(),
-        "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "commit": commit(),
-    }
-
-
-def commit() -> str | None:
-    """The git commit of the working directory, `+` behind it if there are changes; None outside of git."""
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+" if changed else "")
-
-
-class ProgressFile(Callback):
-    """Keeps `progress.json` of a run, at most twice a second: what `run` and `status` show."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "progress.json"
-        self._last = 0.0
-
-    @override
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        now = time.monotonic()
-        if trainer.is_global_zero and now - self._last >= 0.5:
-            self._last = now
-            progress = {"done": trainer.global_step, "all": int(trainer.estimated_stepping_batches), "epoch": trainer.current_epoch}
-            # a training goes on if its progress cannot be shown
-            with contextlib.suppress(OSError), atomic_write(self.path, durable=False) as file:
-                file.write((json.dumps(progress) + "\n").encode())
-
-
-def _trainer(
-    study: Study,
-    run: Run,
-    directory: Path,
-    configuration: dict[str, Any],
-    hash_of_run: str,
-    resumed: Path,
-    palette: NDArray[np.uint8],
-    resources: Resources,
-    interruption: Interruption,
-    own: Sequence[Callback],
-) -> L.Trainer:
-    callbacks = [
-        StepRandomness(run.seed),
-        FiniteLoss(),
-        Throughput(),
-        ProgressFile(directory),
-        PredictionPictures(directory, palette),
-        *own,
-    ]
-    if resources.diagnostics > 0:
-        callbacks.append(WeightDiagnostics(max(1, -(-planned(study).steps // resources.diagnostics))))
-    # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
-    processes = LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
-    joint = [JointBatchNorm()] if resources.processes > 1 and resources.sync_batchnorm else []
-    backend = None if resources.on_gpu else "gloo"
-    return L.Trainer(
-        accelerator=resources.accelerator,
-        devices=resources.devices,
-        num_nodes=resources.num_nodes,
-        plugins=[processes, AtomicCheckpoints(hash_of_run, spare=resumed), *joint],
-        strategy=DDPWithOwnSignals(interruption.listen_again, backend) if resources.processes > 1 else "auto",
-        max_epochs=study.epochs,
-        precision=study.precision,
-        accumulate_grad_batches=study.accumulate,
-        gradient_clip_val=study.gradient_clip,
-        check_val_every_n_epoch=_validation_interval(study.epochs),
-        deterministic="warn",
-        logger=tracking.loggers(run, hash_of_run, directory, configuration, resources.wandb) if resources.is_first_process else False,
-        callbacks=callbacks,
-        log_every_n_steps=max(1, min(10, len(study.data.train_dataloader()) // study.accumulate)),
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=directory,
-    )
-
-
-def _evaluate(trainer: L.Trainer, module: SegmentationModule, data: SegmentationDataModule, spent: Spent, test: bool) -> dict[str, float]:
-    """Score what was trained, on `test` if that is asked for, and on the training split; gives the cost of the run, without the latter."""
-    training_seconds = spent.seconds
-    if test:
-        trainer.test(module, datamodule=data, verbose=False)
-    else:
-        FiniteLoss().on_test_start(trainer, module)  # its look at the trained weights, which comes with the test
-    spent_on_it = cost(module, spent, training_seconds)
-    with module.validating("train"):
-        trainer.validate(module, dataloaders=data.train_evaluation_dataloader(), verbose=False)
-    return spent_on_it
-
-
-def _validation_interval(epochs: int) -> int:
-    """Validate ten times or a little more, and always after the last epoch."""
-    return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
-
-
-def _splits(test: bool) -> tuple[Literal["val", "test"], ...]:
-    return ("val", "test") if test else ("val",)
-
-
 def _clear(directory: Path) -> None:
-    """Of an interrupted run what it will write again, and what processes that were killed have half written, goes; checkpoints stay."""
+    """Delete the files of an interrupted attempt that the run writes again, and half-written ones. Checkpoints for resuming stay."""
     patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):
             leftover.unlink(missing_ok=True)
-
-
-def _gathered(module: SegmentationModule, data: SegmentationDataModule, split: Literal["val", "test"]) -> Matrices:
-    """Names and per-image matrices of all ranks.
-
-    Raises:
-        RuntimeError: not every image of the split was counted once.
-    """
-    parts: list[Any] = [module.evaluation(split).matrices()]
-    if module.trainer.world_size > 1:
-        mine, parts = parts[0], [None] * module.trainer.world_size
-        torch.distributed.all_gather_object(parts, mine)
-    names, expected = [name for names, _ in parts for name in names], len(data.used(split))
-    if len(names) != expected:
-        raise RuntimeError(f"{len(names)} images of the {split} split were evaluated, and it has {expected}: its scores would be wrong")
-    return names, np.concatenate([matrices for _, matrices in parts])
-
-
-def _write_matrices(path: Path, matrices: Mapping[Literal["val", "test"], Matrices]) -> None:
-    """Per split, `<split>_names` (N,) and `<split>` (N,C,C), truth × prediction, in pixels."""
-    arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
-        str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
-    }
-    with atomic_write(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def _result(
-    module: SegmentationModule, run: Run, hash_of_run: str, class_names: tuple[str, ...], cost: dict[str, float], splits: Sequence[Split]
-) -> Result:
-    scores: dict[str, Scores] = {split: module.scores(split) for split in ("train", *splits)}
-    means = {split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()}
-    per_class = {str(split): {name: tuple(values.tolist()) for name, values in scores[split].per_class.items()} for split in splits}
-    return Result(
-        run, hash_of_run, class_names, means["val"], means.get("test", {}), per_class, cost, commit(), seglab.__version__, means["train"]
-    )

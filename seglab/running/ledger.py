@@ -1,8 +1,8 @@
-"""Who is working on which run. The folders of a study are the ledger; no lock, no server, no torch.
+"""Leases on runs: which process works on which run. The folders of a study are the ledger. No lock, no server, no torch.
 
-A worker claims a run by creating `lease.0`, and keeps its time stamp fresh; the lease of a dead worker is taken over by creating
-`lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included; no lease that names its owner is
-ever deleted.
+A worker claims a run by creating `lease.0`, and keeps the lease's time stamp fresh. Another worker takes the run of a dead one over by
+creating `lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included. A lease that names its
+owner is never deleted.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -70,7 +71,10 @@ class Owner:
 
 
 class Lease:
-    """The right to work on one run, kept fresh by a thread until `release`."""
+    """The right to work on one run, kept fresh by a thread until `release`.
+
+    As a context manager it releases the run at the end, and counts a failure of the run if an `Exception` leaves its block.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,12 +82,22 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if isinstance(error, Exception):
+                self.fail()
+        finally:
+            self.release()
+
     def fail(self) -> None:
-        """Count a failure of the run; `release` follows."""
+        """Count a failure of the run. Call `release` afterwards."""
         self._write("failed")
 
     def release(self) -> None:
-        """Let others have the run; to be called when its result is written, or when it is given up."""
+        """Let other workers have the run, because its result is written or because this worker gives it up."""
         self._stop.set()
         self._thread.join()
         self._write("released")
@@ -96,12 +110,12 @@ class Lease:
         while not self._stop.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):  # a file server that stumbles; the next beat tries again
                 if _generation(self.path.parent) != int(self.path.suffix[1:]):
-                    os._exit(70)  # somebody took over while this process was frozen; two must not write
+                    os._exit(70)  # another worker took over while this process was frozen; two must not write
                 os.utime(self.path)
 
 
 def claim(directory: Path) -> Lease | None:
-    """Take the run in `directory`, if nobody alive has it."""
+    """Claim the run in `directory`; return its lease, or None if another process that is alive holds it."""
     directory.mkdir(parents=True, exist_ok=True)
     generation = _generation(directory)  # looked up once: whoever claims after this look makes the creation below fail
     if _holder(directory, generation) is not None:
@@ -122,12 +136,12 @@ def claim(directory: Path) -> Lease | None:
 
 
 def owner(directory: Path) -> Owner | None:
-    """Who holds the run in `directory` now; None if nobody does, or its holder is dead or silent for too long."""
+    """Return the owner of the run in `directory`; None if there is no lease, or its owner is dead or silent for too long."""
     return _holder(directory, _generation(directory))
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Delete the temporary files in `directory` of processes of this host that are dead."""
+    """Delete temporary files in `directory` that dead processes of this host have left."""
     host = socket.gethostname()
     for path in directory.glob(".*"):
         written_by = re.fullmatch(rf"\..+\.{re.escape(host)}\.(\d+)\.(\d+|part)", path.name)
@@ -136,7 +150,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def state(directory: Path) -> State:
-    """Where the run in `directory` stands."""
+    """Return the state of the run in `directory`."""
     if (directory / "result.json").exists():
         return "done"
     if directory.exists() and owner(directory) is not None:
@@ -148,17 +162,17 @@ def state(directory: Path) -> State:
 
 
 def settled(directory: Path, tuning: bool = False) -> bool:
-    """Whether nothing is left to do in `directory`: there is a result. A tuning run may have diverged instead, which says enough of it."""
+    """Return whether nothing is left to do in `directory`: it has a result, or holds a tuning run that has diverged."""
     return (directory / "result.json").exists() or (tuning and has_diverged(directory))
 
 
 def failures(directory: Path) -> int:
-    """How often the run in `directory` has failed since `forgive`."""
+    """Return how often the run in `directory` has failed since the last `forgive`."""
     return len(_unforgiven(directory))
 
 
 def forgive(directory: Path) -> None:
-    """Forget the failures of the run in `directory`, and their cause, because somebody asks for it again."""
+    """Forget the failures of the run in `directory` and their cause, because a user asks for the run again."""
     (directory / "failure.json").unlink(missing_ok=True)
     for path in _unforgiven(directory):
         with path.open("a") as file:
@@ -175,7 +189,7 @@ def _is_unforgiven(lease: Path) -> bool:
 
 
 def has_diverged(directory: Path) -> bool:
-    """Whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
+    """Return whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
     try:
         return str(json.loads((directory / "failure.json").read_text())["error"]).startswith("NonFiniteLossError")
     except (OSError, ValueError, KeyError, TypeError):
@@ -198,12 +212,12 @@ def _generation(directory: Path) -> int:
 
 
 def _file_server_now(directory: Path) -> float:
-    """The time by the clock that stamps the leases, which on a network file system is not this machine's."""
+    """Return the time by the clock that stamps the leases. On a network file system it is not this machine's clock."""
     probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
     try:
         probe.touch()
         return probe.stat().st_mtime
-    except OSError:  # somebody else's folder, or a full disk
+    except OSError:  # another user's folder, or a full disk
         return time.time()
     finally:
         with contextlib.suppress(OSError):

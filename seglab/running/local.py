@@ -1,4 +1,4 @@
-"""Starting workers. A launcher takes commands, lists of words, so that whatever it starts can be pasted into a shell."""
+"""Launchers start workers. They take commands as lists of words, so that whatever they start can be pasted into a shell."""
 
 import os
 import signal
@@ -17,15 +17,18 @@ class Launcher(Protocol):
     """Runs commands somewhere."""
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
-        """Start each command, its output into a file of the folder `logs`; call `watch` now and then until all have
-        ended; give their exit codes. KeyboardInterrupt stops them in order."""
+        """Start each command with its output in a file of the folder `logs`, and return the exit codes when all have ended.
+
+        `watch` is called now and then until then. A KeyboardInterrupt asks the processes to stop and waits for them.
+        """
 
 
 @dataclass(frozen=True)
 class Local:
-    """This machine: one process a command, each with its own GPU where there are GPUs, and its share of the processor's threads."""
+    """Launcher on this machine: each command is a process with its own GPUs, if there are any, and its share of the processor's threads."""
 
     gpus: int = 0
+    """GPUs that all processes share."""
     devices: int = 1
     """GPUs of one run."""
 
@@ -37,7 +40,7 @@ class Local:
             while any(process.poll() is None for process in processes):
                 began = time.monotonic()
                 watch()
-                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # of ten thousand runs, a look takes a while
+                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # a look at ten thousand runs takes a while
             watch()
         except KeyboardInterrupt:
             _stop(processes)
@@ -65,7 +68,7 @@ class Local:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask, wait a minute, insist; a second Ctrl-C insists at once."""
+    """Ask processes to stop, and kill those that have not after a minute. A second Ctrl-C kills them at once."""
     for process in processes:
         if process.poll() is None:
             process.terminate()

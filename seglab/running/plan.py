@@ -1,4 +1,4 @@
-"""Which runs a request means, by which commands they can be repeated, and whether they fit what a folder already holds."""
+"""Plans: the runs that a request selects, the commands that repeat them, and whether they fit what a folder already holds."""
 
 import dataclasses
 import os
@@ -10,102 +10,133 @@ from pathlib import Path
 from seglab.data.loading.sampler import split_batch
 from seglab.records import TUNING, Run, StudyRecord, check_schema, read_record, write_record
 from seglab.running import ledger
-from seglab.running.execute import Resources
-from seglab.study.arms import Chosen, Tuned, arm_and_setting
+from seglab.running.flags import changed_flags
+from seglab.running.job import Job
+from seglab.running.resources import Resources
+from seglab.study.arms import Tuned, arm_and_setting
 from seglab.study.identity import accept, changes, record
 from seglab.study.study import Study
 
 
 @dataclass(frozen=True)
+class Selection:
+    """The runs of a study that are asked for; None selects all. Each field is a flag, and its documentation is the flag's help."""
+
+    arm: str | None = None
+    """This arm alone."""
+    setting: str | None = None
+    """Setting of a tuned --arm: the arm's tuning runs with this setting alone."""
+    seed: int | None = None
+    """This seed alone."""
+
+    def has_arm(self, arm: str) -> bool:
+        """Return whether runs of this arm are selected."""
+        return self.arm in (None, arm)
+
+    @property
+    def flags(self) -> list[str]:
+        """The selection as words of a command line."""
+        return changed_flags(self, ("arm", "setting", "seed"))
+
+
+@dataclass(frozen=True)
+class Script:
+    """An experiment script and every parameter of its study function, resolved and written as flags."""
+
+    path: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
-    """Some runs of a study, and how to start them."""
+    """Runs of a study, and how to start them."""
 
     study: Study
     root: Path
-    script: str
-    flags: tuple[str, ...]
-    """Every parameter of the study function, resolved."""
+    script: Script
     resources: Resources
-    arm: str | None = None
-    seed: int | None = None
-    setting: str | None = None
-    """Of the tuning runs, those with this setting of `arm`."""
+    selection: Selection = Selection()
     tunes: Study | None = None
     """The study whose tuning runs these are; None for a study's own runs."""
-    retries: int = 0
-    """How often a run that has failed is tried again."""
     accept_code: str | None = None
-    """Why edits of the user's code since the study was recorded change no number; None does not accept any."""
+    """Why edits of the user's code since the study was recorded change no number; None accepts no edit."""
 
     @property
     def folder(self) -> Path:
+        """The folder that holds the runs."""
         return self.root / self.study.name if self.tunes is None else self.root / self.tunes.name / TUNING
 
     @property
     def runs(self) -> list[Run]:
-        """Those that can be started: of a tuned arm none before its setting is chosen."""
+        """Runs that can be started. Those of a tuned arm cannot before its setting is chosen."""
+        wanted = self.selection
         if self.tunes is not None:
-            return self.tunes.tuning_runs(self.arm, self.setting, self.seed)
-        return [run for run in self.study.runs(self.arm, self.seed) if not isinstance(self.study.arms[run.arm], Tuned)]
+            return self.tunes.tuning_runs(wanted.arm, wanted.setting, wanted.seed)
+        return [run for run in self.study.runs(wanted.arm, wanted.seed) if not isinstance(self.study.arms[run.arm], Tuned)]
 
     @property
     def all_runs(self) -> list[Run]:
-        """With those that cannot be started yet."""
-        return self.runs if self.tunes is not None else self.study.runs(self.arm, self.seed)
+        """Runs that can be started, and runs that wait for the setting of their arm."""
+        return self.runs if self.tunes is not None else self.study.runs(self.selection.arm, self.selection.seed)
 
     @property
     def arms(self) -> list[str]:
-        """The arms that these runs are of; of tuning runs, with all their settings."""
-        runs = self.runs if self.tunes is None else self.tunes.tuning_runs(self.arm)
+        """Arms of the runs that can be started; for tuning runs, with all their settings."""
+        runs = self.runs if self.tunes is None else self.tunes.tuning_runs(self.selection.arm)
         return sorted({run.arm for run in runs}, key=list(self.study.arms).index)
 
     def settled(self, run: Run) -> bool:
-        """Whether nothing is left to do for a run."""
+        """Return whether nothing is left to do for a run."""
         return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None)
 
     @property
     def unsettled(self) -> list[Run]:
-        """Those of `runs` for which something is left to do."""
+        """Runs that can be started and are not settled."""
         return [run for run in self.runs if not self.settled(run)]
 
+    def jobs(self) -> list[Job]:
+        """Return a job for each of `runs`, under the settings that the folder records.
+
+        Raises:
+            ValueError: the folder has no record.
+        """
+        found = read_record(self.folder)
+        if found is None:
+            raise ValueError(f"{self.folder}: has no study.json; `run` writes it")
+        return [self.job(run, found) for run in self.runs]
+
+    def job(self, run: Run, record: StudyRecord) -> Job:
+        """Return the job of one run, under the settings in `record`."""
+        return Job(self.study, run, self.folder, record, self.command(run), self.resources, tuning=self.tunes is not None)
+
     def command(self, run: Run) -> list[str]:
-        """What repeats one run, to be pasted into a shell."""
+        """Return the command that repeats one run, to be pasted into a shell."""
         arm, setting = (run.arm, None) if self.tunes is None else arm_and_setting(run.arm)
-        return [*self._start("run"), *_flags(arm, setting, run.seed)]
+        return [*self._start("run"), *Selection(arm, setting, run.seed).flags]
 
     def worker_command(self) -> list[str]:
-        """What works on these runs until none is left."""
+        """Return the command of a worker, which works on these runs until none is left."""
         verb = "work" if self.tunes is None else "work-tuning"
-        retries = ["--retries", str(self.retries)] if self.retries else []
-        return [*self._start(verb), *_flags(self.arm, self.setting, self.seed), *self.resources.flags, *retries]
+        return [*self._start(verb), *self.selection.flags, *self.resources.worker_flags]
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]
-        return [
-            "python",
-            self.script,
-            verb,
-            *self.flags,
-            *place,
-            *self.resources.machine_flags,
-        ]
-
-
-def _flags(arm: str | None, setting: str | None, seed: int | None) -> list[str]:
-    given = {"--arm": arm, "--setting": setting, "--seed": seed}
-    return [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+        return ["python", self.script.path, verb, *self.script.flags, *place, *self.resources.repeating_flags]
 
 
 def agree(plan: Plan) -> StudyRecord:
-    """The record of the plan's folder, with the plan's arms in it; a ValueError lists what differs from what the folder holds.
+    """Return the record of the plan's folder, with the plan's arms added.
 
-    A folder holds one setting. New arms and seeds may join; what made the runs that are there may not change.
+    A folder holds one setting. New arms and seeds may join; the settings of its runs may not change.
+
+    Raises:
+        ValueError: the folder holds runs of other settings; the message lists the differences.
     """
     return _merged(plan, record(plan.study, plan.arms, plan.resources.batch_norm_parts))
 
 
 def check_shared(plan: Plan) -> None:
-    """A ValueError if the plan's folder holds runs of other shared settings; to know it before the arms' own are chosen."""
+    """Raise a ValueError if the plan's folder holds runs of other shared settings. It needs no arm's own settings to be chosen yet."""
     _merged(plan, record(plan.study, [], plan.resources.batch_norm_parts))
 
 
@@ -118,6 +149,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
             )
         return wanted
     check_schema(plan.folder, existing)
+    existing = dataclasses.replace(existing, accepted=tuple(dict.fromkeys((*existing.accepted, *wanted.accepted))))
     if plan.accept_code is not None:
         existing = accept(existing, wanted, plan.accept_code)
     lines = [*changes(existing, wanted), *_other_candidates(plan, existing)]
@@ -133,17 +165,15 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
 
 
 def _remedies(existing: StudyRecord, wanted: StudyRecord, lines: Iterable[str]) -> str:
-    """What else there is to do about certain differences."""
+    """Return what else there is to do about certain differences, to follow in the message that lists them."""
     other_numbers = existing.shared.get("numerics") != wanted.shared.get("numerics")
-    return (f", with seglab {existing.version}, as this version gives other numbers" if other_numbers else "") + (
-        ". An edit of code that changes no number is accepted by --accept_code 'why', which study.json keeps"
-        if any("the code of" in line for line in lines)
-        else ""
-    )
+    version = f", with seglab {existing.version}, as this version gives other numbers" if other_numbers else ""
+    edited = any("the code of" in line for line in lines)
+    return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")
 
 
 def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:
-    """A line for every arm that has been tuned among other settings: more of them would be a larger budget than the other arms had."""
+    """Return a line for every arm whose tuning had other candidates: more candidates would be a larger budget than the other arms had."""
     if plan.tunes is None:
         return []
     there, now = _settings_of(existing.arms), _settings_of(plan.arms)
@@ -155,7 +185,7 @@ def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:
 
 
 def _settings_of(names: Iterable[str]) -> dict[str, list[str]]:
-    """`l1@a`, `l1@b`, `l2@a` by arm."""
+    """Return the settings of each arm: `l1@a`, `l1@b`, `l2@a` → `{"l1": ["a", "b"], "l2": ["a"]}`."""
     found: dict[str, list[str]] = {}
     for arm, setting in map(arm_and_setting, names):
         found.setdefault(arm, []).append(setting)
@@ -163,7 +193,7 @@ def _settings_of(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def check_place(folder: Path) -> None:
-    """A ValueError if `folder` cannot be made or written to."""
+    """Raise a ValueError if `folder` cannot be made or written to."""
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise ValueError(f"{folder}: cannot be made, as {nearest} is a file; choose another folder with --root")
@@ -172,7 +202,7 @@ def check_place(folder: Path) -> None:
 
 
 def check_split(plan: Plan) -> None:
-    """A ValueError if a batch, or the images of an evaluation, cannot be divided among the processes of a run."""
+    """Raise a ValueError if a batch, or the images of an evaluation, cannot be divided among the processes of a run."""
     processes, data = plan.resources.processes, plan.study.data
     if processes == 1:
         return
@@ -185,31 +215,12 @@ def check_split(plan: Plan) -> None:
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:
-    """Write the record, before the first run; with what another `run` may have added to the folder meanwhile."""
+    """Write the record before the first run starts, merged with arms that another `run` may have added meanwhile."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)
     write_record(plan.folder, _merged(plan, agreed))
 
 
-def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
-    """What `run` would do, run by run; plain text, as they may be ten thousand."""
-    tuned = plan.tunes is not None or plan.study.budget is not None
-    rows = [("arm", *(["setting"] if tuned else []), "seed", "state")]
-    for run in runs:
-        name = _arm_and_setting(plan, run) if tuned else (run.arm,)
-        rows.append((*name, str(run.seed), ledger.state(run.directory(plan.folder))))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{plan.folder}: {len(runs)} runs", *lines])
-
-
-def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:
-    if plan.tunes is not None:
-        return arm_and_setting(run.arm)
-    arm = plan.study.arms[run.arm]
-    return run.arm, arm.setting if isinstance(arm, Chosen) else "to be chosen"
-
-
 def shell(command: Sequence[str]) -> str:
-    """A command as a person would type it."""
+    """Return a command as a person would type it."""
     return shlex.join(command)

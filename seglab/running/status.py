@@ -1,4 +1,4 @@
-"""What has been done, what is running, what failed and why. Reads the folder alone; no torch."""
+"""The state of each run of a study, read from its folder alone: done, running, failed and why. No torch."""
 
 import json
 import time
@@ -14,18 +14,18 @@ from seglab.running import ledger
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where one run stands."""
+    """State of one run."""
 
     run: Run
     state: ledger.State
     fraction: float
-    """How much of it is done, in [0, 1]."""
+    """Fraction of the run that is done, in [0, 1]."""
     detail: str
-    """Owner of a running one, cause of a failed one."""
+    """Owner of a running run, cause of a failed run."""
 
 
 def run_status(run: Run, folder: Path) -> RunStatus:
-    """Read one run's folder."""
+    """Read the state of a run from its folder."""
     directory = run.directory(folder)
     now = ledger.state(directory)
     if now == "done":
@@ -36,7 +36,7 @@ def run_status(run: Run, folder: Path) -> RunStatus:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """The runs that have a folder, as the names of the folders say."""
+    """Return the runs that have a folder, by the names of the folders."""
     record = read_record(folder)
     study = folder.name if record is None else record.study
     found = [
@@ -48,7 +48,7 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def status_table(folder: Path, runs: Sequence[Run]) -> Table:
-    """One row an arm: how many runs are done, running, failed and open, and what failed or runs."""
+    """Return a table with one row an arm: numbers of runs that are done, running, failed and open, and notes on them."""
     statuses = [run_status(run, folder) for run in runs]
     table = Table(
         title=f"{folder}: {sum(status.state == 'done' for status in statuses)} of {len(statuses)} runs done", title_justify="left"
@@ -65,11 +65,11 @@ def status_table(folder: Path, runs: Sequence[Run]) -> Table:
 
 
 TRAINING_SHARE = 0.9
-"""How much of a run is training; the test comes after it."""
+"""Fraction of a run that is training; the test comes after it."""
 
 
 def fraction_done(directory: Path) -> float:
-    """How much of an unfinished run is behind it, in [0, 1)."""
+    """Return the fraction of an unfinished run that is done, in [0, 1)."""
     try:
         progress = json.loads((directory / "progress.json").read_text())
         return TRAINING_SHARE * min(1.0, float(progress["done"]) / max(1.0, float(progress["all"])))
@@ -78,7 +78,7 @@ def fraction_done(directory: Path) -> float:
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 5 min`."""
+    """Return a duration for people, such as `45 s`, `12 min` or `3 h 5 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -90,7 +90,7 @@ def _shortened(lines: Sequence[str], shown: int = 12) -> list[str]:
 
 
 def _notes(statuses: Iterable[RunStatus]) -> list[str]:
-    """What needs attention first."""
+    """Return a line for each run that is not done, those that need attention first."""
     order = ("failed", "running", "interrupted", "open", "done")
     lines = []
     for status in sorted(statuses, key=lambda status: order.index(status.state)):
@@ -118,6 +118,6 @@ class Clock:
         self._done_at_start = done
 
     def left(self, done: float, all_work: float) -> float | None:
-        """Seconds until `done` reaches `all_work`, in the same unit; None while nothing has happened yet."""
+        """Return the seconds until `done` reaches `all_work`; None while nothing has been done since the start."""
         progressed = done - self._done_at_start
         return None if progressed <= 0 else (time.monotonic() - self._began) * (all_work - done) / progressed

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,98 +17,79 @@ import torch
 from seglab.checkpoints import remove
 from seglab.cluster.command import words_here
 from seglab.cluster.nodes import meeting_place, srun
-from seglab.interruption import INTERRUPTED, Interrupted, Interruption, held
-from seglab.records import Run, StudyRecord, write_json
-from seglab.running.execute import Resources, execute
-from seglab.running.ledger import claim, failures, remove_leftovers, settled
-from seglab.study.study import Study
-
-CommandOf = Callable[[Run], Sequence[str]]
+from seglab.exit_codes import INTERRUPTED
+from seglab.interruption import Interrupted, Interruption, held
+from seglab.records import Run, write_json
+from seglab.running.execute import execute
+from seglab.running.job import Job
+from seglab.running.ledger import claim, remove_leftovers
+from seglab.running.resources import Resources
 
 _LIFELINE = "SEGLAB_LIFELINE"
-"""Set in the environment of a process whose standard input its worker keeps open as long as it lives."""
+"""Environment variable of a process whose standard input its worker keeps open as long as the worker lives."""
 
 
-def work(
-    study: Study,
-    runs: Sequence[Run],
-    folder: Path,
-    record: StudyRecord,
-    command_of: CommandOf,
-    resources: Resources,
-    interruption: Interruption,
-    retries: int = 0,
-    tuning: bool = False,
-) -> int:
-    """Do all of `runs` that have no result and that nobody else has, those that fail again up to `retries` times; gives the number that failed.
+class RunFailedError(Exception):
+    """A run failed; its cause is written beside it."""
 
-    Tuning runs never see the test split, and those that have diverged are not tried again.
+
+def work(jobs: Sequence[Job], interruption: Interruption) -> int:
+    """Do all jobs that have no result and no live owner; return the number of runs that failed.
+
+    A run that fails is tried again up to `retries` times.
     """
+    gc.freeze()  # imported objects stay; each run begins by collecting garbage, which would look through all of them again
     failed: set[Run] = set()
-    gc.freeze()  # what was imported stays; each run begins by collecting garbage, which would look through all of it again
-
-    def is_open(directory: Path) -> bool:
-        return not settled(directory, tuning) and failures(directory) <= retries
-
-    def take(run: Run) -> bool:
-        """Whether there was something to do for a run, and it is done."""
-        directory = run.directory(folder)
-        if settled(directory, tuning):
-            remove(directory / "checkpoints" / "resume.ckpt")  # of a process that was killed between result and end
-            remove_leftovers(directory)
-        lease = claim(directory) if is_open(directory) else None
-        if lease is None:
-            return False
-        try:
-            if not is_open(directory):  # somebody has done it between the look and the claim
-                return False
-            with _log_to(directory / "log.txt"):
-                works = _attempt(study, run, folder, record, command_of(run), resources, interruption, tuning)
-            if works:
-                failed.discard(run)
-            else:
-                failed.add(run)
-                lease.fail()
-            return True
-        finally:
-            lease.release()
-
-    while sum(map(take, runs)):  # again, for what has failed or was given up by others meanwhile
+    while sum([_take(job, failed, interruption) for job in jobs]):  # again, for runs that failed or that others gave up meanwhile
         pass
     return len(failed)
 
 
-def _attempt(
-    study: Study,
-    run: Run,
-    folder: Path,
-    record: StudyRecord,
-    command: Sequence[str],
-    resources: Resources,
-    interruption: Interruption,
-    tuning: bool,
-) -> bool:
-    """Whether the run got its result. Whatever goes wrong in it is written down beside it, and the others go on."""
-    directory = run.directory(folder)
-    try:
-        if resources.processes > 1:
-            _as_own_process([*command, *resources.flags], resources)
-            if not (directory / "result.json").exists():
-                raise RuntimeError("the process of the run ended without a result; its log says why")
-        else:
-            execute(study, run, folder, record, command, resources, interruption, test=not tuning)
-    except Exception as error:  # a run may fail in any way; its first cause is recorded and named
-        if interruption.asked:  # what asked this process to stop has ended others that it needs, such as W&B's: no failure of the run
-            raise Interrupted from error
-        write_failure(directory, error, study.data.batch_size)
+def _take(job: Job, failed: set[Run], interruption: Interruption) -> bool:
+    """Try a job if it is open and nobody has it; return whether it was tried. `failed` keeps the runs whose last try failed."""
+    if job.is_settled:
+        remove(job.resume_checkpoint)  # of a process that was killed between result and end
+        remove_leftovers(job.directory)
+    lease = claim(job.directory) if job.is_open else None
+    if lease is None:
         return False
+    try:
+        with lease:
+            if not job.is_open:  # another worker did it between the look and the claim
+                return False
+            with _log_to(job.directory / "log.txt"):
+                _try(job, interruption)
+            failed.discard(job.run)
+    except RunFailedError:
+        failed.add(job.run)
     return True
 
 
+def _try(job: Job, interruption: Interruption) -> None:
+    """Bring a job to its result, in this process or, on several devices, in processes of its own.
+
+    Raises:
+        RunFailedError: it has no result. The cause is written beside the run, so that a worker can go on with other runs.
+        Interrupted: this process was asked to stop.
+    """
+    try:
+        if job.resources.processes > 1:
+            _as_own_process([*job.command, *job.resources.worker_flags], job.resources)
+            if not (job.directory / "result.json").exists():
+                raise RuntimeError("the process of the run ended without a result; its log says why")
+        else:
+            execute(job, interruption)
+    except Exception as error:  # a run may fail in any way; its first cause is recorded and named
+        if interruption.asked:  # what asked this process to stop has ended others that it needs, such as W&B's: no failure of the run
+            raise Interrupted from error
+        write_failure(job.directory, error, job.study.data.batch_size)
+        raise RunFailedError from error
+
+
 def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
-    """Keep the first cause in `failure.json`, however often the run is tried again, and each traceback in `log.txt`."""
+    """Write the first cause to `failure.json`, however often the run is tried again, and each traceback to `log.txt`."""
     cause = f"{type(error).__name__}: {_first_line(error, directory, batch_size)}"
-    with contextlib.suppress(OSError):  # on a full disk; that the run has failed its lease says too
+    with contextlib.suppress(OSError):  # on a full disk; the lease marks the failure too
         if not (directory / "failure.json").exists():
             write_json(directory / "failure.json", {"error": cause, "traceback": traceback.format_exception(error)})
     with contextlib.suppress(OSError):
@@ -116,11 +97,11 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
 
 
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
-    """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run; on several
-    nodes srun starts all."""
+    """Train a run on several devices. Lightning starts the other ranks by this very command, so it must be the command of one run; on
+    several nodes srun starts all ranks."""
     words = words_here(command)
     words[words.index("run")] = "execute"
-    threads = max(1, torch.get_num_threads() // resources.devices)  # of this worker's, each process gets its share
+    threads = max(1, torch.get_num_threads() // resources.devices)  # each process gets its share of this worker's
     environment = {**os.environ, _LIFELINE: "1", "OMP_NUM_THREADS": str(threads)}
     if resources.num_nodes > 1:
         words = [*srun(resources.num_nodes, resources.devices), *words]
@@ -135,7 +116,7 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
 
 
 def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
-    """Wait for a process; gives its exit code, and whether this one was asked to stop meanwhile."""
+    """Wait for a process; return its exit code, and whether this process was asked to stop meanwhile."""
     interrupted = False
     while True:
         try:
@@ -146,7 +127,7 @@ def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
 
 
 def end_with_worker() -> None:
-    """End this process when the worker that started it dies: its lease dies with it, and somebody else will do the run."""
+    """End this process when the worker that started it dies: the worker's lease dies with it, and another worker does the run."""
     if _LIFELINE in os.environ:
         threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
@@ -157,6 +138,7 @@ def _wait_for_the_end() -> None:
 
 
 def _first_line(error: Exception, directory: Path, batch_size: int) -> str:
+    """Return the first line of an error's message, with a remedy where one is known."""
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{text} (the disk of {directory} is full: free some of it, and the same command goes on from the last checkpoint)"
@@ -168,7 +150,7 @@ def _first_line(error: Exception, directory: Path, batch_size: int) -> str:
 
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
-    """Send all that this process prints, and its children, to a file."""
+    """Append everything that this process and its children print to a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)

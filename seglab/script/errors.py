@@ -1,4 +1,4 @@
-"""From a library's many lines to the one that helps. No torch."""
+"""Error messages of libraries, shortened to the one line that helps. No torch."""
 
 import difflib
 import re
@@ -8,7 +8,7 @@ import seglab
 
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
-_PLAINER = (  # what jsonargparse says → what it means to whoever typed the flag; from the outer phrases to the inner
+_PLAINER = (  # jsonargparse's phrase → the same for the user who typed the flag; from the outer phrases to the inner
     (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*)\. Got value: .*", r"\1"),
     (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
     (
@@ -33,7 +33,7 @@ _NO_SUCH_CLASS = re.compile(
 
 
 def one_line(error: BaseException) -> str:
-    """What was wrong, in one line: the flag by its name, then the reason."""
+    """Return one line that says what was wrong: the name of the flag, then the reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = re.sub(r"<class '([\w.]+)'>", r"\1", str(error))
@@ -48,7 +48,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _as_class(found: re.Match[str]) -> str:
-    """The class that is not there, the one that may be meant, and how classes are named."""
+    """Return a message that names the missing class, the class that may be meant, and how classes are named."""
     name = found[1] or found[2] or found[3] or ""
     what = f"there is no class {name!r}" if found[1] or found[3] else found[0]
     close = difflib.get_close_matches(name.rpartition(".")[2], seglab.__all__, n=1)

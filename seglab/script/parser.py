@@ -1,22 +1,34 @@
 """The command line of an experiment script: its verbs, and the study function's parameters as flags of each."""
 
 import json
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from seglab.cluster.slurm import Slurm
-from seglab.running.execute import Accelerator
+from seglab.running.plan import Selection
+from seglab.running.resources import Resources
 from seglab.study.study import Study
-from seglab.tracking import WandbMode
 
 StudyFunction = Callable[..., Study]
 
 
+def underscored(words: Sequence[str]) -> list[str]:
+    """Return a command line with underscores in the names of its flags, which may be typed with hyphens too.
+
+    Names after a dot stay as they are: they may be keys of the user's own.
+
+    >>> underscored(["run", "--dry-run", "--num-nodes=2", "--launcher.options.mail-type", "END", "half-done"])
+    ['run', '--dry_run', '--num_nodes=2', '--launcher.options.mail-type', 'END', 'half-done']
+    """
+    return [re.sub(r"^--[^.=\s]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), word) for word in words]
+
+
 def parser_of(function: StudyFunction) -> ArgumentParser:
-    """All verbs of an experiment script."""
+    """Return the parser of an experiment script, with all its verbs."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     module = sys.modules[function.__module__]
     parser = ArgumentParser(description=module.__doc__, exit_on_error=False)
@@ -28,8 +40,8 @@ def parser_of(function: StudyFunction) -> ArgumentParser:
     verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open, and which jobs are in the queue")
     verbs.add_subcommand("cancel", _cancelling_parser(), help="cancel the jobs that `launch` has submitted")
     verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
-    verbs.add_subcommand("work", _working_parser(function), help="(started by run) work on the runs of a study until none is left")
-    verbs.add_subcommand("work-tuning", _working_parser(function), help="(started by run) the same for the runs that tune it")
+    verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
+    verbs.add_subcommand("work-tuning", _training_parser(function), help="(started by run) the same for the runs that tune it")
     verbs.add_subcommand("execute", _training_parser(function), help="(started by run) one run on several devices")
     return parser
 
@@ -37,33 +49,13 @@ def parser_of(function: StudyFunction) -> ArgumentParser:
 def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser = study_parser(function)
     _add_place(parser)
-    parser.add_argument("--arm", type=str | None, default=None, help="this arm alone")
-    parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
-    parser.add_argument("--setting", type=str | None, default=None, help="of a tuned --arm: its tuning runs with this setting alone")
-    parser.add_argument("--devices", type=int, default=1, help="devices of one run, on each node; the batch size is of all together")
-    parser.add_argument("--num-nodes", type=int, default=1, help="machines of one run, in a Slurm job")
-    parser.add_argument(
-        "--sync-batchnorm",
-        type=bool,
-        default=True,
-        help="batch norm over the whole batch, on however many devices it lies, so that their number changes no result; "
-        "false: each over its own part, which is faster, and another setting of the study",
-    )
-    parser.add_argument("--accelerator", type=Accelerator, default="auto", help="auto is gpu where there is one, else cpu")
-    parser.add_argument("--wandb", type=WandbMode, default="auto", help="auto is online for those logged in, else offline")
-    parser.add_argument(
-        "--diagnostics", type=int, default=20, help="how often in a run the weights of each stage are looked at; 0 is never"
-    )
-    parser.add_argument(
-        "--checkpoint-minutes",
-        type=float,
-        default=10.0,
-        help="from one checkpoint of a run to the next, from the last of which it goes on when it was interrupted; 0 is before every step",
-    )
+    parser.add_class_arguments(Selection, as_group=False)
+    parser.add_class_arguments(Resources, as_group=False)
     return parser
 
 
-def _working_parser(function: StudyFunction) -> ArgumentParser:
+def _starting_parser(function: StudyFunction) -> ArgumentParser:
+    """Return the parser of a verb that records the study before its runs start."""
     parser = _training_parser(function)
     parser.add_argument(
         "--accept_code",
@@ -71,27 +63,26 @@ def _working_parser(function: StudyFunction) -> ArgumentParser:
         default=None,
         help="why edits of your code since the study was recorded change no number, so that its runs go on; study.json keeps the reason",
     )
-    parser.add_argument("--retries", type=int, default=0, help="how often a run that fails is tried again")
     return parser
 
 
 def _launch_parser(function: StudyFunction) -> ArgumentParser:
-    parser = _working_parser(function)
+    parser = _starting_parser(function)
     parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster, Slurm; its own flags follow")
-    parser.add_argument("--dry-run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
+    parser.add_argument("--dry_run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
     return parser
 
 
 def _cancelling_parser() -> ArgumentParser:
     parser = _reading_parser()
-    parser.add_argument("--dry-run", action="store_true", help="list the jobs; do nothing")
+    parser.add_argument("--dry_run", action="store_true", help="list the jobs; do nothing")
     return parser
 
 
 def _run_parser(function: StudyFunction) -> ArgumentParser:
-    parser = _working_parser(function)
+    parser = _starting_parser(function)
     parser.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
     return parser
 
 
@@ -123,18 +114,20 @@ def _add_place(parser: ArgumentParser) -> None:
 
 
 def study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
+    """Return the flags that are parameters of the study function."""
     names = [action.dest for action in study_parser(function)._actions if action.dest != "help"]
     return Namespace({name: given[name] for name in dict.fromkeys(name.split(".")[0] for name in names) if name in given})  # type: ignore[no-untyped-call]
 
 
 def study_parser(function: StudyFunction) -> ArgumentParser:
+    """Return a parser of the study function's parameters alone."""
     parser = ArgumentParser(exit_on_error=False)
     parser.add_function_arguments(function, as_group=False, fail_untyped=True)
     return parser
 
 
 def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Parameters as flags: a class by its path, then each of its own by `--name.parameter`."""
+    """Return parameters as flags: a class by its path, then each of the class's own parameters by `--name.parameter`."""
     words: list[str] = []
     for name, value in parameters.items():
         if isinstance(value, Mapping) and "class_path" in value:

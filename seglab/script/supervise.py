@@ -1,4 +1,4 @@
-"""`run`, as the person who typed it sees it: what is to be done, how far it is, what came out and what failed."""
+"""`run` as its user sees it: the runs that are to be done, their progress, their scores and their failures."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from seglab.interruption import INTERRUPTED, Interrupted
+from seglab.exit_codes import DONE, FAILED, INTERRUPTED
+from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_result
 from seglab.running import ledger
 from seglab.running.ledger import forgive
@@ -18,7 +19,12 @@ from seglab.running.status import Clock, duration, fraction_done, run_status
 
 
 def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
-    """Bring all runs of the plan to a result; whether that has worked. Everything that can be refused is, before anything is written."""
+    """Bring all runs of the plan to a result, and return whether all of them have one.
+
+    Raises:
+        ValueError: the request cannot be done; nothing has been written.
+        Interrupted: a worker was asked to stop.
+    """
     todo = prepare(plan, console)
     if todo:
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
@@ -29,7 +35,7 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bo
 
 
 def prepare(plan: Plan, console: Console) -> list[Run]:
-    """Check all that can be checked, write what the runs have in common, and give those that are to be done."""
+    """Check the request, write the study's record, and return the runs that are to be done."""
     check_place(plan.folder)
     check_split(plan)
     agreed = agree(plan)
@@ -48,8 +54,8 @@ def prepare(plan: Plan, console: Console) -> list[Run]:
 
 
 def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
-    """A ValueError if one run was asked for and somebody has it; of many, the others can be done."""
-    if plan.arm is not None and plan.seed is not None and len(todo) == 1:
+    """Raise a ValueError if one run is asked for and another process works on it. Of many runs, the others can be done."""
+    if plan.selection.arm is not None and plan.selection.seed is not None and len(todo) == 1:
         directory = todo[0].directory(plan.folder)
         holder = ledger.owner(directory) if directory.exists() else None
         if holder is not None:
@@ -63,7 +69,7 @@ def _check_data(plan: Plan, console: Console) -> None:
 
 
 def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:
-    """Which stages train when, for the arms that have a freezing schedule."""
+    """Print the phases of each arm that has a freezing schedule: which stages train, and when."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("arm", "epochs", "trains", "parameters", "× learning rate"):
         table.add_column(heading, no_wrap=heading in ("epochs", "parameters"))
@@ -76,6 +82,7 @@ def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -
 
 
 def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, console: Console) -> list[int]:
+    """Start workers, show a progress bar until all have ended, and return their exit codes."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -101,6 +108,7 @@ def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, cons
 
 
 def _outcome(run: Run, plan: Plan) -> str:
+    """Return a line with the score of a settled run."""
     directory = run.directory(plan.folder)
     if not (directory / "result.json").exists():
         return f"  {run.arm}, seed {run.seed}: has diverged"
@@ -109,8 +117,9 @@ def _outcome(run: Run, plan: Plan) -> str:
 
 
 def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> None:
+    """Print a line for each worker that ended in another way than it should."""
     for slot, code in enumerate(codes):
-        if code in (0, 1, INTERRUPTED):
+        if code in (DONE, FAILED, INTERRUPTED):
             continue
         log = folder / "logs" / f"worker-{slot}.log"
         lines = log.read_text(errors="replace").strip().splitlines()
@@ -119,6 +128,7 @@ def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> Non
 
 
 def _report_runs(plan: Plan, console: Console) -> bool:
+    """Print a line for each run without a result; return whether all runs are settled."""
     statuses = [run_status(run, plan.folder) for run in plan.runs]
     for status in statuses:
         place = status.run.directory(plan.folder)
@@ -134,5 +144,5 @@ def _report_runs(plan: Plan, console: Console) -> bool:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
+    """Return a number with its noun, such as `1 run` or `2 runs`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,6 +1,6 @@
-"""Tuning: which setting of each arm is trained in the end, on what it was chosen, and among what.
+"""Tuning: the choice of each arm's setting among its candidates.
 
-The choice follows from the results in the folder of the tuning runs, wherever it is asked for; `choice.json` tells people.
+The choice follows from the results in the folder of the tuning runs each time it is needed. `choice.json` is for people to read.
 """
 
 import dataclasses
@@ -28,85 +28,89 @@ from seglab.study.study import Study
 
 @dataclass(frozen=True)
 class Candidate:
-    """One setting of an arm, and its score under each tuning seed; NaN where the training diverged."""
+    """A setting of an arm, and its score under each tuning seed; NaN where the training diverged."""
 
     setting: str
     scores: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Over the tuning seeds; of a setting that diverged under any, -inf."""
+        """Mean of the scores; -inf if the setting diverged under any tuning seed."""
         return -math.inf if any(map(math.isnan, self.scores)) else float(statistics.mean(np.array(self.scores)))
 
     @property
     def sd(self) -> float:
-        """Over the tuning seeds; NaN under two."""
+        """Standard deviation of the scores; NaN for fewer than two."""
         return float(statistics.standard_deviation(np.array(self.scores)))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An arm whose tuning is complete."""
+    """The candidates of an arm whose tuning is complete."""
 
     arm: str
     candidates: tuple[Candidate, ...]
 
     @property
     def best(self) -> Candidate | None:
-        """The highest mean, the first of equals; None if every setting has diverged."""
+        """Candidate with the highest mean, the first of equals; None if every candidate has diverged."""
         first = max(self.candidates, key=lambda candidate: candidate.mean)
         return None if first.mean == -math.inf else first
 
     @property
     def expected_best(self) -> list[float]:
-        """The expected score of the best of 1, 2, ... of the settings; -inf where all of them may have diverged."""
+        """Expected score of the best of 1, 2, ... candidates drawn at random; -inf where all of these may have diverged."""
         return [float(value) for value in statistics.expected_best(np.array([candidate.mean for candidate in self.candidates]))]
 
 
 def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
-    """Bring the tuning runs of the plan's arms to an end and choose; whether every arm has its setting."""
+    """Bring the tuning runs of the plan's arms to an end and choose a setting of each; return whether every arm has one."""
     check_shared(plan)
     runs = tuning_plan(plan)
     supervise(runs, launcher, jobs, console)
     found = choices(plan.study, runs.folder)
     _keep(plan.study, found, runs.folder)
-    mine = [choice for choice in found if plan.arm in (None, choice.arm)]
+    mine = [choice for choice in found if plan.selection.has_arm(choice.arm)]
     _show(mine, plan.study, console)
-    lacking = [line for arm in plan.study.arms if plan.arm in (None, arm) for line in _lacking(arm, found)]
+    lacking = _all_lacking(plan, found)
     for line in lacking:
         console.print(line, style="red", highlight=False, markup=False)
     return not lacking
 
 
 def tuning_plan(plan: Plan) -> Plan:
-    """The tuning runs of a plan of a tuned study."""
+    """Return the plan of a tuned study's tuning runs."""
     return dataclasses.replace(plan, study=plan.study.tuning(), tunes=plan.study)
 
 
 def final_plan(plan: Plan) -> Plan:
-    """The plan with the settings that have been chosen so far; a ValueError if it asks for one seed of an arm without any."""
+    """Return the plan with the settings that have been chosen so far.
+
+    Raises:
+        ValueError: the plan asks for one seed of an arm whose setting has not been chosen.
+    """
     if plan.study.budget is None:
         return plan
-    plan.study.runs(plan.arm, plan.seed)  # refuses what does not exist
+    plan.study.runs(plan.selection.arm, plan.selection.seed)  # refuses what does not exist
     found = choices(plan.study, plan.folder / TUNING)
-    lacking = [line for arm in plan.study.arms if plan.arm in (None, arm) for line in _lacking(arm, found)]
-    if lacking and plan.seed is not None:
-        raise ValueError(f"{plan.folder}, seed {plan.seed}: {'; '.join(lacking)}. `run` without --seed tunes first")
+    lacking = _all_lacking(plan, found)
+    if lacking and plan.selection.seed is not None:
+        raise ValueError(f"{plan.folder}, seed {plan.selection.seed}: {'; '.join(lacking)}. `run` without --seed tunes first")
     return _with_choices(plan, found)
 
 
 def stages_of(plan: Plan) -> list[Plan]:
-    """What `run` does one after the other."""
+    """Return the plans that `run` does one after the other."""
     if plan.study.budget is None:
         return [plan]
-    if plan.setting is not None:
+    if plan.selection.setting is not None:
         return [tuning_plan(plan)]
     final = _with_choices(plan, choices(plan.study, plan.folder / TUNING))
-    return [final] if plan.seed is not None else [tuning_plan(plan), final]
+    return [final] if plan.selection.seed is not None else [tuning_plan(plan), final]
 
 
 def choices(study: Study, folder: Path) -> list[Choice]:
-    """Of every arm whose tuning runs in `folder` have all ended: with a result, or by diverging."""
+    """Return a choice for every arm whose tuning runs in `folder` are all settled: they have a result, or have diverged."""
     record = read_record(folder)
     if record is None:
         return []
@@ -120,6 +124,7 @@ def choices(study: Study, folder: Path) -> list[Choice]:
 
 
 def _candidate(study: Study, arm: str, setting: str, record: StudyRecord, folder: Path) -> Candidate | None:
+    """Return a setting with its scores; None if not all of its runs are settled."""
     runs = [Run(record.study, tuning_arm(arm, setting), seed) for seed in study.tuning_seeds]
     if not all(ledger.settled(run.directory(folder), tuning=True) for run in runs):
         return None
@@ -127,7 +132,7 @@ def _candidate(study: Study, arm: str, setting: str, record: StudyRecord, folder
 
 
 def _score(run: Run, metric: str, record: StudyRecord, folder: Path) -> float:
-    """NaN if the run has diverged."""
+    """Return the score of a settled run; NaN if it has diverged."""
     path = run.directory(folder) / "result.json"
     if not path.exists():
         return math.nan
@@ -141,8 +146,13 @@ def _with_choices(plan: Plan, found: Sequence[Choice]) -> Plan:
     return dataclasses.replace(plan, study=plan.study.with_settings({choice.arm: choice.best.setting for choice in found if choice.best}))
 
 
+def _all_lacking(plan: Plan, found: Sequence[Choice]) -> list[str]:
+    """Return a line for each selected arm that has no setting."""
+    return [line for arm in plan.study.arms if plan.selection.has_arm(arm) for line in _lacking(arm, found)]
+
+
 def _lacking(arm: str, found: Sequence[Choice]) -> list[str]:
-    """Why an arm has no setting; nothing if it has one."""
+    """Return a line that says why an arm has no setting; no line if it has one."""
     choice = next((choice for choice in found if choice.arm == arm), None)
     if choice is None:
         return [f"arm {arm} has no setting yet, as its tuning is not complete"]
@@ -152,7 +162,7 @@ def _lacking(arm: str, found: Sequence[Choice]) -> list[str]:
 
 
 def _keep(study: Study, found: Sequence[Choice], folder: Path) -> None:
-    """Write `choice.json`, unless it says so already."""
+    """Write the choices to `choice.json`, unless they stand there already."""
     path = folder / "choice.json"
     now = {
         "metric": study.tuning_metric,
@@ -164,7 +174,7 @@ def _keep(study: Study, found: Sequence[Choice], folder: Path) -> None:
 
 
 def _described(choice: Choice, seeds: Sequence[int]) -> dict[str, Any]:
-    """A choice as JSON knows it: null for what is not a number."""
+    """Return a choice as plain data, with None for a score that is not finite."""
     candidates = {
         candidate.setting: {
             "mean": _finite(candidate.mean),
@@ -183,7 +193,7 @@ def _finite(value: float) -> float | None:
 
 
 def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
-    """Every setting with its score, the chosen ones marked, and what choosing among so many is worth."""
+    """Print every candidate with its score, the chosen ones marked, and the expected score of the best of 1, 2, … candidates."""
     if not found:
         return
     unit = words.unit(study.tuning_metric)

@@ -77,7 +77,7 @@ def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
         make_folders(folder, arms, seeds)
         commands = {
             "import of torch and lightning alone": [sys.executable, "-c", "import torch, lightning"],
-            "run --dry-run": script("run", *given, "--seeds", str(seeds), "--dry-run"),
+            "run --dry_run": script("run", *given, "--seeds", str(seeds), "--dry_run"),
             "status": script("status", "--root", root),
         }
         times = {name: [of_command(words).wall for _ in range(3)] for name, words in commands.items()}

@@ -121,7 +121,7 @@ def test_the_same_data_undamaged_pass(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "argv", ["tiny_experiment.py", "run", "--dry-run", *flags(data)])
+    monkeypatch.setattr(sys, "argv", ["tiny_experiment.py", "run", "--dry_run", *flags(data)])
     with pytest.raises(SystemExit) as ended:
         main(tiny_experiment.study)
     assert ended.value.code == 0
@@ -163,8 +163,8 @@ def test_the_same_data_undamaged_pass(
         (["run", "--name", "a" * 129], ("up to 127",)),
         (["run", "--wandb", "sometimes"], ("--wandb", "'auto', 'online', 'offline', 'disabled'", "sometimes")),
         (["run", "--devices", "0"], ("--devices 0", "1 or more")),
-        (["run", "--num-nodes", "0"], ("--num-nodes 0", "1 or more")),
-        (["run", "--num-nodes", "2"], ("--num-nodes 2", "only a Slurm job has several nodes", "`launch`", "salloc --nodes 2")),
+        (["run", "--num_nodes", "0"], ("--num_nodes 0", "1 or more")),
+        (["run", "--num_nodes", "2"], ("--num-nodes 2", "only a Slurm job has several nodes", "`launch`", "salloc --nodes 2")),
         (["run", "--devices", "3", "--accelerator", "cpu"], ("a batch of 4", "does not divide among 3", "multiple of 3")),
         (
             ["run", "--devices", "5", "--accelerator", "cpu", "--data.batch_size", "5"],

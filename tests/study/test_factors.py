@@ -9,8 +9,8 @@ from seglab import L2, CrossEntropy, FrozenEncoder, FullFineTuning, Segmentation
 from seglab.freezing import FreezeSchedule
 from seglab.records import Run, StudyRecord, identity, read_record, write_record
 from seglab.regularizers import Regularizer
-from seglab.running.execute import Resources
-from seglab.running.plan import Plan, agree
+from seglab.running.plan import Plan, Script, Selection, agree
+from seglab.running.resources import Resources
 from seglab.study.arms import Arm, Tuned
 from seglab.study.identity import record
 
@@ -74,7 +74,7 @@ def test_the_record_names_them_and_the_identities_do_not(tmp_path: Path) -> None
 
 def test_a_folder_from_before_takes_them_up(tmp_path: Path) -> None:
     def plan(factors: Sequence[str]) -> Plan:
-        return Plan(crossed(factors=factors), tmp_path, "script.py", (), Resources(), arm="none+full", seed=0)
+        return Plan(crossed(factors=factors), tmp_path, Script("script.py"), Resources(), Selection(arm="none+full", seed=0))
 
     before: StudyRecord = agree(plan(()))
     plan(()).folder.mkdir()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from seglab.interruption import Interrupted
 from seglab.records import Run
 from seglab.running import ledger
 from seglab.running.ledger import STALE_SECONDS, Lease, Owner, claim, failures, forgive, owner, state
@@ -391,3 +392,23 @@ def test_failures_are_counted_until_they_are_forgiven(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["node1 17", "node1 17 42/0", "node1 17 42/13"])
 def test_an_owner_is_read_as_it_was_written(line: str) -> None:
     assert Owner.read(line).line == line
+
+
+def test_a_lease_is_released_at_the_end_of_its_block(tmp_path: Path) -> None:
+    lease = claim(tmp_path)
+    assert lease is not None
+    with lease:
+        assert state(tmp_path) == "running"
+    assert state(tmp_path) == "interrupted"
+    assert failures(tmp_path) == 0
+
+
+@pytest.mark.parametrize(("kind", "failed"), [(RuntimeError, 1), (KeyboardInterrupt, 0), (Interrupted, 0)])
+def test_an_error_in_the_block_is_a_failure_of_the_run(tmp_path: Path, kind: type[BaseException], failed: int) -> None:
+    """An interruption is none."""
+    lease = claim(tmp_path)
+    assert lease is not None
+    with pytest.raises(kind), lease:
+        raise kind
+    assert failures(tmp_path) == failed
+    assert state(tmp_path) == ("failed" if failed else "interrupted")

@@ -87,7 +87,7 @@ def draw() -> random.Random:
 def work(place: Path, arm: str, *words: object, minutes: float = 0, **environment: object) -> int:
     """What a worker does on one run."""
     given = ("--wandb", "disabled", *words)
-    return attempt(place, "work", "--arm", arm, "--seed", 0, "--checkpoint-minutes", minutes, *given, **environment)
+    return attempt(place, "work", "--arm", arm, "--seed", 0, "--checkpoint_minutes", minutes, *given, **environment)
 
 
 def run_of(place: Path, arm: str) -> Path:
@@ -330,7 +330,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_a_training(whole: Path
 @pytest.mark.slow
 def test_on_a_full_disk_the_same_command_goes_on_when_there_is_space(whole: Path, small_disk: Path) -> None:
     place = planned(small_disk / "place", whole)
-    words = ("run", "--wandb", "disabled", "--checkpoint-minutes", 0, "--arm", "plain", "--seed", 0)
+    words = ("run", "--wandb", "disabled", "--checkpoint_minutes", 0, "--arm", "plain", "--seed", 0)
     assert attempt(place, *words, DIE_AT="end", DIE_BY="FULL", LEAVE=8192) == 1
     printed = " ".join((place / "printed.txt").read_text().split())
     assert "failed: fragile/plain/s0: OSError: [Errno 28] No space left on device" in printed
@@ -355,7 +355,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 
 def launched(place: Path, *words: object, **environment: object) -> "subprocess.Popen[str]":
     """The script as a user starts it, in a session of its own."""
-    command = [sys.executable, str(SCRIPT), "run", "--wandb", "disabled", "--checkpoint-minutes", "0", *map(str, words)]
+    command = [sys.executable, str(SCRIPT), "run", "--wandb", "disabled", "--checkpoint_minutes", "0", *map(str, words)]
     given = os.environ | {name: str(value) for name, value in environment.items()}
     return subprocess.Popen(
         command, cwd=place, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -401,7 +401,7 @@ ON_TWO = ("--devices", 2, "--accelerator", "cpu", "--arm", "gradual", "--seed", 
 def work_on_two(place: Path, **environment: object) -> ForkServerProcess:
     """A worker that has `ON_TWO` done, tried again if it has failed before."""
     ledger.forgive(run_of(place, "gradual"))
-    return started(place, "work", "--wandb", "disabled", "--checkpoint-minutes", 0, *ON_TWO, **environment)
+    return started(place, "work", "--wandb", "disabled", "--checkpoint_minutes", 0, *ON_TWO, **environment)
 
 
 @pytest.mark.slow
@@ -467,7 +467,7 @@ def test_run_is_killed_with_its_workers(whole: Path, shared: Path, draw: random.
 
 
 STUDY_KILLS = 50
-FINAL = ("result.json", "config.yaml", "metrics.csv", "confusion.npz", "checkpoints/last.ckpt", "log.txt")
+FINAL = ("result.json", "settings.yaml", "metrics.csv", "confusion.npz", "checkpoints/last.ckpt", "log.txt")
 
 
 def written(place: Path) -> dict[Path, tuple[int, int]]:
@@ -502,7 +502,7 @@ def killed_until_done(place: Path, draw: random.Random, most: int) -> set[int]:
     killed: set[int] = set()
     final: dict[Path, tuple[int, int]] = {}
     while len(final) < len(FINAL) * len(CASES) and len(killed) < most:
-        workers = [started(place, "work", "--wandb", "disabled", "--checkpoint-minutes", 0) for _ in range(2)]
+        workers = [started(place, "work", "--wandb", "disabled", "--checkpoint_minutes", 0) for _ in range(2)]
         for worker in workers:
             wait_for_a_drawn_moment(worker, place, draw)
             assert worker.pid is not None

@@ -36,7 +36,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def test_a_run_leaves_everything_behind(finished: Path) -> None:
     run = finished / "l1" / "seed-1"
     for name in (
-        "config.yaml",
+        "settings.yaml",
         "metrics.csv",
         "checkpoints/last.ckpt",
         "result.json",
@@ -49,7 +49,7 @@ def test_a_run_leaves_everything_behind(finished: Path) -> None:
         assert (run / name).stat().st_size > 0, name
     assert list(run.glob("wandb/offline-run-*/run-*.wandb")), "no W&B log"
     assert not list(finished.rglob("*.part*")), "a half-written file"
-    configuration = yaml.safe_load((run / "config.yaml").read_text())
+    configuration = yaml.safe_load((run / "settings.yaml").read_text())
     assert configuration["arm"]["regularizer"]["inner"]["strength"] == 1e-3
     assert configuration["shared"]["epochs"] == 2
     assert configuration["command"][-4:] == ["--arm", "l1", "--seed", "1"]
@@ -150,7 +150,7 @@ def test_status_counts(finished: Path, experiment: Command) -> None:
 
 
 def test_the_recorded_command_reproduces_the_run_bit_for_bit(finished: Path, experiment: Command, tmp_path: Path) -> None:
-    command = yaml.safe_load((finished / "l1" / "seed-1" / "config.yaml").read_text())["command"]
+    command = yaml.safe_load((finished / "l1" / "seed-1" / "settings.yaml").read_text())["command"]
     words = command[2:]
     words[words.index("--root") + 1] = "elsewhere"
     repeated = experiment(*words)
@@ -182,7 +182,7 @@ def test_more_seeds_are_the_same_study(finished: Path, experiment: Command, tmp_
 
 
 def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_path: Path) -> None:
-    listed = experiment("run", "--dry-run", "--seeds", 2)
+    listed = experiment("run", "--dry_run", "--seeds", 2)
     assert listed.returncode == 0, listed.stderr
     commands = [line for line in listed.stdout.splitlines() if line.startswith("python ")]
     assert len(commands) == 6
@@ -255,7 +255,7 @@ def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Pa
     done = experiment(*one_run)
     assert done.returncode == 0, done.stdout + done.stderr
     run.rename(alone)
-    refused = experiment(*one_run, "--devices", 2, "--sync-batchnorm", "false")
+    refused = experiment(*one_run, "--devices", 2, "--sync_batchnorm", "false")
     assert refused.returncode == 2
     assert "batch_norm_parts: 1 → 2" in refused.stderr
     done = experiment(*one_run, "--devices", 2)

@@ -77,7 +77,7 @@ def test_the_script_that_sbatch_would_get(without_slurm: Script, tmp_path: Path)
     )
     more = "--launcher.cpus 8 --launcher.memory 64 --launcher.array_parallelism 3 --devices 2 --retries 1"
     lists = ["--launcher.setup", '["module load cuda", "source env.sh"]', "--launcher.options", '{"reservation": "course"}']
-    code, out, err = without_slurm("launch", "--launcher", "Slurm", *words.split(), *more.split(), *lists, "--dry-run")
+    code, out, err = without_slurm("launch", "--launcher", "Slurm", *words.split(), *more.split(), *lists, "--dry_run")
     assert code == 0, err
     script = out[out.index("#!/bin/bash") :]
     assert script.replace(str(tmp_path), "HERE").replace(sys.executable, "PYTHON").startswith(GOLDEN)

@@ -82,7 +82,7 @@ def load(path: Path) -> Any:
 
 def words_of(run: Path) -> list[str]:
     """The recorded command of a run, without `python` and the script."""
-    words: list[str] = yaml.safe_load((run / "config.yaml").read_text())["command"][2:]
+    words: list[str] = yaml.safe_load((run / "settings.yaml").read_text())["command"][2:]
     return words
 
 
@@ -167,7 +167,7 @@ def test_a_setting_that_diverged_once_is_not_chosen(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_lists_both_stages_and_writes_nothing(tmp_path: Path, here: Here) -> None:
-    said = here(tmp_path, "run", "--dry-run")
+    said = here(tmp_path, "run", "--dry_run")
     assert said.code == 0, said.err
     assert said.out.index("runs/tuned/tuning: 8 runs") < said.out.index("runs/tuned: 2 runs")
     assert said.out.count("to be chosen") == 2
@@ -241,7 +241,7 @@ def test_the_final_runs_have_the_chosen_setting(finished: Path) -> None:
     for arm in ("none", "l2"):
         chosen = load(folder / "tuning" / "choice.json")["arms"][arm]["setting"]
         among = load(folder / "tuning" / "study.json")["arms"][f"{arm}@{chosen}"]
-        trained = yaml.safe_load((folder / arm / "seed-0" / "config.yaml").read_text())["arm"]
+        trained = yaml.safe_load((folder / arm / "seed-0" / "settings.yaml").read_text())["arm"]
         assert trained.pop("tuning")["chosen"] == chosen
         assert trained == among
     assert record.arms["none"]["tuning"]["settings"] == ["lr=1e-4", "lr=1e-2"]

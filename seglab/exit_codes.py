@@ -1,0 +1,12 @@
+"""Exit codes of seglab's commands."""
+
+DONE = 0
+
+FAILED = 1
+"""A run failed; the others are done."""
+
+BAD_INPUT = 2
+"""The command line, the script or the data cannot be used; one line on stderr says why."""
+
+INTERRUPTED = 75
+"""The process was asked to stop; the same command goes on. It is the value of EX_TEMPFAIL in sysexits.h."""

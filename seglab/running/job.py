@@ -1,0 +1,77 @@
+"""A job: one run of a study with all that its training needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from seglab import records
+from seglab.data import SegmentationDataModule
+from seglab.records import Run, StudyRecord
+from seglab.running import ledger
+from seglab.running.resources import Resources
+from seglab.study.study import Study
+
+EvaluatedSplit = Literal["val", "test"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study, and the folder, the record, the command and the resources with which it is trained."""
+
+    study: Study
+    run: Run
+    folder: Path
+    """The study's folder, which holds the folder of the run."""
+    record: StudyRecord
+    """The settings that `folder` holds. A job trains only if its study still has these settings."""
+    command: Sequence[str]
+    """What repeats the run, as words of a command line."""
+    resources: Resources
+    tuning: bool = False
+    """Whether the run serves to choose a setting. A tuning run is never scored on the test split, and one that diverges is not repeated."""
+
+    @property
+    def directory(self) -> Path:
+        """The folder of the run."""
+        return self.run.directory(self.folder)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.directory / "checkpoints"
+
+    @property
+    def resume_checkpoint(self) -> Path:
+        """The checkpoint from which an interrupted training goes on. It is deleted when the run has its result."""
+        return self.checkpoints / "resume.ckpt"
+
+    @property
+    def identity(self) -> str:
+        """Hash of the settings of the run."""
+        return records.identity(self.record, self.run)
+
+    @property
+    def splits(self) -> tuple[EvaluatedSplit, ...]:
+        """Splits on which the trained network is scored, the training split aside."""
+        return ("val",) if self.tuning else ("val", "test")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Name, command and settings of the run as plain data, for `settings.yaml` and W&B."""
+        arm = self.record.arms[self.run.arm]
+        return {"run": self.run.name, "command": list(self.command), "shared": self.record.shared, "arm": arm, "seed": self.run.seed}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to do."""
+        return ledger.settled(self.directory, self.tuning)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run has no result yet and may be tried, or tried again."""
+        return not self.is_settled and ledger.failures(self.directory) <= self.resources.retries
+
+    def seeded_data(self) -> SegmentationDataModule:
+        """Return the study's data with the run's seed."""
+        return self.study.data.with_seed(self.run.seed)

@@ -1,0 +1,94 @@
+"""The flags of a run that are no setting of its study: where it computes, and how it is watched and repeated."""
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from seglab.running.flags import changed_flags
+from seglab.tracking import WandbMode
+
+Accelerator = Literal["auto", "cpu", "gpu"]
+
+_CHANGE_NUMBERS = ("devices", "num_nodes", "sync_batchnorm", "accelerator")
+"""Fields that a recorded command repeats: with other values, a run's numbers differ by rounding or more."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where a run computes, and how it is watched and repeated. Each field is a flag, and its documentation is the flag's help.
+
+    Raises:
+        ValueError: a number is outside of its range.
+    """
+
+    devices: int = 1
+    """Devices of one run on each node; the batch size counts all devices together."""
+    num_nodes: int = 1
+    """Machines of one run, in a job of a cluster."""
+    sync_batchnorm: bool = True
+    """Compute the statistics of batch norm over the whole batch, so that the number of devices changes no result; false: each device
+    over its own part of the batch, which is faster, and another setting of the study."""
+    accelerator: Accelerator = "auto"
+    """Kind of device; auto is gpu where there is one, else cpu."""
+    wandb: WandbMode = "auto"
+    """Mode of Weights & Biases; auto is online for users who are logged in, else offline."""
+    diagnostics: int = 20
+    """How often in a run the weights of each stage are measured, about; 0 is never."""
+    checkpoint_minutes: float = 10.0
+    """Minutes from one checkpoint of a run to the next; an interrupted run goes on from its last one; 0 saves before every step."""
+    retries: int = 0
+    """How often a run that fails is tried again."""
+
+    def __post_init__(self) -> None:
+        for name, least, meaning in (("devices", 1, ""), ("diagnostics", 0, " (never)"), ("num_nodes", 1, ""), ("retries", 0, "")):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} {getattr(self, name)}: must be {least}{meaning} or more")
+        if not 0 <= self.checkpoint_minutes < math.inf:
+            raise ValueError(f"--checkpoint_minutes {self.checkpoint_minutes}: must be 0 (before every step) or more")
+
+    @property
+    def processes(self) -> int:
+        """Number of processes of one run: one a device."""
+        return self.devices * self.num_nodes
+
+    @property
+    def batch_norm_parts(self) -> int:
+        """Number of parts of a batch over which batch norm computes separate statistics."""
+        return 1 if self.sync_batchnorm else self.processes
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process is the first of its run's, of which Slurm has numbered all when there are several nodes, else Lightning."""
+        return int(os.environ.get("LOCAL_RANK" if self.num_nodes == 1 else "SLURM_PROCID", 0)) == 0
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether runs compute on CUDA devices."""
+        return self.accelerator != "cpu" and torch.cuda.is_available()
+
+    @property
+    def repeating_flags(self) -> list[str]:
+        """Flags that a command needs to repeat the numbers of a run."""
+        return changed_flags(self, _CHANGE_NUMBERS)
+
+    @property
+    def worker_flags(self) -> list[str]:
+        """The other flags, which change no number; another process that works on the same runs gets them too."""
+        return changed_flags(self, {field.name for field in dataclasses.fields(self)} - {*_CHANGE_NUMBERS})
+
+    def shared_gpus(self) -> int:
+        """Return the number of GPUs on this machine that runs may share; 0 if they compute on the CPU.
+
+        Raises:
+            ValueError: this machine has fewer GPUs than one run asks for.
+        """
+        gpus = 0 if self.accelerator == "cpu" else torch.cuda.device_count()
+        if self.accelerator == "gpu" and gpus == 0 and not torch.backends.mps.is_available():
+            raise ValueError("--accelerator gpu: PyTorch finds no GPU on this machine; choose cpu, or auto")
+        if 0 < gpus < self.devices:
+            raise ValueError(f"--devices {self.devices}: PyTorch finds {gpus} on this machine; choose fewer, or --accelerator cpu")
+        return gpus

@@ -1,0 +1,100 @@
+"""The scores of a trained network: its evaluation, the confusion matrices of its images, its result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import seglab
+from seglab.callbacks import FiniteLoss
+from seglab.data import SegmentationDataModule
+from seglab.files import atomic_write
+from seglab.metrics import Scores
+from seglab.module import SegmentationModule, Split
+from seglab.records import Result
+from seglab.running.cost import Spent, cost
+from seglab.running.environment import commit
+from seglab.running.job import EvaluatedSplit, Job
+
+Matrices = tuple[list[str], NDArray[np.int64]]
+"""Names of N images, and their confusion matrices (N,C,C), truth × prediction."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A job whose training has ended. Every rank evaluates: call the methods on all of them, in the same order."""
+
+    job: Job
+    trainer: L.Trainer
+    module: SegmentationModule
+    data: SegmentationDataModule
+
+    def evaluate(self, spent: Spent) -> dict[str, float]:
+        """Score the network on the test split if the job has it, then on the training split; return the cost of the run.
+
+        The cost contains the test, and not the evaluation on the training split.
+        """
+        training_seconds = spent.seconds
+        if "test" in self.job.splits:
+            self.trainer.test(self.module, datamodule=self.data, verbose=False)
+        else:
+            FiniteLoss().on_test_start(self.trainer, self.module)  # its check of the trained weights is otherwise part of the test
+        found = cost(self.module, spent, training_seconds)
+        with self.module.validating("train"):
+            self.trainer.validate(self.module, dataloaders=self.data.train_evaluation_dataloader(), verbose=False)
+        return found
+
+    def matrices(self) -> dict[EvaluatedSplit, Matrices]:
+        """Return the confusion matrices of all images of each split, from all ranks.
+
+        Raises:
+            RuntimeError: not every image of a split was counted once.
+        """
+        return {split: self._gathered(split) for split in self.job.splits}
+
+    def result(self, cost: dict[str, float]) -> Result:
+        """Return the result of the run."""
+        splits: tuple[Split, ...] = ("train", *self.job.splits)
+        scores: dict[Split, Scores] = {split: self.module.scores(split) for split in splits}
+        means: dict[Split, dict[str, float]] = {
+            split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()
+        }
+        per_class = {
+            str(split): {name: tuple(values.tolist()) for name, values in scores[split].per_class.items()} for split in self.job.splits
+        }
+        return Result(
+            run=self.job.run,
+            identity=self.job.identity,
+            class_names=self.data.class_names,
+            val=means["val"],
+            test=means.get("test", {}),
+            per_class=per_class,
+            cost=cost,
+            commit=commit(),
+            version=seglab.__version__,
+            train=means["train"],
+        )
+
+    def _gathered(self, split: EvaluatedSplit) -> Matrices:
+        parts: list[Any] = [self.module.evaluation(split).matrices()]
+        if self.trainer.world_size > 1:
+            mine, parts = parts[0], [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, mine)
+        names, expected = [name for names, _ in parts for name in names], len(self.data.used(split))
+        if len(names) != expected:
+            raise RuntimeError(f"{len(names)} images of the {split} split were evaluated, and it has {expected}: its scores would be wrong")
+        return names, np.concatenate([matrices for _, matrices in parts])
+
+
+def write_matrices(path: Path, matrices: Mapping[EvaluatedSplit, Matrices]) -> None:
+    """Write `<split>_names` (N,) and `<split>` (N,C,C), truth × prediction in pixels, of each split."""
+    arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
+        str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
+    }
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+"""The Lightning trainer of a job: its callbacks, processes, loggers and intervals."""
+
+from collections.abc import Sequence
+
+import lightning as L
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.layer_sync import LayerSync
+from lightning.pytorch.strategies import Strategy
+
+from seglab import tracking
+from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
+from seglab.callbacks.ranks import DDPWithOwnSignals
+from seglab.checkpoints import AtomicCheckpoints
+from seglab.interruption import Interruption
+from seglab.networks.batch_norm import JointBatchNorm
+from seglab.running.job import Job
+from seglab.running.progress import ProgressFile
+from seglab.running.resources import Resources
+from seglab.study.identity import planned
+from seglab.study.study import Study
+
+
+def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) -> L.Trainer:
+    """Return the trainer of a job, with the caller's callbacks `own` among its own. Signals of this process stay those of `interruption`."""
+    study, resources = job.study, job.resources
+    return L.Trainer(
+        accelerator=resources.accelerator,
+        devices=resources.devices,
+        num_nodes=resources.num_nodes,
+        plugins=[_processes(resources), AtomicCheckpoints(job.identity, spare=job.resume_checkpoint), *_joint_batch_norm(resources)],
+        strategy=_strategy(resources, interruption),
+        max_epochs=study.epochs,
+        precision=study.precision,
+        accumulate_grad_batches=study.accumulate,
+        gradient_clip_val=study.gradient_clip,
+        check_val_every_n_epoch=_validation_interval(study.epochs),
+        deterministic="warn",
+        logger=_loggers(job),
+        callbacks=[*_callbacks(job), *own, *_diagnostics(job)],
+        log_every_n_steps=_log_interval(study),
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=job.directory,
+    )
+
+
+def _callbacks(job: Job) -> list[Callback]:
+    pictures = PredictionPictures(job.directory, job.study.data.palette)
+    return [StepRandomness(job.run.seed), FiniteLoss(), Throughput(), ProgressFile(job.directory), pictures]
+
+
+def _diagnostics(job: Job) -> list[Callback]:
+    """Return the measurement of the weights, if it is asked for."""
+    times = job.resources.diagnostics
+    return [WeightDiagnostics(max(1, -(-planned(job.study).steps // times)))] if times > 0 else []
+
+
+def _loggers(job: Job) -> list[Logger] | bool:
+    """Return the loggers of the first rank; the other ranks log nothing."""
+    if not job.resources.is_first_process:
+        return False
+    return list(tracking.loggers(job.run, job.identity, job.directory, job.settings, job.resources.wandb))
+
+
+def _processes(resources: Resources) -> ClusterEnvironment:
+    # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
+    return LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
+
+
+def _strategy(resources: Resources, interruption: Interruption) -> Strategy | str:
+    backend = None if resources.on_gpu else "gloo"
+    return DDPWithOwnSignals(interruption.listen_again, backend) if resources.processes > 1 else "auto"
+
+
+def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
+    """Return what lets batch norms take their statistics over all processes, if there are several and it is asked for."""
+    return [JointBatchNorm()] if resources.processes > 1 and resources.sync_batchnorm else []
+
+
+def _validation_interval(epochs: int) -> int:
+    """Return the number of epochs from one validation to the next: ten validations or a few more, always one after the last epoch."""
+    return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
+
+
+def _log_interval(study: Study) -> int:
+    """Return the number of steps from one log row to the next: ten, or an epoch where that is shorter."""
+    return max(1, min(10, len(study.data.train_dataloader()) // study.accumulate))

@@ -1,0 +1,36 @@
+"""`run --dry_run`: the runs of a plan with their states, and the commands that repeat them. Plain text, as there may be ten thousand."""
+
+from collections.abc import Sequence
+
+from seglab.records import Run
+from seglab.running import ledger
+from seglab.running.plan import Plan, shell
+from seglab.study.arms import Chosen, arm_and_setting
+
+
+def print_runs(stages: Sequence[Plan]) -> None:
+    """Print what `run` would do: a table for each stage, then the command of each run."""
+    for stage in stages:
+        print(dry_run_table(stage, stage.all_runs))
+    for stage in stages:
+        for run in stage.all_runs:
+            print(shell(stage.command(run)))
+
+
+def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
+    """Return a line for each of a plan's runs."""
+    tuned = plan.tunes is not None or plan.study.budget is not None
+    rows = [("arm", *(["setting"] if tuned else []), "seed", "state")]
+    for run in runs:
+        name = _arm_and_setting(plan, run) if tuned else (run.arm,)
+        rows.append((*name, str(run.seed), ledger.state(run.directory(plan.folder))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"{plan.folder}: {len(runs)} runs", *lines])
+
+
+def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:
+    if plan.tunes is not None:
+        return arm_and_setting(run.arm)
+    arm = plan.study.arms[run.arm]
+    return run.arm, arm.setting if isinstance(arm, Chosen) else "to be chosen"

@@ -1,0 +1,51 @@
+"""From a parsed command line to the plan that it asks for."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jsonargparse import Namespace
+
+from seglab.running.plan import Plan, Script, Selection
+from seglab.running.resources import Resources
+from seglab.script.parser import StudyFunction, resolved_flags, study_parameters, study_parser
+from seglab.study.study import Study
+
+Flags = TypeVar("Flags", Resources, Selection)
+
+
+def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
+    """Return the plan that a command line asks for.
+
+    Args:
+        function: the script's study function.
+        given: the flags of the verb as they were typed.
+        built: the same flags with their classes instantiated.
+
+    Raises:
+        ValueError: the study or a flag is not valid.
+    """
+    parameters = study_parameters(function, given)
+    flags = resolved_flags(json.loads(study_parser(function).dump(parameters, format="json", skip_unset=False)))
+    study = function(**{name: built[name] for name in vars(parameters)})
+    if given.name is not None:
+        study = dataclasses.replace(study, name=given.name)
+    resources, selection = _fields(Resources, given), _fields(Selection, given)
+    if selection.setting is not None and study.budget is None:
+        raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
+    return Plan(study, Path(given.root), Script(sys.argv[0], flags), resources, selection, accept_code=given.get("accept_code"))
+
+
+def default_name(function: StudyFunction) -> str:
+    """Return the name of the study that the script's defaults make, for verbs that read and do not train."""
+    parser = study_parser(function)
+    study: Study = function(**vars(parser.instantiate(parser.parse_args([]))))
+    return study.name
+
+
+def _fields(kind: type[Flags], given: Mapping[str, Any] | Namespace) -> Flags:
+    """Return the dataclass whose fields are flags, from the flags' values."""
+    return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)})

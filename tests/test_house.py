@@ -1,0 +1,54 @@
+"""House rules that can be read from the source: no function of seglab takes more than five parameters."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.test_floors import MODULES
+
+MOST = 5
+PENDING = {
+    "seglab.compare.numbers.comparison._contrasts",
+    "seglab.compare.numbers.comparison._contrast",
+    "seglab.compare.numbers.effects.effects_of",
+    "seglab.compare.numbers.effects._effect",
+    "seglab.compare.numbers.factorial.compare_factors",
+    "seglab.script.reading.show_comparison",
+}
+"""Functions whose parameters become one `Criteria` object. When they are, this set goes."""
+
+
+def long_signatures(source: str) -> Iterator[str]:
+    """Names of functions with more than five parameters, `self` aside. Constructors and overrides of a library's methods may have more."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name == "__init__":
+            continue
+        if any(ast.unparse(decorator) == "override" for decorator in node.decorator_list):
+            continue
+        names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        if len([name for name in names if name not in ("self", "cls")]) > MOST:
+            yield node.name
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if not name.startswith("experiments")))
+def test_no_function_takes_more_than_five_parameters(module: str) -> None:
+    found = {f"{module}.{name}" for name in long_signatures(MODULES[module].read_text(encoding="utf-8"))}
+    assert found - PENDING == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "long"),
+    [
+        ("def f(a, b, c, d, e): ...", False),
+        ("def f(a, b, c, d, e, f): ...", True),
+        ("def f(a, b, c, /, d, *, e, f): ...", True),
+        ("class C:\n    def f(self, a, b, c, d, e): ...", False),
+        ("class C:\n    async def f(self, a, b, c, d, e, f): ...", True),
+        ("class C:\n    def __init__(self, a, b, c, d, e, f): ...", False),
+        ("class C:\n    @override\n    def f(self, a, b, c, d, e, f): ...", False),
+        ("def f():\n    def inner(a, b, c, d, e, f): ...", True),
+    ],
+)
+def test_a_long_signature_would_be_found(source: str, long: bool) -> None:
+    assert bool(list(long_signatures(source))) == long
