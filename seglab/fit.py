@@ -7,13 +7,14 @@ from argparse import ArgumentError
 from pathlib import Path
 from typing import NoReturn
 
+from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
-from seglab.data import SegmentationDataModule
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.module import SegmentationModule
 from seglab.script.errors import one_line
 from seglab.tracking import resolved_mode, show_log
@@ -27,7 +28,7 @@ class SeglabCLI(LightningCLI):
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-        parser.set_defaults({"model.loss": "seglab.losses.CrossEntropy", "data": {"class_path": "seglab.data.Shapes"}})
+        parser.set_defaults({"model.loss": "seglab.losses.CrossEntropy", "data.source": Shapes()})
 
     @override
     def instantiate_classes(self) -> None:
@@ -54,6 +55,7 @@ class SeglabCLI(LightningCLI):
 def train() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the training failed, 2 bad input."""
     show_log()
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     os.environ["WANDB_MODE"] = resolved_mode("auto")
     project = os.environ.get("WANDB_PROJECT", "seglab")
@@ -75,7 +77,6 @@ def train() -> NoReturn:
             SeglabCLI(
                 SegmentationModule,
                 SegmentationDataModule,
-                subclass_mode_data=True,
                 seed_everything_default=0,
                 trainer_defaults=defaults,
                 parser_kwargs={
