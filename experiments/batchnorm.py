@@ -6,8 +6,8 @@ the few weights alone that no norm follows, and L2 with every filter before a no
 With frozen batch norms the scale matters again: a study of its own. The report draws ‖w‖ and the effective learning rate of each stage.
 
     python experiments/batchnorm.py run
-    python experiments/batchnorm.py run --data CamVid --data.root D --data.size "[96,128]" --epochs 10 --seeds 7
-    python experiments/batchnorm.py run --batch_norm frozen --data CamVid --data.root D --weights imagenet
+    python experiments/batchnorm.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --epochs 10 --seeds 7
+    python experiments/batchnorm.py run --batch_norm frozen --data.source CamVid --data.source.root D --weights imagenet
 
 Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `none`, `l2-control` (no norm follows) has neither, and
 `l2-fixed-norm` keeps ‖w‖ where it began.
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import torch
-from jsonargparse import lazy_instance
 from torch.optim.lr_scheduler import PolynomialLR
 
 from seglab import (
@@ -37,7 +36,7 @@ from seglab import (
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(Shapes),
+    data: SegmentationDataModule = SegmentationDataModule(Shapes()),
     encoder: str = "resnet18",
     weights: str | None = None,
     batch_norm: Literal["train", "frozen"] = "train",

@@ -6,7 +6,7 @@ FreezeOut, and L2-SP, which pulls weights to the pretrained ones in place of fre
 steps on the same batches; the report shows which stage trained when, and what each arm cost.
 
     python experiments/freezing.py run --weights weights.safetensors
-    python experiments/freezing.py run --data CamVid --data.root D --data.size "[120,160]" --data.train_fraction 0.1
+    python experiments/freezing.py run --data.source CamVid --data.source.root D --data.size "[120,160]" --data.train_fraction 0.1
     python experiments/freezing.py run --arms "[full,frozen,lp-ft]" --penalties "[none,l2,l1]"     # penalties × schedules, a factorial
     python experiments/freezing.py compare
 
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
-from jsonargparse import lazy_instance
 from torch.optim.lr_scheduler import PolynomialLR
 
 from seglab import (
@@ -88,7 +87,7 @@ def schedule(arm: str, rate: float, encoder: Sequence[str]) -> FreezeSchedule | 
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(Shapes),
+    data: SegmentationDataModule = SegmentationDataModule(Shapes()),
     architecture: str = "Unet",
     encoder: str = "resnet18",
     weights: str = "imagenet",

@@ -6,7 +6,7 @@ probabilities. All see the same batches in the same number of optimizer steps. `
 classes, is the question about rare classes as one number; the report shows every class.
 
     python experiments/losses.py run
-    python experiments/losses.py run --data CamVid --data.root D --data.size "[96,128]" --weights weights.safetensors
+    python experiments/losses.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --weights weights.safetensors
     python experiments/losses.py run --loss my.MyLoss                             # one of your own beside them
     python experiments/losses.py run --losses "[ce,dice]" --loss my.MyLoss        # against some of them
     python experiments/losses.py run --learning_rates "[3e-4,1e-3,3e-3]"          # an equal tuning budget: each loss takes its best
@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
@@ -64,7 +63,7 @@ LOSSES: dict[str, Callable[[SegmentationDataModule], nn.Module]] = {
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(Shapes),
+    data: SegmentationDataModule = SegmentationDataModule(Shapes()),
     architecture: str = "Unet",
     encoder: str = "resnet18",
     weights: str | None = None,

@@ -5,7 +5,7 @@ Every arm has the same number of settings, learning rate and strength drawn toge
 An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
 
     python experiments/regularization.py run
-    python experiments/regularization.py run --data CamVid --data.root D --data.size "[96,128]" --epochs 5
+    python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --epochs 5
     python experiments/regularization.py run --settings 1 --ratio 0.03       # no tuning: one strength for all
     python experiments/regularization.py run --penalties "[l2,l1]"           # some of the arms
     python experiments/regularization.py compare
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
@@ -53,7 +52,7 @@ PENALTIES: dict[str, Callable[[float], Regularizer]] = {
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(Shapes),
+    data: SegmentationDataModule = SegmentationDataModule(Shapes()),
     architecture: str = "Unet",
     encoder: str = "resnet18",
     loss: Callable[[], nn.Module] = CrossEntropy,

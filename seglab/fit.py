@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
+from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
-from seglab.data import SegmentationDataModule
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.module import SegmentationModule
 from seglab.networks.batch_norm import JointBatchNorm
 from seglab.optimizers import AdamW
@@ -38,7 +39,7 @@ class SeglabCLI(LightningCLI):
                     "class_path": "torch.optim.AdamW",
                     "init_args": asdict(AdamW()),
                 },  # a parser cannot express seglab.AdamW here
-                "data": {"class_path": "seglab.data.Shapes"},
+                "data.source": Shapes(),
             }
         )
 
@@ -80,6 +81,7 @@ class SeglabCLI(LightningCLI):
 def train() -> NoReturn:
     """Run the command line and exit: 0 done, 1 the training failed, 2 bad input."""
     show_log()
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     os.environ["WANDB_MODE"] = resolved_mode("auto")
     project = os.environ.get("WANDB_PROJECT", "seglab")
@@ -101,7 +103,6 @@ def train() -> NoReturn:
             SeglabCLI(
                 SegmentationModule,
                 SegmentationDataModule,
-                subclass_mode_data=True,
                 seed_everything_default=0,
                 trainer_defaults=defaults,
                 parser_kwargs={

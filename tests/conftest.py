@@ -14,7 +14,7 @@ os.environ.pop("WANDB_API_KEY", None)
 import pytest
 import torch
 
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.interruption import SIGNALS
 
 torch.set_num_threads(1)
@@ -42,9 +42,9 @@ def _signals() -> tuple[object, ...]:
 
 
 @pytest.fixture
-def shapes() -> Shapes:
+def shapes() -> SegmentationDataModule:
     """12 training images of 32×32 in 4 classes: a second of work for a small network."""
-    return Shapes(num_train=12, num_val=4, num_test=4, image_size=32, num_shapes=3, batch_size=4, num_workers=0)
+    return SegmentationDataModule(Shapes(num_train=12, num_val=4, num_test=4, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
 
 
 @pytest.fixture

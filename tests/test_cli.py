@@ -226,8 +226,9 @@ model:
   network: {class_path: mine.Network, init_args: {num_classes: 4}}
   regularizer: {class_path: mine.Cubic, init_args: {strength: 0.01}}
 data:
-  class_path: seglab.Shapes
-  init_args: {num_train: 8, num_val: 4, num_test: 4, image_size: 32, num_shapes: 3, batch_size: 4, num_workers: 0}
+  source: {class_path: seglab.Shapes, init_args: {num_train: 8, num_val: 4, num_test: 4, image_size: 32, num_shapes: 3}}
+  batch_size: 4
+  num_workers: 0
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 """
 
@@ -281,7 +282,7 @@ def test_fit_looks_at_every_sample_first(seglab: Seglab, project: Path) -> None:
             Image.fromarray(generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(project / "data" / split / "images" / name)
             Image.fromarray(np.full((16, 16), label, np.uint8)).save(project / "data" / split / "masks" / name)
     given = yaml.safe_load(CONFIG)
-    given["data"] = {"class_path": "seglab.ImageMaskFolder", "init_args": {"root": "data", "num_classes": 4, "batch_size": 2}}
+    given["data"] = {"source": {"class_path": "seglab.ImageMaskFolder", "init_args": {"root": "data", "num_classes": 4}}, "batch_size": 2}
     (project / "c.yaml").write_text(yaml.safe_dump(given))
     line = refusal(seglab("fit", "--config", "c.yaml"))
     assert "data/val/masks/b.png: label 9, the classes are 0…3" in line
@@ -303,10 +304,13 @@ def test_no_evaluation_without_a_checkpoint(seglab: Seglab, project: Path, verb:
         (["--model.loss", "mine.MyLos"], ("--model.loss: module 'mine' has no attribute 'MyLos'", "import path")),
         (["--model.loss", "yours.MyLoss"], ("--model.loss: No module named 'yours'", "working directory")),
         (["--model.loss", "CrossEntropyy"], ("--model.loss", "did you mean seglab.CrossEntropy?")),
-        (["--data", "CamVidd"], ("--data", "did you mean seglab.CamVid?")),
+        (["--data.source", "CamVidd"], ("--data.source", "did you mean seglab.CamVid?")),
+        (["--data", "CamVid"], ("--data: ", "--data.source CamVid")),
+        (["--data.root", "D"], ("--data.root: ", "--data.source.root")),
         (["--trainer.max_epochs", "x"], ("--trainer.max_epochs: expected int, got x",)),
         (["--data.batch_size", "x"], ("--data.batch_size: expected int, got x",)),
-        (["--data.sizee", "3"], ("seglab.Shapes has no option data.sizee",)),
+        (["--data.sizee", "3"], ("--data.sizee: loading has no such option",)),
+        (["--data.source.sizee", "3"], ("seglab.Shapes has no option data.source.sizee",)),
         (["--model.regularizer.strength", "x"], ("--model.regularizer.strength: expected float, got x",)),
         (["--trainer.devices", "0"], ("devices", "0")),
         (["--bogus", "3"], ("--bogus", "--help")),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seglab.callbacks import NonFiniteLossError
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.data.loading.pipeline import resize_mask
 from seglab.evaluation import Evaluation, classes
 from seglab.losses import CrossEntropy, Dice, WeightedSum
@@ -35,8 +35,10 @@ class Logged(L.Callback):
         self.values = {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def data(shapes: int = 3, size: int = 32) -> Shapes:
-    return Shapes(num_train=12, num_val=4, num_test=4, image_size=size, num_shapes=shapes, batch_size=4, num_workers=0)
+def data(shapes: int = 3, size: int = 32) -> SegmentationDataModule:
+    return SegmentationDataModule(
+        Shapes(num_train=12, num_val=4, num_test=4, image_size=size, num_shapes=shapes), batch_size=4, num_workers=0
+    )
 
 
 def module(logits: int, loss: nn.Module, **settings: Any) -> SegmentationModule:
@@ -164,8 +166,12 @@ def test_the_loss_of_an_evaluation_is_that_of_the_training() -> None:
             return super().forward(logits, mask)
 
     this = module(4, Spy())
-    half = Shapes(
-        num_train=4, num_val=4, num_test=4, image_size=32, num_shapes=3, batch_size=4, size=(16, 16), augment=False, num_workers=0
+    half = SegmentationDataModule(
+        Shapes(num_train=4, num_val=4, num_test=4, image_size=32, num_shapes=3),
+        batch_size=4,
+        size=(16, 16),
+        augmentation=None,
+        num_workers=0,
     )
     (evaluated,) = half.val_dataloader()
     assert evaluated.mask.shape == (4, 32, 32)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seglab import Batch, SegmentationModule, Shapes, Study, Tuned
+from seglab import Batch, SegmentationDataModule, SegmentationModule, Shapes, Study, Tuned
 from seglab.networks import description, network, pretrained_parameters
 from seglab.study.arms import Arm
 
@@ -33,7 +33,9 @@ def study_of(script: Path) -> Study:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     wanted: dict[str, Any] = {
-        "data": Shapes(num_train=8, num_val=2, num_test=2, image_size=32, num_shapes=3, batch_size=4, num_workers=0),
+        "data": SegmentationDataModule(
+            Shapes(num_train=8, num_val=2, num_test=2, image_size=32, num_shapes=3), batch_size=4, num_workers=0
+        ),
         "encoder": TINY,
     }
     taken = inspect.signature(module.study).parameters
@@ -207,7 +209,7 @@ def test_penalties_and_schedules_cross() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    data = Shapes(num_train=8, num_val=2, num_test=2, image_size=32, batch_size=4, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=8, num_val=2, num_test=2, image_size=32), batch_size=4, num_workers=0)
     settings = {"data": data, "encoder": TINY, "weights": encoder_weights()}
     crossed = module.study(**settings, penalties=["none", "l2", "l2-sp"], arms=["full", "frozen", "l2-sp"])
     assert crossed.factors == ("penalty", "schedule")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.evaluation import classes
 from seglab.losses import CrossEntropy
 from seglab.metrics import confusion_matrices, scores
@@ -90,7 +90,9 @@ def test_classes_are_those_of_argmax() -> None:
 def test_scores_do_not_depend_on_the_batch_size() -> None:
     found = []
     for batch_size in (1, 3, 4):
-        data = Shapes(num_train=4, num_val=4, num_test=7, image_size=32, num_shapes=3, batch_size=batch_size, size=(24, 24), num_workers=0)
+        data = SegmentationDataModule(
+            Shapes(num_train=4, num_val=4, num_test=7, image_size=32, num_shapes=3), batch_size=batch_size, size=(24, 24), num_workers=0
+        )
         torch.manual_seed(0)
         this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
         trainer = quiet_trainer()
@@ -103,7 +105,7 @@ def test_scores_do_not_depend_on_the_batch_size() -> None:
 
 
 def test_matrices_count_predictions_against_truth() -> None:
-    data = Shapes(num_train=4, num_val=4, num_test=3, image_size=32, num_shapes=3, batch_size=2, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=4, num_val=4, num_test=3, image_size=32, num_shapes=3), batch_size=2, num_workers=0)
     torch.manual_seed(0)
     this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
     quiet_trainer().test(this, datamodule=data, verbose=False)

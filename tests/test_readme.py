@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import seglab
-from seglab.data import SegmentationDataModule, SegmentationDataset, Shapes
+from seglab.data import SegmentationDataModule, SegmentationDataset, SegmentationSource, Shapes, Split
 from seglab.losses import CrossEntropy, ratio_over_ranks
 from seglab.module import SegmentationModule
 from seglab.networks import unet
@@ -50,10 +50,12 @@ def block(beginning: str) -> dict[str, Any]:
         seglab.FreezeSchedule,
         SegmentationDataModule,
         SegmentationDataset,
+        SegmentationSource,
         Path,
         ratio_over_ranks,
     )
     module.__dict__.update({getattr(thing, "__name__", "").rpartition(".")[2]: thing for thing in names})
+    module.__dict__["Split"] = Split
     sys.modules["readme_block"] = module
     exec(compile(code, str(README), "exec"), module.__dict__)
     return module.__dict__
@@ -63,7 +65,7 @@ def steps(**settings: Any) -> SegmentationModule:
     torch.manual_seed(0)
     loss = settings.pop("loss", CrossEntropy())
     module = SegmentationModule(unet(ENCODER, 4), loss, num_classes=4, **settings)
-    data = Shapes(num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3, batch_size=4, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
     quiet_trainer(max_epochs=2).fit(module, datamodule=data)
     return module
 
@@ -127,13 +129,13 @@ def test_the_data_set_gives_batches(tmp_path: Path) -> None:
             )
 
     names["CellImages"] = CellImages
-    batch = next(iter(names["Cells"](str(tmp_path)).train_dataloader()))
+    batch = next(iter(SegmentationDataModule(names["Cells"](tmp_path)).train_dataloader()))
     assert batch.image.shape == (8, 3, 16, 16)
     assert sorted(batch.name) == [f"train-{index}" for index in range(8)]
 
 
 def test_the_experiment_is_a_study_of_three_arms() -> None:
-    study = block("def study(")["study"](data=Shapes())
+    study = block("def study(")["study"](data=SegmentationDataModule(Shapes()))
     assert isinstance(study, Study)
     assert list(study.arms) == ["none", "1e-4", "1e-3"]
     assert study.arms["1e-3"]().regularizer == seglab.L2(1e-3)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, StepOrder
 from seglab.callbacks.trainable import TrainableStages
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule
 from seglab.freezing import FreezeSchedule, FrozenEncoder, FullFineTuning
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
@@ -60,7 +60,7 @@ def adam(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, eps=1e-3)  # an ε that does not amplify rounding into steps
 
 
-def train(module: SegmentationModule, data: Shapes, **settings: object) -> dict[str, Tensor]:
+def train(module: SegmentationModule, data: SegmentationDataModule, **settings: object) -> dict[str, Tensor]:
     torch.manual_seed(1)
     quiet_trainer(**settings).fit(module, datamodule=data)
     return {name: value.clone() for name, value in module.network.state_dict().items()}
@@ -76,7 +76,9 @@ def built(kind: type[SegmentationModule] = SegmentationModule, **settings: Any) 
     "settings", [{}, {"gradient_clip_val": 0.5}, {"accumulate_grad_batches": 3}], ids=["plain", "clipped", "accumulated"]
 )
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=repr)
-def test_the_gradient_route_is_the_loss_route(regularizer: Regularizer, settings: dict[str, Any], optimizer: Any, shapes: Shapes) -> None:
+def test_the_gradient_route_is_the_loss_route(
+    regularizer: Regularizer, settings: dict[str, Any], optimizer: Any, shapes: SegmentationDataModule
+) -> None:
     beside = built(regularizer=regularizer, optimizer=optimizer)
     inside = built(PenaltyInTheLoss, optimizer=optimizer)
     inside.penalty = regularizer
@@ -101,7 +103,7 @@ class NoLoss(nn.Module):
         return 0.0 * logits.sum()
 
 
-def test_in_a_ragged_window_the_penalty_keeps_its_weight(shapes: Shapes) -> None:
+def test_in_a_ragged_window_the_penalty_keeps_its_weight(shapes: SegmentationDataModule) -> None:
     """Accumulating 2 over 3 batches leaves a window of one: the loss route gives it half a penalty, ours a whole one."""
 
     def plain_sgd(parameters: Any) -> torch.optim.Optimizer:
@@ -154,7 +156,7 @@ class Doubled(FreezeSchedule):
         return 2.0
 
 
-def test_the_order_of_a_step(shapes: Shapes) -> None:
+def test_the_order_of_a_step(shapes: SegmentationDataModule) -> None:
     events: list[tuple[str, float]] = []
     torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)  # after this torch runs hooks for SGD.step and for a subclass's step
 
@@ -185,7 +187,7 @@ def test_the_order_of_a_step(shapes: Shapes) -> None:
     assert values["update with rate"] == values["prox with rate"] == pytest.approx(0.02)
 
 
-def test_the_rate_is_restored_for_the_scheduler(shapes: Shapes) -> None:
+def test_the_rate_is_restored_for_the_scheduler(shapes: SegmentationDataModule) -> None:
     module = built(
         freeze=Doubled(),
         optimizer=sgd,
@@ -202,7 +204,7 @@ def test_the_rate_is_restored_for_the_scheduler(shapes: Shapes) -> None:
     assert rates[0] == rates[1]
 
 
-def test_a_subclass_that_forgets_super_loses_nothing(shapes: Shapes) -> None:
+def test_a_subclass_that_forgets_super_loses_nothing(shapes: SegmentationDataModule) -> None:
     class Forgetful(SegmentationModule):
         def on_train_start(self) -> None: ...
         def on_train_epoch_start(self) -> None: ...
@@ -218,7 +220,7 @@ def test_a_subclass_that_forgets_super_loses_nothing(shapes: Shapes) -> None:
 
 
 @pytest.mark.parametrize("regularizer", [L2(0.1), Proximal(L1(0.1))], ids=repr)
-def test_a_frozen_encoder_is_bit_identical_afterwards(regularizer: Regularizer, shapes: Shapes) -> None:
+def test_a_frozen_encoder_is_bit_identical_afterwards(regularizer: Regularizer, shapes: SegmentationDataModule) -> None:
     torch.manual_seed(0)
     module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, regularizer=regularizer, freeze=FrozenEncoder())
     before = {name: value.clone() for name, value in module.network.state_dict().items()}
@@ -230,7 +232,7 @@ def test_a_frozen_encoder_is_bit_identical_afterwards(regularizer: Regularizer, 
     assert all(parameter.grad is None for parameter in module.network.encoder.parameters())
 
 
-def test_full_fine_tuning_scales_the_encoder_alone(shapes: Shapes) -> None:
+def test_full_fine_tuning_scales_the_encoder_alone(shapes: SegmentationDataModule) -> None:
     torch.manual_seed(0)
     start = unet(ENCODER, 4)
     moved = []
@@ -247,14 +249,14 @@ def test_full_fine_tuning_scales_the_encoder_alone(shapes: Shapes) -> None:
         torch.testing.assert_close(moved[0][name], factor * moved[1][name], rtol=1e-3, atol=1e-7)
 
 
-def test_proximal_l1_leaves_exact_zeros_in_a_network(shapes: Shapes) -> None:
+def test_proximal_l1_leaves_exact_zeros_in_a_network(shapes: SegmentationDataModule) -> None:
     weights = train(built(regularizer=Proximal(L1(0.05)), optimizer=adam), shapes, max_epochs=5)["first.weight"]
     assert 0.05 < float((weights == 0).float().mean()) < 1
     subgradient = train(built(regularizer=L1(0.05), optimizer=adam), shapes, max_epochs=5)["first.weight"]
     assert int((subgradient == 0).sum()) == 0
 
 
-def test_a_schedule_that_trains_nothing_is_refused(shapes: Shapes) -> None:
+def test_a_schedule_that_trains_nothing_is_refused(shapes: SegmentationDataModule) -> None:
     class Nothing(FreezeSchedule):
         def lr_scale(self, stage: Stage, progress: Progress) -> float:
             return 0.0
@@ -267,7 +269,7 @@ def test_every_module_brings_its_step_order() -> None:
     assert any(isinstance(callback, StepOrder) for callback in built().configure_callbacks())
 
 
-def test_what_somebody_froze_by_hand_stays_frozen(shapes: Shapes) -> None:
+def test_what_somebody_froze_by_hand_stays_frozen(shapes: SegmentationDataModule) -> None:
     torch.manual_seed(0)
     network = unet(ENCODER, 4)
     for parameter in network.encoder.parameters():  # type: ignore[union-attr]
@@ -278,7 +280,7 @@ def test_what_somebody_froze_by_hand_stays_frozen(shapes: Shapes) -> None:
         assert torch.equal(value, before[name]) == name.startswith("encoder."), name
 
 
-def test_a_fused_optimizer_under_a_gradient_scaler_is_refused(shapes: Shapes) -> None:
+def test_a_fused_optimizer_under_a_gradient_scaler_is_refused(shapes: SegmentationDataModule) -> None:
     """Its gradients stay scaled until the update: a penalty beside them would vanish."""
     from lightning.pytorch.plugins.precision import MixedPrecision
 
@@ -290,7 +292,7 @@ def test_a_fused_optimizer_under_a_gradient_scaler_is_refused(shapes: Shapes) ->
         train(built(regularizer=L2(0.1), optimizer=fused), shapes, plugins=[scaled])
 
 
-def test_parameters_that_would_never_train_are_refused(shapes: Shapes) -> None:
+def test_parameters_that_would_never_train_are_refused(shapes: SegmentationDataModule) -> None:
     class WithLayer(SegmentationModule):
         def __init__(self, *arguments: Any, **settings: Any) -> None:
             super().__init__(*arguments, **settings)
@@ -300,14 +302,14 @@ def test_parameters_that_would_never_train_are_refused(shapes: Shapes) -> None:
         train(built(WithLayer), shapes)
 
 
-def test_a_plateau_is_stepped_when_there_is_a_validation(shapes: Shapes) -> None:
+def test_a_plateau_is_stepped_when_there_is_a_validation(shapes: SegmentationDataModule) -> None:
     module = built(
         optimizer=sgd, scheduler=lambda optimizer, steps: torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0)
     )
     train(module, shapes, max_epochs=4, limit_val_batches=1, check_val_every_n_epoch=2)
 
 
-def test_weights_that_are_not_finite_are_not_scored(shapes: Shapes) -> None:
+def test_weights_that_are_not_finite_are_not_scored(shapes: SegmentationDataModule) -> None:
     """The last update may spoil them, and no training loss sees it."""
     module = built()
     with torch.no_grad():
@@ -316,7 +318,7 @@ def test_weights_that_are_not_finite_are_not_scored(shapes: Shapes) -> None:
         quiet_trainer(callbacks=[FiniteLoss()]).test(module, datamodule=shapes)
 
 
-def test_norms_that_were_replaced_are_frozen_too(shapes: Shapes) -> None:
+def test_norms_that_were_replaced_are_frozen_too(shapes: SegmentationDataModule) -> None:
     """Lightning puts synchronised batch norms in the place of the others after the module was built."""
     module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=FrozenEncoder())
     module.network = nn.SyncBatchNorm.convert_sync_batchnorm(module.network)
@@ -336,7 +338,7 @@ class EncoderFrom(FreezeSchedule):
 
 
 @pytest.mark.parametrize("settings", [{"max_steps": 12, "max_epochs": -1}, {"max_steps": 12, "max_epochs": 1000}, {"max_epochs": 4}])
-def test_a_schedule_follows_the_planned_steps_however_they_are_planned(settings: dict[str, Any], shapes: Shapes) -> None:
+def test_a_schedule_follows_the_planned_steps_however_they_are_planned(settings: dict[str, Any], shapes: SegmentationDataModule) -> None:
     seen: list[bool] = []
 
     class Watch(Callback):
@@ -352,13 +354,13 @@ def test_a_schedule_follows_the_planned_steps_however_they_are_planned(settings:
     assert seen == [False] * 6 + [True] * 6  # 3 batches an epoch
 
 
-def test_a_training_without_a_planned_end_is_refused(shapes: Shapes) -> None:
+def test_a_training_without_a_planned_end_is_refused(shapes: SegmentationDataModule) -> None:
     with pytest.raises(ValueError, match="give max_epochs or max_steps"):
         quiet_trainer(max_epochs=-1, max_time="00:00:01:00").fit(built(), datamodule=shapes)
 
 
 @pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode at the start")
-def test_what_a_schedule_froze_can_train_again(shapes: Shapes) -> None:
+def test_what_a_schedule_froze_can_train_again(shapes: SegmentationDataModule) -> None:
     torch.manual_seed(0)
     module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=FrozenEncoder())
     train(module, shapes)

@@ -1,4 +1,4 @@
-"""Data: from files, or from nothing, to batches. The order and the augmentations are functions of (seed, epoch, index)."""
+"""Data: a source says what a data set is, loading makes batches of it. Order and augmentation are functions of (seed, epoch, index)."""
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import class_pixels, effective_number, inverse_frequency, median_frequency
@@ -8,6 +8,7 @@ from seglab.data.sources.dataset import SPLITS, OnDisk, OnDiskInParts, Segmentat
 from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.sources.folder import ImageMaskFolder
 from seglab.data.sources.shapes import Shapes
+from seglab.data.sources.source import SegmentationSource
 
 __all__ = [
     "SPLITS",
@@ -19,6 +20,7 @@ __all__ = [
     "PairedFiles",
     "SegmentationDataModule",
     "SegmentationDataset",
+    "SegmentationSource",
     "Shapes",
     "Split",
     "class_pixels",

@@ -1,6 +1,6 @@
 """Class imbalance in numbers: how many pixels each class has, and the class weights and image probabilities that follow from it.
 
-    pixels = CamVid(root).class_pixels()
+    pixels = SegmentationDataModule(CamVid(root)).class_pixels()
     loss = CrossEntropy(weight=median_frequency(pixels))
 
 A class without a pixel gets the weight 0: it is never the truth.
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seglab.data.check import checked
-from seglab.data.loading.pipeline import in_threads
 from seglab.data.sources.dataset import SegmentationDataset
+from seglab.data.threads import in_threads
 
 Counts = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seglab.data.loading.pipeline import in_threads
 from seglab.data.sources.dataset import OnDisk, SegmentationDataset
+from seglab.data.threads import in_threads
 from seglab.sample import IGNORE, Sample
 
 

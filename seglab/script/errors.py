@@ -3,13 +3,14 @@
 import difflib
 import re
 from argparse import ArgumentError
+from itertools import groupby
 
 import seglab
 
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
 _PLAINER = (  # jsonargparse's phrase → the same for the user who typed the flag; from the outer phrases to the inner
-    (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*)\. Got value: .*", r"\1"),
+    (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*?)(?:\. Got value: .*)?$", r"\1"),
     (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
     (
         r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)(?:, NoneType)?\] Errors:"
@@ -26,6 +27,15 @@ _PLAINER = (  # jsonargparse's phrase → the same for the user who typed the fl
     (r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", r"expected one of \1, got \2"),
     (r"Expected a ([\w.]+)\. Got value: (.*)", r"expected \1, got \2"),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"\1 is not a \2"),
+    (r"Expected a dot import path string: \S+ - expected NoneType, got (True|False)", r"expected an import path, or null for none, got \1"),
+    (
+        r"(?:Unable to load config '([^']+)' - .*|Subclasses are disabled for SegmentationDataModule, thus '([^']+)' is not accepted .*)",
+        r"a data set is named by --data.source \1\2, its own settings by --data.source.NAME",
+    ),
+    (
+        r"(?i)unrecognized arguments: .*?--data\.(?!source\b)(\w+).*",
+        r"--data.\1: loading has no such option, --help lists them; a setting of the data set itself is --data.source.\1",
+    ),
 )
 _NO_SUCH_CLASS = re.compile(
     r"Expected a dot import path string: (\S+)|No module named '[^']+'|module '[^']+' has no attribute '([^']+)'|No [\w.]+ attribute (\w+)"
@@ -33,11 +43,11 @@ _NO_SUCH_CLASS = re.compile(
 
 
 def one_line(error: BaseException) -> str:
-    """Return one line that says what was wrong: the name of the flag, then the reason."""
+    """Return what was wrong in one line: the flag by its name, then the reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = re.sub(r"<class '([\w.]+)'>", r"\1", str(error))
-    key = ".".join(_KEY.findall(text))
+    key = ".".join(key for key, _ in groupby(_KEY.findall(text)))  # jsonargparse may name a key twice
     reason = " ".join(part.strip() for part in _KEY.sub("", text).splitlines() if part.strip())
     for phrase, meaning in _PLAINER:
         reason = re.sub(phrase, meaning, reason)
@@ -48,7 +58,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _as_class(found: re.Match[str]) -> str:
-    """Return a message that names the missing class, the class that may be meant, and how classes are named."""
+    """Return which class does not exist, the class that may be meant, and how classes are named."""
     name = found[1] or found[2] or found[3] or ""
     what = f"there is no class {name!r}" if found[1] or found[3] else found[0]
     close = difflib.get_close_matches(name.rpartition(".")[2], seglab.__all__, n=1)

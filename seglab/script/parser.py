@@ -1,5 +1,6 @@
 """The command line of an experiment script: its verbs, and the study function's parameters as flags of each."""
 
+import inspect
 import json
 import re
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from seglab.cluster.slurm import Slurm
+from seglab.data import SegmentationDataModule
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
 from seglab.study.study import Study
@@ -120,22 +122,35 @@ def study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
 
 
 def study_parser(function: StudyFunction) -> ArgumentParser:
-    """Return a parser of the study function's parameters alone."""
+    """Return a parser whose flags are the parameters of a study function: those of its data as `--data.source` and `--data.NAME`."""
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    data = {name: parameter for name, parameter in inspect.signature(function).parameters.items() if _is_data(parameter)}
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
+    for name, parameter in data.items():
+        flags = parser.add_class_arguments(SegmentationDataModule, name)
+        if isinstance(parameter.default, SegmentationDataModule):
+            parser.set_defaults({flag: getattr(parameter.default, flag.removeprefix(f"{name}.")) for flag in flags})
     return parser
 
 
+def _is_data(parameter: inspect.Parameter) -> bool:
+    """Return whether a parameter is a data module, by its annotation, which is text in files with `from __future__ import annotations`."""
+    annotation = parameter.annotation
+    return annotation is SegmentationDataModule or str(annotation).rpartition(".")[2] == SegmentationDataModule.__name__
+
+
 def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return parameters as flags: a class by its path, then each of the class's own parameters by `--name.parameter`."""
+    """Return parameters as the flags that reproduce them: a class by its path, then each of its own by `--name.parameter`."""
     words: list[str] = []
     for name, value in parameters.items():
         if isinstance(value, Mapping) and "class_path" in value:
-            words += [
-                f"--{name}",
-                value["class_path"],
-                *resolved_flags({f"{name}.{key}": item for key, item in value.get("init_args", {}).items()}),
-            ]
+            words += [f"--{name}", value["class_path"], *_flags_within(name, value.get("init_args", {}))]
+        elif isinstance(value, Mapping) and isinstance(value.get("source"), Mapping):  # a data module
+            words += _flags_within(name, value)
         else:
             words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return tuple(words)
+
+
+def _flags_within(name: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    return resolved_flags({f"{name}.{key}": value for key, value in parameters.items()})

@@ -5,7 +5,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -17,7 +16,7 @@ from seglab.module import IMAGENET_MEAN, IMAGENET_STD
 from seglab.sample import Batch
 
 ENCODER, EPOCHS, RATE = "tu-mobilenetv3_small_050", 4, 1e-3
-DATA = lazy_instance(Shapes, image_size=48, num_workers=0)
+DATA = SegmentationDataModule(Shapes(image_size=48), num_workers=0)
 
 
 def study(

@@ -71,7 +71,7 @@ def bench_study(console: Console) -> None:
 def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
     """Commands on a study of which all folders are there, and half of the results. An unfinished one's `run` is stopped when it starts."""
     with tempfile.TemporaryDirectory() as root:
-        given = ["--root", root, "--accelerator", "cpu", "--rates", str(arms), "--epochs", "1", "--data.num_train", "16"]
+        given = ["--root", root, "--accelerator", "cpu", "--rates", str(arms), "--epochs", "1", "--data.source.num_train", "16"]
         of_command(script("run", *given, "--seeds", "1", "--arm", "lr-0"))
         folder = Path(root) / "rates"
         make_folders(folder, arms, seeds)
@@ -89,7 +89,7 @@ def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
 
 def bench_ranks(console: Console) -> None:
     """One training on one process and on two: one thread each, the same batch of both together; the first epoch does not count."""
-    sizes = ["--encoder", "resnet18", "--data.image_size", "64", "--data.batch_size", "16", "--data.num_train", "128"]
+    sizes = ["--encoder", "resnet18", "--data.source.image_size", "64", "--data.batch_size", "16", "--data.source.num_train", "128"]
     rates: dict[int, list[float]] = {}
     for devices in (1, 2):
         with tempfile.TemporaryDirectory() as root:

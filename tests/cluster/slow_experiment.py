@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from jsonargparse import lazy_instance
 from torch import nn
 
 from seglab import L2, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
@@ -11,8 +10,8 @@ from tests.cluster.slow_loss import SlowCrossEntropy
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(
-        Shapes, num_train=16, num_val=2, num_test=2, image_size=16, num_shapes=2, batch_size=2, num_workers=0
+    data: SegmentationDataModule = SegmentationDataModule(
+        Shapes(num_train=16, num_val=2, num_test=2, image_size=16, num_shapes=2), batch_size=2, num_workers=0
     ),
     epochs: int = 2,
     seeds: int = 2,

@@ -20,7 +20,7 @@ from tests.cluster.cluster import Cluster, wait
 Script = Callable[..., str]
 LAUNCH = ("launch", "--launcher", "Slurm", "--launcher.partition", "main", "--launcher.cpus", "2", "--accelerator", "cpu")
 ONE = ("--arm", "l2", "--seed", "1")
-SPREAD = ("--dropout", "0", "--data.batch_size", "4", "--data.num_val", "4", "--data.num_test", "5")
+SPREAD = ("--dropout", "0", "--data.batch_size", "4", "--data.source.num_val", "4", "--data.source.num_test", "5")
 
 
 @pytest.fixture

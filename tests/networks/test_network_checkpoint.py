@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import loaded_weights, network, pretrained_parameters, weights_summary
@@ -18,11 +18,11 @@ ENCODER = "tu-test_resnet"
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a U-Net for the four classes of Shapes, a step after its start."""
-    data = Shapes(num_train=4, num_val=2, num_test=2, image_size=32, num_shapes=2, batch_size=4, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=4, num_val=2, num_test=2, image_size=32, num_shapes=2), batch_size=4, num_workers=0)
     return trained(network("Unet", ENCODER, num_classes=4), tmp_path_factory.mktemp("source") / "source.ckpt", data)
 
 
-def trained(net: nn.Module, file: Path, data: Shapes) -> Path:
+def trained(net: nn.Module, file: Path, data: SegmentationDataModule) -> Path:
     trainer = quiet_trainer(max_epochs=1)
     trainer.fit(SegmentationModule(net, CrossEntropy(), num_classes=4), datamodule=data)
     trainer.save_checkpoint(file)
@@ -84,7 +84,7 @@ def test_another_encoder_is_refused(source: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_network_without_an_encoder_is_refused(tmp_path: Path, shapes: Shapes) -> None:
+def test_a_network_without_an_encoder_is_refused(tmp_path: Path, shapes: SegmentationDataModule) -> None:
     file = trained(nn.Conv2d(3, 4, 1), tmp_path / "own.ckpt", shapes)
     with pytest.raises(ValueError, match=r"own.ckpt, a checkpoint of Conv2d, has nothing of the encoder 'resnet18'.* found none"):
         network("Unet", "resnet18", num_classes=4, weights=file)

@@ -152,16 +152,12 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         config = {
             "model": {"network": {"class_path": "mine.Network", "init_args": {"num_classes": 4}}, **model},
             "data": {
-                "class_path": "seglab.Shapes",
-                "init_args": {
-                    "num_train": 8,
-                    "num_val": 4,
-                    "num_test": 4,
-                    "image_size": 32,
-                    "num_shapes": 3,
-                    "batch_size": 4,
-                    "num_workers": 0,
+                "source": {
+                    "class_path": "seglab.Shapes",
+                    "init_args": {"num_train": 8, "num_val": 4, "num_test": 4, "image_size": 32, "num_shapes": 3},
                 },
+                "batch_size": 4,
+                "num_workers": 0,
             },
             "trainer": {
                 "max_epochs": 2,

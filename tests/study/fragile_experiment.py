@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
@@ -159,8 +158,8 @@ def plateau(optimizer: Optimizer, steps: int) -> LRScheduler:
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(
-        Shapes, num_train=20, num_val=9, num_test=4, image_size=16, num_shapes=2, batch_size=4, num_workers=0
+    data: SegmentationDataModule = SegmentationDataModule(
+        Shapes(num_train=20, num_val=9, num_test=4, image_size=16, num_shapes=2), batch_size=4, num_workers=0
     ),
     epochs: int = 4,
     seeds: int = 1,

@@ -1,6 +1,5 @@
 """What a user can get wrong on an experiment's command line: one line that names it and helps, exit code 2, and nothing written."""
 
-import inspect
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ import torch
 from PIL import Image
 
 from seglab import cli
-from seglab.data import Shapes
 from seglab.interruption import SIGNALS
 from seglab.records import Result, Run, identity, write_record, write_result
 from seglab.script.main import main
@@ -80,7 +78,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def flags(root: Path | str) -> list[str]:
-    return ["--data", "ImageMaskFolder", "--data.root", str(root), "--data.num_classes", "3"]
+    return ["--data.source", "ImageMaskFolder", "--data.source.root", str(root), "--data.source.num_classes", "3"]
 
 
 def no_mask(data: Path) -> None:
@@ -125,19 +123,30 @@ def test_the_same_data_undamaged_pass(
     with pytest.raises(SystemExit) as ended:
         main(tiny_experiment.study)
     assert ended.value.code == 0
-    assert f"--data.root {data}" in capfd.readouterr().out
+    assert f"--data.source.root {data}" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["run", *flags("nowhere")], ("nowhere/train/images: no such folder", "correct the root")),
-        (["run", "--data", "CamVid"], ("--data", "seglab.CamVid needs root", "--data.root")),
+        (["run", "--data.source", "CamVid"], ("--data.source", "seglab.CamVid needs root", "--data.source.root")),
         (["run", "--arm", "l3"], ("unknown arm 'l3'", "none, l1, l2")),
-        (["run", "--data", "nowhere.Foo"], ("--data: No module named 'nowhere'", "import path", "working directory")),
-        (["run", "--data", "seglab.CamVidd"], ("--data", "'CamVidd'", "did you mean seglab.CamVid?")),
-        (["run", "--data", "CamVidd"], ("--data", "'CamVidd'", "did you mean seglab.CamVid?", "import path")),
-        (["run", "--data", "seglab.L2"], ("--data", "seglab.L2 is not a SegmentationDataModule")),
+        (["run", "--data.source", "nowhere.Foo"], ("--data.source: No module named 'nowhere'", "import path", "working directory")),
+        (["run", "--data.source", "seglab.CamVidd"], ("--data.source", "'CamVidd'", "did you mean seglab.CamVid?")),
+        (["run", "--data.source", "CamVidd"], ("--data.source", "'CamVidd'", "did you mean seglab.CamVid?", "import path")),
+        (["run", "--data.source", "seglab.L2"], ("--data.source", "seglab.L2 is not a SegmentationSource")),
+        (["run", "--data", "CamVid"], ("--data: ", "--data.source CamVid")),
+        (["run", "--data=CamVid", "--data.size", "[3,4]"], ("--data: ", "--data.source CamVid")),
+        (["run", "--data", "my_file.Cells", "--data.root", "D"], ("--data: ", "--data.source my_file.Cells", "--data.source.NAME")),
+        (["run", "--data.root", "D"], ("--data.root: ", "--data.source.root", "--help lists")),
+        (["run", "--data.image_size=48"], ("--data.image_size: ", "--data.source.image_size")),
+        (["run", "--data.num_train", "4", "--data.noise", "0"], ("--data.num_train: ", "--data.source.num_train")),
+        (["run", "--data.help", "CamVid"], ("--data.help: ", "--data.source.help")),
+        (["run", "--data.augment", "false"], ("--data.augmentation: expected an import path, or null for none, got False",)),
+        (["run", "--data.augmentation", "nowhere.flips"], ("--data.augmentation: No module named 'nowhere'",)),
+        (["run", "--data.source.num_train", "x"], ("--data.source.num_train: expected int, got x",)),
+        (["run", "--data.source.num_train", "0"], ("num_train is 0", "at least one image")),
         (["run", "--loss", "CrossEntropyy"], ("--loss", "did you mean seglab.CrossEntropy?")),
         (["run", "--loss", "seglab.Dicee"], ("--loss", "'Dicee'", "did you mean seglab.Dice?")),
         (["run", "--epochs", "x"], ("--epochs: expected int, got x",)),
@@ -145,7 +154,8 @@ def test_the_same_data_undamaged_pass(
         (["run", "--data.batch_size", "x"], ("--data.batch_size: expected int, got x",)),
         (["run", "--data.size", "[1,2,3]"], ("--data.size: expected tuple[int, int], got [1, 2, 3]",)),
         (["run", "--data.batch_size", "0"], ("batch_size is 0", "at least one")),
-        (["run", "--data.sizee", "3"], ("seglab.Shapes has no option data.sizee", "--data.help seglab.Shapes")),
+        (["run", "--data.sizee", "3"], ("--data.sizee: loading has no such option", "--help lists")),
+        (["run", "--data.source.sizee", "3"], ("seglab.Shapes has no option data.source.sizee", "--data.source.help seglab.Shapes")),
         (["run", "--bogus", "3"], ("--bogus", "--help lists")),
         (["run", "stray"], ("stray", "--help lists")),
         (["frobnicate"], ("'frobnicate'", "run", "status", "compare")),
@@ -228,8 +238,7 @@ def test_a_disk_that_is_mounted_to_be_read(refused: Refused, read_only: Callable
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     """The folder of a study that has its record, as `run` writes it, and a result of each arm."""
-    default = inspect.signature(tiny_experiment.study).parameters["data"].default
-    study = tiny_experiment.study(data=Shapes(**default.lazy_get_init_args()), seeds=1)
+    study = tiny_experiment.study(seeds=1)
     folder = tmp_path / "here" / "runs" / "tiny"
     folder.mkdir(parents=True)
     written = record(study, list(study.arms))

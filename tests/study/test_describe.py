@@ -14,7 +14,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, PolynomialLR
 
-from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, Scheduled, SegmentationModule, Shapes, SmoothL1, Sum, unet
+from seglab import (
+    L1,
+    L2,
+    CrossEntropy,
+    Proximal,
+    Regularizer,
+    Scheduled,
+    SegmentationDataModule,
+    SegmentationModule,
+    Shapes,
+    SmoothL1,
+    Sum,
+    unet,
+)
 from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
 from seglab.stage import Progress, Stage
 from seglab.study.identity import describe, differences, planned
@@ -188,7 +201,7 @@ def test_another_process_describes_the_same() -> None:
 
 
 def test_data_of_the_same_length_differ() -> None:
-    assert Shapes(num_train=4).identity() != Shapes(num_train=4, noise=0.1).identity()
+    assert SegmentationDataModule(Shapes(num_train=4)).identity() != SegmentationDataModule(Shapes(num_train=4, noise=0.1)).identity()
 
 
 def test_defaults_of_a_function_are_its_settings() -> None:
@@ -209,6 +222,6 @@ def test_what_is_nested_deep_is_described() -> None:
 
 
 def test_the_planned_steps_count_a_ragged_window() -> None:
-    data = Shapes(num_train=24, num_val=2, num_test=2, image_size=32, batch_size=8, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=24, num_val=2, num_test=2, image_size=32), batch_size=8, num_workers=0)
     study = Study("s", data=data, epochs=5, seeds=[0], baseline="a", arms={"a": arm(), "b": arm()}, accumulate=2)
     assert planned(study) == Progress(0, 10, 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from seglab import L2, CrossEntropy, FrozenEncoder, FullFineTuning, SegmentationModule, Shapes, Study, unet
+from seglab import L2, CrossEntropy, FrozenEncoder, FullFineTuning, SegmentationDataModule, SegmentationModule, Shapes, Study, unet
 from seglab.freezing import FreezeSchedule
 from seglab.records import Run, StudyRecord, identity, read_record, write_record
 from seglab.regularizers import Regularizer
@@ -14,7 +14,7 @@ from seglab.running.resources import Resources
 from seglab.study.arms import Arm, Tuned
 from seglab.study.identity import record
 
-DATA = Shapes(num_train=4, image_size=32, num_workers=0)
+DATA = SegmentationDataModule(Shapes(num_train=4, image_size=32), num_workers=0)
 GRID = ("none+full", "l2+full", "none+frozen", "l2+frozen")
 
 

@@ -186,7 +186,7 @@ def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_pa
     assert listed.returncode == 0, listed.stderr
     commands = [line for line in listed.stdout.splitlines() if line.startswith("python ")]
     assert len(commands) == 6
-    assert all("--data.num_train 16" in command and "--arm" in command for command in commands)
+    assert all("--data.source.num_train 16" in command and "--arm" in command for command in commands)
     assert not (tmp_path / "runs").exists()
 
 
@@ -250,7 +250,7 @@ def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Pa
 
     Of 5 test images a padding sampler would make 6.
     """
-    one_run = ("run", "--arm", "l1", "--seed", 0, "--dropout", 0, "--epochs", 4, "--accelerator", "cpu", "--data.num_test", 5)
+    one_run = ("run", "--arm", "l1", "--seed", 0, "--dropout", 0, "--epochs", 4, "--accelerator", "cpu", "--data.source.num_test", 5)
     run, alone = tmp_path / "runs" / "tiny" / "l1" / "seed-0", tmp_path / "alone"
     done = experiment(*one_run)
     assert done.returncode == 0, done.stdout + done.stderr

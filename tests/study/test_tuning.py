@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from seglab import Shapes, Study, cli
+from seglab import SegmentationDataModule, Shapes, Study, cli
 from seglab.records import Result, Run, StudyRecord, identity, read_record, read_result, write_json, write_record, write_result
 from seglab.script.main import main
 from seglab.script.tuning import choices
@@ -87,14 +87,14 @@ def words_of(run: Path) -> list[str]:
 
 
 def tuned(**counts: int) -> dict[str, Tuned]:
-    study = tuned_experiment.study(Shapes(num_train=4))
+    study = tuned_experiment.study(SegmentationDataModule(Shapes(num_train=4)))
     factory = study.tuning().arms["none@lr=1e-2"]
     return {arm: Tuned({f"s{number}": factory for number in range(count)}) for arm, count in counts.items()}  # type: ignore[misc]
 
 
 def made(**fields: Any) -> Study:
     given: dict[str, Any] = {"epochs": 1, "seeds": range(3), "baseline": "none", "arms": tuned(none=2, l2=2)}
-    return Study("x", data=Shapes(num_train=4), **{**given, **fields})
+    return Study("x", data=SegmentationDataModule(Shapes(num_train=4)), **{**given, **fields})
 
 
 def test_unequal_budgets_are_refused() -> None:
@@ -114,7 +114,7 @@ def test_tuning_seeds_are_not_those_of_the_study() -> None:
         made(tuning_seeds=(7, 7))
     with pytest.raises(ValueError, match="no tuning seeds"):
         made(tuning_seeds=())
-    assert Study("x", Shapes(num_train=4), 1, range(2000), "a", {"a": lambda: None}).budget is None  # type: ignore[dict-item, return-value]
+    assert Study("x", SegmentationDataModule(Shapes(num_train=4)), 1, range(2000), "a", {"a": lambda: None}).budget is None  # type: ignore[dict-item, return-value]
 
 
 @pytest.mark.parametrize("metric", ["test/miou", "val/loss", "cost/seconds", "train/loss"])
@@ -137,7 +137,7 @@ def test_names() -> None:
 
 def drawn(folder: Path, scores: dict[str, tuple[float | None, ...]]) -> list[Any]:
     """The choices on tuning runs of these scores; None has diverged, and what is not there has not ended."""
-    study = tuned_experiment.study(Shapes(num_train=4))
+    study = tuned_experiment.study(SegmentationDataModule(Shapes(num_train=4)))
     record = StudyRecord("tuned-tuning", "none@lr=1e-4", "val/miou", {}, {arm: {} for arm in study.tuning().arms})
     folder.mkdir()
     write_record(folder, record)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from jsonargparse import lazy_instance
 from torch import Tensor, nn
 
 from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, SegmentationDataModule, SegmentationModule, Shapes, Study, main
@@ -34,8 +33,8 @@ class BecomesNaN(nn.Module):
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(
-        Shapes, num_train=16, num_val=4, num_test=6, image_size=32, num_shapes=3, batch_size=4, num_workers=0
+    data: SegmentationDataModule = SegmentationDataModule(
+        Shapes(num_train=16, num_val=4, num_test=6, image_size=32, num_shapes=3), batch_size=4, num_workers=0
     ),
     epochs: int = 2,
     seeds: int = 2,

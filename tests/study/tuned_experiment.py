@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from jsonargparse import lazy_instance
 from torch import nn
 from torch.optim import Optimizer
 
@@ -14,8 +13,8 @@ from tests.study.tiny_experiment import BecomesNaN, Small
 
 
 def study(
-    data: SegmentationDataModule = lazy_instance(
-        Shapes, num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3, batch_size=4, num_workers=0
+    data: SegmentationDataModule = SegmentationDataModule(
+        Shapes(num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3), batch_size=4, num_workers=0
     ),
     epochs: int = 2,
     seeds: int = 1,

@@ -3,19 +3,17 @@
 import os
 import random
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from seglab.data.arrays import Array
 from seglab.sample import IGNORE
 
 if TYPE_CHECKING:
     import albumentations as A
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks PyPI for news, with a time-out of two seconds
-
-Array = npt.NDArray[Any]
 
 
 def default_augmentation() -> "A.Compose":

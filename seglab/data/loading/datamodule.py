@@ -1,14 +1,11 @@
-"""The data of an experiment as an immutable configuration; seed, epoch and rank reach it per run."""
+"""`SegmentationDataModule`: how the samples of a source become batches. Seed, epoch and rank reach it per run."""
 
 import copy
+import dataclasses
 import hashlib
-import inspect
-import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,75 +17,71 @@ from seglab.data.balance import Counts, class_pixels, image_probabilities
 from seglab.data.check import Format, check_dataset
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, ignore_signals
-from seglab.data.loading.part import part_of, spread
-from seglab.data.loading.pipeline import Augmented, Cached, Resized, Samples, available_cpus
+from seglab.data.loading.part import part_of
+from seglab.data.loading.pipeline import Augmented, Cached, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
-from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split, default_palette
+from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split
+from seglab.data.sources.source import SegmentationSource
+from seglab.data.sources.spread import spread
+from seglab.data.threads import available_cpus
 from seglab.sample import IGNORE, Batch
 
-if TYPE_CHECKING:
-    import albumentations as A
-
-NOT_IN_THE_SAMPLES = frozenset({"root", "num_workers", "cache"})
-ONLY_WHERE_USED = {"train_fraction": 1.0, "balanced_images": 0.0, "crop": None, "balanced_crops": 0.0}
+Augmentation = Callable[[], Any]
+"""Makes an `albumentations.Compose`."""
 
 
-class SegmentationDataModule(LightningDataModule, ABC):
-    """A data set with three splits, and how its samples become batches.
+@final
+class SegmentationDataModule(LightningDataModule):
+    """Loading: how the samples of a source become batches.
 
-    A subclass keeps each argument of its `__init__` as the attribute of the same name, sets `class_names`, and writes `dataset`:
-
-        class Cells(SegmentationDataModule):
-            def __init__(self, root: str, batch_size: int = 8, train_fraction: float = 1.0) -> None:
-                super().__init__(batch_size=batch_size, train_fraction=train_fraction)
-                self.root, self.class_names = root, ("background", "cell")
-
-            def dataset(self, split: Split) -> SegmentationDataset:
-                return CellImages(Path(self.root) / split)
+        data = SegmentationDataModule(CamVid(root), batch_size=16, size=(96, 128))
 
     Use it under `Trainer(use_distributed_sampler=False)`: the loaders split over ranks themselves.
 
     Args:
-        batch_size: of all ranks together, at a training step; evaluation uses the same.
-        size: rows and columns to which images are resized, None to keep theirs. Masks follow in training only: evaluation
-            scores at the masks' original size.
-        augment: whether training samples pass through `augmentation()`.
-        num_workers: processes per loader that prepare batches; None for what suits this machine. It changes no sample.
-        cache: keep the resized images in memory, shared by all copies that `with_seed` makes.
-        train_fraction: the part of the training samples that is used, the same for every seed, see `chosen`. Validation and test
-            stay whole.
-        balanced_images: how much of the order of training is drawn, with replacement, to favour images of rare classes: s of
-            `image_probabilities`. At 0 it is a permutation, and no mask is read to know it.
-        crop: rows and columns of the crops to train on, cut after resizing and augmenting, or padded where the image is smaller; None
-            for whole images. Evaluation is of whole images.
-        balanced_crops: the part of the crops that is placed around a pixel of a class drawn from those of the image, so that the pixel
-            is anywhere in it; the others lie anywhere.
+        source: the data set.
+        batch_size: samples in a batch of all ranks together, in training and evaluation.
+        size: rows and columns to which images are resized; None takes the size that the source suggests, or else keeps the images' own.
+            Masks are resized in training only: evaluation scores at their original size.
+        augmentation: a function, or a class whose instances are called, that makes the albumentations pipeline of training samples, by
+            its import path; None (null in a flag) for no augmentation. Padded parts of masks are ignored.
+        num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
+        cache: keep the resized images in memory; None lets the source decide.
+        train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
+            Validation and test use all samples.
+        balanced_images: part of the training order that is drawn, with replacement, to favour images of rare classes: 0 shows every image
+            once an epoch; 1 draws a class, one of its pixels, and that pixel's image; values between mix the two.
+        crop: rows and columns of the crops to train on, cut after resizing and augmenting, and padded if the image is smaller; None trains
+            on whole images. Evaluation uses whole images.
+        balanced_crops: part of the crops that contain a pixel of a class, drawn uniformly from the classes of the image; the others lie
+            anywhere.
 
     Raises:
-        ValueError: a size or number that cannot be.
+        ValueError: an argument is out of its range, or the source is no dataclass with class names.
     """
-
-    class_names: tuple[str, ...]
-    """The C names, in the order of the labels; a subclass sets it."""
 
     def __init__(
         self,
+        source: SegmentationSource,
         *,
         batch_size: int = 8,
         size: tuple[int, int] | None = None,
-        augment: bool = True,
+        augmentation: Augmentation | None = default_augmentation,
         num_workers: int | None = None,
-        cache: bool = False,
+        cache: bool | None = None,
         train_fraction: float = 1.0,
         balanced_images: float = 0.0,
         crop: tuple[int, int] | None = None,
         balanced_crops: float = 0.0,
     ) -> None:
         super().__init__()
+        _check_source(source)
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}: a batch needs at least one sample")
-        if size is not None and min(size) < 1:
-            raise ValueError(f"size is {list(size)}: expected rows and columns of at least 1, or None to keep the images' own")
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise ValueError(f"size is {list(size)}: expected rows and columns of at least 1, or None for the size that suits the source")
+        if augmentation is not None and not callable(augmentation):
+            raise ValueError(f"augmentation is {augmentation!r}: expected a function that makes the pipeline, or None for no augmentation")
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}: expected 0 (the main process loads) or more, or None to choose by the machine")
         if not 0 < train_fraction <= 1:
@@ -100,12 +93,17 @@ class SegmentationDataModule(LightningDataModule, ABC):
             raise ValueError(f"crop is {list(crop)}: expected rows and columns of at least 1, or None to train on whole images")
         if balanced_crops > 0 and crop is None:
             raise ValueError(f"balanced_crops is {balanced_crops}, but there are no crops: give crop their rows and columns as well")
-        self.batch_size, self.size, self.augment = batch_size, size, augment
+        self.source, self.batch_size, self.size, self.augmentation = source, batch_size, size, augmentation
         self.num_workers, self.cache, self.train_fraction = num_workers, cache, float(train_fraction)
         self.balanced_images, self.crop, self.balanced_crops = float(balanced_images), crop, float(balanced_crops)
         self.seed = 0
         self._cached: dict[Split, Cached] = {}
         self._counted: dict[Split, Counts] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the C classes, in the order of the labels."""
+        return self.source.class_names
 
     @property
     def num_classes(self) -> int:
@@ -114,30 +112,29 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @property
     def palette(self) -> npt.NDArray[np.uint8]:
-        """(C,3) colours to draw the classes in."""
-        return default_palette(self.num_classes)
+        """(C,3) colours in which the classes are drawn."""
+        return self.source.palette
 
-    @abstractmethod
-    def dataset(self, split: Split) -> SegmentationDataset:
-        """The samples of one split, all of them, at their original size."""
+    @property
+    def resized_to(self) -> tuple[int, int] | None:
+        """Rows and columns of all images: `size`, or the size that the source suggests; None if the images keep their own."""
+        return self.source.suggested_size if self.size is None else self.size
 
-    def chosen(self, dataset: SegmentationDataset) -> Sequence[int]:
-        """Which samples of the training split `train_fraction` keeps; override it for data whose order means something else.
-
-        They are evenly spread over the data set's order, follow from its length alone, and nest where `spread` says.
-        """
-        return spread(len(dataset), self.train_fraction)
+    @property
+    def caches(self) -> bool:
+        """Whether the resized images are kept in memory: `cache`, or what the source says."""
+        return self.source.worth_caching if self.cache is None else self.cache
 
     def used(self, split: Split) -> SegmentationDataset:
-        """The samples of one split that are read: `dataset(split)`, of the training split the part that is `chosen`.
+        """Return the samples of one split that are read: all of them, or the part of the training split that the source has `chosen`.
 
         Raises:
             ValueError: `train_fraction` leaves fewer samples than a batch has.
         """
-        dataset = self.dataset(split)
+        dataset = self.source.split(split)
         if split != "train" or self.train_fraction == 1:
             return dataset
-        indices = self.chosen(dataset)
+        indices = self.source.chosen(dataset, self.train_fraction)
         if len(indices) < self.batch_size:
             raise ValueError(
                 f"train_fraction is {self.train_fraction}: it leaves {len(indices)} of {len(dataset)} training samples; expected at "
@@ -145,14 +142,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
             )
         return part_of(dataset, indices)
 
-    def augmentation(self) -> "A.Compose":
-        """The albumentations pipeline of training samples; override it for another. Padded parts of masks become `IGNORE`."""
-        return default_augmentation()
-
     def class_pixels(self) -> Counts:
-        """(N,C) int64: the pixels of each class in each training sample that is used, at its original size; read-only.
+        """Count the pixels of each class in each training sample that is used, at its original size: (N,C) int64, read-only.
 
-        `seglab.data.balance` makes class weights of them. They are counted once for all copies that `with_seed` makes.
+        `seglab.data.balance` makes class weights of the counts. All copies that `with_seed` makes share them.
 
         Raises:
             ValueError: a label outside the classes; its file is named.
@@ -163,7 +156,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return self._counted["train"]
 
     def with_seed(self, seed: int) -> Self:
-        """A copy for one run, whose order, augmentations and crops follow from `seed`; it shares what is cached and counted."""
+        """Return a copy for one run, whose order, augmentations and crops follow from `seed`; cache and counts are shared."""
         if seed < 0:
             raise ValueError(f"seed is {seed}: expected 0 or more")
         one_run = copy.copy(self)
@@ -171,14 +164,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return one_run
 
     def train_dataloader(self) -> TrainLoader:
-        """Batches in an order that is a function of (seed, epoch), without the last, ragged one, cropped if there is a `crop`."""
+        """Return the training batches, in an order that is a function of (seed, epoch). A smaller last batch is left out."""
         rank, world_size = self._ranks()
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
             raise ValueError("overfit_batches replaces the order by its own: use limit_train_batches, or less training data")
         samples = self._samples("train")
         probabilities = self._image_probabilities if self.balanced_images > 0 else None
         sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size, probabilities)
-        augmented = Augmented(samples, self.augmentation() if self.augment else None, self.seed)
+        augmented = Augmented(samples, None if self.augmentation is None else self.augmentation(), self.seed)
         cropped = augmented if self.crop is None else Cropped(augmented, self.crop, self.balanced_crops, self.seed)
         workers = self._workers()
         return TrainLoader(
@@ -193,54 +186,58 @@ class SegmentationDataModule(LightningDataModule, ABC):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every validation sample once, in order, masks at their original size."""
+        """Return every validation sample once, in order, with its mask at the original size."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Every test sample once, in order, masks at their original size."""
+        """Return every test sample once, in order, with its mask at the original size."""
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test samples."""
+        """Return every test sample once, in order."""
         return self._evaluation_loader("test")
 
     def train_evaluation_dataloader(self) -> DataLoader[Batch]:
-        """As many training samples as there are validation samples, or all, evenly spread, and read as those are: once, in order, whole."""
+        """Return training samples as evaluation reads them: once, in order, whole.
+
+        They are spread evenly, and as many as the validation samples, or all.
+        """
         train, val = self.used("train"), self.used("val")
         indices = spread(len(train), min(1.0, len(val) / len(train)))
-        return self._loader_in_order(Resized(part_of(train, indices), self.size, masks=False))
+        return self._loader_in_order(Resized(part_of(train, indices), self.resized_to, masks=False))
 
     def identity(self) -> dict[str, Any]:
-        """Plain data that determine the samples: class, arguments, augmentation and a fingerprint of each split.
+        """Return everything that determines the samples: the source, the arguments that change samples, and a fingerprint of each split.
 
-        Equal for the same files in two folders, on any number of workers. What is in `ONLY_WHERE_USED` is an argument only where it is
-        not as there, so that data which do not know it, and what was recorded before there was such an argument, stay as they are.
-
-        Raises:
-            ValueError: an argument of `__init__` was not kept as an attribute.
+        The source and the augmentation are objects, which the study makes plain. `num_workers` and `cache` change no sample.
         """
         return {
-            "class": f"{self._own_class().__module__}.{self._own_class().__qualname__}",
-            "arguments": {name: _plain(self._argument(name)) for name in self._argument_names()},
-            "augmentation": _plain(self.augmentation()) if self.augment else None,
+            "source": self.source,
+            "batch_size": self.batch_size,
+            "size": self.resized_to,
+            "augmentation": self.augmentation,
+            "train_fraction": self.train_fraction,
+            "balanced_images": self.balanced_images,
+            "crop": self.crop,
+            "balanced_crops": self.balanced_crops,
             "splits": {split: _fingerprint(self.used(split)) for split in SPLITS},
         }
 
     def fill_cache(self) -> None:
-        """Load what `cache` keeps, and count what `balanced_images` needs, now, so that no run pays for it in its time."""
+        """Load the images that are cached, and count the pixels that `balanced_images` needs, before the time of a run is measured."""
         for split in SPLITS:
             self._samples(split)
         if self.balanced_images > 0:
             self.class_pixels()
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Reads every sample that is used once: images readable and of one format, masks of their size, labels among the classes.
+        """Read every sample that is used: images are readable and of one format, masks have their size, labels are classes.
 
         Args:
-            progress: called with (how many were read, how many there are).
+            progress: called with (samples read, samples in all).
 
         Raises:
-            ValueError: the first bad sample: its file, what is wrong and what to do.
+            ValueError: a sample is bad; its file is named.
         """
         if len(set(self.class_names)) != self.num_classes:
             raise ValueError(
@@ -254,7 +251,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         for dataset in datasets:
             if dataset.num_classes != self.num_classes:
                 raise ValueError(
-                    f"{type(self).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
+                    f"{type(self.source).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
                 )
             expected = check_dataset(dataset, expected, counter.count)
 
@@ -262,7 +259,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return self._loader_in_order(self._samples(split))
 
     def _loader_in_order(self, samples: Samples) -> DataLoader[Batch]:
-        """Rank r takes samples r, r + world size, …: all of them, none twice."""
+        """Return a loader in which rank r reads samples r, r + world size, …: each sample is read once."""
         rank, world_size = self._ranks()
         workers = self._workers()
         return DataLoader(
@@ -277,26 +274,26 @@ class SegmentationDataModule(LightningDataModule, ABC):
         )
 
     def _samples(self, split: Split) -> Samples:
-        """The split, resized, from memory where it is cached."""
+        """Return the split, resized, from memory if it is cached."""
         if split in self._cached:
             return self._cached[split]
-        samples: Samples = Resized(self.used(split), self.size, masks=split == "train")
-        if self.cache:
+        samples: Samples = Resized(self.used(split), self.resized_to, masks=split == "train")
+        if self.caches:
             samples = self._cached[split] = Cached(samples)
         return samples
 
     def _image_probabilities(self) -> npt.NDArray[np.float64]:
-        """(N,) of the training samples that are used."""
+        """Return the probability (N,) of each training sample that is used."""
         return image_probabilities(self.class_pixels(), self.balanced_images)
 
     def _ranks(self) -> tuple[int, int]:
-        """(rank, world size) of the trainer; (0, 1) without one."""
+        """Return (rank, world size) of the trainer, or (0, 1) without one."""
         if self.trainer is None or self.trainer.world_size == 1:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
     def _workers(self) -> int:
-        """Two processors a rank are left to the training itself; below four there is nothing to give away."""
+        """Return the number of workers. Two processors a rank are left for training; with fewer than four a rank there are no workers."""
         if self.num_workers is not None:
             return self.num_workers
         ranks = 1 if self.trainer is None else max(1, self.trainer.num_devices)
@@ -305,26 +302,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _on_cuda(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
-    def _argument_names(self) -> Iterable[str]:
-        names = [name for name in inspect.signature(self._own_class()).parameters if name not in ONLY_WHERE_USED]
-        names += [name for name, unused in ONLY_WHERE_USED.items() if getattr(self, name) != unused]
-        return [name for name in names if name not in NOT_IN_THE_SAMPLES and not isinstance(getattr(self, name, None), Path)]
-
-    def _own_class(self) -> type:
-        """The class as somebody wrote it: `lazy_instance`, the default of an experiment, is a subclass made on the fly."""
-        bases = (base for base in type(self).__mro__ if issubclass(base, SegmentationDataModule))
-        return next(base for base in bases if not base.__name__.startswith("LazyInstance_"))
-
-    def _argument(self, name: str) -> Any:
-        if not hasattr(self, name):
-            raise ValueError(
-                f"{type(self).__name__} takes {name!r} but keeps no attribute of that name: write self.{name} = {name} in its __init__"
-            )
-        return getattr(self, name)
-
 
 class _Counter:
-    """Counts samples and tells `progress`."""
+    """Counts samples and calls `progress`."""
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
         self.done, self.total, self.progress = 0, total, progress
@@ -345,12 +325,10 @@ def _fingerprint(dataset: SegmentationDataset) -> dict[str, Any]:
     return {"samples": len(dataset), "three of them": digest.hexdigest()[:16]}
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON knows it."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+def _check_source(source: SegmentationSource) -> None:
+    """Refuse a source whose settings could not be recorded, or whose classes have no names."""
+    name = type(source).__name__
+    if not isinstance(source, SegmentationSource) or not dataclasses.is_dataclass(source):
+        raise ValueError(f"source is a {name}: expected a SegmentationSource that is a dataclass, as its fields are its settings")
+    if not hasattr(source, "class_names"):
+        raise ValueError(f"{name} has no class_names: write the names of its classes in it, in the order of the labels")

@@ -13,19 +13,6 @@ class _Files(SegmentationDataset, OnDisk, Protocol):
     """A data set of files."""
 
 
-def spread(length: int, fraction: float) -> list[int]:
-    """The rounded `fraction` of 0…length-1, at least one: the middles of as many equal stretches, in order.
-
-    No index is further from a chosen one than half a stretch, rounded up. Two counts nest where one is an odd multiple of the other, as
-    at fractions 0.1, 0.3 and 0.5 of 100; no rule nests all counts and keeps this, since the middle of one stretch lies between two.
-
-    >>> spread(10, 0.2), spread(10, 0.6)
-    ([2, 7], [0, 2, 4, 5, 7, 9])
-    """
-    count = max(1, round(fraction * length))
-    return [(2 * k + 1) * length // (2 * count) for k in range(count)]
-
-
 class Part:
     """The samples `indices` of another data set, in this order, with its classes."""
 

@@ -1,24 +1,21 @@
 """What happens to a sample between the data set and the batch, as wrappers around a data set: resized, kept in memory, augmented."""
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from seglab.data.augmentation.augment import Array, ignore_outside, transform
+from seglab.data.arrays import Array, as_array, as_tensor
+from seglab.data.augmentation.augment import ignore_outside, transform
+from seglab.data.threads import in_threads
 from seglab.sample import Sample
 
 if TYPE_CHECKING:
     import albumentations as A
 
 _AUGMENT = 2  # tells this stream of random numbers from the sampler's
-T = TypeVar("T")
 
 
 class Samples(Protocol):
@@ -81,16 +78,6 @@ class Augmented(Dataset[Sample]):
         return Sample(as_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name)
 
 
-def as_array(image: Tensor) -> Array:
-    """(C,H,W) tensor to a contiguous (H,W,C) array, without a copy where `as_tensor` made it."""
-    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-
-
-def as_tensor(image: Array) -> Tensor:
-    """(H,W,C) array to a (C,H,W) tensor over the same memory."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-
-
 def resize_image(image: Array, size: tuple[int, int]) -> Array:
     """(H,W,C) to (*size, C): averages where it shrinks, interpolates linearly where it grows. Keeps the dtype."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
@@ -102,19 +89,3 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
 def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
     """(H,W) to `size`, each pixel the label nearest to its centre (plain INTER_NEAREST is half a pixel off)."""
     return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))
-
-
-def in_threads(function: Callable[[int], T], length: int) -> Iterator[T]:
-    """`function` of 0…length-1 in order; decoding images releases the interpreter lock."""
-    with ThreadPoolExecutor(max_workers=min(8, available_cpus())) as pool:
-        futures = [pool.submit(function, index) for index in range(length)]
-        try:
-            for index in range(length):
-                yield futures[index].result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def available_cpus() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from seglab.data.loading.pipeline import as_tensor
+from seglab.data.arrays import as_tensor
 from seglab.sample import Sample
 
 Field = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import Dataset
 
-from seglab.data.loading.pipeline import as_tensor
+from seglab.data.arrays import as_tensor
 from seglab.sample import IGNORE, Sample
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})

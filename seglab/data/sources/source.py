@@ -1,0 +1,60 @@
+"""`SegmentationSource`: the description of a data set, apart from how it is loaded."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from seglab.data.sources.dataset import SegmentationDataset, Split, default_palette
+from seglab.data.sources.spread import spread
+
+
+class SegmentationSource(ABC):
+    """A data set: its classes, and the samples of each split.
+
+    A subclass is a frozen dataclass. Its fields are the settings of the data set: they become flags such as `--data.source.root`, and
+    they are recorded with a study. A field of type `Path` says where the data lie, and is not recorded.
+
+        @dataclass(frozen=True)
+        class Cells(SegmentationSource):
+            root: Path
+            class_names = ("background", "cell")
+
+            def split(self, name: Split) -> SegmentationDataset:
+                return CellImages(self.root / name)
+
+    `SegmentationDataModule(Cells(root))` makes batches of it. The command line names it by its import path, as in
+    `--data.source my_file.Cells --data.source.root D`; every flag of loading, such as `--data.batch_size`, works with it.
+    """
+
+    class_names: tuple[str, ...]
+    """Names of the C classes, in the order of the labels."""
+
+    suggested_size: ClassVar[tuple[int, int] | None] = None
+    """Rows and columns for `SegmentationDataModule(size=None)`; None keeps the images' own size."""
+
+    worth_caching: ClassVar[bool] = False
+    """Value of `SegmentationDataModule(cache=None)`: whether the images are kept in memory."""
+
+    @abstractmethod
+    def split(self, name: Split) -> SegmentationDataset:
+        """Return all samples of one split, at their original size."""
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(C,3) colours in which the classes are drawn."""
+        return default_palette(len(self.class_names))
+
+    def chosen(self, dataset: SegmentationDataset, fraction: float) -> Sequence[int]:
+        """Return the indices of the training samples that `train_fraction` keeps, the same for every seed.
+
+        The default spreads them evenly over the data set's order, see `spread`. Override it for a data set whose order has a meaning,
+        such as frames of several videos.
+
+        Args:
+            dataset: the training split.
+            fraction: more than 0 and less than 1.
+        """
+        return spread(len(dataset), fraction)

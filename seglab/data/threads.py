@@ -1,0 +1,24 @@
+"""Threads that read samples: decoding an image releases the interpreter lock."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_threads(function: Callable[[int], T], length: int) -> Iterator[T]:
+    """Yield `function` of 0…length-1 in order, computed in several threads."""
+    with ThreadPoolExecutor(max_workers=min(8, available_cpus())) as pool:
+        futures = [pool.submit(function, index) for index in range(length)]
+        try:
+            for index in range(length):
+                yield futures[index].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def available_cpus() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
