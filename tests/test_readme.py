@@ -136,7 +136,7 @@ def test_the_experiment_is_a_study_of_three_arms() -> None:
     study = block("def study(")["study"](data=Shapes())
     assert isinstance(study, Study)
     assert list(study.arms) == ["none", "1e-4", "1e-3"]
-    assert study.arms["1e-3"]().regularizer == seglab.L2(1e-3)
+    assert study.factory("1e-3")().regularizer == seglab.L2(1e-3)
     (code,) = [text for text in blocks() if "def study(" in text]
     assert len(code.strip().splitlines()) <= 15
 
