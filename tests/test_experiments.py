@@ -127,6 +127,7 @@ def test_there_are_experiments() -> None:
     assert SCRIPTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_arm_trains(script: Path) -> None:
     for arm in arms_of(script):

@@ -140,6 +140,7 @@ def test_one_constant_stays_for_zero_padded_borders() -> None:
     assert prune_with_report(smaller, images(1, 3, 8, 8))[1].removed == 0  # once is enough
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(
     zero=st.sets(st.integers(0, 5)),
@@ -422,6 +423,7 @@ torch.save((program(torch.load("images.pt")), json.loads(files["seglab.json"])),
 """
 
 
+@pytest.mark.slow
 def test_the_program_needs_no_seglab(seglab: Seglab, tmp_path: Path) -> None:
     whole = randomised(unet("tu-test_resnet", 3), zero=0.4).float()
     save_checkpoint(tmp_path / "last.ckpt", whole)

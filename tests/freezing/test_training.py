@@ -130,6 +130,7 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_resumed_in_any_phase_is_uninterrupted(name: str, scheduler: str, tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, T
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(len(SHARES)))
 def test_two_processes_are_one(seed: int, two_ranks: list[list[dict[str, Tensor]]]) -> None:
     """Whatever their shares of the images; a rank may have none."""

@@ -77,6 +77,7 @@ def family(request: pytest.FixtureRequest) -> Family:
     return Family(request.param, net, stages(net))
 
 
+@pytest.mark.slow
 def test_every_parameter_is_in_one_stage_or_unreachable(family: Family) -> None:
     found, n = family.stages, FAMILIES[family.encoder]
     names = [name for group in found.stages.values() for name in group] + found.unreachable

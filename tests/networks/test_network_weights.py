@@ -209,6 +209,7 @@ def test_the_weights_that_the_project_trained() -> None:
 # other channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
 @pytest.mark.parametrize("encoder", ["resnet18", "mobileone_s0"])
 def test_a_first_layer_takes_other_channels_as_smp_does(tmp_path: Path, encoder: str, channels: int) -> None:
