@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -15,8 +16,13 @@ install: .venv/installed  ## make .venv and install the package with its develop
 demo: install  ## compare three weight penalties with none on embedded data: a table, and report.html (at most 5 minutes on two cores)
 	$(BIN)/python experiments/regularization.py run --name demo --data.source.image_size 48 --encoder tu-mobilenetv3_small_050 --epochs 4 --seeds 7 --settings 1 --penalties "[l1,l2,smooth-l1]" --jobs 2
 
-test: install  ## run the tests, a file to each core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+test: install  ## run the tests that matter most, a file to each core (at most 6 minutes on two cores)
+	$(PYTEST) -m "not slow and not cluster"
+
+test-slow: install  ## run the slow tests, which `make test` leaves out
+	$(PYTEST) -m "slow and not cluster"
+
+test-all: test test-slow  ## run all tests but those of `make test-cluster`
 
 test-cluster: install  ## run the tests that bring up a Slurm cluster of their own: as root, where apt-get can install Slurm or it is there
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
@@ -29,4 +35,4 @@ check: install  ## ruff and mypy
 bench: install  ## what the framework costs: ratios, measured side by side
 	$(BIN)/python -m tests.benchmarks
 
-.PHONY: help install demo test test-cluster check bench
+.PHONY: help install demo test test-slow test-all test-cluster check bench

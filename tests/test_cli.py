@@ -298,6 +298,7 @@ def test_no_evaluation_without_a_checkpoint(seglab: Seglab, project: Path, verb:
     assert not (project / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -332,6 +333,7 @@ def test_fit_on_a_gpu_that_is_not_there(seglab: Seglab, project: Path) -> None:
     assert not (project / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

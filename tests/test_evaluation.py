@@ -29,7 +29,8 @@ class Logged(L.Callback):
         self.weights: list[float] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.weights.append(pl_module.loss.now["dice"])  # type: ignore[union-attr, index]
+        loss: Any = pl_module.loss
+        self.weights.append(loss.now["dice"])
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.values = {name: float(value) for name, value in trainer.callback_metrics.items()}

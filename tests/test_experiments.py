@@ -129,6 +129,7 @@ def test_there_are_experiments() -> None:
     assert SCRIPTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_arm_trains(script: Path) -> None:
     for arm in arms_of(script):
@@ -190,16 +191,17 @@ def test_a_script_says_what_it_asks_and_how_it_is_run(script: Path) -> None:
 def test_all_penalties_are_tuned_among_the_same_settings() -> None:
     script = next(script for script in SCRIPTS if script.stem == "regularization")
     arms = study_of(script).arms
-    settings = {name: list(arm.settings) for name, arm in arms.items() if isinstance(arm, Tuned)}
+    tuned = {name: arm for name, arm in arms.items() if isinstance(arm, Tuned)}
+    settings = {name: list(arm.settings) for name, arm in tuned.items()}
     assert len(settings) == len(arms) >= 6
     baseline = settings.pop("none")
     assert all(found == settings["l2"] for found in settings.values())
     assert [setting.split(",")[0] for setting in settings["l2"]] == baseline
     assert settings["l2"][0].endswith("ratio=0")
-    assert [arm.settings[settings[name][0]]().regularizer for name, arm in arms.items() if name != "none"] == [None] * len(settings)  # type: ignore[union-attr]
+    assert [arm.settings[settings[name][0]]().regularizer for name, arm in tuned.items() if name != "none"] == [None] * len(settings)
     assert all(
-        arm.settings[setting]().regularizer is not None for name, arm in arms.items() if name != "none" for setting in settings[name][1:]
-    )  # type: ignore[union-attr]
+        arm.settings[setting]().regularizer is not None for name, arm in tuned.items() if name != "none" for setting in settings[name][1:]
+    )
 
 
 def test_penalties_and_schedules_cross() -> None:

@@ -1,6 +1,7 @@
 """Which weights have a scale that does not matter, against what scaling them really does to the output."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,7 @@ def built(name: str) -> nn.Module:
     """In double precision, with norms whose ε is nothing beside the variances, and no dropout."""
     torch.manual_seed(0)
     made = NETWORKS[name]()
+    module: Any
     for module in made.modules():
         if hasattr(module, "eps"):
             module.eps = 1e-14

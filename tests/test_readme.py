@@ -1,9 +1,10 @@
-"""The README's code is run, so that it stays true."""
+"""Run the code and parse the commands of the README and of the pages under docs/, so that they stay true."""
 
 import importlib.util
 import math
 import re
 import shlex
+import subprocess
 import sys
 import types
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import seglab
+from seglab.cli import _parser
 from seglab.data import SegmentationDataModule, SegmentationDataset, SegmentationSource, Shapes, Split
 from seglab.losses import CrossEntropy, ratio_over_ranks
 from seglab.module import SegmentationModule
@@ -27,11 +29,37 @@ from seglab.study.study import Study
 from tests.trainers import quiet_trainer
 
 README = Path(__file__).parents[1] / "README.md"
+ROOT = README.parent
+PAGES = [README, *sorted(ROOT.glob("docs/*.md"))]
+PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 ENCODER = "tu-test_resnet"
 
 
-def blocks() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+def blocks(language: str = "python") -> list[str]:
+    return [code for page in PAGES for code in re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)]
+
+
+def commands(beginning: str) -> list[str]:
+    """Return the lines of commands that match, without their comments; a command is an indented line, or stands between backticks."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    lines = re.findall(r"^    (\S.*)$", text, flags=re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
+    return [line.partition(" #")[0] for line in lines if re.match(beginning, line)]
+
+
+def own_classes() -> str:
+    """Return the text of `my.py`: every class that the README shows, and what the reader has of their own."""
+    own = [code for code in blocks() if re.search(r"^class (SquaredError|Cauchy|HeadFirst|Cells)\(", code, flags=re.MULTILINE)]
+    assert len(own) == 4
+    imports = (
+        "from collections.abc import Sequence",
+        "from dataclasses import dataclass",
+        "from pathlib import Path",
+        "import torch",
+        "from torch import Tensor, nn",
+        "from seglab import FreezeSchedule, Progress, Regularizer, SegmentationDataset, SegmentationSource, Split, Stage",
+        "from seglab.losses import ratio_over_ranks",
+    )
+    return "\n\n".join(["\n".join(imports), *own])
 
 
 def block(beginning: str) -> dict[str, Any]:
@@ -138,29 +166,66 @@ def test_the_experiment_is_a_study_of_three_arms() -> None:
     study = block("def study(")["study"](data=SegmentationDataModule(Shapes()))
     assert isinstance(study, Study)
     assert list(study.arms) == ["none", "1e-4", "1e-3"]
-    assert study.arms["1e-3"]().regularizer == seglab.L2(1e-3)
+    assert study.factory("1e-3")().regularizer == seglab.L2(1e-3)
     (code,) = [text for text in blocks() if "def study(" in text]
     assert len(code.strip().splitlines()) <= 15
 
 
-def test_the_commands_name_files_and_flags_that_exist() -> None:
-    text = README.read_text()
-    for path in set(re.findall(r"(?:experiments|notebooks|tests|seglab)/[\w/]+\.(?:py|ipynb)", text)):
-        assert (README.parent / path).exists(), path
+def test_the_optimizer_is_one() -> None:
+    module = block("optimizer=AdamW")["module"]
+    found = module.optimizer(module.parameters())
+    assert isinstance(found, torch.optim.AdamW)
+    assert found.defaults["lr"] == 1e-3
+
+
+def test_every_block_of_code_is_run_by_a_test() -> None:
+    run = ("class SquaredError", "class Cauchy", "class HeadFirst", "class Cells", "def study(", "optimizer=AdamW")
+    for code in blocks():
+        if not any(beginning in code for beginning in run):
+            exec(compile(code, "a page under docs/", "exec"), {"__name__": "page"})
+
+
+@PAGE
+def test_files_that_are_named_exist(page: Path) -> None:
+    for path in set(re.findall(r"(?:experiments|notebooks|tests|seglab)/[\w/]+\.(?:py|ipynb)", page.read_text())):
+        assert (ROOT / path).exists(), path
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@PAGE
+def test_links_and_pictures_lead_to_what_is_there(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()) if not link.startswith("https://")]
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short_and_its_contents_list_its_sections() -> None:
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 200
+    assert max(map(len, lines)) <= 140
+    sections = {line.removeprefix("## ") for line in lines if line.startswith("## ")} - {"Contents"}
+    assert set(re.findall(r"^- \[(.*?)\]\(#", README.read_text(), flags=re.MULTILINE)) == sections
+    for page in PAGES[1:]:
+        assert f"](docs/{page.name}" in README.read_text(), f"the README has no link to {page.name}"
 
 
 def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With every flag, in a folder that holds the reader's own loss; what D stands for is not there."""
-    (tmp_path / "my.py").write_text(
-        "from torch import Tensor, nn\nfrom seglab.losses import ratio_over_ranks\n\n"
-        + next(text for text in blocks() if "class SquaredError" in text)
-    )
+    """With every flag, in a folder that holds the reader's own classes; what D stands for is not there."""
+    (tmp_path / "my.py").write_text(own_classes())
     monkeypatch.syspath_prepend(tmp_path)
-    lines = re.findall(r"python (experiments/\w+\.py) (run|status|compare)(.*)", README.read_text())
-    assert len(lines) >= 6
-    for script, verb, rest in lines:
-        words = shlex.split(rest.partition("#")[0])
-        spec = importlib.util.spec_from_file_location("readme_script", README.parent / script)
+    found = commands(r"python experiments/\w+\.py (run|launch|status|cancel|compare)")
+    assert len(found) >= 20
+    for command in found:
+        _, script, verb, *words = shlex.split(command)
+        spec = importlib.util.spec_from_file_location("readme_script", ROOT / script)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -168,3 +233,29 @@ def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.M
         spec.loader.exec_module(module)
         chosen = parser_of(module.study).parse_args([verb, *words])
         assert chosen.command == verb
+
+
+def test_the_commands_of_seglab_parse() -> None:
+    found = commands(r"seglab (compare|status|prune) ")
+    assert len(found) >= 2
+    for command in found:
+        assert _parser().parse_args(shlex.split(command)[1:]).command in command
+
+
+def test_the_training_without_a_script_is_configured(tmp_path: Path) -> None:
+    """`--print_config` builds the configuration and trains nothing."""
+    (configuration,) = [code for code in blocks("yaml") if code.startswith("# fit.yaml")]
+    (tmp_path / "my.py").write_text(own_classes())
+    (tmp_path / "fit.yaml").write_text(configuration)
+    (command,) = commands(r"seglab fit --config")
+    words = ["-c", "from seglab.cli import main; main()", *shlex.split(command)[1:], "--print_config"]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("my.SquaredError", "my.Cauchy", "seglab.Shapes"):
+        assert f"class_path: {name}" in done.stdout.replace("seglab.data.sources.shapes.", "seglab.")
+
+
+def test_the_targets_of_make_are_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    found = commands(r"make [a-z-]+")
+    assert {"demo", "test", "test-all"} <= {word for command in found for word in command.split()[1:]} <= targets

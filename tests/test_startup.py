@@ -65,6 +65,7 @@ def test_reading_results_is_free(folder: Path) -> None:
     assert heavy_imports(MAIN, "status", folder) == []
 
 
+@pytest.mark.slow
 def test_what_trains_is_not_so_the_look_is_no_blind_one() -> None:
     assert {"torch", "lightning"} <= set(heavy_imports("import seglab.module"))
 

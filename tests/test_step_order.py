@@ -229,7 +229,7 @@ def test_a_frozen_encoder_is_bit_identical_afterwards(regularizer: Regularizer, 
         if name.startswith("encoder."):
             assert torch.equal(value, before[name]), name  # running statistics of the norm layers included
     assert any(not torch.equal(value, before[name]) for name, value in after.items() if name.startswith("decoder."))
-    assert all(parameter.grad is None for parameter in module.network.encoder.parameters())
+    assert all(parameter.grad is None for parameter in module.network.get_submodule("encoder").parameters())
 
 
 def test_full_fine_tuning_scales_the_encoder_alone(shapes: SegmentationDataModule) -> None:
@@ -364,9 +364,9 @@ def test_what_a_schedule_froze_can_train_again(shapes: SegmentationDataModule) -
     torch.manual_seed(0)
     module = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, freeze=FrozenEncoder())
     train(module, shapes)
-    assert not any(parameter.requires_grad for parameter in module.network.encoder.parameters())  # type: ignore[union-attr]
+    assert not any(parameter.requires_grad for parameter in module.network.get_submodule("encoder").parameters())
     assert not any(part.training for part in module.network.encoder.modules() if isinstance(part, nn.BatchNorm2d))  # type: ignore[union-attr]
     module.freeze_schedule = None
     train(module, shapes)
-    assert all(parameter.requires_grad for parameter in module.network.encoder.parameters())  # type: ignore[union-attr]
+    assert all(parameter.requires_grad for parameter in module.network.get_submodule("encoder").parameters())
     assert all(part.training for part in module.network.modules())

@@ -45,6 +45,8 @@ class ByHand(L.LightningModule):
         super().__init__()
         self.network = unet(ENCODER, num_classes)
         self.confusion = ConfusionMatrix(num_classes)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, -1, 1, 1))
 

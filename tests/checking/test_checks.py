@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 import torch
-import wrong_losses as wrong
 from torch import nn
 
 import seglab.losses
@@ -15,6 +14,7 @@ from seglab.checking.candidate import Candidate
 from seglab.checking.checks import CHECKS, outcomes
 from seglab.checking.outcomes import Outcome
 from seglab.losses import CrossEntropy, Dice, WeightedSum
+from tests.checking import wrong_losses as wrong
 
 ELSEWHERE = ("two processes", "cost")
 BUILT_IN = [

@@ -6,7 +6,6 @@ import time
 from functools import partial
 
 import pytest
-import wrong_losses as wrong
 from torch import Tensor, nn
 
 import seglab.losses
@@ -14,6 +13,7 @@ from seglab.checking import two_processes
 from seglab.checking.candidate import Candidate
 from seglab.checking.two_processes import averaged_gradients, compared
 from seglab.losses import CrossEntropy, Dice, WeightedSum
+from tests.checking import wrong_losses as wrong
 
 RIGHT = [
     Candidate(wrong.Right),

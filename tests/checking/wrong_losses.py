@@ -36,6 +36,7 @@ class Learned(Right):
         super().__init__()
         self.temperature = nn.Parameter(torch.rand(()) + 0.5)
         self.hook = lambda value: value  # no other process could be sent this
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ class _Halved(torch.autograd.Function):
         return logits.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return 0.98 * gradient
 
 
@@ -271,6 +272,7 @@ class WritesToLogits(Right):
 class UpdatesInEvaluation(Right):
     def __init__(self) -> None:
         super().__init__()
+        self.mean: Tensor
         self.register_buffer("mean", torch.zeros(()))
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SCRIPT
 
 from seglab.cluster.jobs import submissions
 from seglab.running.ledger import Owner, state
 from seglab.script.main import main
 from tests.cluster import slow_experiment
 from tests.cluster.cluster import Cluster, wait
+from tests.cluster.conftest import SCRIPT
 
 Script = Callable[..., str]
 LAUNCH = ("launch", "--launcher", "Slurm", "--launcher.partition", "main", "--launcher.cpus", "2", "--accelerator", "cpu")

@@ -12,7 +12,8 @@ def differences(pairs: int, effect: float, seed: int, contrasts: int = 1) -> np.
     """(studies, contrasts, pairs): arms against one shared baseline, each difference with standard deviation 1 and mean `effect`."""
     generator = np.random.default_rng(seed)
     arms = generator.normal(effect * np.sqrt(2), 1, size=(STUDIES, contrasts, pairs))
-    return (arms - generator.normal(size=(STUDIES, 1, pairs))) / np.sqrt(2)
+    found: np.ndarray = (arms - generator.normal(size=(STUDIES, 1, pairs))) / np.sqrt(2)
+    return found
 
 
 @pytest.mark.parametrize("pairs", [6, 8, 10])

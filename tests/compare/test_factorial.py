@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_a_case_by_hand() -> None:
     ]
     interaction = found.effects[2]
     expected = scipy.stats.ttest_1samp(0.03 + UP_AND_DOWN, 0).confidence_interval(0.95)
-    assert (interaction.low, interaction.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert (interaction.low, interaction.high) == pytest.approx((expected.low, expected.high))
     assert (found.baseline, found.notes) == ("none+full", ())
 
 
@@ -194,7 +195,7 @@ def test_without_any_effect_few_families_show_one() -> None:
 
 
 def test_cells_and_runs_that_are_missing_are_named() -> None:
-    cells = {**CELLS, "l1+full": BASE + 0.03, "none+frozen": [*(BASE[:7] - 0.02), math.nan]}
+    cells: dict[str, Any] = {**CELLS, "l1+full": BASE + 0.03, "none+frozen": [*(BASE[:7] - 0.02), math.nan]}
     found = crossed(cells, arms=[*cells, "l1+frozen"])
     main, interaction, simple = (effects(found, kind) for kind in ("main", "interaction", "simple"))
     assert (main["l1", ""].seeds, main["l1", ""].verdict) == ((), "no verdict")

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -51,11 +52,11 @@ class Own(SegmentationDataModule):
         return self.dots[split]
 
 
-def a_shapes(tmp_path: Path, **arguments: float) -> Shapes:
+def a_shapes(tmp_path: Path, **arguments: Any) -> Shapes:
     return Shapes(**{"num_train": 12, "num_val": 3, "num_test": 2, "image_size": 16, "batch_size": 2, "num_workers": 0, **arguments})
 
 
-def a_folder(tmp_path: Path, **arguments: float) -> ImageMaskFolder:
+def a_folder(tmp_path: Path, **arguments: Any) -> ImageMaskFolder:
     root = tmp_path / "folder"
     if not root.exists():
         for split, length in (("train", 12), ("val", 3), ("test", 2)):
@@ -66,7 +67,7 @@ def a_folder(tmp_path: Path, **arguments: float) -> ImageMaskFolder:
     return ImageMaskFolder(root, **{"num_classes": 3, "batch_size": 2, "num_workers": 0, **arguments})
 
 
-def a_camvid(tmp_path: Path, **arguments: float) -> CamVid:
+def a_camvid(tmp_path: Path, **arguments: Any) -> CamVid:
     root = tmp_path / "camvid"
     if not root.exists():
         write(root, "{}/images", "{}/masks", lists=False)
@@ -120,8 +121,8 @@ def test_a_users_own_data_read_the_chosen_samples_and_no_others(
     assert {name for epoch in seen for name in epoch} <= {f"train/{index}" for index in chosen}
     if cache:
         assert sorted(data.dots["train"].read) == chosen, "the cache holds what is used, read once"
-    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
-        assert [name for batch in loader for name in batch.name] == [f"{split}/{index}" for index in range(length)]
+    for split, whole in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        assert [name for batch in whole for name in batch.name] == [f"{split}/{index}" for index in range(length)]
 
 
 @EVERY
@@ -216,7 +217,8 @@ def test_files_that_cannot_tell_a_part_have_the_fingerprint_of_all_and_of_the_ch
             return DotFiles(split, self.length)
 
     def told(fraction: float) -> dict[str, object]:
-        return OwnFiles(10, train_fraction=fraction).identity()["splits"]["train"]
+        train: dict[str, object] = OwnFiles(10, train_fraction=fraction).identity()["splits"]["train"]
+        return train
 
     before = [told(fraction) for fraction in (0.4, 0.5, 1.0)]
     assert before[2] == {"samples": 10, "files": "abc"}

@@ -212,7 +212,7 @@ def test_check_holds_a_users_data_set_to_the_contract(damage: Callable[[Sample],
 
 def test_check_wants_one_number_of_classes() -> None:
     data = BlobModule(Blobs())
-    data.class_names = ("a", "b", "c")
+    data.class_names = ("a", "b", "c")  # type: ignore[assignment]  # one name too many
     with pytest.raises(ValueError, match="BlobModule names 3 classes, its data set 2"):
         data.check()
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.data import Shapes
+from seglab.data import Shapes, Split
 from seglab.data.sources.drawing import OUTLINES
 
 
@@ -32,7 +32,8 @@ def test_splits_differ_and_end() -> None:
 
 def test_label_noise_is_in_the_training_masks_alone() -> None:
     clean, noisy = Shapes(num_train=60, num_val=60), Shapes(num_train=60, num_val=60, label_noise=0.3)
-    for split, part in (("train", 0.3), ("val", 0.0)):
+    parts: dict[Split, float] = {"train": 0.3, "val": 0.0}
+    for split, part in parts.items():
         pairs = [(clean.dataset(split)[i], noisy.dataset(split)[i]) for i in range(60)]
         assert all(torch.equal(a.image, b.image) for a, b in pairs)
         shape = torch.stack([a.mask for a, _ in pairs]) > 0

@@ -130,6 +130,7 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_resumed_in_any_phase_is_uninterrupted(name: str, scheduler: str, tmp_path: Path) -> None:
@@ -224,13 +225,19 @@ def test_another_schedule_does_not_resume(tmp_path: Path) -> None:
         fitted(LPFT(1), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True)
 
 
+def counted(sizes: list[int], tensor: Tensor) -> Tensor:
+    """Note the size of a tensor that autograd saves."""
+    sizes.append(tensor.numel())
+    return tensor
+
+
 def test_frozen_shallow_stages_keep_no_activations_and_run_no_backward() -> None:
     """The graph of a step has no node of theirs, and autograd saves less of the forward pass."""
     saved: dict[str, int] = {}
     for name in ("full", "frozen"):
         module, _, _ = fitted(SCHEDULES[name])
         sizes: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, sizes=sizes: sizes.append(tensor.numel()) or tensor, lambda it: it):
+        with torch.autograd.graph.saved_tensors_hooks(partial(counted, sizes), lambda it: it):
             logits = module(batches()[0].image)
         saved[name] = sum(sizes)
         assert convolutions(logits) == (5 if name == "full" else 2)

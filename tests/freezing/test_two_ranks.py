@@ -52,7 +52,7 @@ def test_ranks_drift_apart_under_lightnings_own_callback(ends: Ends) -> None:
 def test_two_processes_are_one(arm: str, ends: Ends) -> None:
     alone = train(arm, batches())
     for name, value in alone.items():
-        torch.testing.assert_close(ends[0][arm][name], value, rtol=1e-4, atol=3e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(ends[0][arm][name], value, rtol=1e-4, atol=3e-6, msg=f"{name}: {{}}".format)
 
 
 def test_each_schedule_had_its_effect(ends: Ends) -> None:

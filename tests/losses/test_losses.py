@@ -191,8 +191,14 @@ def test_weighted_sum_from_flags() -> None:
         (lambda: CrossEntropy(label_smoothing=1.0), r"label_smoothing must be in \[0, 1\)"),
         (lambda: CrossEntropy(label_smoothing=-0.1), "label_smoothing"),
         (lambda: Dice(smooth=-1.0), "smooth must be"),
-        (lambda: Dice(absent="ignore"), "absent must be 'skip' or 'penalize'"),
-        (lambda: Dice(reduction="mean"), "reduction must be 'batch' or 'image'"),
+        (
+            lambda: Dice(absent="ignore"),  # type: ignore[arg-type]
+            "absent must be 'skip' or 'penalize'",
+        ),
+        (
+            lambda: Dice(reduction="mean"),  # type: ignore[arg-type]
+            "reduction must be 'batch' or 'image'",
+        ),
         (lambda: WeightedSum({}, {}), "losses is empty"),
         (lambda: WeightedSum({"ce": CrossEntropy()}, {"dice": 1.0}), "the same names"),
         (lambda: WeightedSum({"ce": CrossEntropy()}, {"ce": -1.0}), "weights must be finite"),

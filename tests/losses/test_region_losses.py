@@ -125,7 +125,7 @@ def test_is_that_of_plain_loops(seed: int, classes: int, present: int, ignored: 
         }
         for kind, value in expected.items():
             assert kind(absent=absent)(logits, mask).item() == pytest.approx(value, abs=2e-6)
-    overlap, sizes = (sum(part(*own) / own[2] ** 2 for own in there) for part in (lambda tp, p, y: tp, lambda tp, p, y: p + y))
+    overlap, sizes = sum(tp / y**2 for tp, _, y in there), sum((p + y) / y**2 for _, p, y in there)
     assert GeneralizedDice()(logits, mask).item() == pytest.approx(1 - 2 * overlap / sizes, abs=2e-6)
 
 
@@ -157,8 +157,14 @@ def test_generalized_dice_counts_classes_alike_however_many_pixels_there_are() -
         (lambda: FocalTversky(gamma=0.0), "gamma must be"),
         (lambda: Jaccard(smooth=-1.0), "smooth must be"),
         (lambda: Tversky(smooth=math.inf), "smooth must be"),
-        (lambda: Tversky(absent="ignore"), "absent must be 'skip' or 'penalize'"),
-        (lambda: GeneralizedDice(reduction="mean"), "reduction must be 'batch' or 'image'"),
+        (
+            lambda: Tversky(absent="ignore"),  # type: ignore[arg-type]
+            "absent must be 'skip' or 'penalize'",
+        ),
+        (
+            lambda: GeneralizedDice(reduction="mean"),  # type: ignore[arg-type]
+            "reduction must be 'batch' or 'image'",
+        ),
     ],
 )
 def test_region_errors(build: Callable[[], object], message: str) -> None:

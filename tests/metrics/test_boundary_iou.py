@@ -27,7 +27,8 @@ def authors_boundary(mask: NDArray[np.bool_], ratio: float) -> NDArray[np.bool_]
     dilation = max(1, round(ratio * np.sqrt(height**2 + width**2)))
     framed = np.pad(mask, 1)
     eroded = binary_erosion(framed, np.ones((3, 3)), iterations=dilation, border_value=1)
-    return mask & ~eroded[1:-1, 1:-1]
+    boundary: NDArray[np.bool_] = mask & ~eroded[1:-1, 1:-1]
+    return boundary
 
 
 @settings(deadline=None, max_examples=60)

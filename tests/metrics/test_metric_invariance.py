@@ -61,9 +61,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         tolerance = 1e-6 if name == "calibration error" else 0.0
-        torch.testing.assert_close(
-            found[name], value, rtol=0, atol=tolerance, equal_nan=True, msg=lambda text, name=name: f"{name}: {text}"
-        )
+        torch.testing.assert_close(found[name], value, rtol=0, atol=tolerance, equal_nan=True, msg=f"{name}: {{}}".format)
 
 
 @settings(deadline=None, max_examples=25)
@@ -118,6 +116,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, T
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(len(SHARES)))
 def test_two_processes_are_one(seed: int, two_ranks: list[list[dict[str, Tensor]]]) -> None:
     """Whatever their shares of the images; a rank may have none."""

@@ -88,6 +88,7 @@ def one_of_two(rank: int, folder: str, device: str) -> None:
 ON_GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", ON_GPU])
 def test_two_processes_compute_what_one_does(device: str, tmp_path: Path) -> None:
     mp.spawn(one_of_two, args=(str(tmp_path), device), nprocs=2)

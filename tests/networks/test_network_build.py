@@ -1,6 +1,7 @@
 """Networks by the names of architecture and encoder, and their descriptions."""
 
 import json
+from typing import Any
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -59,7 +60,7 @@ def test_encoders_that_an_architecture_cannot_use(architecture: str, encoder: st
 
 
 @pytest.mark.parametrize("wrong", [{"num_classes": 0}, {"num_classes": 2, "in_channels": 0}])
-def test_numbers_of_classes_and_channels_are_positive(wrong: dict[str, int]) -> None:
+def test_numbers_of_classes_and_channels_are_positive(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         network(**wrong)
 

@@ -1,6 +1,7 @@
 """Weights on the hub, without a network: from the cache that a download would have filled, and what to do where there is none."""
 
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -48,7 +49,7 @@ def test_weights_that_smp_has_downloaded(cache: Path, channels: int) -> None:
 
 
 def test_weights_that_timm_has_downloaded(cache: Path) -> None:
-    source = timm.create_model("convnext_atto")
+    source: Any = timm.create_model("convnext_atto")
     put(cache, "timm/convnext_atto.d2_in1k", "a" * 40, source.state_dict())
     net = unet("tu-convnext_atto", 3, weights="imagenet")
     image = torch.rand(1, 3, 64, 64)

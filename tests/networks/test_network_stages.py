@@ -1,6 +1,6 @@
 """The stages of encoders of many families, against real gradients, and that what is frozen gives the same again."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -77,6 +77,7 @@ def family(request: pytest.FixtureRequest) -> Family:
     return Family(request.param, net, stages(net))
 
 
+@pytest.mark.slow
 def test_every_parameter_is_in_one_stage_or_unreachable(family: Family) -> None:
     found, n = family.stages, FAMILIES[family.encoder]
     names = [name for group in found.stages.values() for name in group] + found.unreachable
@@ -125,6 +126,7 @@ def test_the_first_stages_alone_can_be_frozen(encoder: str) -> None:
     for stage in shallow:
         for path in found.modules[stage]:
             net.get_submodule(path).eval()
+    module: Any
     for module in net.get_submodule("encoder").modules():
         if "drop" in type(module).__name__.lower() and getattr(module, "drop_prob", None) is not None:
             module.drop_prob = 0.5  # often enough to be seen

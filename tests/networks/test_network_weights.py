@@ -7,6 +7,7 @@ import re
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -33,6 +34,8 @@ def drawn(source: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for module in source.modules():
         if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             for tensor in (module.weight, module.bias, module.running_mean, module.running_var):
                 tensor.data.uniform_(0.5, 1.5, generator=generator)
     return source
@@ -86,7 +89,7 @@ def test_a_torchvision_file(tmp_path: Path, suffix: str, dtype: torch.dtype) -> 
 
 
 def test_features_are_those_of_torchvision(tmp_path: Path) -> None:
-    source = drawn(torchvision.models.resnet18(weights=None)).eval()
+    source: Any = drawn(torchvision.models.resnet18(weights=None)).eval()
     net = unet("resnet18", 3, weights=written(source.state_dict(), tmp_path / "w.pt")).eval()
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
@@ -121,7 +124,7 @@ def test_a_densenet_that_torchvision_published_before_it_renamed_its_layers(tmp_
     ["resnet18", "convnext_atto", "regnetx_002", "mobilenetv3_small_050", "hrnet_w18_small", "densenet121", "mvitv2_tiny", "pvt_v2_b0"],
 )
 def test_a_timm_file(tmp_path: Path, model: str) -> None:
-    source = drawn(timm.create_model(model)).eval()
+    source: Any = drawn(timm.create_model(model)).eval()
     encoder = unet(f"tu-{model}", 3, weights=str(written(source.state_dict(), tmp_path / "w.pt"))).get_submodule("encoder").eval()
     side = 224 if model == "mvitv2_tiny" else 64
     image = torch.rand(1, 3, side, side)
@@ -132,7 +135,7 @@ def test_a_timm_file(tmp_path: Path, model: str) -> None:
 
 def test_a_timm_file_of_a_vision_transformer(tmp_path: Path) -> None:
     """The network holds its last norm and head, which no output depends on: with a head of other classes they stay new."""
-    source = timm.create_model("vit_tiny_patch16_224", num_classes=7).eval()
+    source: Any = timm.create_model("vit_tiny_patch16_224", num_classes=7).eval()
     net = network("DPT", "tu-vit_tiny_patch16_224", num_classes=3, weights=written(source.state_dict(), tmp_path / "w.pt")).eval()
     image = torch.rand(1, 3, 224, 224)
     with torch.no_grad():
@@ -206,6 +209,7 @@ def test_the_weights_that_the_project_trained() -> None:
 # other channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 4, 6])
 @pytest.mark.parametrize("encoder", ["resnet18", "mobileone_s0"])
 def test_a_first_layer_takes_other_channels_as_smp_does(tmp_path: Path, encoder: str, channels: int) -> None:

@@ -32,7 +32,7 @@ def definition(regularizer: Regularizer, weight: Array, start: Array) -> float:
             return l1 * float(size.sum()) + 0.5 * l2 * float((weight**2).sum())
         case SmoothL1(strength, kappa, beta):
             beta = float(beta) if beta is not None else float(kappa or 0) * max(float(start.std()), 2.0**-126)  # float32's smallest
-            return strength * sum(w * w / (2 * beta) if w < beta else w - beta / 2 for w in size.flatten().tolist())
+            return strength * sum(float(w * w / (2 * beta) if w < beta else w - beta / 2) for w in size.flatten().tolist())
         case GroupLasso(strength):
             return strength * sum(math.sqrt(len(row)) * float(np.linalg.norm(row)) for row in rows)
         case HoyerSquare(strength):

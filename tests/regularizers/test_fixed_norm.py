@@ -26,7 +26,8 @@ from tests.nets import adamw, batches, fixed_module, momentum, trained
 
 
 def by_filter(weight: Tensor) -> Tensor:
-    return weight.detach().flatten(1).norm(dim=1)
+    norms: Tensor = weight.detach().flatten(1).norm(dim=1)
+    return norms
 
 
 @pytest.mark.parametrize("optimizer", [momentum, adamw])
@@ -54,7 +55,7 @@ def test_rescaling_leaves_the_function_alone(norm: str) -> None:
     weights = fixed_module(FixedNorm(), net=lambda: network).weights()
     network.double()
     applied = FixedNorm().bind(weights)
-    weight = network[1 if norm == "transposed" else 0].weight
+    weight = network.get_parameter("1.weight" if norm == "transposed" else "0.weight")
     start = weight.detach().clone()
     with torch.no_grad():
         weight.add_(torch.randn_like(weight))

@@ -25,7 +25,7 @@ class Cauchy(Regularizer):
     strength: float
 
     def penalty(self, weights: Any) -> Tensor:
-        total: Tensor = self.strength * sum(torch.log1p((weight / 0.1) ** 2).sum() for weight in weights)
+        total: Tensor = self.strength * torch.stack([torch.log1p((weight / 0.1) ** 2).sum() for weight in weights]).sum()
         return total
 
 
@@ -109,7 +109,7 @@ from seglab.regularizers import Regularizer
 class Cauchy(Regularizer):
     strength: float
     def penalty(self, weights):
-        return self.strength * sum(torch.log1p((weight / 0.1) ** 2).sum() for weight in weights)
+        return self.strength * torch.stack([torch.log1p((weight / 0.1) ** 2).sum() for weight in weights]).sum()
 
 class Network(nn.Module):
     def __init__(self, num_classes: int):

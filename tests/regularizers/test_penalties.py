@@ -1,6 +1,7 @@
 """Every penalty against autograd, finite differences and numerical minimisation, over drawn inputs."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,9 +67,10 @@ def scalar_penalty(regularizer: Regularizer, w: float) -> float:
 @given(v=st.floats(-3, 3) | st.just(0.0) | st.floats(-1e-300, 1e-300), step=st.floats(0.01, 2))
 @settings(max_examples=60, deadline=None)
 def test_the_prox_minimises_its_objective(regularizer: Regularizer, v: float, step: float) -> None:
-    for size in (step, torch.full((1,), step, dtype=torch.float64)):
+    sizes: tuple[list[float], list[Tensor]] = [step], [torch.full((1,), step, dtype=torch.float64)]
+    for size in sizes:
         weight = torch.tensor([v], dtype=torch.float64)
-        regularizer.prox([weight], [size])  # type: ignore[list-item]
+        regularizer.prox([weight], size)
         best = minimize_scalar(
             lambda w: 0.5 * (w - v) ** 2 / step + scalar_penalty(regularizer, w), bounds=(-4, 4), options={"xatol": 1e-10}
         )
@@ -78,6 +80,7 @@ def test_the_prox_minimises_its_objective(regularizer: Regularizer, v: float, st
 @pytest.mark.parametrize("regularizer", ALL, ids=ids)
 def test_the_penalty_is_the_sum_over_weights_of_its_definition(regularizer: Regularizer) -> None:
     weights = [torch.tensor([0.1, -0.3, 0.0, 2.0], dtype=torch.float64), torch.tensor([[1.0], [-0.2]], dtype=torch.float64)]
+    betas: list[float | None]
     if isinstance(regularizer, SmoothL1) and regularizer.kappa is not None:
         betas = [regularizer.kappa * float(np.std(w.numpy())) for w in weights]
     else:
@@ -109,7 +112,7 @@ def test_smooth_l1_with_a_beta_above_every_weight_is_l2(first: list[float], seco
 
 def test_a_relative_beta_is_fixed_where_it_was_bound() -> None:
     start = [torch.randn(100, dtype=torch.float64), 10 * torch.randn(50, dtype=torch.float64)]
-    fixed = SmoothL1(1.0, kappa=0.5).fixed(start)
+    fixed: Any = SmoothL1(1.0, kappa=0.5).fixed(start)
     assert fixed.betas == pytest.approx([0.5 * float(w.std(correction=0)) for w in start])
     assert fixed.fixed([1e3 * w for w in start]).betas == fixed.betas
     assert fixed.select([1]).betas == fixed.betas[1:]

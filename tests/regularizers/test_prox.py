@@ -39,9 +39,9 @@ def value_of(regularizer: Regularizer, w: float) -> float:
 
 def prox(regularizer: Regularizer, v: list[float], step: list[float] | float) -> Array:
     weight = torch.tensor([v], dtype=torch.float64)
-    size = step if isinstance(step, float) else torch.tensor([step], dtype=torch.float64)
-    regularizer.prox([weight], [size])  # type: ignore[list-item]
-    return weight.numpy()[0]
+    regularizer.prox([weight], [step] if isinstance(step, float) else [torch.tensor([step], dtype=torch.float64)])
+    found: Array = weight.numpy()[0]
+    return found
 
 
 @pytest.mark.parametrize("regularizer", ELEMENTWISE, ids=repr)
@@ -95,7 +95,7 @@ def group_solution(v: Array, step: Array, strength: float) -> Array:
     def excess(s: float) -> float:
         return float(np.linalg.norm(v / (s + a))) - 1
 
-    s = brentq(excess, 0.0, float(np.linalg.norm(v)), xtol=1e-300, rtol=1e-14, maxiter=2000)
+    s: float = brentq(excess, 0.0, float(np.linalg.norm(v)), xtol=1e-300, rtol=1e-14, maxiter=2000)
     return v * s / (s + a)
 
 
@@ -162,7 +162,7 @@ def test_in_single_precision_filters_are_worked_on_one_by_one(shape: tuple[int, 
     v = torch.randn(shape, generator=generator) * 10.0 ** torch.randint(-2, 2, (shape[0], *[1] * (len(shape) - 1)), generator=generator)
     step = 10 ** torch.empty(shape).uniform_(-4, 0, generator=generator) if each else torch.full(shape, 0.1)
     weight = v.clone()
-    GroupLasso(0.7).prox([weight], [step if each else 0.1])  # type: ignore[list-item]
+    GroupLasso(0.7).prox([weight], [step] if each else [0.1])
     for found, row, size in zip(weight, v, step, strict=True):
         expected = group_solution(row.double().flatten().numpy(), size.double().flatten().numpy(), 0.7)
         np.testing.assert_allclose(found.flatten().numpy(), expected, rtol=1e-4, atol=1e-6)
@@ -190,7 +190,7 @@ def test_a_step_of_zero_moves_nothing_and_zeros_stay_zero(regularizer: Regulariz
     v = torch.tensor([[0.5, -2.0], [0.0, 1e-3], [0.0, 0.0]])
     for t, expected in ((0.0, v), (1.0, torch.zeros_like(v))):
         weight = v.clone() if t == 0 else torch.zeros_like(v)
-        regularizer.prox([weight], [torch.full_like(v, t) if each else t])  # type: ignore[list-item]
+        regularizer.prox([weight], [torch.full_like(v, t)] if each else [t])
         torch.testing.assert_close(weight, expected, rtol=1e-6, atol=0)
 
 
@@ -199,7 +199,7 @@ def test_a_step_of_zero_moves_nothing_and_zeros_stay_zero(regularizer: Regulariz
 def test_a_strength_of_zero_moves_nothing(regularizer: Regularizer, each: bool) -> None:
     v = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(-6.0, 4.0, 2.5).view(4, 1)
     weight = v.clone()
-    regularizer.prox([weight], [torch.full_like(v, 0.3) if each else 0.3])  # type: ignore[list-item]
+    regularizer.prox([weight], [torch.full_like(v, 0.3)] if each else [0.3])
     torch.testing.assert_close(weight, v, rtol=1e-7, atol=0)
 
 

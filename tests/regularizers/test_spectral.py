@@ -78,7 +78,7 @@ def test_weights_that_start_at_zero_are_penalized_once_they_move() -> None:
     for moved in (False, True):
         if moved:
             with torch.no_grad():
-                weight += with_gap(4, 5)
+                weight.add_(with_gap(4, 5))
         for _ in range(40):
             weight.grad = torch.zeros_like(weight)
             applied.before_update(NOW)

@@ -30,9 +30,10 @@ from seglab import (
 )
 from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
 from seglab.stage import Progress, Stage
+from seglab.study.arms import Arm
 from seglab.study.identity import describe, differences, planned
 from seglab.study.settings import plain
-from seglab.study.study import Arm, Study
+from seglab.study.study import Study
 
 ENCODER = "tu-test_resnet"
 START = {name: torch.ones_like(value) for name, value in unet(ENCODER, 4).state_dict().items()}
@@ -56,7 +57,8 @@ class OwnPenalty(Regularizer):
         self.strength = strength
 
     def penalty(self, weights: Any) -> Tensor:
-        return self.strength * weights[0].sum()
+        penalty: Tensor = self.strength * weights[0].sum()
+        return penalty
 
 
 class Net(nn.Module):
@@ -206,7 +208,8 @@ def test_data_of_the_same_length_differ() -> None:
 
 def test_defaults_of_a_function_are_its_settings() -> None:
     """The usual way to make functions in a loop."""
-    one, other = ([Scheduled(L2(1e-4), lambda progress, s=s: s * progress.fraction)] for s in (1.0, 5.0))
+    factors: list[Any] = [lambda progress, s=s: s * progress.fraction for s in (1.0, 5.0)]
+    one, other = ([Scheduled(L2(1e-4), factor)] for factor in factors)
     assert differences(plain(one), plain(other))
     assert not differences(plain(one), plain(one))
 

@@ -37,7 +37,12 @@ def no_lease_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """A lease's thread ends its process when it is overtaken, and here that process is pytest: stop those that were not released."""
     made: list[Lease] = []
     start = Lease.__init__
-    monkeypatch.setattr(Lease, "__init__", lambda self, path: (made.append(self), start(self, path))[1])
+
+    def noted(self: Lease, path: Path) -> None:
+        made.append(self)
+        start(self, path)
+
+    monkeypatch.setattr(Lease, "__init__", noted)
     yield
     for lease in made:
         lease._stop.set()
@@ -158,7 +163,7 @@ def test_of_many_processes_one_wins(tmp_path: Path) -> None:
 def test_a_claim_between_look_and_creation_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worst interleaving, played out: while one looks at a dead lease, another takes it over."""
     lease_of(tmp_path, 0, "elsewhere 7\n", age=STALE_SECONDS + 60)
-    now, others = ledger._file_server_now, []
+    now, others = ledger._file_server_now, list[Lease | None]()
 
     def slowly(directory: Path) -> float:
         at = now(directory)

@@ -118,6 +118,7 @@ def test_killed_at_drawn_steps(arm: str, workers: int, whole: Path, begun: Begin
     assert_same(place, whole, arm)
 
 
+@pytest.mark.slow
 def test_killed_within_a_window_of_batches(whole_by_two: Path, begun: Beginning) -> None:
     """Three optimizer steps an epoch, the last of one batch; saved between windows alone."""
     place = begun(whole_by_two)
@@ -142,6 +143,7 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
     assert_same(place, whole, "measured")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arm", "workers"), CASES)
 def test_asked_to_stop_while_it_validates(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
     """It does so at the next batch, and loses no step unless it averages over the epoch; after a last step, before the first batch."""
@@ -167,6 +169,7 @@ def test_asked_twice_it_stops_at_once(whole: Path, begun: Beginning) -> None:
     assert_same(place, whole, "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["3:fsync", "4:replace", "5:replace"])
 def test_killed_while_a_checkpoint_is_written(where: str, whole: Path, begun: Beginning) -> None:
     """Before its bytes are on the disk, and before and between the two renames."""
@@ -189,6 +192,7 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, flip_a_bit, lambda path: path.write_bytes(b"")], ids=["cut", "bit", "empty"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage: Callable[[Path], Any], whole: Path, begun: Beginning) -> None:
     place = begun(whole)
@@ -204,6 +208,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage: Callable[[Path
     assert_same(place, whole, "measured")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_settings_is_not_used(whole: Path, begun: Beginning, shared: Path) -> None:
     place, other = begun(whole), shared / "other-settings"
     other.mkdir()
@@ -216,6 +221,7 @@ def test_a_checkpoint_of_other_settings_is_not_used(whole: Path, begun: Beginnin
     assert_same(place, whole, "plain")
 
 
+@pytest.mark.slow
 def test_the_costs_of_all_attempts_count(whole: Path, begun: Beginning) -> None:
     place = begun(whole)
     assert work(place, "plain", DIE_AT=7) == -signal.SIGKILL
@@ -242,6 +248,7 @@ def history(run: Path) -> list[int]:
     return steps
 
 
+@pytest.mark.slow
 def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> None:
     """Stopped at once without a checkpoint, its first rows are repeated; and stopped in order."""
     place = begun(whole)
@@ -280,6 +287,7 @@ def test_a_run_that_somebody_has_is_refused_by_its_owner_s_name(whole: Path, beg
     assert Run("fragile", "plain", 0).directory(place / "runs" / "fragile") == run
 
 
+@pytest.mark.slow
 def test_of_all_attempts_the_first_cause_is_kept(whole: Path, begun: Beginning) -> None:
     """Until the run succeeds; its log has each."""
     place = begun(whole)
@@ -298,6 +306,7 @@ def test_of_all_attempts_the_first_cause_is_kept(whole: Path, begun: Beginning) 
     assert_same(place, whole, "plain")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [0, 4096, 16384])
 @pytest.mark.parametrize("when", [7, "end"])
 def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int, whole: Path, small_disk: Path) -> None:
@@ -319,6 +328,7 @@ def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int
     assert_same(place, whole, "plain")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_does_not_end_a_training(whole: Path, small_disk: Path) -> None:
     """The disk is full for some steps."""
     place = planned(small_disk / "place", whole)

@@ -262,7 +262,7 @@ def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Pa
     assert done.returncode == 0, done.stdout + done.stderr
     mine, theirs = weights(run), weights(alone)
     for name, value in theirs.items():
-        torch.testing.assert_close(mine[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(mine[name], value, rtol=1e-5, atol=1e-6, msg=f"{name}: {{}}".format)
     result = read_result(run / "result.json")
     assert result.identity == read_result(alone / "result.json").identity
     counted = np.load(run / "confusion.npz")

@@ -196,6 +196,7 @@ def test_one_line_that_helps(tmp_path: Path, here: Here, words: list[str], expec
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_choice_follows_from_the_results(finished: Path) -> None:
     """By hand, from the files."""
     folder = finished / "runs" / "tuned" / "tuning"

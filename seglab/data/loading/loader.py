@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -52,12 +51,14 @@ class TrainLoader(DataLoader[Batch]):
     Its length stays the whole epoch, from which Lightning counts.
     """
 
+    sampler: EpochSampler
+
     _epoch = -1
     _batches = 0
     _resuming = False
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        sampler = cast(EpochSampler, self.sampler)
+        sampler = self.sampler
         resume, self._resuming = self._resuming and self._epoch == sampler.epoch, False
         self._epoch, self._batches = sampler.epoch, self._batches if resume else 0
         sampler.first_batch = self._batches
