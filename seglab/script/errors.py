@@ -27,7 +27,9 @@ _PLAINER = (  # what jsonargparse says → what it means to whoever typed the fl
     (r"Expected a ([\w.]+)\. Got value: (.*)", r"expected \1, got \2"),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"\1 is not a \2"),
 )
-_NO_SUCH_CLASS = re.compile(r"Expected a dot import path string: (\S+)|No module named '[^']+'|module '[^']+' has no attribute '([^']+)'|No [\w.]+ attribute (\w+)")
+_NO_SUCH_CLASS = re.compile(
+    r"Expected a dot import path string: (\S+)|No module named '[^']+'|module '[^']+' has no attribute '([^']+)'|No [\w.]+ attribute (\w+)"
+)
 
 
 def one_line(error: BaseException) -> str:

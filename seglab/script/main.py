@@ -21,7 +21,7 @@ from seglab.running.plan import Plan, dry_run_table, shell
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.errors import one_line
 from seglab.script.parser import StudyFunction, parser_of, resolved_flags, study_parameters, study_parser
-from seglab.script.reading import show_comparison, show_status, tuning_folder
+from seglab.script.reading import Wanted, show_comparison, show_status, tuning_folder
 from seglab.script.submit import cancel, preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
@@ -70,7 +70,7 @@ def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
     if verb == "status":
         return show_status(folder, console)
     if verb == "compare":
-        return show_comparison(folder, given.metric, given.baseline, given.margin, console, given.classes)
+        return show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console)
     places = [place for place in (folder, tuning_folder(folder)) if place is not None]
     ended = [cancel(place, given.dry_run, console) for place in places]
     show_status(folder, console)
@@ -97,7 +97,7 @@ def _run(plan: Plan, given: Namespace, console: Console) -> int:
     if plan.arm is None and plan.seed is None:
         console.print()
         try:
-            show_comparison(plan.folder, None, None, None, console)
+            show_comparison(plan.folder, Wanted(), console)
         except ValueError as error:
             if complete:
                 raise
