@@ -34,7 +34,7 @@ def read(arguments: Sequence[str]) -> int:
         return prune(given)
     from rich.console import Console
 
-    from seglab.script.reading import show_comparison, show_status, study_folders
+    from seglab.script.reading import Wanted, show_comparison, show_status, study_folders
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
@@ -43,7 +43,7 @@ def read(arguments: Sequence[str]) -> int:
             if given.command == "status":
                 codes.append(show_status(folder, console))
             else:
-                codes.append(show_comparison(folder, given.metric, given.baseline, given.margin, console))
+                codes.append(show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console))
         return max(codes)
     except (ValueError, OSError) as error:
         from seglab.script.errors import one_line
@@ -85,13 +85,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from seglab.script.reading import add_comparison_flags
+
     parser = _Parser(prog="seglab", description="Fair comparisons of regularization and transfer learning in image segmentation.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     compare = commands.add_parser("compare", help="the comparison of a study's finished runs, and its report.html")
     compare.add_argument("runs", metavar="RUNS", help="a study's folder, such as runs/regularization, or the folder of several")
-    compare.add_argument("--metric", help="such as test/miou (the study's own by default), test/dice, test/iou/CLASS, cost/seconds")
-    compare.add_argument("--baseline", help="another arm to compare all others with")
-    compare.add_argument("--margin", type=float, help="largest difference that counts as none, in the metric's unit (default 0.005)")
+    add_comparison_flags(compare)
     status = commands.add_parser("status", help="what is done, running, failed and open")
     status.add_argument("runs", metavar="RUNS", help="a study's folder, or the folder of several")
     smaller = commands.add_parser("prune", help="a checkpoint's network without its zero filters, checked, as a torch.export program")

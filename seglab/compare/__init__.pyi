@@ -1,9 +1,13 @@
 """The public names of `seglab.compare`, and where each is defined. `__init__.py` loads them from this list on first use."""
 
+from .criteria import Criteria as Criteria
+from .findings import Findings as Findings
+from .findings import analyse as analyse
 from .folder import StudyFolder as StudyFolder
 from .folder import compare_folder as compare_folder
 from .folder import compare_folder_factors as compare_folder_factors
 from .folder import read_folder as read_folder
+from .metric import Metric as Metric
 from .numbers.classes import ClassContrast as ClassContrast
 from .numbers.classes import PerClass as PerClass
 from .numbers.classes import per_class as per_class
@@ -15,10 +19,17 @@ from .numbers.comparison import compare as compare
 from .numbers.effects import Effect as Effect
 from .numbers.factorial import Factorial as Factorial
 from .numbers.factorial import compare_factors as compare_factors
+from .plots.classes import plot_classes as plot_classes
+from .plots.curves import plot_curves as plot_curves
+from .plots.differences import plot_differences as plot_differences
+from .plots.interaction import plot_interaction as plot_interaction
+from .plots.schedules import plot_schedules as plot_schedules
+from .plots.seeds import plot_seeds as plot_seeds
+from .plots.weights import plot_weights as plot_weights
 from .report import write_report as write_report
+from .tables.arm_table import to_frame as to_frame
+from .tables.arm_table import to_markdown as to_markdown
+from .tables.arm_table import to_table as to_table
 from .tables.class_table import classes_to_table as classes_to_table
-from .tables.factorial_table import factors_to_markdown as factors_to_markdown
-from .tables.factorial_table import factors_to_table as factors_to_table
-from .tables.table import to_frame as to_frame
-from .tables.table import to_markdown as to_markdown
-from .tables.table import to_table as to_table
+from .tables.effect_table import factors_to_markdown as factors_to_markdown
+from .tables.effect_table import factors_to_table as factors_to_table

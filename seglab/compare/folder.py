@@ -1,9 +1,11 @@
-"""A study's folder as it is found: the finished runs, and a line for everything that is damaged, unfinished or missing."""
+"""Read the folder of a study: finished runs, and one line for everything that is damaged, unfinished or missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from seglab.compare.criteria import Criteria
+from seglab.compare.metric import Metric
 from seglab.compare.numbers.comparison import Comparison, compare
 from seglab.compare.numbers.factorial import Factorial, compare_factors
 from seglab.records import Result, StudyRecord, identity, read_record, read_results
@@ -11,17 +13,42 @@ from seglab.records import Result, StudyRecord, identity, read_record, read_resu
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What a study has left behind so far, its arms in the declared order where that is known."""
+    """What a study has produced so far."""
 
     folder: Path
     results: tuple[Result, ...]
+    """Results of the finished runs, the arms in the order of `study.json` if it is readable."""
     record: StudyRecord | None
     problems: tuple[str, ...]
-    """One line for each damaged result, each run without one, each declared arm without any."""
+    """One line for each damaged result, each run without a result, and each declared arm without any."""
+
+    def criteria(
+        self, metric: str | None = None, baseline: str | None = None, alpha: float = 0.05, margin: float | None = None
+    ) -> Criteria:
+        """Return criteria for this study. The metric and the baseline are those of `study.json`, the margin is the metric's, unless given.
+
+        Raises:
+            ValueError: a value is invalid, or no baseline is given and `study.json` is missing or damaged.
+        """
+        if metric is None:
+            metric = "test/miou" if self.record is None else self.record.metric
+        if baseline is None:
+            baseline = self._declared_baseline()
+        return Criteria(Metric.parse(metric), baseline, alpha, margin)
+
+    def _declared_baseline(self) -> str:
+        if self.record is not None:
+            return self.record.baseline
+        arms = ", ".join(dict.fromkeys(result.run.arm for result in self.results))
+        raise ValueError(f"{self.folder}: no readable study.json says which arm is the baseline: name one of {arms}")
 
 
 def read_folder(folder: Path) -> StudyFolder:
-    """Read `<root>/<study>/`. Damage is listed, not raised; a ValueError if the folder is not there."""
+    """Read `<root>/<study>/`. Damaged files are listed in `problems`.
+
+    Raises:
+        ValueError: the folder does not exist.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder. Name the folder of one study, <root>/<study>")
     results, problems = read_results(folder)
@@ -38,61 +65,39 @@ def read_folder(folder: Path) -> StudyFolder:
     return StudyFolder(folder, tuple(ordered), record, (*problems, *_unfinished(folder), *_absent(declared, results)))
 
 
-def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
-    """Whether a run was made with the settings of `study.json`; if not, a line says so."""
-    if result.run.arm in record.arms and result.identity == identity(record, result.run):
-        return True
-    problems.append(f"{result.run.name}: was made with other settings than those of study.json; left out")
-    return False
+def compare_folder(study: StudyFolder, criteria: Criteria | None = None) -> Comparison:
+    """Return `compare` of a study's results, with the problems of its folder among the notes. None stands for `study.criteria()`.
 
-
-def compare_folder(
-    study: StudyFolder, *, baseline: str | None = None, metric: str | None = None, alpha: float = 0.05, margin: float = 0.005
-) -> Comparison:
-    """`compare` on a folder, its problems among the notes. Baseline and metric are those of `study.json` unless given."""
-    return replace(
-        found := compare(study.results, baseline=_baseline(study, baseline), metric=_metric(study, metric), alpha=alpha, margin=margin),
-        notes=(*study.problems, *found.notes),
-    )
+    Raises:
+        ValueError: see `compare`.
+    """
+    found = compare(study.results, study.criteria() if criteria is None else criteria)
+    return replace(found, notes=(*study.problems, *found.notes))
 
 
 def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[Factorial | None, tuple[str, ...]]:
-    """The effects of the factors that `study.json` names, by the baseline, metric and limits of the folder's `comparison`, and notes.
+    """Return the effects of the factors that `study.json` names, by the criteria of `comparison`, and notes.
 
-    None for a study that crosses none, and, with a note why, where its results do not make a grid. The notes are what `comparison`
-    does not say already, those within the effects too.
+    The effects are None if the study crosses no factors, or if its results are no grid; a note then says why. Notes that `comparison`
+    has already are not repeated.
     """
     if study.record is None or not study.record.factors:
         return None, ()
+    factors = study.record.factors
     try:
-        found = compare_factors(
-            study.results,
-            factors=study.record.factors,
-            baseline=comparison.baseline,
-            metric=comparison.metric,
-            arms=list(study.record.arms),
-            alpha=comparison.alpha,
-            margin=comparison.margin,
-        )
+        found = compare_factors(study.results, factors, comparison.criteria, arms=list(study.record.arms))
     except ValueError as error:
-        return None, (f"no effects of {' and '.join(study.record.factors)}: {error}",)
+        return None, (f"no effects of {' and '.join(factors)}: {error}",)
     found = replace(found, notes=tuple(note for note in found.notes if note not in comparison.notes))
     return found, found.notes
 
 
-def _baseline(study: StudyFolder, given: str | None) -> str:
-    if given is not None:
-        return given
-    if study.record is not None:
-        return study.record.baseline
-    arms = ", ".join(dict.fromkeys(result.run.arm for result in study.results))
-    raise ValueError(f"{study.folder}: no readable study.json says which arm is the baseline: name one of {arms}")
-
-
-def _metric(study: StudyFolder, given: str | None) -> str:
-    if given is not None:
-        return given
-    return "test/miou" if study.record is None else study.record.metric
+def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
+    """Return whether a run was made with the settings of `study.json`; if not, append a line to `problems`."""
+    if result.run.arm in record.arms and result.identity == identity(record, result.run):
+        return True
+    problems.append(f"{result.run.name}: was made with other settings than those of study.json; left out")
+    return False
 
 
 def _unfinished(folder: Path) -> list[str]:

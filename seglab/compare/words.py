@@ -1,145 +1,123 @@
-"""Numbers and verdicts as people read them: percent points, three-figure costs, sentences."""
+"""Sentences and phrases about the numbers of a comparison."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from seglab.compare.numbers.comparison import Comparison, Contrast, Spread, smaller_is_better
+from seglab.compare.criteria import Criteria
+from seglab.compare.metric import Metric
+from seglab.compare.numbers.comparison import Comparison, Contrast
+from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.numbers.statistics import pairs_needed
+from seglab.compare.unit import equals
 from seglab.records import StudyRecord
 
-_NAMES = {
-    "miou": "mIoU",
-    "rare_miou": "mIoU of the rarer classes",
-    "fwiou": "frequency-weighted IoU",
-    "iou": "IoU",
-    "dice": "Dice",
-    "boundary_iou": "boundary IoU",
-}
-_COST_UNITS = {"seconds": "s", "training_seconds": "s", "peak_memory_mib": "MiB"}
-UNDEFINED = "–"
+
+def difference(found: Contrast | Effect, metric: Metric) -> str:
+    """Return a difference with its interval, such as `−1.20 [−1.61, −0.79]`."""
+    return f"{metric.unit.difference(found.difference)} {metric.unit.interval(found.low, found.high)}".rstrip()
 
 
-@dataclass(frozen=True)
-class Unit:
-    """How a metric is printed: its value times `factor`, with `digits` decimals (None: four significant digits)."""
-
-    factor: float
-    level: str
-    """The unit of a value, as `%`."""
-    step: str
-    """The unit of a difference, as `points`."""
-    digits: int | None
+def verdict(found: Contrast | Effect) -> str:
+    """Return the verdict, followed by ≈ if a real difference is within the margin."""
+    return f"{found.verdict} ≈" if found.within_margin and found.verdict in ("better", "worse", "effects differ") else found.verdict
 
 
-def unit(metric: str) -> Unit:
-    """Scores in [0, 1] and the fraction of zeros in percent; losses and costs as they are."""
-    kind, _, name = metric.partition("/")
-    if metric == "cost/exact_zeros" or (kind != "cost" and not metric.endswith("/loss")):
-        return Unit(100.0, "%", "points", 2)
-    plain = _COST_UNITS.get(name, "") if kind == "cost" else ""
-    return Unit(1.0, plain, plain, None)
+def equivalence(criteria: Criteria) -> str:
+    """Return what counts as equivalent, for the legend of a table of arms."""
+    if criteria.within is None:
+        return _no_margin("No arm is called equivalent", criteria.metric)
+    return f"Equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
-def metric_name(metric: str) -> str:
-    """`test/miou` as `test mIoU`, `test/iou/car` as `test IoU of car`."""
-    split, _, rest = metric.partition("/")
-    name, _, label = rest.partition("/")
-    return f"{'train–val gap of' if split == 'gap' else split} {_NAMES.get(name, name.replace('_', ' '))}{f' of {label}' if label else ''}"
-
-
-def number(value: float, digits: int | None) -> str:
-    """With a true minus sign; an en dash for NaN; four significant digits if `digits` is None."""
-    if math.isnan(value):
-        return UNDEFINED
-    text = f"{value:.{digits}f}" if digits is not None else f"{value:.4g}"
-    return f"−{text[1:]}" if text.startswith("-") and float(text) != 0 else text.removeprefix("-")
-
-
-def signed(value: float, digits: int | None) -> str:
-    """As `number`, with a plus sign where it is above zero."""
-    text = number(value, digits)
-    return f"+{text}" if value > 0 and float(text) != 0 else text
-
-
-def spread(values: Spread, metric: str) -> str:
-    """`63.21 ±0.45`: mean and standard deviation over the seeds."""
-    how = unit(metric)
-    mean = number(values.mean * how.factor, how.digits)
-    return mean if math.isnan(values.sd) else f"{mean} ±{number(values.sd * how.factor, how.digits)}"
-
-
-def p_value(p: float) -> str:
-    """Three decimals; `<.001` below; a dash for NaN."""
-    return UNDEFINED if math.isnan(p) else "<.001" if p < 0.001 else f"{p:.3f}"
-
-
-def interval(low: float, high: float, metric: str) -> str:
-    """`[−1.61, −0.79]` in the unit of differences; empty if it is undefined."""
-    how = unit(metric)
-    return "" if math.isnan(low) else f"[{signed(low * how.factor, how.digits)}, {signed(high * how.factor, how.digits)}]"
-
-
-def margin(judged: Comparison | Factorial) -> str:
-    """`±0.5 points`."""
-    how = unit(judged.metric)
-    return f"±{judged.margin * how.factor:g} {how.step}".rstrip()
+def equivalence_of_effects(criteria: Criteria) -> str:
+    """Return what counts as alike and as equivalent, for the legend of a table of effects."""
+    if criteria.within is None:
+        return _no_margin("No effects are called alike or equivalent", criteria.metric)
+    return f"Effects alike, equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
 def sentence(contrast: Contrast, comparison: Comparison) -> str:
-    """The verdict of one contrast in plain words, with its numbers."""
-    arm, base, how, seeds = contrast.arm, comparison.baseline, unit(comparison.metric), len(contrast.seeds)
+    """Return the verdict on one contrast as a sentence with its numbers."""
+    criteria, unit, seeds = comparison.criteria, comparison.criteria.metric.unit, len(contrast.seeds)
+    arm, base = contrast.arm, criteria.baseline
     if seeds == 0:
         return f"{arm} and {base} have no seed in common: there is nothing to compare."
     over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
-    size = f"{signed(contrast.difference * how.factor, how.digits)} {how.step}".rstrip()
-    level = f"{100 * (1 - comparison.alpha):g} % interval {range_of(contrast.low * how.factor, contrast.high * how.factor, how.digits)}"
+    size = unit.change(contrast.difference)
+    level = f"{criteria.level} interval {unit.span(contrast.low, contrast.high)}"
     numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if not math.isnan(contrast.low) else over
     if contrast.verdict in ("better", "worse"):
-        small = f" The difference is real, but within the margin of {margin(comparison)}." if contrast.within_margin else ""
-        amount = f"{number(abs(contrast.difference) * how.factor, how.digits)} {how.step}".rstrip()
-        return f"{arm} is {contrast.verdict} than {base} by {amount} {numbers}.{small}"
+        return f"{arm} is {contrast.verdict} than {base} by {unit.amount(contrast.difference)} {numbers}.{_small(contrast, criteria)}"
     if contrast.verdict == "equivalent":
         same = f"adjusted {equals(contrast.p_equivalence_holm)} {over}"
-        return f"{arm} and {base} are equivalent within {margin(comparison)}: {size} ({level}), {same}."
+        return f"{arm} and {base} are equivalent within {criteria.within}: {size} ({level}), {same}."
     if contrast.verdict == "inconclusive":
-        shown = f"Neither a difference nor equivalence within {margin(comparison)} is shown."
+        shown = f"Neither a difference nor equivalence within {criteria.within} is shown." if criteria.within else "No difference is shown."
         return f"{arm} against {base} is inconclusive: {size} {numbers}. {shown}"
     return f"{arm} against {base} has no verdict: {size} {over}, {contrast.reason}."
 
 
-def range_of(low: float, high: float, digits: int | None) -> str:
-    """`−1.61 to −0.79`."""
-    return f"{signed(low, digits)} to {signed(high, digits)}"
+def interactions(factors: Factorial) -> list[tuple[str, str]]:
+    """Return the verdict on each interaction, and a sentence with its numbers."""
+    return [(effect.verdict, interaction(effect, factors)) for effect in factors.effects if effect.kind == "interaction"]
 
 
-def equals(p: float) -> str:
-    """`p = 0.016`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+def interaction(effect: Effect, factors: Factorial) -> str:
+    """Return the verdict on one interaction as a sentence with its numbers."""
+    criteria, unit, seeds, reference = factors.criteria, factors.criteria.metric.unit, len(effect.seeds), factors.levels[1][0]
+    own = f"the effect of {effect.level} (against {factors.levels[0][0]})"
+    if seeds == 0:
+        return f"Whether {own} depends on {factors.factors[1]} is unknown for {effect.at}: no seed has all four arms that it takes."
+    size = unit.change(effect.difference)
+    over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+    level = f"{criteria.level} interval {unit.span(effect.low, effect.high)}"
+    numbers = f"{size} ({level}), adjusted {equals(effect.p_holm)} {over}"
+    if effect.verdict == "effects differ":
+        found = f"{own} at {effect.at} differs from that at {reference} by {numbers}.{_small(effect, criteria)}"
+    elif effect.verdict == "effects alike":
+        same = f"{size} ({level}), adjusted {equals(effect.p_equivalence_holm)} {over}"
+        found = f"{own} is alike at {effect.at} and at {reference}, within {criteria.within}: {same}."
+    elif effect.verdict == "inconclusive":
+        found = f"whether {own} differs between {effect.at} and {reference} is inconclusive: {numbers}."
+    else:
+        found = f"whether {own} differs between {effect.at} and {reference} has no verdict: {size} {over}, {effect.reason}."
+    return found[0].upper() + found[1:]
 
 
-def protocol(comparison: Comparison) -> tuple[str, ...]:
-    """How the numbers came about, one sentence a line."""
-    direction = "smaller is better" if smaller_is_better(comparison.metric) else "larger is better"
+def protocol(criteria: Criteria) -> tuple[str, ...]:
+    """Return how the numbers were computed, one sentence a line."""
+    direction = "smaller is better" if criteria.metric.smaller_is_better else "larger is better"
+    if criteria.within is None:
+        equivalent = equivalence(criteria)
+    else:
+        equivalent = f"Else equivalent: within {criteria.within} by two one-sided t tests (Holm)."
     return (
-        f"The measure is {metric_name(comparison.metric)} ({direction}).",
+        f"The measure is {criteria.metric.title} ({direction}).",
         "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
         "Tested once, on the last weights, never on weights or settings chosen on the test split.",
         "p is the two-sided sign-flip p of the paired differences, exact up to 15 pairs, adjusted over the declared contrasts (Holm).",
-        f"Better or worse: p at most {comparison.alpha:g}. Else equivalent: within {margin(comparison)} by two one-sided t tests (Holm).",
+        f"Better or worse: p at most {criteria.alpha:g}. {equivalent}",
         "Else inconclusive: a large p never means that two arms are equal.",
-        f"Intervals are {100 * (1 - comparison.alpha):g} % t intervals of the mean paired difference, each for its own contrast.",
-        f"Under {pairs_needed(comparison.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
+        f"Intervals are {criteria.level} t intervals of the mean paired difference, each for its own contrast.",
+        f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
     )
 
 
 def tuning(record: StudyRecord | None) -> str | None:
-    """How the setting of each arm was chosen, and which: one sentence; None for a study that tunes nothing."""
+    """Return which setting of each arm was chosen, and how, as one sentence; None for a study without tuning."""
     budget = None if record is None else record.shared.get("tuning")
     if record is None or not isinstance(budget, Mapping):
         return None
     seeds, settings = ", ".join(map(str, budget.get("seeds", ()))), budget.get("settings")
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
-    return f"Tuned: {settings} settings each, on {metric_name(str(budget.get('metric')))} over seeds {seeds}. Chosen: {chosen}."
+    return f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}. Chosen: {chosen}."
+
+
+def _small(found: Contrast | Effect, criteria: Criteria) -> str:
+    return f" The difference is real, but within the margin of {criteria.within}." if found.within_margin else ""
+
+
+def _no_margin(consequence: str, metric: Metric) -> str:
+    return f"{consequence}: {metric.title} has no margin, unless --margin gives one."

@@ -18,7 +18,7 @@ from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import one_line
 from seglab.script.parser import StudyFunction, parser_of, underscored
-from seglab.script.reading import show_comparison, show_status, tuning_folder
+from seglab.script.reading import Wanted, show_comparison, show_status, tuning_folder
 from seglab.script.request import default_name, plan_of
 from seglab.script.submit import cancel, preview, submit
 from seglab.script.supervise import supervise
@@ -78,7 +78,7 @@ def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
     if verb == "status":
         return show_status(folder, console)
     if verb == "compare":
-        return show_comparison(folder, given.metric, given.baseline, given.margin, console, given.classes)
+        return show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console)
     places = [place for place in (folder, tuning_folder(folder)) if place is not None]
     ended = [cancel(place, given.dry_run, console) for place in places]
     show_status(folder, console)
@@ -114,7 +114,7 @@ def _compare(plan: Plan, complete: bool, console: Console) -> None:
     """Print the comparison of the study. It may be impossible unless all runs are `complete`."""
     console.print()
     try:
-        show_comparison(plan.folder, None, None, None, console)
+        show_comparison(plan.folder, Wanted(), console)
     except ValueError as error:
         if complete:
             raise

@@ -13,6 +13,7 @@ from seglab.cluster.slurm import Slurm
 from seglab.data import SegmentationDataModule
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
+from seglab.script.reading import add_comparison_flags
 from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
@@ -96,17 +97,7 @@ def _reading_parser() -> ArgumentParser:
 
 def _comparison_parser() -> ArgumentParser:
     parser = _reading_parser()
-    parser.add_argument(
-        "--metric",
-        type=str | None,
-        default=None,
-        help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds",
-    )
-    parser.add_argument("--classes", action="store_true", help="each class too, from frequent to rare")
-    parser.add_argument("--baseline", type=str | None, default=None, help="another arm to compare all others with")
-    parser.add_argument(
-        "--margin", type=float | None, default=None, help="largest difference that counts as none, in the metric's unit (0.005)"
-    )
+    add_comparison_flags(parser)
     return parser
 
 

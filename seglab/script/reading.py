@@ -1,5 +1,7 @@
 """`status` and `compare` on folders of finished runs. No torch, so that they start at once."""
 
+from argparse import ArgumentParser
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -7,8 +9,6 @@ from rich.console import Console
 from seglab.cluster import jobs
 from seglab.records import TUNING, read_record, read_results
 from seglab.running.status import runs_in, status_table
-
-DEFAULT_MARGIN = 0.005
 
 
 def study_folders(path: Path) -> list[Path]:
@@ -51,14 +51,37 @@ def _show_jobs(folder: Path, console: Console) -> None:
         console.print(line, highlight=False, markup=False)
 
 
-def show_comparison(
-    folder: Path, metric: str | None, baseline: str | None, margin: float | None, console: Console, classes: bool = False
-) -> int:
-    """Print the comparison, each class too if `classes`, and write `report.html`; 1 if there is nothing to compare yet."""
-    from seglab.compare import (  # pandas and matplotlib: not for `status`
+def add_comparison_flags(parser: ArgumentParser) -> None:
+    """Add the flags of `compare` to the parser of `seglab compare` or of a script. `Wanted` holds their values."""
+    parser.add_argument(
+        "--metric", help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds; default: the study's own"
+    )
+    parser.add_argument("--classes", action="store_true", help="show each class too, from frequent to rare")
+    parser.add_argument("--baseline", help="another arm to compare all others with")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        help="largest difference that counts as none, in raw units of the metric; default: 0.005, which is 0.5 points, for a score in [0, 1], "
+        "and none, so that no arm is called equivalent, for a loss or a cost",
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a comparison should show. None takes the value of the study, or of the metric."""
+
+    metric: str | None = None
+    baseline: str | None = None
+    margin: float | None = None
+    classes: bool = False
+
+
+def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
+    """Print the comparison of a study, and write `report.html`; return 1 if there is nothing to compare yet."""
+    from seglab.compare import (  # scipy and numpy: not for `status`
+        Metric,
+        analyse,
         classes_to_table,
-        compare_folder,
-        compare_folder_factors,
         factors_to_table,
         read_folder,
         to_table,
@@ -70,24 +93,20 @@ def show_comparison(
     if not read_results(folder)[0]:
         console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
         return 1
-    chosen = DEFAULT_MARGIN if margin is None else margin
     study = read_folder(folder)
-    comparison = compare_folder(study, baseline=baseline, metric=metric, margin=chosen)
-    console.print(to_table(comparison))
-    factors, notes = compare_folder_factors(study, comparison)
-    if factors is not None:
-        console.print("", factors_to_table(factors), sep="\n")
+    found = analyse(study, study.criteria(metric=wanted.metric, baseline=wanted.baseline, margin=wanted.margin))
+    console.print(to_table(found.comparison))
+    if found.factors is not None:
+        console.print("", factors_to_table(found.factors), sep="\n")
     else:
-        for note in notes:
+        for note in found.factor_notes:
             console.print(f"! {note}", style="yellow", highlight=False, markup=False)
-    if classes:
-        split = "val" if comparison.metric.startswith("val/") else "test"
-        console.print("", classes_to_table(study.results, split), sep="\n")
+    if wanted.classes:
+        console.print("", classes_to_table(study.results, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
     if tuned := words.tuning(study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
     try:
-        report = write_report(folder, baseline=baseline, metric=metric, margin=chosen)
-        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+        console.print(f"report: {write_report(found)}", highlight=False, soft_wrap=True)
     except OSError as error:  # somebody else's folder, or a full disk
         console.print(f"no report: {folder / 'report.html'} cannot be written ({error.strerror})", highlight=False, soft_wrap=True)
     return 0

@@ -15,8 +15,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from seglab.compare import words
+from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
+from seglab.compare.unit import Unit
 from seglab.records import TUNING, Run, StudyRecord, identity, read_record, read_result, write_json
 from seglab.running import ledger
 from seglab.running.local import Launcher
@@ -196,30 +197,26 @@ def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
     """Print every candidate with its score, the chosen ones marked, and the expected score of the best of 1, 2, … candidates."""
     if not found:
         return
-    unit = words.unit(study.tuning_metric)
-    measure = f"{words.metric_name(study.tuning_metric)} {unit.level}".rstrip()
+    metric = Metric.parse(study.tuning_metric)
+    measure = f"{metric.title} {metric.unit.level}".rstrip()
     table = Table()
     for heading in ("arm", "setting", measure, ""):
         table.add_column(heading, justify="right" if heading == measure else "left", overflow="fold")
     for choice in found:
         for candidate in choice.candidates:
-            table.add_row(choice.arm, candidate.setting, _mean_and_sd(candidate, unit), "chosen" if candidate is choice.best else "")
+            table.add_row(choice.arm, candidate.setting, _mean_and_sd(candidate, metric.unit), "chosen" if candidate is choice.best else "")
     seeds = ", ".join(map(str, study.tuning_seeds))
     console.print(
         f"{study.name}: each arm's setting is that with the largest mean {measure} over the tuning seeds {seeds}", highlight=False
     )
     console.print(table)
-    curves = "; ".join(f"{choice.arm} {_curve(choice, unit)}" for choice in found)
+    curves = "; ".join(f"{choice.arm} {_curve(choice, metric.unit)}" for choice in found)
     console.print(f"expected {measure} of the best of 1, 2, … of the settings: {curves}", style="dim", highlight=False, markup=False)
 
 
-def _curve(choice: Choice, unit: words.Unit) -> str:
-    values = [value if math.isfinite(value) else math.nan for value in choice.expected_best]
-    return ", ".join(words.number(value * unit.factor, unit.digits) for value in values)
+def _curve(choice: Choice, unit: Unit) -> str:
+    return ", ".join(unit.value(value if math.isfinite(value) else math.nan) for value in choice.expected_best)
 
 
-def _mean_and_sd(candidate: Candidate, unit: words.Unit) -> str:
-    if candidate.mean == -math.inf:
-        return "diverged"
-    mean = words.number(candidate.mean * unit.factor, unit.digits)
-    return mean if math.isnan(candidate.sd) else f"{mean} ±{words.number(candidate.sd * unit.factor, unit.digits)}"
+def _mean_and_sd(candidate: Candidate, unit: Unit) -> str:
+    return "diverged" if candidate.mean == -math.inf else unit.mean_and_sd(candidate.mean, candidate.sd)

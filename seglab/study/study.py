@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from seglab.compare.metric import Metric
 from seglab.data import SegmentationDataModule
 from seglab.records import TUNING, Run, check_name
 from seglab.study.arms import Arm, Chosen, Tuned, check_fair, meant, tuning_arm
@@ -139,10 +140,11 @@ class Study:
                 f"tuning seeds {_listed(self.tuning_seeds)}: {_listed(both)} of them are seeds of the study too; "
                 "a setting may not be chosen on the seeds that it is then judged by"
             )
-        if not self.tuning_metric.startswith("val/") or self.tuning_metric.endswith("/loss"):
+        chosen_by = Metric.parse(self.tuning_metric)
+        if chosen_by.split != "val" or chosen_by.smaller_is_better:
             raise ValueError(
                 f"tuning metric {self.tuning_metric!r}: a setting is chosen by a score on the validation split, such as val/miou or val/dice; "
-                "never on the test split, and never by a loss"
+                "never on the test split, and never by a loss or an error, as the largest is chosen"
             )
 
     def _check_arm(self, arm: str, what: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import unet
@@ -19,7 +19,7 @@ from seglab.networks.batch_norm import JointBatchNorm
 from tests.nets import fixed_module
 from tests.trainers import quiet_trainer
 
-DATA = Shapes(num_train=8, num_val=4, num_test=4, image_size=32, batch_size=4, num_workers=0)
+DATA = SegmentationDataModule(Shapes(num_train=8, num_val=4, num_test=4, image_size=32), batch_size=4, num_workers=0)
 
 
 def said(act: Callable[[], object]) -> str:

@@ -22,7 +22,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 import seglab
 from seglab.callbacks import lightning_internals
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule
 from seglab.module import SegmentationModule
 from tests.nets import fixed_module
 from tests.trainers import quiet_trainer
@@ -43,7 +43,7 @@ class Within(Callback):
         trainer.save_checkpoint(Path(trainer.default_root_dir, "validation.ckpt"))
 
 
-def looked(shapes: Shapes, folder: Path, look: Callable[[L.Trainer], Any], module: SegmentationModule | None = None) -> Any:
+def looked(shapes: SegmentationDataModule, folder: Path, look: Callable[[L.Trainer], Any], module: SegmentationModule | None = None) -> Any:
     """What a function finds within a real training on one device that logs to a CSV file."""
     within = Within(look)
     trainer = quiet_trainer(callbacks=[within], default_root_dir=folder, logger=CSVLogger(folder), limit_val_batches=1, log_every_n_steps=1)
@@ -106,7 +106,7 @@ def has(trainer: L.Trainer, path: str) -> bool:
     return True
 
 
-def test_nothing_has_gone(shapes: Shapes, tmp_path: Path) -> None:
+def test_nothing_has_gone(shapes: SegmentationDataModule, tmp_path: Path) -> None:
     def look(trainer: L.Trainer) -> tuple[list[str], dict[str, Any]]:
         return [path for paths in PATHS.values() for path in paths if not has(trainer, path)], saved(trainer)
 
@@ -132,7 +132,7 @@ def test_every_function_is_on_the_list() -> None:
     assert functions == {*PATHS, *KEYS, *ELSEWHERE}
 
 
-def test_batches_are_counted_over_epochs_and_accumulation(shapes: Shapes, tmp_path: Path) -> None:
+def test_batches_are_counted_over_epochs_and_accumulation(shapes: SegmentationDataModule, tmp_path: Path) -> None:
     assert looked(shapes, tmp_path, lightning_internals.batches_started) == 3 + 1  # 3 batches an epoch, and one of the second
 
 
@@ -144,12 +144,12 @@ class Averaging(SegmentationModule):
 
 
 @pytest.mark.parametrize("kind", [SegmentationModule, Averaging])
-def test_averages_over_an_epoch_are_seen(kind: type[SegmentationModule], shapes: Shapes, tmp_path: Path) -> None:
+def test_averages_over_an_epoch_are_seen(kind: type[SegmentationModule], shapes: SegmentationDataModule, tmp_path: Path) -> None:
     found = looked(shapes, tmp_path, lightning_internals.averages_over_epoch, fixed_module(None, kind=kind))
     assert found == (kind is Averaging)
 
 
-def test_a_rewound_batch_is_the_next_of_a_resumed_training(shapes: Shapes, tmp_path: Path) -> None:
+def test_a_rewound_batch_is_the_next_of_a_resumed_training(shapes: SegmentationDataModule, tmp_path: Path) -> None:
     checkpoint = looked(shapes, tmp_path, saved)
     before = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     assert (before["ready"], before["completed"]) == (2, 1)
@@ -159,7 +159,7 @@ def test_a_rewound_batch_is_the_next_of_a_resumed_training(shapes: Shapes, tmp_p
     assert after["state_dict"]["combined_loader"][0]["batches"] == 1
 
 
-def test_a_rewound_validation_has_no_batch_done(shapes: Shapes, tmp_path: Path) -> None:
+def test_a_rewound_validation_has_no_batch_done(shapes: SegmentationDataModule, tmp_path: Path) -> None:
     looked(shapes, tmp_path, lambda trainer: None)
     checkpoint = torch.load(tmp_path / "validation.ckpt", weights_only=True)
     lightning_internals.rewind_validation(checkpoint)

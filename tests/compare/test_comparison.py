@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.compare import Comparison, compare, per_class, words
-from seglab.compare.numbers.comparison import smaller_is_better
+from seglab.compare import Comparison, Criteria, Metric, compare, per_class
 from tests.compare.drawn import result, study
 
+TEST_MIOU = Criteria(Metric("test", "miou"), "none")
 BASE = [0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67]
 
 
@@ -32,7 +32,7 @@ def test_the_four_verdicts() -> None:
                 "wild": shifted(0.2, -0.19),
             }
         ),
-        baseline="none",
+        TEST_MIOU,
     )
     assert [contrast.verdict for contrast in found.contrasts] == ["better", "worse", "equivalent", "inconclusive"]
     assert [arm.arm for arm in found.arms] == ["none", "up", "down", "same", "wild"]
@@ -47,7 +47,7 @@ def test_the_four_verdicts() -> None:
 
 
 def test_a_real_difference_within_the_margin_is_marked() -> None:
-    found = compare(study({"none": BASE, "a": shifted(0.001, 0.0012)}), baseline="none").contrasts[0]
+    found = compare(study({"none": BASE, "a": shifted(0.001, 0.0012)}), TEST_MIOU).contrasts[0]
     assert (found.verdict, found.within_margin) == ("better", True)
 
 
@@ -59,13 +59,13 @@ def test_direction(metric: str, minimised: bool) -> None:
 
 
 def test_a_lower_loss_is_better() -> None:
-    found = compare(study({"none": BASE, "a": shifted(0.02, 0.03)}), baseline="none", metric="val/loss").contrasts[0]
+    found = compare(study({"none": BASE, "a": shifted(0.02, 0.03)}), Criteria(Metric.parse("val/loss"), "none")).contrasts[0]
     assert found.difference == pytest.approx(-0.025)
     assert (found.verdict, found.superiority) == ("better", 1.0)
 
 
 def test_five_pairs_give_numbers_but_no_verdict() -> None:
-    found = compare(study({"none": BASE[:5], "a": shifted(0.02)[:5]}), baseline="none").contrasts[0]
+    found = compare(study({"none": BASE[:5], "a": shifted(0.02)[:5]}), TEST_MIOU).contrasts[0]
     assert found.verdict == "no verdict"
     assert "5 of the 6 pairs needed" in found.reason
     assert "0.0625" in found.reason
@@ -74,29 +74,29 @@ def test_five_pairs_give_numbers_but_no_verdict() -> None:
 
 
 def test_six_pairs_suffice() -> None:
-    assert compare(study({"none": BASE[:6], "a": shifted(0.02)[:6]}), baseline="none").contrasts[0].verdict == "better"
+    assert compare(study({"none": BASE[:6], "a": shifted(0.02)[:6]}), TEST_MIOU).contrasts[0].verdict == "better"
 
 
 def test_too_many_contrasts_for_the_pairs_is_noted() -> None:
-    found = compare(study({"none": BASE[:6], "a": shifted(0.02)[:6], "b": shifted(0.01)[:6]}), baseline="none")
+    found = compare(study({"none": BASE[:6], "a": shifted(0.02)[:6], "b": shifted(0.01)[:6]}), TEST_MIOU)
     assert any("7 pairs could" in note for note in found.notes)
 
 
 def test_identical_arms() -> None:
-    found = compare(study({"none": BASE, "a": BASE}), baseline="none").contrasts[0]
+    found = compare(study({"none": BASE, "a": BASE}), TEST_MIOU).contrasts[0]
     assert (found.p, found.low, found.high, found.superiority, found.verdict) == (1, 0, 0, 0.5, "equivalent")
     assert math.isnan(found.effect_size)
     assert found.correlation == pytest.approx(1)
 
 
 def test_constant_arms_have_no_correlation() -> None:
-    found = compare(study({"none": [0.5] * 6, "a": [0.6] * 6}), baseline="none")
+    found = compare(study({"none": [0.5] * 6, "a": [0.6] * 6}), TEST_MIOU)
     assert math.isnan(found.contrasts[0].correlation)
     assert (found.arms[0].score.sd, found.contrasts[0].verdict) == (0, "better")
 
 
 def test_one_pair() -> None:
-    found = compare(study({"none": [0.5], "a": [0.6]}), baseline="none")
+    found = compare(study({"none": [0.5], "a": [0.6]}), TEST_MIOU)
     assert math.isnan(found.contrasts[0].low)
     assert math.isnan(found.arms[0].score.sd)
     assert (found.contrasts[0].p, found.contrasts[0].verdict) == (1, "no verdict")
@@ -104,7 +104,7 @@ def test_one_pair() -> None:
 
 def test_nan_and_lone_seeds_are_left_out_and_named() -> None:
     results = study({"none": [*BASE, 0.9], "a": [math.nan, *shifted(0.02)[1:]]})
-    found = compare(results, baseline="none")
+    found = compare(results, TEST_MIOU)
     assert found.contrasts[0].seeds == (1, 2, 3, 4, 5, 6, 7)
     assert any("a, seed 0: test/miou is undefined" in note for note in found.notes)
     assert any("a has no test/miou for seed 0, 8" in note for note in found.notes)
@@ -112,13 +112,13 @@ def test_nan_and_lone_seeds_are_left_out_and_named() -> None:
 
 
 def test_no_common_seed_is_no_verdict() -> None:
-    found = compare([result("none", 0, 0.5), result("a", 1, 0.6)], baseline="none").contrasts[0]
+    found = compare([result("none", 0, 0.5), result("a", 1, 0.6)], TEST_MIOU).contrasts[0]
     assert (found.seeds, found.verdict) == ((), "no verdict")
     assert math.isnan(found.p_holm)
 
 
 def test_a_single_arm_is_summarised() -> None:
-    found = compare(study({"none": BASE}), baseline="none")
+    found = compare(study({"none": BASE}), TEST_MIOU)
     assert found.contrasts == ()
     assert "nothing to compare" in found.notes[0]
 
@@ -126,7 +126,7 @@ def test_a_single_arm_is_summarised() -> None:
 def test_a_metric_that_some_runs_lack_is_noted() -> None:
     results = study({"none": BASE, "a": shifted(0.02)})
     results[3] = dataclasses.replace(results[3], test={})
-    found = compare(results, baseline="none")
+    found = compare(results, TEST_MIOU)
     assert any("none, seed 3: test/miou is missing" in note for note in found.notes)
 
 
@@ -143,23 +143,23 @@ def test_a_metric_that_some_runs_lack_is_noted() -> None:
 )
 def test_results_that_do_not_belong_together_are_refused(results: list, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=message):
-        compare(results, baseline="none")
+        compare(results, TEST_MIOU)
 
 
 def test_unknown_metric_and_senseless_levels_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown metric 'test/nope'"):
-        compare(study({"none": BASE}), baseline="none", metric="test/nope")
+        compare(study({"none": BASE}), Criteria(Metric.parse("test/nope"), "none"))
     with pytest.raises(ValueError, match="alpha 1"):
-        compare(study({"none": BASE}), baseline="none", alpha=1.5)
+        compare(study({"none": BASE}), Criteria(Metric("test", "miou"), "none", alpha=1.5))
     with pytest.raises(ValueError, match="margin 0"):
-        compare(study({"none": BASE}), baseline="none", margin=0)
+        compare(study({"none": BASE}), Criteria(Metric("test", "miou"), "none", margin=0))
 
 
 @settings(max_examples=25)
 @given(st.permutations(range(16)))
 def test_the_order_of_results_changes_no_number(order: list[int]) -> None:
     results = study({"none": BASE, "a": shifted(0.01, -0.003, 0.02)})
-    assert compare([results[i] for i in order], baseline="none").contrasts == compare(results, baseline="none").contrasts
+    assert compare([results[i] for i in order], TEST_MIOU).contrasts == compare(results, TEST_MIOU).contrasts
 
 
 def test_per_class_differences_are_adjusted_over_all_cells() -> None:
@@ -182,7 +182,7 @@ def test_per_class_differences_are_adjusted_over_all_cells() -> None:
     assert math.isnan(found.cells[3].p_bh)
     assert "class car: test/iou is undefined for seed 2" in found.notes[0]
     with pytest.raises(ValueError, match="no per-class test/f1: it has test/iou"):
-        per_class(results, "none", score="f1")
+        per_class(results, "none", Metric("test", "f1"))
 
 
 def test_a_gap_is_compared_and_smaller_is_better() -> None:
@@ -191,7 +191,7 @@ def test_a_gap_is_compared_and_smaller_is_better() -> None:
         for arm, gap in (("none", 0.2), ("l2", 0.1))
         for seed in range(8)
     ]
-    answer = compare(found, baseline="none", metric="gap/miou")
+    answer = compare(found, Criteria(Metric.parse("gap/miou"), "none"))
     (contrast,) = answer.contrasts
     assert contrast.difference == pytest.approx(-0.1)
     assert contrast.verdict == "better"

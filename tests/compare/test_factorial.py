@@ -13,10 +13,10 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-
-from seglab.compare import Effect, Factorial, compare, compare_factors, compare_folder, compare_folder_factors, read_folder, write_report
 from seglab.compare.plots.plot_factorial import plot_interaction
 from seglab.compare.tables.factorial_table import factors_to_markdown, factors_to_table, sentences
+
+from seglab.compare import Effect, Factorial, compare, compare_factors, compare_folder, compare_folder_factors, read_folder, write_report
 from seglab.records import StudyRecord
 from seglab.script.reading import show_comparison
 from tests.compare.drawn import result, study, write_study

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from seglab.compare.plots.plot_schedule import COLUMNS, plot_schedules
 
 from seglab.compare import write_report
 from seglab.compare.logs.rates import StageRates, read_rates
-from seglab.compare.plots.plot_schedule import COLUMNS, plot_schedules
 from seglab.records import Run, StudyRecord
 from tests.compare.drawn import result, write_study
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from seglab.compare.plots.plots import plot_stages
 
 from seglab.compare import write_report
 from seglab.compare.logs.weights import read_stage_curves
-from seglab.compare.plots.plots import plot_stages
 from seglab.records import Run, StudyRecord
 from tests.compare.drawn import result, write_study
 

@@ -20,10 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import seglab
+from seglab.losses import CrossEntropy
+from seglab.module import SegmentationModule
 from seglab.networks import LoadedWeights, description, loaded_weights, network, pretrained_parameters, stages, unet, weights_summary
 from seglab.networks.matching import matches
 from seglab.networks.weights import load_weights
-from seglab.study import identity as describe
+from seglab.stage import Progress
+from seglab.study.identity import describe
 
 TINY_IMAGENET = Path(seglab.__file__).parents[2] / "shared" / "weights" / "resnet18-tiny-imagenet.safetensors"
 State = dict[str, Tensor]
@@ -380,11 +383,15 @@ def test_the_report_stays_with_copies(tmp_path: Path) -> None:
 def test_a_run_is_the_same_wherever_the_file_lies(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     file = written(timm_state("test_resnet"), tmp_path / "w.pt")
-    first, second = (
-        json.dumps(describe.settings(unet("tu-test_resnet", 3, weights=path)))
-        for path in (file, shutil.copy(file, tmp_path / "elsewhere" / "w.pt"))
-    )
-    assert first == second
-    assert "w.pt" in first
-    assert str(tmp_path) not in first
-    assert first != json.dumps(describe.settings(unet("tu-test_resnet", 3)))
+    second = Path(shutil.copy(file, tmp_path / "elsewhere" / "w.pt"))
+    start = Progress(0, 10, 5)
+
+    def described(weights: Path | None) -> dict[str, Any]:
+        def arm() -> SegmentationModule:
+            return SegmentationModule(unet("tu-test_resnet", 3, weights=weights), CrossEntropy(), num_classes=3)
+
+        return describe(arm, start)
+
+    assert described(file) == described(second)
+    assert str(tmp_path) not in json.dumps(described(file))
+    assert described(file)["start"] != described(None)["start"]

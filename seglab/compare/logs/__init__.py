@@ -1,1 +1,1 @@
-"""Curves read from the `metrics.csv` of each run."""
+"""The `metrics.csv` of each run: one reader, and views of what it has read."""

@@ -1,37 +1,33 @@
-"""Learning curves out of the `metrics.csv` that Lightning's CSVLogger leaves in each run's folder."""
+"""Learning curves."""
 
-import csv
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from seglab.records import Run
+from seglab.compare.logs.log import RunLog
+
+COLUMN = "val/miou"
+"""The score of the learning curves."""
 
 Curves = Mapping[str, Mapping[int, Mapping[int, float]]]
-"""Arm, then seed, then epoch: the value."""
+"""Value by arm, seed and epoch (or optimizer step)."""
 
 
-def read_curves(folder: Path, runs: Sequence[Run], metric: str = "val/miou") -> tuple[Curves, tuple[str, ...]]:
-    """The curves of `runs`, and one line for each run whose `metrics.csv` is missing, damaged or without `metric`."""
+def curves_of(logs: Sequence[RunLog], column: str = COLUMN) -> tuple[Curves, tuple[str, ...]]:
+    """Return the curve of `column` by epoch in each run, and a note for each run without one."""
     curves: dict[str, dict[int, Mapping[int, float]]] = {}
     notes = []
-    for run in runs:
-        try:
-            curve = _read_curve(run.directory(folder) / "metrics.csv", metric)
-        except (OSError, ValueError, csv.Error) as error:
-            curve = {}
-            notes.append(f"{run.arm}, seed {run.seed}: no learning curve ({error.strerror if isinstance(error, OSError) else error})")
-        if curve:
-            curves.setdefault(run.arm, {})[run.seed] = curve
+    for log in logs:
+        curve, problem = _curve(log, column)
+        if problem:
+            notes.append(f"{log.run.arm}, seed {log.run.seed}: no learning curve ({problem})")
+        else:
+            curves.setdefault(log.run.arm, {})[log.run.seed] = curve
     return curves, tuple(notes)
 
 
-def _read_curve(path: Path, metric: str) -> dict[int, float]:
-    """Epoch to value. Rows of other metrics leave the cell empty; where a resumed run repeats an epoch, the later row counts."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [(row.get("epoch"), row.get(metric)) for row in csv.DictReader(file)]
-    curve = {int(epoch): float(value) for epoch, value in rows if epoch and value}
-    finite = {epoch: value for epoch, value in curve.items() if math.isfinite(value)}
-    if not finite:
-        raise ValueError(f"metrics.csv has no {metric}")
-    return finite
+def _curve(log: RunLog, column: str) -> tuple[dict[int, float], str]:
+    """Return the values by epoch, and why there are none."""
+    try:
+        curve = log.by_epoch(column)
+    except ValueError as error:
+        return {}, str(error)
+    return curve, log.problem or ("" if curve else f"metrics.csv has no {column}")

@@ -1,37 +1,32 @@
-"""Which stage trained when: the learning rates that were applied, out of the `metrics.csv` of a run (`stage/<stage>/lr`; 0 is frozen)."""
+"""The learning rate of each stage at each step, as logged in `stage/<stage>/lr`; 0 means frozen."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from seglab.compare.logs.weights import read_stages
-from seglab.records import Run
+from seglab.compare.logs.log import RunLog
+
+COLUMNS = ("stage/*/lr",)
 
 Rates = Mapping[str, Mapping[int, float]]
-"""Stage, then optimizer step: the rate."""
+"""Learning rate by stage and optimizer step."""
 StageRates = Mapping[str, Rates]
-"""By arm."""
+"""Learning rates by arm."""
 
 
-def read_rates(folder: Path, runs: Sequence[Run]) -> StageRates:
-    """Of each arm, its lowest seed with a log of them. Nothing at all if the stages of every arm had one rate in common at every step."""
+def rates_of(logs: Sequence[RunLog]) -> StageRates:
+    """Return the rates of each arm, in its run with the lowest seed that logged any.
+
+    Empty if in every arm all stages had the same rate at every step.
+    """
     found: dict[str, Rates] = {}
-    arms = list(dict.fromkeys(run.arm for run in runs))
-    for run in sorted(runs, key=lambda run: (arms.index(run.arm), run.seed)):
-        if run.arm not in found and (rates := _read(run.directory(folder) / "metrics.csv")):
-            found[run.arm] = rates
+    arms = list(dict.fromkeys(log.run.arm for log in logs))
+    for log in sorted(logs, key=lambda log: (arms.index(log.run.arm), log.run.seed)):
+        if log.run.arm not in found and (rates := log.by_stage("lr")):
+            found[log.run.arm] = rates
     return found if any(map(_differ, found.values())) else {}
 
 
-def _read(path: Path) -> Rates:
-    try:
-        return {stage: rates for (stage, _), rates in read_stages(path, ("lr",)).items()}
-    except (OSError, ValueError, csv.Error):
-        return {}  # the learning curves say what is wrong with it
-
-
 def _differ(rates: Rates) -> bool:
-    """Whether some stage has another rate than some other at the same step. A warm-up from 0, which all stages share, freezes none."""
+    """Return whether the stages have different rates at some step. A warm-up from 0 that all stages share is no difference."""
     first, *others = rates.values()
     return any(not math.isclose(rate, first[step], rel_tol=1e-6) for other in others for step, rate in other.items() if step in first)

@@ -1,53 +1,67 @@
-"""Where a difference comes from, class by class. Exploratory: it suggests questions, it does not answer the study's."""
+"""Compare arms class by class. Exploratory: these differences suggest questions, and do not answer the study's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.pairing import check_comparable
 from seglab.records import Result
 
+IOU = Metric("test", "iou")
+
 
 @dataclass(frozen=True)
 class ClassContrast:
-    """One arm against the baseline in one class. Scores in [0, 1]; NaN where too few pairs have the class."""
+    """One arm compared with the baseline in one class. Scores are in [0, 1]; NaN if too few pairs have the class."""
 
     arm: str
     class_name: str
     n: int
+    """Number of pairs in which both arms have a score for the class."""
     difference: float
     low: float
     high: float
-    """95 % t interval of this cell alone."""
+    """95 % t interval of `difference`, for this cell alone."""
     p: float
+    """Exact sign-flip p."""
     p_bh: float
-    """Exact sign-flip p, and the same adjusted (Benjamini-Hochberg) over all arms and classes."""
+    """`p`, adjusted over all arms and classes (Benjamini-Hochberg)."""
 
 
 @dataclass(frozen=True)
 class PerClass:
-    """Every arm against the baseline in every class, arm by arm, the classes from frequent to rare. Exploratory."""
+    """Every arm compared with the baseline in every class. Exploratory."""
 
     baseline: str
-    split: str
-    score: str
+    metric: Metric
+    """A score that each class has, such as `test/iou`."""
     class_names: tuple[str, ...]
+    """From frequent to rare."""
     cells: tuple[ClassContrast, ...]
+    """Arm by arm, the classes in the order of `class_names`."""
     notes: tuple[str, ...]
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All arms except the baseline."""
+        return tuple(dict.fromkeys(cell.arm for cell in self.cells))
 
-def per_class(results: Sequence[Result], baseline: str, split: str = "test", score: str = "iou") -> PerClass:
-    """Mean paired difference of `split`/`score` in each class, with a 95 % t interval and a p adjusted over all (arm, class) cells.
 
-    Called exploratory, since nobody declared these contrasts beforehand. A seed in which the class is undefined (NaN: neither in
-    the predictions nor in the ground truth) is left out of that cell, and named in the notes. ValueError as `compare` does, and for
-    an unknown score.
+def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) -> PerClass:
+    """Return the mean paired difference of each arm in each class, with a 95 % t interval and a p adjusted over all cells.
+
+    A class can be undefined in a run (NaN: it is neither in the predictions nor in the truth). Such a seed is left out of the cell, and
+    named in the notes.
+
+    Raises:
+        ValueError: the results do not belong together, or have no such score for each class.
     """
     check_comparable(results, baseline)
-    names, notes, keys, differences = from_frequent_to_rare(results[0], split), [], [], []
-    table = {result.run: values_of(result, split, score, names) for result in results}
+    names, notes, keys, differences = from_frequent_to_rare(results[0], metric.split), [], [], []
+    table = {result.run: values_of(result, metric, names) for result in results}
     theirs = {run.seed: values for run, values in table.items() if run.arm == baseline}
     for arm in dict.fromkeys(result.run.arm for result in results if result.run.arm != baseline):
         ours = {run.seed: values for run, values in table.items() if run.arm == arm}
@@ -56,11 +70,11 @@ def per_class(results: Sequence[Result], baseline: str, split: str = "test", sco
             pairs = {seed: (ours[seed][index], theirs[seed][index]) for seed in seeds}
             defined = [pair for pair in pairs.values() if np.isfinite(pair).all()]
             if gone := [str(seed) for seed, pair in pairs.items() if not np.isfinite(pair).all()]:
-                why = f"{split}/{score} is undefined for seed {', '.join(gone)}; left out of this cell"
+                why = f"{metric} is undefined for seed {', '.join(gone)}; left out of this cell"
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
             keys.append((arm, name))
             differences.append(statistics.paired_differences(*np.array(defined, dtype=np.float64).reshape(-1, 2).T))
-    return PerClass(baseline, split, score, names, _cells(keys, differences), tuple(notes))
+    return PerClass(baseline, metric, names, _cells(keys, differences), tuple(notes))
 
 
 def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Floats]) -> tuple[ClassContrast, ...]:
@@ -75,7 +89,7 @@ def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Flo
 
 
 def from_frequent_to_rare(result: Result, split: str) -> tuple[str, ...]:
-    """The classes by their share of the pixels of the truth; by their labels where a result does not know it."""
+    """Return the classes by their share of the truth's pixels, largest first; in the order of the labels if the result has no shares."""
     frequency = result.per_class.get(split, {}).get("frequency")
     if frequency is None:
         return result.class_names
@@ -83,14 +97,14 @@ def from_frequent_to_rare(result: Result, split: str) -> tuple[str, ...]:
     return tuple(result.class_names[label] for label in order)
 
 
-def values_of(result: Result, split: str, score: str, names: Sequence[str]) -> tuple[float, ...]:
-    """A score of the classes `names`, in their order.
+def values_of(result: Result, metric: Metric, names: Sequence[str]) -> tuple[float, ...]:
+    """Return the scores of the classes `names`, in their order.
 
     Raises:
         ValueError: the result has no such score.
     """
-    found = result.per_class.get(split, {}).get(score)
+    found = result.per_class.get(metric.split, {}).get(metric.score)
     if found is None:
         known = [f"{name}/{kind}" for name, scores in result.per_class.items() for kind in scores]
-        raise ValueError(f"{result.run.name} has no per-class {split}/{score}: it has {', '.join(known) if known else 'none'}")
+        raise ValueError(f"{result.run.name} has no per-class {metric}: it has {', '.join(known) if known else 'none'}")
     return tuple(found[result.class_names.index(name)] for name in names)

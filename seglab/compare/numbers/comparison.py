@@ -1,4 +1,4 @@
-"""Arms against one declared baseline, paired by seed. The numbers, what they mean, and everything that was left out."""
+"""Compare arms with one declared baseline, paired by seed."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.pairing import Scores, check_comparable, common_seeds, finite_scores, scores_of
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.numbers.verdicts import Verdict, check_limits, power_note, too_few, verdict_of
+from seglab.compare.numbers.verdicts import Verdict, power_note, raw_p, too_few, verdict_of
 from seglab.records import Result
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One number over the seeds of an arm, in the metric's own units. NaN where `n` is too small."""
+    """Mean and spread of one number over the seeds of an arm, in raw units of the metric. NaN if `n` is too small."""
 
     n: int
     mean: float
@@ -26,87 +27,81 @@ class Spread:
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm: its score by seed, their spread, and the spread of every secondary number (`val/dice`, `cost/seconds`, ...)."""
+    """Scores of one arm."""
 
     arm: str
     scores: Mapping[int, float]
+    """Score by seed; finite scores only."""
     score: Spread
     secondary: Mapping[str, Spread]
+    """Spread of every other number of the arm's runs, by metric (`val/dice`, `cost/seconds`, ...)."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm against the baseline. `difference` is arm minus baseline in the metric's own units, whatever its direction.
-
-    `superiority` is the share of pairs in which the arm is the better one, so there the direction counts.
-    """
+    """One arm compared with the baseline."""
 
     arm: str
     seeds: tuple[int, ...]
-    """Those that both arms finished with a score: the pairs."""
+    """Seeds for which both arms have a score: the pairs."""
     difference: float
+    """Mean over the pairs of arm minus baseline, in raw units of the metric, whatever the metric's direction."""
     low: float
     high: float
-    """t interval at level 1 - alpha, of this contrast alone."""
+    """t interval of `difference` at level 1 - alpha, for this contrast alone."""
     p: float
+    """Exact sign-flip p."""
     p_holm: float
-    """Exact sign-flip p, and the same adjusted over the contrasts."""
+    """`p`, adjusted over all contrasts."""
     p_equivalence: float
+    """p of two one-sided t tests against the margin; NaN if there is no margin."""
     p_equivalence_holm: float
+    """`p_equivalence`, adjusted over all contrasts."""
     effect_size: float
     superiority: float
+    """Share of the pairs in which the arm is better than the baseline, by the metric's direction."""
     correlation: float
     verdict: Verdict
     within_margin: bool
-    """Equivalence holds. A difference can be both real and too small to matter: the verdict is then better or worse, marked by this."""
+    """Equivalence is shown. The verdict is still better or worse if the difference is real, but too small to matter."""
     reason: str
     """Why there is no verdict; empty if there is one."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answer of a study. `arms` and `contrasts` keep the order of the results, the baseline first."""
+    """Answer of a study."""
 
     study: str
-    baseline: str
-    metric: str
-    alpha: float
-    margin: float
+    criteria: Criteria
     arms: tuple[ArmSummary, ...]
+    """The baseline first, then the other arms in the order of the results."""
     contrasts: tuple[Contrast, ...]
+    """One for each arm except the baseline, in the order of `arms`."""
     notes: tuple[str, ...]
-    """One line for everything that was left out, and for what limits the answer."""
+    """One line for everything that was left out, and for everything that limits the answer."""
 
 
-def smaller_is_better(metric: str) -> bool:
-    """True for losses, calibration errors, gaps and costs; of the costs, `cost/exact_zeros` is the exception, as zeros are what sparsity is for."""
-    kind, _, name = metric.partition("/")
-    return name in ("loss", "calibration_error") or kind == "gap" or (kind == "cost" and name != "exact_zeros")
+def compare(results: Sequence[Result], criteria: Criteria) -> Comparison:
+    """Compare every arm with the baseline, seed by seed.
 
+    Each contrast has a t interval, an exact sign-flip p and an equivalence p. Both p are adjusted over the k - 1 contrasts (Holm).
+    A difference is better or worse if its adjusted p is at most `criteria.alpha`. Otherwise it is equivalent if its adjusted
+    equivalence p is at most `criteria.alpha`. Otherwise it is inconclusive. Without a margin there is no equivalence. If a contrast
+    has too few pairs for the exact p to reach `alpha` (fewer than 6 at 0.05), it has numbers, but no verdict.
 
-def compare(
-    results: Sequence[Result], *, baseline: str, metric: str = "test/miou", alpha: float = 0.05, margin: float = 0.005
-) -> Comparison:
-    """Compare every arm with `baseline`, seed by seed: sign flips, t interval, Holm over the k - 1 contrasts.
-
-    `margin` is the largest difference that does not matter, in units of the metric (0.005 = 0.5 points of mIoU). A difference is
-    better or worse if its adjusted p is at most `alpha`; else equivalent if the adjusted equivalence p is; else inconclusive. With
-    too few pairs for the exact p to reach `alpha` (under 6 at 0.05) there are numbers but no verdict. `*/loss` and `cost/*` are to
-    be minimised (see `smaller_is_better`). ValueError for results that do not belong together.
+    Raises:
+        ValueError: the results do not belong together, the baseline has no results, or no run has the metric.
     """
-    check_limits(alpha, margin)
-    check_comparable(results, baseline)
+    check_comparable(results, criteria.baseline)
     notes: list[str] = []
-    scores = finite_scores(results, metric, notes)
-    others = [arm for arm in scores if arm != baseline]
+    scores = finite_scores(results, criteria.metric, notes)
+    arms = [criteria.baseline, *(arm for arm in scores if arm != criteria.baseline)]
     return Comparison(
         study=results[0].run.study,
-        baseline=baseline,
-        metric=metric,
-        alpha=alpha,
-        margin=margin,
-        arms=tuple(_summary(arm, scores[arm], results, notes) for arm in (baseline, *others)),
-        contrasts=_contrasts(scores, baseline, others, metric, alpha, margin, notes),
+        criteria=criteria,
+        arms=tuple(_summary(arm, scores[arm], results, notes) for arm in arms),
+        contrasts=_contrasts(scores, criteria, notes),
         notes=tuple(notes),
     )
 
@@ -126,43 +121,40 @@ def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], n
     secondary = {name: _spread([value for value in values if math.isfinite(value)]) for name, values in found.items()}
     for name, spread in secondary.items():
         if spread.n < len(found[name]):
-            notes.append(
-                f"{arm}: {name} is undefined in {len(found[name]) - spread.n} of {len(found[name])} runs; its mean leaves them out"
-            )
+            missing = f"{len(found[name]) - spread.n} of {len(found[name])} runs"
+            notes.append(f"{arm}: {name} is undefined in {missing}; its mean leaves them out")
     return ArmSummary(arm, scores, _spread(list(scores.values())), secondary)
 
 
-def _contrasts(
-    scores: Scores, baseline: str, others: Sequence[str], metric: str, alpha: float, margin: float, notes: list[str]
-) -> tuple[Contrast, ...]:
+def _contrasts(scores: Scores, criteria: Criteria, notes: list[str]) -> tuple[Contrast, ...]:
+    baseline = criteria.baseline
+    others = [arm for arm in scores if arm != baseline]
     if not others:
         notes.append(f"{baseline} is the only arm with results: there is nothing to compare it with")
         return ()
-    seeds = [common_seeds(scores, arm, baseline, metric, notes) for arm in others]
-    values = [(scores_of(scores[arm], common), scores_of(scores[baseline], common)) for arm, common in zip(others, seeds, strict=True)]
-    differences = [statistics.paired_differences(ours, theirs) for ours, theirs in values]
-    p = statistics.sign_flip_each(differences)
-    same = np.array([statistics.equivalence_p(difference, margin) for difference in differences])
-    p_holm, same_holm = statistics.holm(p), statistics.holm(same)
-    notes += power_note(max(map(len, seeds)), len(others), alpha, "contrasts")
-    return tuple(
-        _contrast(arm, seeds[i], values[i], differences[i], (p[i], p_holm[i], same[i], same_holm[i]), smaller_is_better(metric), alpha)
-        for i, arm in enumerate(others)
-    )
+    seeds = {arm: common_seeds(scores, arm, criteria, notes) for arm in others}
+    pairs = {arm: (scores_of(scores[arm], common), scores_of(scores[baseline], common)) for arm, common in seeds.items()}
+    p = raw_p([statistics.paired_differences(ours, theirs) for ours, theirs in pairs.values()], criteria.margin)
+    both = np.concatenate([p, statistics.holm(p)]).T
+    notes += power_note(max(map(len, seeds.values())), len(others), criteria.alpha, "contrasts")
+    return tuple(_contrast(arm, seeds[arm], pairs[arm], both[place], criteria) for place, arm in enumerate(others))
 
 
-def _contrast(
-    arm: str,
-    seeds: tuple[int, ...],
-    values: tuple[Floats, Floats],
-    differences: Floats,
-    p: tuple[float, float, float, float],
-    minimise: bool,
-    alpha: float,
-) -> Contrast:
-    low, high = statistics.t_interval(differences, 1 - alpha)
-    gains = -differences if minimise else differences
-    reason = too_few(len(seeds), alpha)
+def _contrast(arm: str, seeds: tuple[int, ...], scores: tuple[Floats, Floats], p: Floats, criteria: Criteria) -> Contrast:
+    """Return the contrast of one arm.
+
+    Args:
+        arm: name of the arm.
+        seeds: n seeds that the arm and the baseline have in common.
+        scores: (n,) of the arm and (n,) of the baseline.
+        p: (4,) sign-flip p and equivalence p, then both adjusted.
+        criteria: what decides.
+    """
+    differences = statistics.paired_differences(*scores)
+    low, high = statistics.t_interval(differences, 1 - criteria.alpha)
+    gains = -differences if criteria.metric.smaller_is_better else differences
+    reason = too_few(len(seeds), criteria.alpha)
+    different, equivalent = bool(p[2] <= criteria.alpha), bool(p[3] <= criteria.alpha)
     return Contrast(
         arm=arm,
         seeds=seeds,
@@ -170,13 +162,13 @@ def _contrast(
         low=float(low),
         high=float(high),
         p=float(p[0]),
-        p_holm=float(p[1]),
-        p_equivalence=float(p[2]),
+        p_holm=float(p[2]),
+        p_equivalence=float(p[1]),
         p_equivalence_holm=float(p[3]),
         effect_size=float(statistics.effect_size(differences)),
         superiority=float(statistics.superiority(gains)),
-        correlation=statistics.correlation(*values),
-        verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), p[1] <= alpha, p[3] <= alpha),
-        within_margin=bool(not reason and p[3] <= alpha),
+        correlation=statistics.correlation(*scores),
+        verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), different, equivalent),
+        within_margin=not reason and equivalent,
         reason=reason,
     )

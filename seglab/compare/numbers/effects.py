@@ -6,71 +6,76 @@ from typing import Literal
 
 import numpy as np
 
+from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.pairing import Scores, scores_of
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.numbers.verdicts import Verdict, power_note, too_few, verdict_of
+from seglab.compare.numbers.verdicts import Verdict, power_note, raw_p, too_few, verdict_of
 from seglab.records import CROSSING
 
 Kind = Literal["main", "interaction", "simple"]
 EffectVerdict = Verdict | Literal["effects differ", "effects alike"]
 Levels = tuple[tuple[str, ...], tuple[str, ...]]
-"""Of the first and the second factor; in front the level that the others are held against."""
+"""Levels of the first and of the second factor. The first level of each is its reference level, which belongs to the baseline."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one level of a factor changes, held against the baseline's. `difference` is in the metric's own units, whatever its direction.
+    """What changes if a factor has some level in place of its reference level.
 
-    - main: mean over all levels b of the other factor of y_ab - y_a0b;
-    - simple: y_ab - y_a0b at the one level b that `at` names;
-    - interaction: (y_ab - y_a0b) - (y_ab0 - y_a0b0), the simple effect at `at` less that at the baseline's level.
+    With y_ab the score of the arm `a+b`, and a0, b0 the reference levels, `difference` is the mean over the seeds of
+
+    - main: the mean of y_ab - y_a0b over all levels b of the other factor;
+    - simple: y_ab - y_a0b at the level b in `at`;
+    - interaction: (y_ab - y_a0b) - (y_ab0 - y_a0b0), which is the simple effect at `at` minus the simple effect at b0.
     """
 
     kind: Kind
     factor: str
-    """Whose level changes. An interaction is the same number with the factors exchanged; it is given under the first."""
+    """The factor whose level changes. An interaction is the same number for both factors; it is listed under the first."""
     level: str
     at: str
-    """The level of the other factor; empty for a main effect."""
+    """Level of the other factor; empty for a main effect."""
     seeds: tuple[int, ...]
-    """Those for which every arm involved has a score: the pairs."""
+    """Seeds for which every arm involved has a score: the pairs."""
     difference: float
+    """In raw units of the metric, whatever the metric's direction."""
     low: float
     high: float
-    """t interval at level 1 - alpha, of this effect alone."""
+    """t interval of `difference` at level 1 - alpha, for this effect alone."""
     p: float
+    """Exact sign-flip p."""
     p_holm: float
-    """Exact sign-flip p, and the same adjusted over the effects of this kind and factor."""
+    """`p`, adjusted over the effects of the same kind and factor."""
     p_equivalence: float
+    """p of two one-sided t tests against the margin; NaN if there is no margin."""
     p_equivalence_holm: float
+    """`p_equivalence`, adjusted over the effects of the same kind and factor."""
     verdict: EffectVerdict
-    """Of an interaction, whether the two effects that it compares differ: which of them is better says their simple effects."""
+    """The verdict on an interaction says whether the two simple effects differ. The simple effects say which of them is better."""
     within_margin: bool
-    """Equivalence holds; a difference can be both real and too small to matter."""
+    """Equivalence is shown. A difference can be real, and too small to matter."""
     reason: str
     """Why there is no verdict; empty if there is one."""
 
 
-def effects_of(
-    factors: tuple[str, str], levels: Levels, scores: Scores, minimise: bool, alpha: float, margin: float, notes: list[str]
-) -> tuple[Effect, ...]:
-    """Main effects of the first and the second factor, interactions, simple effects of the first and the second."""
+def effects_of(factors: tuple[str, str], levels: Levels, scores: Scores, criteria: Criteria, notes: list[str]) -> tuple[Effect, ...]:
+    """Return the main effects of both factors, their interactions, and the simple effects of both factors, in this order."""
     sought = _sought(factors, levels)
     seeds = [_common(one, scores) for one in sought]
     differences = [_differences(one, scores, common) for one, common in zip(sought, seeds, strict=True)]
-    raw = np.array([statistics.sign_flip_each(differences), [statistics.equivalence_p(values, margin) for values in differences]])
+    raw = raw_p(differences, criteria.margin)
     adjusted = np.empty_like(raw)
     for family, places in _families(sought).items():
         adjusted[:, places] = statistics.holm(raw[:, places])
-        notes += power_note(max(len(seeds[place]) for place in places), len(places), alpha, family)
+        notes += power_note(max(len(seeds[place]) for place in places), len(places), criteria.alpha, family)
     p = np.concatenate([raw, adjusted]).T
-    return tuple(_effect(one, seeds[i], differences[i], p[i], minimise, alpha) for i, one in enumerate(sought))
+    return tuple(_effect(one, seeds[i], differences[i], p[i], criteria) for i, one in enumerate(sought))
 
 
 @dataclass(frozen=True)
 class _Sought:
-    """An effect as arms: (the sum of `plus` less the sum of `minus`) / `cells`."""
+    """An effect in terms of arms: (sum of the scores of `plus` - sum of the scores of `minus`) / `cells`."""
 
     kind: Kind
     factor: str
@@ -101,7 +106,7 @@ def _sought(factors: tuple[str, str], levels: Levels) -> list[_Sought]:
 
 
 def _cell(place: int, level: str, other: str) -> str:
-    """The arm of a level of the first (0) or the second (1) factor and a level of the other."""
+    """Return the arm that crosses `level` of the factor at `place` (0 or 1) with the level `other` of the other factor."""
     return CROSSING.join((level, other) if place == 0 else (other, level))
 
 
@@ -110,13 +115,13 @@ def _common(sought: _Sought, scores: Scores) -> tuple[int, ...]:
 
 
 def _differences(sought: _Sought, scores: Scores, seeds: Sequence[int]) -> Floats:
-    """(n,) of a seed each. Sums are subtracted before the mean is taken, so that what is equal on paper is rounded to be equal."""
+    """Return (n,) differences, one for each seed. The sums are subtracted before division, so that rounding makes ties equal."""
     plus, minus = (sum(scores_of(scores.get(arm, {}), seeds) for arm in arms) for arms in (sought.plus, sought.minus))
     return statistics.paired_differences(np.asarray(plus), np.asarray(minus)) / sought.cells
 
 
 def _families(sought: Sequence[_Sought]) -> Mapping[str, list[int]]:
-    """What is adjusted together: the places of the effects of one kind and factor, by what they are called."""
+    """Return the places of the effects that are adjusted together (same kind and factor), by the name of the family."""
     families: dict[str, list[int]] = {}
     for place, one in enumerate(sought):
         name = "interactions" if one.kind == "interaction" else f"{one.kind} effects of {one.factor}"
@@ -124,10 +129,12 @@ def _families(sought: Sequence[_Sought]) -> Mapping[str, list[int]]:
     return families
 
 
-def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Floats, minimise: bool, alpha: float) -> Effect:
-    low, high = statistics.t_interval(differences, 1 - alpha)
-    mean, reason = float(statistics.mean(differences)), too_few(len(seeds), alpha)
-    different, equivalent = bool(p[2] <= alpha), bool(p[3] <= alpha)
+def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Floats, criteria: Criteria) -> Effect:
+    """Return one effect; `p` is (4,): sign-flip p and equivalence p, then both adjusted."""
+    low, high = statistics.t_interval(differences, 1 - criteria.alpha)
+    mean, reason = float(statistics.mean(differences)), too_few(len(seeds), criteria.alpha)
+    gain = -mean if criteria.metric.smaller_is_better else mean
+    different, equivalent = bool(p[2] <= criteria.alpha), bool(p[3] <= criteria.alpha)
     return Effect(
         kind=sought.kind,
         factor=sought.factor,
@@ -141,7 +148,7 @@ def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Flo
         p_holm=float(p[2]),
         p_equivalence=float(p[1]),
         p_equivalence_holm=float(p[3]),
-        verdict="no verdict" if reason else _verdict(sought.kind, -mean if minimise else mean, different, equivalent),
+        verdict="no verdict" if reason else _verdict(sought.kind, gain, different, equivalent),
         within_margin=not reason and equivalent,
         reason=reason,
     )

@@ -1,19 +1,26 @@
-"""Which results belong together, and which pairs they make. What cannot be used is noted, what must not be mixed is refused."""
+"""Check that results belong together, and pair them by seed. Unusable results are noted; results that must not be mixed are refused."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from seglab.compare.criteria import Criteria
+from seglab.compare.metric import Metric
 from seglab.compare.numbers.statistics import Floats
 from seglab.records import Result
 
 Scores = Mapping[str, Mapping[int, float]]
-"""Arm, then seed, then score: finite ones only."""
+"""Score by arm and seed. Finite scores only."""
 
 
 def check_comparable(results: Sequence[Result], baseline: str) -> None:
-    """ValueError unless the results are of one study, with the same classes, one setting per arm, no run twice, the baseline there."""
+    """Check that results can be compared.
+
+    Raises:
+        ValueError: the results come from several studies or have different classes, an arm mixes settings, a run has two results, or
+            the baseline has none.
+    """
     if not results:
         raise ValueError("there are no results to compare: no run of this study has finished")
     for what, found in (
@@ -33,13 +40,17 @@ def check_comparable(results: Sequence[Result], baseline: str) -> None:
         raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(arms)}")
 
 
-def finite_scores(results: Sequence[Result], metric: str, notes: list[str]) -> Scores:
-    """The metric of every run that has it; a note for every other. The ValueError of `Result.score` if no run knows the metric."""
+def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -> Scores:
+    """Return the finite scores of all runs, and append a note for every run without one.
+
+    Raises:
+        ValueError: no run has the metric.
+    """
     scores: dict[str, dict[int, float]] = {result.run.arm: {} for result in results}
     missing: list[ValueError] = []
     for result in sorted(results, key=lambda result: result.run.seed):
         try:
-            score, why = result.score(metric), "is undefined (NaN)"
+            score, why = result.score(str(metric)), "is undefined (NaN)"
         except ValueError as error:
             score, why = math.nan, "is missing"
             missing.append(error)
@@ -53,13 +64,15 @@ def finite_scores(results: Sequence[Result], metric: str, notes: list[str]) -> S
 
 
 def scores_of(scores: Mapping[int, float], seeds: Sequence[int]) -> Floats:
-    """(n,) in the order of `seeds`."""
+    """Return (n,) scores in the order of `seeds`."""
     return np.array([scores[seed] for seed in seeds], dtype=np.float64)
 
 
-def common_seeds(scores: Scores, arm: str, baseline: str, metric: str, notes: list[str]) -> tuple[int, ...]:
-    """The seeds that both arms have, sorted; a note for those that only one has."""
+def common_seeds(scores: Scores, arm: str, criteria: Criteria, notes: list[str]) -> tuple[int, ...]:
+    """Return the sorted seeds that an arm and the baseline have in common, and append a note for the seeds that only one of them has."""
+    baseline = criteria.baseline
     for one, other in ((arm, baseline), (baseline, arm)):
         if alone := sorted(scores[one].keys() - scores[other].keys()):
-            notes.append(f"{arm} against {baseline}: {other} has no {metric} for seed {', '.join(map(str, alone))}; left out of the pairs")
+            missing = f"{other} has no {criteria.metric} for seed {', '.join(map(str, alone))}"
+            notes.append(f"{arm} against {baseline}: {missing}; left out of the pairs")
     return tuple(sorted(scores[arm].keys() & scores[baseline].keys()))

@@ -1,6 +1,6 @@
-"""Paired statistics as plain functions of arrays. The last axis is the pair (the seed); leading axes are separate problems.
+"""Paired statistics as functions of arrays. The last axis is the pair (the seed); leading axes are separate problems.
 
-Undefined is NaN, never an exception: an interval needs two pairs, an effect size needs differences that differ.
+An undefined statistic is NaN, never an exception: an interval needs two pairs, an effect size needs unequal differences.
 """
 
 import math
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 EXACT_FLIPS = 2**15
-"""Sign flips that are enumerated (up to 15 pairs); beyond, as many are drawn."""
+"""Number of sign flips. Up to 15 pairs all flips are enumerated; with more pairs this many are drawn."""
 
 
 def paired_differences(scores: Floats, baseline: Floats) -> Floats:
-    """`scores - baseline`, rounded to 12 digits of the largest score.
+    """Return `scores - baseline`, rounded to 12 digits of the largest score.
 
-    So differences that are equal on paper are equal here: 0.3 - 0.2 and 0.2 - 0.1 differ in binary, and an exact test counts ties.
+    An exact test counts ties, and 0.3 - 0.2 and 0.2 - 0.1 differ in binary. Rounding makes such differences equal.
     """
     largest = max(np.abs(scores).max(initial=0.0), np.abs(baseline).max(initial=0.0))
     digits = 12 - math.ceil(math.log10(largest)) if largest > 0 else 12
@@ -27,23 +27,23 @@ def paired_differences(scores: Floats, baseline: Floats) -> Floats:
 
 
 def standard_deviation(values: Floats) -> Floats:
-    """(..., n) -> (...), with n - 1 in the denominator; exactly 0 for equal values; NaN below two values."""
+    """Return the standard deviation with n - 1 in the denominator: (..., n) -> (...). Exactly 0 for equal values; NaN below two values."""
     if values.shape[-1] < 2:
         return np.full(values.shape[:-1], np.nan)
     return np.where(np.ptp(values, axis=-1) == 0, 0.0, np.std(values, axis=-1, ddof=1))
 
 
 def mean(values: Floats) -> Floats:
-    """(..., n) -> (...); NaN of nothing, without a warning; exact for equal values."""
+    """Return the mean: (..., n) -> (...). Exact for equal values; NaN, without a warning, for no values."""
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan)
     return np.where(np.ptp(values, axis=-1) == 0, values[..., 0], np.mean(values, axis=-1))
 
 
 def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Student's interval of the mean difference (Student 1908): (..., n) -> low and high, each (...).
+    """Return Student's interval of the mean difference (Student 1908): (..., n) -> low and high, each (...).
 
-    Not the percentile bootstrap, which covers only 84 to 90 % of the time at 5 to 10 pairs.
+    The percentile bootstrap is no alternative: with 5 to 10 pairs it covers the mean only 84 to 90 % of the time.
     """
     n = differences.shape[-1]
     if n < 2:
@@ -53,10 +53,11 @@ def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats
 
 
 def sign_flip_p(differences: Floats, generator: np.random.Generator | None = None) -> Floats:
-    """Two-sided p of 'arm and baseline are exchangeable within a pair' (Fisher 1935, §21): (..., n) -> (...).
+    """Return the two-sided p of 'arm and baseline are exchangeable within a pair' (Fisher 1935, §21): (..., n) -> (...).
 
-    Exact over all 2^n flips up to 15 pairs, so that the smallest p is 2/2^n; beyond, 2^15 flips from `generator` (default: a
-    fixed seed, so that a table read twice shows the same p) with p = (k + 1)/(m + 1) (Phipson & Smyth 2010). NaN without pairs.
+    Up to 15 pairs the p is exact over all 2^n flips, and the smallest p is 2/2^n. With more pairs, m = 2^15 flips are drawn and
+    p = (k + 1)/(m + 1) (Phipson & Smyth 2010). The default generator has a fixed seed, so that a table shows the same p each time.
+    NaN without pairs.
     """
     if (n := differences.shape[-1]) < 2:
         return np.full(differences.shape[:-1], 1.0 if n == 1 else np.nan)  # both flips of one pair are equally far from 0
@@ -75,7 +76,7 @@ def sign_flip_p(differences: Floats, generator: np.random.Generator | None = Non
 
 
 def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | None = None) -> Floats:
-    """`sign_flip_p` of problems (n_i,) with unequal numbers of pairs: those of one size at once, since the flips are what costs."""
+    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs. Problems of one size share the flips, which are what costs."""
     p = np.full(len(problems), np.nan)
     for n in sorted({len(problem) for problem in problems}):
         places = [place for place, problem in enumerate(problems) if len(problem) == n]
@@ -84,14 +85,14 @@ def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | 
 
 
 def _tied_sum(values: Floats, axis: int) -> Floats:
-    """The sum, rounded so that two flips with the same sum on paper tie (values are in [-1, 1])."""
+    """Return the sum of values in [-1, 1], rounded so that flips with equal sums tie."""
     return np.asarray(np.round(values.sum(axis=axis), 9))
 
 
 def equivalence_p(differences: Floats, margin: float) -> Floats:
-    """Two one-sided t tests (Schuirmann 1987): p of 'the mean difference is at least `margin` away from 0'. (..., n) -> (...).
+    """Return p of 'the mean difference is at least `margin` away from 0', by two one-sided t tests (Schuirmann 1987): (..., n) -> (...).
 
-    Without spread: 0 if the constant difference lies inside the margin, else 1. NaN below two pairs.
+    For equal differences: 0 if the difference is inside the margin, else 1. NaN below two pairs.
     """
     n = differences.shape[-1]
     if n < 2:
@@ -102,7 +103,7 @@ def equivalence_p(differences: Floats, margin: float) -> Floats:
 
 
 def holm(p: Floats) -> Floats:
-    """p adjusted for the family in the last axis (Holm 1979). NaN stays NaN and still counts: the family is what was declared."""
+    """Return p adjusted over the last axis (Holm 1979): (..., m) -> (..., m). NaN stays NaN, and counts: the family was declared."""
     m = p.shape[-1]
     order = np.argsort(p, axis=-1)  # NaN last
     stepped = np.take_along_axis(p, order, axis=-1) * (m - np.arange(m))
@@ -110,7 +111,7 @@ def holm(p: Floats) -> Floats:
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """p adjusted for the false discovery rate in the last axis (Benjamini & Hochberg 1995). NaN is no test: it does not count."""
+    """Return p adjusted for the false discovery rate over the last axis (Benjamini & Hochberg 1995). NaN is no test, and does not count."""
     m = np.sum(~np.isnan(p), axis=-1, keepdims=True)
     order = np.argsort(p, axis=-1)
     stepped = np.take_along_axis(p, order, axis=-1) * m / np.arange(1, p.shape[-1] + 1)
@@ -124,28 +125,29 @@ def _restore(ordered: Floats, order: NDArray[np.intp]) -> Floats:
 
 
 def effect_size(differences: Floats) -> Floats:
-    """d_z = mean / standard deviation of the differences (Cohen 1988, §2.3.5); NaN where they do not differ. (..., n) -> (...)."""
+    """Return d_z = mean / standard deviation of the differences (Cohen 1988, §2.3.5): (..., n) -> (...). NaN for equal differences."""
     spread = standard_deviation(differences)
     return np.where(spread == 0, np.nan, mean(differences) / np.where(spread == 0, 1.0, spread))
 
 
 def superiority(gains: Floats) -> Floats:
-    """P(A > B): the share of pairs with a gain, ties counting half (Vargha & Delaney 2000, within pairs). (..., n) -> (...)."""
+    """Return P(A > B), the share of pairs with a gain (Vargha & Delaney 2000, within pairs): (..., n) -> (...). Ties count half."""
     return mean((gains > 0) + 0.5 * (gains == 0))
 
 
 def correlation(scores: Floats, baseline: Floats) -> float:
-    """Pearson's ρ over the pairs of two (n,) arrays: what pairing by seed gains. NaN below two pairs, or if either is constant."""
+    """Return Pearson's ρ of two (n,) arrays: the larger it is, the more pairing by seed gains. NaN below two pairs, or for a constant array."""
     if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(baseline) == 0:
         return math.nan
     return float(np.corrcoef(scores, baseline)[0, 1])
 
 
 def expected_best(scores: Floats) -> Floats:
-    """How good the best of k settings is, on average over all choices of k of the n that were tried: (..., n) -> (..., n), k = 1 ... n.
+    """Return the expected score of the best of k settings, chosen at random from the n that were tried: (..., n) -> (..., n), k = 1 ... n.
 
-    The expected maximum without replacement, Σᵢ C(i-1, k-1) / C(n, k) · v₍ᵢ₎ over the ordered scores: Dodge et al. (2019), in the
-    unbiased form of Tang et al. (2020). A score may be -inf, which is that of no use; then so is the mean as long as it can be the best.
+    This is the expected maximum without replacement, Σᵢ C(i-1, k-1) / C(n, k) · v₍ᵢ₎ over the ordered scores v (Dodge et al. 2019, in
+    the unbiased form of Tang et al. 2020). A useless setting has the score -inf. The expected score is -inf as long as all k settings
+    can be useless.
     """
     n = scores.shape[-1]
     chances = np.array([[math.comb(i, k - 1) / math.comb(n, k) for i in range(n)] for k in range(1, n + 1)])  # of being the best of k
@@ -154,5 +156,5 @@ def expected_best(scores: Floats) -> Floats:
 
 
 def pairs_needed(alpha: float, contrasts: int = 1) -> int:
-    """The fewest pairs with which an exact two-sided p, times the number of contrasts (Holm's first step), can reach `alpha`."""
+    """Return the smallest number of pairs with which an exact two-sided p can reach `alpha` after Holm's first step, which multiplies p by `contrasts`."""
     return math.ceil(math.log2(2 * contrasts / alpha))

@@ -1,28 +1,34 @@
-"""From adjusted p to a word, by the same rules wherever differences are judged."""
+"""Turn adjusted p values into verdicts. Contrasts of arms and effects of factors follow the same rules."""
 
-import math
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+
 from seglab.compare.numbers import statistics
+from seglab.compare.numbers.statistics import Floats
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive", "no verdict"]
 
 
-def check_limits(alpha: float, margin: float) -> None:
-    """A ValueError unless both can be meant."""
-    if not 0 < alpha < 0.5 or not 0 < margin < math.inf:
-        raise ValueError(f"alpha {alpha}, margin {margin}: alpha lies between 0 and 0.5, and the margin is above 0")
+def raw_p(differences: Sequence[Floats], margin: float | None) -> Floats:
+    """Return (2, k): the sign-flip p and the equivalence p of k problems, each an array (n_i,) of paired differences.
+
+    The equivalence p is NaN if there is no margin.
+    """
+    same = [np.nan if margin is None else float(statistics.equivalence_p(values, margin)) for values in differences]
+    return np.array([statistics.sign_flip_each(differences), same])
 
 
 def verdict_of(gain: float, different: bool, equivalent: bool) -> Verdict:
-    """`gain` is positive where the arm is the better one."""
+    """Return the verdict on a mean difference; `gain` is positive if the arm is better than the baseline."""
     if different:
         return "better" if gain > 0 else "worse"
     return "equivalent" if equivalent else "inconclusive"
 
 
 def too_few(pairs: int, alpha: float) -> str:
-    """Why there can be no verdict; empty if there are pairs enough for the exact p to reach `alpha`."""
+    """Return why no verdict is possible; an empty text if the exact p of this number of pairs can reach `alpha`."""
     needed = statistics.pairs_needed(alpha)
     if pairs >= needed:
         return ""
@@ -30,7 +36,7 @@ def too_few(pairs: int, alpha: float) -> str:
 
 
 def power_note(pairs: int, tests: int, alpha: float, what: str) -> list[str]:
-    """A line if `pairs` suffice for one test and not for the first of a family of `tests`, which are called `what`."""
+    """Return a note if the pairs suffice for one test, but not for the first of a family of `tests` tests; `what` names the tests."""
     needed = statistics.pairs_needed(alpha, tests)
     if not statistics.pairs_needed(alpha) <= pairs < needed:
         return []

@@ -1,30 +1,29 @@
-"""What all pictures have in common: matplotlib figures on the Agg canvas (no pyplot: no global state, no window).
+"""Colours, figures and axes that all plots share.
 
-Text and lines use one ink, which the report turns into the page's own colour; matplotlib is imported when a picture is asked for.
+Figures use the Agg canvas without pyplot: no global state, and no window. Text and lines have one colour, which the report replaces
+by the text colour of the page. Matplotlib is imported on first use.
 """
 
 from typing import TYPE_CHECKING
 
-from seglab.compare import words
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 INK = "#1b1f24"
 MUTED = "#8b949e"
 ACCENT = "#d55e00"
 _ARM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7e57c2", "#a1887f", "#b8860b")
-"""Okabe & Ito 2008 and three more, told apart with colour-blind eyes and on light and dark ground; with other dashes from the tenth on."""
+"""Colours of Okabe & Ito 2008 and three more. Colour-blind readers can tell them apart, on light and on dark ground."""
 
 
 def line_of(place: int) -> tuple[str, str]:
-    """Colour and dashes of the arm, or the level, at a place."""
+    """Return the colour and the dashes of the arm at a place. From the tenth arm on, colours repeat with other dashes."""
     return _ARM_COLOURS[place % len(_ARM_COLOURS)], ("-", "--", ":", "-.")[place // len(_ARM_COLOURS) % 4]
 
 
 def canvas(width: float, height: float) -> "Figure":
-    """Inches."""
+    """Return an empty figure; width and height in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -33,30 +32,42 @@ def canvas(width: float, height: float) -> "Figure":
     return figure
 
 
-def figure_with_axes(width: float, height: float) -> tuple["Figure", "Axes"]:
-    """Inches."""
-    figure = canvas(width, height)
-    axes = figure.add_subplot()
-    dress(axes)
-    return figure, axes
+def axes_in(ax: "Axes | None", width: float, height: float) -> "Axes":
+    """Return `ax`, or the axes of a new figure (width and height in inches) if it is None, with the style of all plots."""
+    return dress(canvas(width, height).add_subplot() if ax is None else ax)
 
 
-def dress(axes: "Axes") -> None:
-    """Ink on the letters, and only the two lines that carry a scale."""
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
-    for side, spine in axes.spines.items():
+def figure_of(ax: "Axes") -> "Figure":
+    """Return the figure that holds `ax`."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("these axes have been removed from their figure: draw on axes that belong to one")
+    return figure
+
+
+def panel_of(ax: "Axes") -> "Figure | SubFigure":
+    """Return the figure or the part of a figure that holds `ax`: a colour bar is placed in it."""
+    figure = ax.get_figure()
+    return figure_of(ax) if figure is None else figure
+
+
+def dress(ax: "Axes") -> "Axes":
+    """Set the style of all plots: text in ink, and only the two spines that carry a scale."""
+    ax.tick_params(colors=INK, labelsize=9)
+    ax.xaxis.label.set_color(INK)
+    ax.yaxis.label.set_color(INK)
+    for side, spine in ax.spines.items():
         spine.set_color(MUTED)
         spine.set_visible(side in ("left", "bottom"))
+    return ax
 
 
-def axis_label(metric: str, level: str) -> str:
-    """A metric with the unit of its values."""
-    return f"{words.metric_name(metric)}{f', {level}' if level else ''}"
+def axis_label(title: str, unit: str) -> str:
+    """Return a label such as `test mIoU, %`."""
+    return f"{title}, {unit}" if unit else title
 
 
 def depth(stage: str) -> tuple[int, int, str]:
-    """To sort by: encoder stages by their number, then decoder, then head, then what is no part of a network with stages."""
+    """Return a sort key: encoder stages by number, then decoder, then head, then stages of networks without such parts."""
     part, _, number = stage.partition(".")
     return {"encoder": 0, "decoder": 1, "head": 2}.get(part, 3), int(number) if number.isdecimal() else 0, stage

@@ -1,63 +1,88 @@
-"""Every arm's score in every class, from frequent to rare, for the terminal and the report."""
+"""Tables of the classes, from frequent to rare."""
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from seglab.compare import words
-from seglab.compare.numbers.classes import from_frequent_to_rare, values_of
+from seglab.compare.metric import Metric
+from seglab.compare.numbers.classes import IOU, ClassContrast, PerClass, from_frequent_to_rare, values_of
+from seglab.compare.tables.column import Block, Column, Table, to_group
+from seglab.compare.unit import number, p_value
 from seglab.records import Result
 
 
-def class_headers(results: Sequence[Result], split: str, score: str) -> list[str]:
-    """`arm`, then the classes."""
-    return ["arm", *from_frequent_to_rare(results[0], split)]
+class ClassRow(NamedTuple):
+    """Name of a row, and one fraction in [0, 1] for each class."""
+
+    name: str
+    values: Sequence[float]
 
 
-def class_rows(results: Sequence[Result], split: str, score: str) -> list[list[str]]:
-    """The share of pixels of each class where it is known, then one row per arm: the mean over its seeds, in percent.
+PIXELS = "pixels"
+"""Name of the row with the share of the truth's pixels that each class has."""
+
+
+def class_table(results: Sequence[Result], metric: Metric = IOU) -> Table[ClassRow]:
+    """Return the mean score over the seeds of each arm (row) in each class (column), in percent.
+
+    The first row has the share of the pixels of each class, if it is known.
 
     Raises:
-        ValueError: a result has no such score.
+        ValueError: a result has no such score for each class.
     """
-    names = from_frequent_to_rare(results[0], split)
-    rows = []
-    if "frequency" in results[0].per_class.get(split, {}):
-        rows.append(["pixels", *_percent(values_of(results[0], split, "frequency", names))])
-    for arm in dict.fromkeys(result.run.arm for result in results):
-        found = np.array([values_of(result, split, score, names) for result in results if result.run.arm == arm])
-        rows.append([arm, *_percent([_mean(column) for column in found.T])])
-    return rows
-
-
-def class_legend(split: str, score: str) -> str:
-    """What the table shows."""
-    return (
-        f"{words.metric_name(f'{split}/{score}')} in percent, mean over the seeds; classes from frequent to rare. "
-        "Exploratory: differences by class and their intervals are in the report."
+    names = from_frequent_to_rare(results[0], metric.split)
+    classes = [_class_column(place, name) for place, name in enumerate(names)]
+    return Table(
+        [Column("arm", lambda row: row.name, align="left", wraps=True), *classes],
+        [Block("", _rows(results, metric, names))],
+        legend=f"{metric.title} in percent, mean over the seeds; classes from frequent to rare. "
+        "Exploratory: differences by class and their intervals are in the report.",
+        kind=lambda row: "aside" if row.name == PIXELS else "",
     )
 
 
-def classes_to_table(results: Sequence[Result], split: str = "test", score: str = "iou") -> Group:
-    """For `rich.console.Console().print`."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, collapse_padding=True)
-    for place, name in enumerate(class_headers(results, split, score)):
-        table.add_column(Text(name), justify="right" if place else "left", overflow="fold")
-    for row in class_rows(results, split, score):
-        table.add_row(*map(Text, row), style="dim" if row[0] == "pixels" else "")
-    return Group(table, Text(), Text(class_legend(split, score), style="dim"))
+def class_contrast_table(classes: PerClass) -> Table[ClassContrast]:
+    """Return the difference from the baseline for each arm and class."""
+    unit = classes.metric.unit
+    return Table(
+        [
+            Column("class", lambda cell: cell.class_name, align="left"),
+            Column("arm", lambda cell: cell.arm),
+            Column("pairs", lambda cell: str(cell.n)),
+            Column("difference, points", lambda cell: unit.difference(cell.difference)),
+            Column("95 % interval", lambda cell: unit.interval(cell.low, cell.high)),
+            Column("p", lambda cell: p_value(cell.p)),
+            Column("p (Benjamini–Hochberg)", lambda cell: p_value(cell.p_bh)),
+        ],
+        [Block("", classes.cells)],
+        legend=f"Exploratory: adjusted over all {len(classes.cells)} cells for the rate of false discoveries. "
+        "It suggests questions; it does not answer the study's.",
+    )
+
+
+def classes_to_table(results: Sequence[Result], metric: Metric = IOU) -> Group:
+    """Return `class_table` for `rich.console.Console().print`."""
+    return to_group(class_table(results, metric))
+
+
+def _class_column(place: int, name: str) -> Column[ClassRow]:
+    return Column(name, lambda row: number(100 * row.values[place], 1), wraps=True)
+
+
+def _rows(results: Sequence[Result], metric: Metric, names: Sequence[str]) -> list[ClassRow]:
+    rows = []
+    if "frequency" in results[0].per_class.get(metric.split, {}):
+        rows.append(ClassRow(PIXELS, values_of(results[0], Metric(metric.split, "frequency"), names)))
+    for arm in dict.fromkeys(result.run.arm for result in results):
+        found = np.array([values_of(result, metric, names) for result in results if result.run.arm == arm])
+        rows.append(ClassRow(arm, [_mean(column) for column in found.T]))
+    return rows
 
 
 def _mean(values: np.ndarray) -> float:
-    """Over the seeds in which the class is defined."""
+    """Return the mean over the seeds in which the class is defined; NaN if there is none."""
     defined = values[np.isfinite(values)]
     return float(defined.mean()) if len(defined) else math.nan
-
-
-def _percent(values: Sequence[float]) -> list[str]:
-    return [words.number(100 * value, 1) for value in values]

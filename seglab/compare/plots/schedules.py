@@ -1,4 +1,4 @@
-"""The picture of freezing schedules: when which stage trained, and how fast."""
+"""The learning rate of each stage at each step: when which stage trained, and how fast."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from seglab.compare.logs.rates import Rates, StageRates
+from seglab.compare.findings import Findings
+from seglab.compare.logs.rates import Rates, StageRates, rates_of
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.plots.ink import INK, MUTED, canvas, depth, dress
+from seglab.compare.plots.ink import INK, MUTED, axes_in, canvas, depth
+from seglab.compare.plots.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,34 +20,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 480
-"""Of the image in a panel: finer than a screen shows, whatever the number of logged steps."""
+"""Width of the image of a panel in pixels: finer than a screen shows, whatever the number of logged steps."""
 DECADES = 2, 3
-"""Of the colours, down from the largest rate, at least and at most: no rate looks like next to nothing because it is the smaller of two,
-and what is below has the lowest colour."""
+"""Minimum and maximum number of decades that the colours cover below the largest rate. The minimum keeps the smaller of two similar rates
+visible; rates below the maximum have the lowest colour."""
 _HATCH = "/////"
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """From rates to colours, by their logarithms."""
+class Scale:
+    """Colours of learning rates, by their logarithms."""
 
     colours: "Colormap"
     norm: "Normalize"
     clipped: bool
-    """Whether there are rates below the lowest colour."""
+    """Some rates are below the lowest colour."""
 
 
 def plot_schedules(rates: StageRates) -> "Figure":
-    """A panel for each arm, a row for each stage with the head on top, by optimizer step: the rate as a colour, frozen hatched."""
+    """Draw a panel for each arm, with one colour scale for all."""
     stages = sorted({stage for of_arm in rates.values() for stage in of_arm}, key=depth)
     across = {1: 1, 2: 2, 4: 2}.get(len(rates), 3)
     down = -(-len(rates) // across)
     figure = canvas(width=8.4, height=0.9 + down * (0.45 + 0.17 * len(stages)))
     grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    scale = _scale(rates)
-    for axes, (arm, of_arm) in zip(grid.flat, rates.items(), strict=False):
-        _plot_arm(axes, of_arm, stages, scale)
-        axes.set_title(textwrap.fill(arm, 36), fontsize=8, color=INK)
+    scale = scale_of(rates)
+    for ax, (arm, of_arm) in zip(grid.flat, rates.items(), strict=False):
+        plot_schedule(of_arm, stages, scale, ax)
+        ax.set_title(textwrap.fill(arm, 36), fontsize=8, color=INK)
     for place in range(len(rates), down * across):
         grid.flat[place].set_visible(False)
     for place in range(max(0, len(rates) - across), len(rates)):  # the lowest of each column
@@ -55,26 +57,34 @@ def plot_schedules(rates: StageRates) -> "Figure":
     return figure
 
 
-def _scale(rates: StageRates) -> _Scale:
-    """For all panels, and without the ends of the map that vanish on dark and on light ground."""
+def scale_of(rates: StageRates) -> Scale:
+    """Return one scale for the rates of all arms, without the ends of the colour map that vanish on dark and on light ground."""
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap, LogNorm
 
     positive = [rate for of_arm in rates.values() for curve in of_arm.values() for rate in curve.values() if rate > 0]
     top, smallest = max(positive, default=1.0), min(positive, default=1.0)
     bottom = min(max(smallest, top / 10 ** DECADES[1]), top / 10 ** DECADES[0])
-    return _Scale(ListedColormap(mpl.colormaps["viridis"](np.linspace(0.1, 0.95, 256))), LogNorm(bottom, top), smallest < bottom)
+    return Scale(ListedColormap(mpl.colormaps["viridis"](np.linspace(0.1, 0.95, 256))), LogNorm(bottom, top), smallest < bottom)
 
 
-def _plot_arm(axes: "Axes", rates: Rates, stages: Sequence[str], scale: _Scale) -> None:
+def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale, ax: "Axes | None" = None) -> "Axes":
+    """Draw a row for each stage, the last on top: its learning rate by optimizer step as a colour, and hatching where it is frozen.
+
+    Args:
+        rates: learning rates of one arm, with at least one step.
+        stages: stages of the rows, from the bottom up. A stage without rates stays blank.
+        scale: colours, such as `scale_of({"arm": rates})`.
+        ax: None makes a figure.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    dress(axes)
+    ax = axes_in(ax, width=5.0, height=1.3 + 0.17 * len(stages))
     steps = sorted({step for curve in rates.values() for step in curve})
     end = steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)  # a rate is taken to last until the next that was logged
     places = np.linspace(steps[0], end, COLUMNS, endpoint=False)
     image = np.stack([_held(rates.get(stage, {}), places) for stage in stages])
-    axes.imshow(
+    ax.imshow(
         np.ma.masked_where(~(image > 0), image),
         extent=(steps[0], end, -0.5, len(stages) - 0.5),
         origin="lower",
@@ -85,18 +95,31 @@ def _plot_arm(axes: "Axes", rates: Rates, stages: Sequence[str], scale: _Scale) 
     )
     for row, stage in enumerate(stages):
         spans = [(start, stop - start) for start, stop in _frozen(rates.get(stage, {}), end)]
-        axes.broken_barh(spans, (row - 0.5, 1.0), facecolor="none", edgecolor=MUTED, hatch=_HATCH, linewidth=0)
-        axes.axhline(row + 0.5, color=MUTED, linewidth=0.5)
-    for spine in axes.spines.values():
+        ax.broken_barh(spans, (row - 0.5, 1.0), facecolor="none", edgecolor=MUTED, hatch=_HATCH, linewidth=0)
+        ax.axhline(row + 0.5, color=MUTED, linewidth=0.5)
+    for spine in ax.spines.values():
         spine.set_visible(True)
-    axes.set_yticks(range(len(stages)), stages)
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.tick_params(labelsize=7)
-    axes.tick_params(axis="y", length=0)
+    ax.set_yticks(range(len(stages)), stages)
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.tick_params(labelsize=7)
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def picture(found: Findings) -> Picture | None:
+    """Return the picture for the report; None if all stages of every arm trained alike."""
+    rates = rates_of(found.logs)
+    if not rates:
+        return None
+    caption = (
+        "The learning rate that was applied to each stage, by optimizer step as logged, in one run of each arm (the lowest seed). "
+        "Top: the head; bottom: the stage at the input. Hatched: frozen."
+    )
+    return Picture("When which stage trained", caption, plot_schedules(rates))
 
 
 def _held(curve: Mapping[int, float], places: Floats) -> Floats:
-    """The rate that was logged last at each of `places`; NaN before the first."""
+    """Return the last logged rate at each of the steps `places`; NaN before the first."""
     if not curve:
         return np.full(len(places), np.nan)
     steps = sorted(curve)
@@ -105,7 +128,7 @@ def _held(curve: Mapping[int, float], places: Floats) -> Floats:
 
 
 def _frozen(curve: Mapping[int, float], end: int) -> list[tuple[int, int]]:
-    """From where to where the rate is 0: steps that follow each other in the log as one span."""
+    """Return the spans (first step, next trained step) in which the rate is 0."""
     spans: list[tuple[int, int]] = []
     for step, following in pairwise([*sorted(curve), end]):
         if curve[step] == 0:
@@ -114,8 +137,8 @@ def _frozen(curve: Mapping[int, float], end: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _explain(figure: "Figure", panels: Sequence["Axes"], scale: _Scale) -> None:
-    """The colour bar, and what the hatching means."""
+def _explain(figure: "Figure", panels: Sequence["Axes"], scale: Scale) -> None:
+    """Add the colour bar, and a legend for the hatching."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.patches import Patch
 

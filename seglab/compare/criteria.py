@@ -1,0 +1,44 @@
+"""By which criteria arms are judged."""
+
+import math
+from dataclasses import dataclass
+
+from seglab.compare.metric import Metric
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What is compared with what, and when a difference counts.
+
+    Raises:
+        ValueError: `alpha` is not between 0 and 0.5, or `margin` is not a number above 0.
+    """
+
+    metric: Metric
+    baseline: str
+    """The arm that all others are compared with."""
+    alpha: float = 0.05
+    """Largest adjusted p of a verdict, between 0 and 0.5."""
+    margin: float | None = None
+    """Largest difference that does not matter, in raw units of the metric (0.005 is 0.5 points of mIoU). None takes the metric's own margin.
+    A metric without a margin, such as a loss or a cost, has no verdict of equivalence."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 0.5:
+            raise ValueError(f"alpha {self.alpha}: expected a number above 0 and below 0.5, such as 0.05")
+        if self.margin is None:
+            object.__setattr__(self, "margin", self.metric.margin)
+        elif not 0 < self.margin < math.inf:
+            raise ValueError(
+                f"margin {self.margin}: expected a number above 0, in raw units of {self.metric}; 0.005 is 0.5 points of a score"
+            )
+
+    @property
+    def level(self) -> str:
+        """Level of the intervals, such as `95 %`."""
+        return f"{100 * (1 - self.alpha):g} %"
+
+    @property
+    def within(self) -> str | None:
+        """The margin with its unit, such as `±0.5 points`; None if there is no margin."""
+        return None if self.margin is None else self.metric.unit.within(self.margin)

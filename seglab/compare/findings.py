@@ -1,0 +1,75 @@
+"""Everything that is shown about a study: computed once, for the terminal and for the report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from seglab.compare.criteria import Criteria
+from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors
+from seglab.compare.logs import curves, rates, weights
+from seglab.compare.logs.curves import Curves
+from seglab.compare.logs.log import RunLog, read_logs
+from seglab.compare.metric import Metric
+from seglab.compare.numbers.classes import PerClass, per_class
+from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.factorial import Factorial
+
+LOGGED = (curves.COLUMN, *rates.COLUMNS, *weights.COLUMNS)
+"""Columns of `metrics.csv` that the report shows."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study and all that was computed from it."""
+
+    study: StudyFolder
+    comparison: Comparison
+    factors: Factorial | None
+    """None if the study crosses no factors, or its results are no grid."""
+    factor_notes: tuple[str, ...]
+    """Notes on `factors` that are not among the notes of `comparison`."""
+    classes: PerClass | None
+    """None if there is nothing to compare with the baseline, or if the results have no scores for each class."""
+    class_notes: tuple[str, ...]
+
+    @property
+    def criteria(self) -> Criteria:
+        """Criteria of all comparisons."""
+        return self.comparison.criteria
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One line for everything that was left out, and for everything that limits the answer."""
+        return (*self.comparison.notes, *self.factor_notes, *self.class_notes, *self.curves[1])
+
+    @cached_property
+    def logs(self) -> Sequence[RunLog]:
+        """Logs of all finished runs. Each `metrics.csv` is read once, on first use."""
+        return read_logs(self.study.folder, [result.run for result in self.study.results], LOGGED)
+
+    @cached_property
+    def curves(self) -> tuple[Curves, tuple[str, ...]]:
+        """Learning curves, and a note for each run without one."""
+        return curves.curves_of(self.logs)
+
+
+def analyse(study: StudyFolder, criteria: Criteria | None = None) -> Findings:
+    """Compare the arms of a study, its factors and its classes. None stands for `study.criteria()`.
+
+    Raises:
+        ValueError: see `compare`.
+    """
+    comparison = compare_folder(study, criteria)
+    factors, factor_notes = compare_folder_factors(study, comparison)
+    classes, class_notes = _classes(study, comparison)
+    return Findings(study, comparison, factors, factor_notes, classes, class_notes)
+
+
+def _classes(study: StudyFolder, comparison: Comparison) -> tuple[PerClass | None, tuple[str, ...]]:
+    if not comparison.contrasts:
+        return None, ()
+    try:
+        classes = per_class(study.results, comparison.criteria.baseline, Metric(comparison.criteria.metric.class_split, "iou"))
+    except ValueError as error:
+        return None, (f"no per-class results: {error}",)
+    return classes, classes.notes

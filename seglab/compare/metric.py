@@ -1,0 +1,125 @@
+"""What a metric such as `test/iou/car` means: its title, unit, direction and margin. Imports nothing heavy."""
+
+from dataclasses import dataclass
+
+from seglab.compare.unit import MEBIBYTES, PERCENT, PLAIN, SECONDS, Unit
+
+SPLITS = ("train", "val", "test", "gap", "cost")
+"""First part of a metric. `gap` is the score on the training images minus the score on the validation images; `cost` is what a run used."""
+
+_EXPECTED = (
+    "expected SPLIT/SCORE, or SPLIT/SCORE/CLASS for one class, such as test/miou, gap/miou, test/iou/car or cost/seconds; "
+    f"SPLIT is one of {', '.join(SPLITS)}"
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Declaration of a score. The defaults are those of a segmentation score: in [0, 1], and larger is better."""
+
+    title: str
+    unit: Unit = PERCENT
+    smaller_is_better: bool = False
+    margin: float | None = 0.005
+    """Largest difference that does not matter; None for a score without a scale of its own, such as a loss."""
+
+
+def _cost(title: str, unit: Unit = PLAIN, smaller_is_better: bool = True) -> Score:
+    return Score(title, unit, smaller_is_better, margin=None)
+
+
+SCORES = {
+    "miou": Score("mIoU"),
+    "rare_miou": Score("mIoU of the rarer classes"),
+    "fwiou": Score("frequency-weighted IoU"),
+    "iou": Score("IoU"),
+    "dice": Score("Dice"),
+    "boundary_iou": Score("boundary IoU"),
+    "calibration_error": Score("calibration error", smaller_is_better=True),
+    "loss": Score("loss", PLAIN, smaller_is_better=True, margin=None),
+    "seconds": _cost("seconds", SECONDS),
+    "training_seconds": _cost("training seconds", SECONDS),
+    "peak_memory_mib": _cost("peak memory mib", MEBIBYTES),
+    "exact_zeros": _cost("exact zeros", PERCENT, smaller_is_better=False),  # zeros are what sparsity is for
+}
+"""Scores by name. A score that is not listed is a segmentation score, or a cost without a unit if its split is `cost`."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric by its parts. `str(metric)` is its text form.
+
+    >>> metric = Metric.parse("test/iou/car")
+    >>> metric.split, metric.score, metric.class_name
+    ('test', 'iou', 'car')
+    >>> metric.title, metric.unit.level, metric.smaller_is_better
+    ('test IoU of car', '%', False)
+
+    Raises:
+        ValueError: the split is unknown, or a part is empty.
+    """
+
+    split: str
+    score: str
+    class_name: str | None = None
+    """None for the number of a whole split or run."""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS or not self.score or self.class_name == "":
+            raise ValueError(f"metric {str(self)!r}: {_EXPECTED}")
+
+    @classmethod
+    def parse(cls, text: str) -> "Metric":
+        """Return the metric that `text` names.
+
+        Raises:
+            ValueError: `text` has another form; the message says which form is expected.
+        """
+        split, *rest = text.split("/", 2)
+        if not rest:
+            raise ValueError(f"metric {text!r}: {_EXPECTED}")
+        return cls(split, *rest)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.split, self.score, self.class_name) if part is not None)
+
+    @property
+    def name(self) -> str:
+        """Name without the split, such as `mIoU`, `IoU of car` or `gap of mIoU`."""
+        own = self._declared.title if self.class_name is None else f"{self._declared.title} of {self.class_name}"
+        return f"gap of {own}" if self.split == "gap" else own
+
+    @property
+    def title(self) -> str:
+        """Name with the split, such as `test mIoU` or `train–val gap of mIoU`."""
+        return f"{'train–val' if self.split == 'gap' else self.split} {self.name}"
+
+    @property
+    def unit(self) -> Unit:
+        """How values and differences are printed."""
+        return self._declared.unit
+
+    @property
+    def heading(self) -> str:
+        """Name with the unit of a value, such as `mIoU %`: the header of a column."""
+        return f"{self.name} {self.unit.level}".rstrip()
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Direction. A gap has the opposite direction of its score: a loss is smaller on training images, so its gap is negative."""
+        return self._declared.smaller_is_better != (self.split == "gap")
+
+    @property
+    def margin(self) -> float | None:
+        """Largest difference that does not matter; None if only the user can say (losses and costs)."""
+        return self._declared.margin
+
+    @property
+    def class_split(self) -> str:
+        """Split whose classes are shown beside this metric: `val` for a metric of the validation split, else `test`."""
+        return "val" if self.split == "val" else "test"
+
+    @property
+    def _declared(self) -> Score:
+        plain = self.score.replace("_", " ")
+        return SCORES.get(self.score, _cost(plain) if self.split == "cost" else Score(plain))

@@ -1,0 +1,153 @@
+"""Table of a comparison: one row for each arm."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import Group
+
+from seglab.compare import words
+from seglab.compare.metric import Metric
+from seglab.compare.numbers.comparison import ArmSummary, Comparison, Contrast
+from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
+from seglab.compare.unit import UNDEFINED, number, p_value, signed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRAIN, VAL, GAP = (Metric(split, "miou") for split in ("train", "val", "gap"))
+
+
+class ArmRow(NamedTuple):
+    """An arm, and its contrast; None for the baseline."""
+
+    arm: ArmSummary
+    contrast: Contrast | None
+
+
+def columns(comparison: Comparison) -> list[Column[ArmRow]]:
+    """Return the columns of the main table, from left to right."""
+    criteria = comparison.criteria
+    metric = criteria.metric
+    return [
+        Column("arm", lambda row: row.arm.arm, align="left", wraps=True),
+        Column("n", lambda row: str(row.arm.score.n)),
+        Column(metric.heading, lambda row: metric.unit.mean_and_sd(row.arm.score.mean, row.arm.score.sd)),
+        *_companion(comparison),
+        Column(
+            f"difference [{criteria.level}]", lambda row: "baseline" if row.contrast is None else words.difference(row.contrast, metric)
+        ),
+        Column("p", lambda row: "" if row.contrast is None else p_value(row.contrast.p_holm)),
+        Column("verdict", lambda row: "" if row.contrast is None else words.verdict(row.contrast), align="left", verdict=True),
+        Column("zeros %", _mean("cost/exact_zeros", lambda mean: number(100 * mean, 1))),
+        Column("s/run", _mean("cost/seconds", lambda mean: number(mean, 0 if mean >= 100 else 1))),
+    ]
+
+
+def arm_table(comparison: Comparison) -> Table[ArmRow]:
+    """Return the main table, the baseline in its first row."""
+    contrasts = {contrast.arm: contrast for contrast in comparison.contrasts}
+    baseline = comparison.criteria.baseline
+    return Table(
+        columns(comparison),
+        [Block("", [ArmRow(arm, contrasts.get(arm.arm)) for arm in comparison.arms])],
+        legend=_legend(comparison),
+        title=f"{comparison.study}: {comparison.criteria.metric.title} against {baseline}",
+        remarks=_remarks(comparison),
+        kind=lambda row: "baseline" if row.arm.arm == baseline else "",
+    )
+
+
+def detail_table(comparison: Comparison) -> Table[Contrast]:
+    """Return the statistics of each contrast for which the main table has no room."""
+    return Table(
+        [
+            Column("arm", lambda contrast: contrast.arm, align="left"),
+            Column("pairs", lambda contrast: str(len(contrast.seeds))),
+            Column("p", lambda contrast: p_value(contrast.p)),
+            Column("p (Holm)", lambda contrast: p_value(contrast.p_holm)),
+            Column("equivalence p (Holm)", lambda contrast: p_value(contrast.p_equivalence_holm)),
+            Column("d_z", lambda contrast: signed(contrast.effect_size, 2)),
+            Column("P(better)", lambda contrast: number(contrast.superiority, 2)),
+            Column("ρ", lambda contrast: signed(contrast.correlation, 2)),
+        ],
+        [Block("", comparison.contrasts)],
+        legend="d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
+        "ties counting half. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
+    )
+
+
+def fit_table(comparison: Comparison) -> Table[ArmSummary]:
+    """Return mIoU on training images, on validation images, and the gap between them, for each arm that was scored on training images."""
+    return Table(
+        [
+            Column("arm", lambda arm: arm.arm, align="left"),
+            Column(f"{TRAIN.title} %", lambda arm: _spread(arm, TRAIN)),
+            Column(f"{VAL.title} %", lambda arm: _spread(arm, VAL)),
+            Column("gap, points", lambda arm: _spread(arm, GAP)),
+        ],
+        [Block("", [arm for arm in comparison.arms if str(GAP) in arm.secondary])],
+        legend="Mean ± standard deviation over the seeds, on the last weights: as many training images as there are validation images, both "
+        "without augmentation. A large gap is over-fitting, or validation images that are unlike; two low scores are under-fitting.",
+    )
+
+
+def to_table(comparison: Comparison) -> Group:
+    """Return the main table for `rich.console.Console().print`; at most 100 columns wide, and complete without colour."""
+    return to_group(arm_table(comparison))
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Return the main table as Markdown, for a README or a pull request."""
+    criteria = comparison.criteria
+    return to_pipes(arm_table(comparison), f"**{comparison.study}**: {criteria.metric.title} against {criteria.baseline}")
+
+
+def to_frame(comparison: Comparison) -> "pd.DataFrame":
+    """Return every number in raw units, one row for each arm; the baseline has no contrast."""
+    import pandas as pd
+
+    contrasts = {contrast.arm: asdict(contrast) for contrast in comparison.contrasts}
+    records = [
+        {"arm": arm.arm}
+        | asdict(arm.score)
+        | {key: value for key, value in contrasts.get(arm.arm, {}).items() if key != "arm"}
+        | {name: spread.mean for name, spread in arm.secondary.items()}
+        for arm in comparison.arms
+    ]
+    return pd.DataFrame.from_records(records).set_index("arm")
+
+
+def _companion(comparison: Comparison) -> list[Column[ArmRow]]:
+    """Return a column for Dice on the metric's split, or for mIoU if the metric is Dice; none if no arm has it."""
+    metric = comparison.criteria.metric
+    dice = Metric(metric.class_split, "dice")
+    shown = Metric(metric.class_split, "miou") if metric == dice else dice
+    if not any(str(shown) in arm.secondary for arm in comparison.arms):
+        return []
+    return [Column(shown.heading, lambda row: _spread(row.arm, shown))]
+
+
+def _spread(arm: ArmSummary, metric: Metric) -> str:
+    spread = arm.secondary.get(str(metric))
+    return UNDEFINED if spread is None else metric.unit.mean_and_sd(spread.mean, spread.sd)
+
+
+def _mean(metric: str, shown: Callable[[float], str]) -> Callable[[ArmRow], str]:
+    """Return a function that prints the mean of a secondary metric of an arm; a dash if the arm has none."""
+    return lambda row: shown(row.arm.secondary[metric].mean) if metric in row.arm.secondary else UNDEFINED
+
+
+def _legend(comparison: Comparison) -> str:
+    criteria = comparison.criteria
+    unit = f" in {criteria.metric.unit.step}" if criteria.metric.unit.step else ""
+    return (
+        f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval]. "
+        f"p: sign flips, adjusted over the contrasts (Holm). {words.equivalence(criteria)}"
+    )
+
+
+def _remarks(comparison: Comparison) -> list[str]:
+    """Return why there is no verdict, and what was left out."""
+    reasons = dict.fromkeys(contrast.reason for contrast in comparison.contrasts if contrast.reason)
+    return [*(f"no verdict is possible: {reason}" for reason in reasons), *comparison.notes]

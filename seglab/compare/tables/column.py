@@ -1,0 +1,111 @@
+"""A table is a list of columns. The terminal, Markdown and the report show the same columns."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from rich import box
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+Row = TypeVar("Row")
+Kind = Literal["", "baseline", "aside"]
+"""How a row is printed: as it is, bold, or dim."""
+
+VERDICT_STYLES = {
+    "better": "bold green",
+    "worse": "bold red",
+    "equivalent": "cyan",
+    "inconclusive": "yellow",
+    "no verdict": "dim",
+    "effects differ": "bold magenta",
+    "effects alike": "cyan",
+}
+"""Styles of the verdicts in the terminal."""
+_KIND_STYLES = {"": "", "baseline": "bold", "aside": "dim"}
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """One column of a table."""
+
+    header: str
+    cell: Callable[[Row], str]
+    """Return the text of the column in a row."""
+    align: Literal["left", "right"] = "right"
+    verdict: bool = False
+    """Print each cell in the colour of the verdict that it names."""
+    wraps: bool = False
+    """Break long cells into several lines if the terminal is too narrow."""
+
+
+@dataclass(frozen=True)
+class Block(Generic[Row]):
+    """Rows of a table under one heading; the heading is empty in a table of a single block."""
+
+    heading: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Table(Generic[Row]):
+    """Columns and rows, and the text around them."""
+
+    columns: Sequence[Column[Row]]
+    blocks: Sequence[Block[Row]]
+    legend: str
+    """What the rows and columns mean."""
+    title: str = ""
+    remarks: Sequence[str] = ()
+    """What was left out, and what limits the answer."""
+    kind: Callable[[Row], Kind] = lambda row: ""
+
+    @property
+    def headers(self) -> list[str]:
+        """Headers of all columns."""
+        return [column.header for column in self.columns]
+
+    def cells(self, row: Row) -> list[str]:
+        """Return the cells of a row."""
+        return [column.cell(row) for column in self.columns]
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return sum(len(block.rows) for block in self.blocks)
+
+
+def to_group(table: Table[Row]) -> Group:
+    """Return a table for `rich.console.Console().print`. Colours only repeat what the text says."""
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, collapse_padding=True)
+    for column in table.columns:
+        grid.add_column(Text(column.header), justify=column.align, no_wrap=not column.wraps, overflow="fold")
+    for block in table.blocks:
+        if block.heading:
+            grid.add_row(Text(block.heading, style="bold"))
+        for row in block.rows:
+            first, *others = (_styled(column, column.cell(row)) for column in table.columns)
+            grid.add_row(Text("  ").append(first) if block.heading else first, *others, style=_KIND_STYLES[table.kind(row)])
+    title = [Text(table.title, style="bold"), Text()] if table.title else []
+    remarks = [Text(f"! {remark}", style="yellow") for remark in table.remarks]
+    return Group(*title, grid, Text(), Text(table.legend, style="dim"), *remarks)
+
+
+def to_pipes(table: Table[Row], title: str) -> str:
+    """Return a Markdown pipe table under `title`, with its legend and remarks."""
+    lines = [title, "", _pipes(table.headers), _pipes(["---" if column.align == "left" else "---:" for column in table.columns])]
+    for block in table.blocks:
+        if block.heading:
+            lines.append(_pipes([f"**{block.heading}**", *[""] * (len(table.columns) - 1)]))
+        lines += [_pipes(table.cells(row)) for row in block.rows]
+    lines += ["", table.legend, *([""] if table.remarks else []), *(f"- {remark}" for remark in table.remarks)]
+    return "\n".join(lines) + "\n"
+
+
+def _styled(column: Column[Row], cell: str) -> Text:
+    return Text(cell, style=VERDICT_STYLES.get(cell.removesuffix(" ≈"), "") if column.verdict else "")
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,0 +1,77 @@
+"""Table of the effects of two crossed factors: one row for each effect."""
+
+from itertools import groupby
+
+from rich.console import Group
+
+from seglab.compare import words
+from seglab.compare.numbers.effects import Effect
+from seglab.compare.numbers.factorial import Factorial
+from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
+from seglab.compare.unit import p_value
+
+
+def columns(factors: Factorial) -> list[Column[Effect]]:
+    """Return the columns of the table, from left to right."""
+    metric = factors.criteria.metric
+    unit = f", {metric.unit.step}" if metric.unit.step else ""
+    return [
+        Column("effect", lambda effect: _name(effect, factors), align="left", wraps=True),
+        Column("n", lambda effect: str(len(effect.seeds))),
+        Column(f"difference{unit} [{factors.criteria.level}]", lambda effect: words.difference(effect, metric)),
+        Column("p", lambda effect: p_value(effect.p_holm)),
+        Column("verdict", words.verdict, align="left", verdict=True),
+    ]
+
+
+def effect_table(factors: Factorial) -> Table[Effect]:
+    """Return the table: main effects of both factors, interactions, simple effects of both factors."""
+    groups = groupby(factors.effects, key=lambda effect: _heading(effect, factors))
+    crossed, references = " × ".join(factors.factors), " and ".join(levels[0] for levels in factors.levels)
+    return Table(
+        columns(factors),
+        [Block(heading, list(effects)) for heading, effects in groups],
+        legend=_legend(factors),
+        title=f"{crossed}: {factors.criteria.metric.title}, effects against {references}",
+        remarks=_remarks(factors),
+    )
+
+
+def factors_to_table(factors: Factorial) -> Group:
+    """Return the table for `rich.console.Console().print`; at most 100 columns wide, and complete without colour."""
+    return to_group(effect_table(factors))
+
+
+def factors_to_markdown(factors: Factorial) -> str:
+    """Return the table as Markdown, for a README or a pull request."""
+    table = effect_table(factors)
+    return to_pipes(table, f"**{table.title}**")
+
+
+def _legend(factors: Factorial) -> str:
+    return (
+        f"Mean difference by seed and its {factors.criteria.level} interval; n: seeds that every arm involved has. "
+        "p: sign flips, adjusted within each block (Holm). "
+        f"a × b: the effect of a at b minus its effect at {factors.levels[1][0]}. {words.equivalence_of_effects(factors.criteria)} "
+        "Where effects differ, an average over them describes none of them: read the single ones."
+    )
+
+
+def _remarks(factors: Factorial) -> list[str]:
+    """Return why there is no verdict, and what was left out."""
+    reasons = {len(effect.seeds): effect.reason for effect in factors.effects if effect.reason}
+    return [*(f"no verdict where n is {pairs}: {reasons[pairs]}" for pairs in sorted(reasons)), *factors.notes]
+
+
+def _heading(effect: Effect, factors: Factorial) -> str:
+    other = factors.factors[1 - factors.factors.index(effect.factor)]
+    if effect.kind == "interaction":
+        return f"{effect.factor} × {other}, interaction"
+    return f"{effect.factor}, averaged over {other}" if effect.kind == "main" else f"{effect.factor}, at each level of {other}"
+
+
+def _name(effect: Effect, factors: Factorial) -> str:
+    if effect.kind == "interaction":
+        return f"{effect.level} × {effect.at}"
+    reference = factors.levels[factors.factors.index(effect.factor)][0]
+    return f"{effect.level} − {reference}{f', at {effect.at}' if effect.at else ''}"
