@@ -13,17 +13,14 @@ steps on the same batches; the report shows which stage trained when, and what e
 Expected on CamVid: pretraining is worth more where there are few images (--data.train_fraction 0.1) than with all of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-import torch
 from torch.optim.lr_scheduler import PolynomialLR
 
 from seglab import (
-    L1,
-    L2,
     LPFT,
-    Anchored,
+    AdamW,
     CrossEntropy,
     FreezeOut,
     FreezeSchedule,
@@ -32,9 +29,6 @@ from seglab import (
     GradualUnfreeze,
     LayerwiseDecay,
     Product,
-    Proximal,
-    Regularizer,
-    Relative,
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
@@ -43,16 +37,12 @@ from seglab import (
     WarmUp,
     main,
     network,
+    penalties_at,
     stages,
 )
 
-PENALTIES: dict[str, Callable[[float], Regularizer | None]] = {
-    "none": lambda ratio: None,
-    "l2": lambda ratio: Relative(L2(1.0), ratio),
-    "l1": lambda ratio: Relative(Proximal(L1(1.0)), ratio),
-    "l2-sp": lambda ratio: Anchored(L2(1e-4), new=L2(1e-3)),  # the strengths of Li et al. 2018 for segmentation
-}
-"""Each as a function of ‖∇λR‖/‖∇L‖ after warm-up, but for L2-SP, which is 0 where that would be measured."""
+PENALTIES = ("none", "l2", "l1", "l2-sp")
+"""None, and some of `penalties_at`."""
 
 ARMS = (
     "full",
@@ -69,7 +59,13 @@ ARMS = (
 
 
 def schedule(arm: str, rate: float, encoder: Sequence[str]) -> FreezeSchedule | None:
-    """The schedule of an arm; `rate` is the encoder's against that of decoder and head, `encoder` names its stages, shallow to deep."""
+    """Return the schedule of an arm.
+
+    Args:
+        arm: one of `ARMS`.
+        rate: learning rate of the encoder over that of decoder and head.
+        encoder: names of the encoder's stages, from the input on.
+    """
     full = FullFineTuning(rate)
     schedules: dict[str, FreezeSchedule | None] = {
         "full": full,
@@ -117,10 +113,7 @@ def study(
         encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
     """
     _check("--arms", arms, ARMS, "full")
-    _check("--penalties", penalties, tuple(PENALTIES), "none")
-
-    def adamw(parameters: Iterable[Any]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
+    _check("--penalties", penalties, PENALTIES, "none")
 
     def build(arm: str, penalty: str) -> Callable[[], SegmentationModule]:
         def module() -> SegmentationModule:
@@ -131,9 +124,9 @@ def study(
                 CrossEntropy(),
                 num_classes=data.num_classes,
                 freeze=schedule(arm, encoder_rate, encoder_stages),
-                regularizer=PENALTIES[penalty](ratio),
+                regularizer=None if penalty == "none" else penalties_at(ratio)[penalty],
                 batch_norm=batch_norm,
-                optimizer=adamw,
+                optimizer=AdamW(learning_rate),
                 scheduler=None if arm == "freezeout" else PolynomialLR,
             )
 
@@ -157,7 +150,7 @@ def study(
 
 
 def _check(flag: str, given: Sequence[str], known: Sequence[str], needed: str) -> None:
-    """A ValueError for a name that is unknown or given twice, and where the baseline's is missing."""
+    """Raise a ValueError for a name that is unknown or given twice, and if the baseline's name is missing."""
     unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(f"{flag}: there is no {unknown[0]!r}; there are {', '.join(known)}")

@@ -16,15 +16,14 @@ Expected on CamVid in a short training: Dice and Tversky find the classes of mid
 found by weighted cross-entropy and Lovász-softmax alone, at the cost of a frequent one, so that the mean moves less than the classes do.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from seglab import (
     OHEM,
+    AdamW,
     Brier,
     CrossEntropy,
     Dice,
@@ -101,14 +100,11 @@ def study(
         raise ValueError("--learning_rates: expected at least one")
 
     def module(build: Loss, rate: float) -> Callable[[], SegmentationModule]:
-        def adamw(parameters: Iterable[Any]) -> torch.optim.Optimizer:
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
-
         return lambda: SegmentationModule(
             network(architecture, encoder, num_classes=data.num_classes, weights=weights),
             build(),
             num_classes=data.num_classes,
-            optimizer=adamw,
+            optimizer=AdamW(rate),
             scheduler=PolynomialLR,
             boundary_iou=boundary_iou,
             calibration_error=calibration_error,

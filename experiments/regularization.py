@@ -11,44 +11,27 @@ An arm's setting is chosen on the validation split under seeds of its own, then 
     python experiments/regularization.py compare
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 from seglab import (
-    L1,
-    L2,
+    AdamW,
     CrossEntropy,
-    Decoupled,
-    ElasticNet,
-    GroupLasso,
-    HoyerSquare,
-    Proximal,
     Regularizer,
-    Relative,
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
-    SmoothL1,
     Study,
     Tuned,
     main,
     network,
+    penalties_at,
 )
 
-PENALTIES: dict[str, Callable[[float], Regularizer]] = {
-    "l2": lambda ratio: Relative(L2(1.0), ratio),
-    "decoupled-l2": lambda ratio: Decoupled(L2(ratio)),  # beside the gradients: λ is no ratio of them, acts from the start, same range
-    "l1": lambda ratio: Relative(Proximal(L1(1.0)), ratio),
-    "elastic-net": lambda ratio: Relative(Proximal(ElasticNet(1.0, 30.0)), ratio),  # at |w| of about 0.03 both halves pull alike
-    "smooth-l1": lambda ratio: Relative(SmoothL1(1.0, kappa=0.5), ratio),
-    "group-lasso": lambda ratio: Relative(Proximal(GroupLasso(1.0)), ratio),
-    "hoyer-square": lambda ratio: Relative(HoyerSquare(1.0), ratio),
-}
-"""Each as a function of its strength."""
+PENALTIES = ("l2", "decoupled-l2", "l1", "elastic-net", "smooth-l1", "group-lasso", "hoyer-square")
+"""Those of `penalties_at` that need no pretrained weights."""
 
 
 def study(
@@ -58,7 +41,7 @@ def study(
     loss: Callable[[], nn.Module] = CrossEntropy,
     epochs: int = 30,
     seeds: int = 10,
-    penalties: Sequence[str] = tuple(PENALTIES),
+    penalties: Sequence[str] = PENALTIES,
     settings: int = 4,
     tuning_seeds: int = 2,
     ratio: float = 0.03,
@@ -84,27 +67,27 @@ def study(
         raise ValueError(f"--penalties: there is no {unknown[0]!r}; there are {', '.join(PENALTIES)}")
 
     def module(regularizer: Regularizer | None, rate: float) -> Callable[[], SegmentationModule]:
-        def adamw(parameters: Iterable[Any]) -> torch.optim.Optimizer:
-            return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
-
         return lambda: SegmentationModule(
             network(architecture, encoder, num_classes=data.num_classes),
             loss(),
             num_classes=data.num_classes,
             regularizer=regularizer,
-            optimizer=adamw,
+            optimizer=AdamW(rate),
             scheduler=PolynomialLR,
         )
 
     tried = drawn_settings(settings, learning_rate)
 
-    def arm(penalty: Callable[[float], Regularizer] | None) -> Callable[[], SegmentationModule] | Tuned:
+    def arm(penalty: str | None) -> Callable[[], SegmentationModule] | Tuned:
         if settings == 1:
-            return module(None if penalty is None else penalty(ratio), learning_rate)
+            return module(None if penalty is None else penalties_at(ratio)[penalty], learning_rate)
         if penalty is None:
             return Tuned({f"lr={rate:.2e}": module(None, rate) for rate, _ in tried})
         return Tuned(
-            {f"lr={rate:.2e},ratio={f'{own:.2e}' if own else 0}": module(penalty(own) if own else None, rate) for rate, own in tried}
+            {
+                f"lr={rate:.2e},ratio={f'{own:.2e}' if own else 0}": module(penalties_at(own)[penalty] if own else None, rate)
+                for rate, own in tried
+            }
         )
 
     return Study(
@@ -114,13 +97,16 @@ def study(
         seeds=range(seeds),
         tuning_seeds=range(1000, 1000 + tuning_seeds),
         baseline="none",
-        arms={"none": arm(None), **{name: arm(PENALTIES[name]) for name in penalties}},
+        arms={"none": arm(None), **{name: arm(name) for name in penalties}},
     )
 
 
 def drawn_settings(count: int, learning_rate: float) -> list[tuple[float, float]]:
-    """Pairs of learning rate and ratio, the same for every arm: points that cover both ranges evenly (Halton 1960) on logarithmic axes, a
-    third to three times the learning rate and 1e-4 to 1 for the ratio. The first has the learning rate itself, and no penalty."""
+    """Return pairs of learning rate and ratio, the same for every arm.
+
+    The points cover both ranges evenly (Halton 1960) on logarithmic axes: a third to three times the learning rate, and 1e-4 to 1 for the
+    ratio. The first pair has the learning rate itself, and no penalty.
+    """
     from scipy.stats import qmc  # takes a second to import
 
     if count < 1:

@@ -67,6 +67,7 @@ from .regularizers import SmoothL1 as SmoothL1
 from .regularizers import Spectral as Spectral
 from .regularizers import Sum as Sum
 from .regularizers import Where as Where
+from .regularizers import penalties_at as penalties_at
 from .sample import IGNORE as IGNORE
 from .sample import Batch as Batch
 from .sample import Sample as Sample
