@@ -66,7 +66,7 @@ def test_recorded_orders_stay() -> None:
     """Studies that were made without balance are to be made again, bit for bit."""
     assert [[index for _, index in epoch] for epoch in drawn(None, 3, 2, 8)] == [[3, 0, 2, 5, 4, 7, 6, 1], [6, 7, 2, 3, 5, 0, 4, 1]]
     data = a_shapes(Path(), balanced_images=0)
-    assert data.train_dataloader().sampler.probabilities is None  # type: ignore[attr-defined]
+    assert data.train_dataloader().sampler.probabilities is None
 
 
 @given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 2**32), st.sampled_from([1, 2, 3]), st.integers(0, 5))

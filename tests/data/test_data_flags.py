@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonargparse import ArgumentParser
 
 from seglab.data import CamVid, ImageMaskFolder, SegmentationDataModule, SegmentationSource, Shapes, default_augmentation
 from seglab.script.parser import parser_of, resolved_flags, study_parser
@@ -53,7 +52,7 @@ def study(
 
 
 def data_of(*words: str, function: Any = study) -> SegmentationDataModule:
-    parser: ArgumentParser = study_parser(function)
+    parser = study_parser(function)
     data = parser.instantiate(parser.parse_args(words)).data
     assert isinstance(data, SegmentationDataModule)
     return data
@@ -133,7 +132,8 @@ def test_a_source_says_what_suits_it_and_loading_has_the_last_word() -> None:
     ],
 )
 def test_resolved_flags_reproduce_the_data(line: str) -> None:
-    parser = study_parser(study)
+    function: Any = study
+    parser = study_parser(function)
     given = parser.parse_args(shlex.split(line))
     flags = resolved_flags(json.loads(parser.dump(given, format="json", skip_unset=False)))
     assert "--data" not in flags

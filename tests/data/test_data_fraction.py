@@ -139,8 +139,8 @@ def test_a_users_own_data_read_the_chosen_samples_and_no_others(
     assert {name for epoch in seen for name in epoch} <= {f"train/{index}" for index in chosen}
     if cache:
         assert sorted(data.source.dots["train"].read) == chosen, "the cache holds what is used, read once"
-    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
-        assert [name for batch in loader for name in batch.name] == [f"{split}/{index}" for index in range(length)]
+    for split, whole in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        assert [name for batch in whole for name in batch.name] == [f"{split}/{index}" for index in range(length)]
 
 
 @EVERY

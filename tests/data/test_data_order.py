@@ -53,7 +53,7 @@ def test_the_ranks_together_see_the_same_global_batches(length: int, per_rank: i
             EpochSampler(length, batch_size, seed, 0, world_size)
         return
 
-    def batches(rank: int, world_size: int) -> list[set[tuple[int, int]]]:
+    def batches(rank: int, world_size: int) -> list[set[tuple[int, ...]]]:
         sampler = EpochSampler(length, batch_size, seed, rank, world_size)
         sampler.set_epoch(epoch)
         keys, part = list(sampler), sampler.batch_size_per_rank
@@ -169,7 +169,8 @@ class Recorder(L.LightningModule):
         if self.global_step == self.stop_at:
             raise KeyboardInterrupt
         self.seen.append((self.current_epoch, batch.name))
-        return self.layer(batch.image.float() / 255).mean()
+        loss: Tensor = self.layer(batch.image.float() / 255).mean()
+        return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self.evaluated += batch.name

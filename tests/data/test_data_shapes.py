@@ -32,8 +32,8 @@ def test_splits_differ_and_end() -> None:
 
 def test_label_noise_is_in_the_training_masks_alone() -> None:
     clean, noisy = Shapes(num_train=60, num_val=60), Shapes(num_train=60, num_val=60, label_noise=0.3)
-    for split, part in (("train", 0.3), ("val", 0.0)):
-        pairs = [(clean.split(split)[i], noisy.split(split)[i]) for i in range(60)]
+    for one, other, part in ((clean.split("train"), noisy.split("train"), 0.3), (clean.split("val"), noisy.split("val"), 0.0)):
+        pairs = [(one[i], other[i]) for i in range(60)]
         assert all(torch.equal(a.image, b.image) for a, b in pairs)
         shape = torch.stack([a.mask for a, _ in pairs]) > 0
         wrong = torch.stack([a.mask != b.mask for a, b in pairs])
