@@ -191,10 +191,11 @@ def test_what_a_study_does_not_have(seglab: Seglab, tmp_path: Path) -> None:
 
 MINE = """
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
-from seglab import Regularizer
+from seglab import Regularizer, SegmentationSource, Shapes
 
 
 class Network(nn.Module):
@@ -219,6 +220,13 @@ class Cubic(Regularizer):
     strength: float
     def penalty(self, weights):
         return self.strength * sum(weight.abs().pow(3).sum() for weight in weights)
+
+
+@dataclass(frozen=True)
+class Cells(SegmentationSource):
+    root: Path
+    class_names = ("background", "a", "b", "c")
+    def split(self, name): return Shapes(num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3).split(name)
 """
 
 CONFIG = """
@@ -244,11 +252,14 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the test's folder is not the training's
 def test_fit_and_test_with_a_user_s_own_classes(seglab: Seglab, project: Path) -> None:
-    fitted = seglab("fit", "--config", "c.yaml", "--model.loss", "mine.MyLoss", "--model.regularizer.strength", "0.02")
+    data = ("--data.source", "mine.Cells", "--data.source.root", "cells", "--data.augmentation", "null", "--data.crop", "[16,16]")
+    fitted = seglab("fit", "--config", "c.yaml", "--model.loss", "mine.MyLoss", "--model.regularizer.strength", "0.02", *data)
     assert fitted.code == 0, fitted
     run = project / "runs" / "fit" / "version_0"
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["model"]["loss"]["class_path"] == "mine.MyLoss"
+    assert saved["data"]["source"] == {"class_path": "mine.Cells", "init_args": {"root": "cells"}}
+    assert (saved["data"]["crop"], saved["data"]["augmentation"], saved["data"]["batch_size"]) == ([16, 16], None, 4)
     assert saved["model"]["regularizer"] == {"class_path": "mine.Cubic", "init_args": {"strength": 0.02}}
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -258,7 +269,7 @@ def test_fit_and_test_with_a_user_s_own_classes(seglab: Seglab, project: Path) -
     assert (run / "checkpoints" / "best.ckpt").exists()
     checkpoint = torch.load(path, weights_only=True)
     assert checkpoint["seglab"]["network"]["class"] == "mine.Network"
-    assert checkpoint["seglab"]["class_names"][0] == "background"
+    assert checkpoint["seglab"]["class_names"] == ["background", "a", "b", "c"]
     assert checkpoint["state_dict"]["network.layers.2.weight"].shape == (4, 8, 1, 1)
     penalty = [float(row["train/penalty"]) for row in rows if row["train/penalty"]]
     assert penalty, "the penalty was not applied"
@@ -286,6 +297,12 @@ def test_fit_looks_at_every_sample_first(seglab: Seglab, project: Path) -> None:
     (project / "c.yaml").write_text(yaml.safe_dump(given))
     line = refusal(seglab("fit", "--config", "c.yaml"))
     assert "data/val/masks/b.png: label 9, the classes are 0…3" in line
+
+
+def test_a_configuration_of_before_is_told_the_new_spelling(seglab: Seglab, project: Path) -> None:
+    given = {**yaml.safe_load(CONFIG), "data": {"class_path": "seglab.Shapes", "init_args": {"num_train": 8, "batch_size": 4}}}
+    (project / "c.yaml").write_text(yaml.safe_dump(given))
+    assert "--data.source seglab.Shapes" in refusal(seglab("fit", "--config", "c.yaml"))
 
 
 @pytest.mark.parametrize("verb", ["test", "validate"])

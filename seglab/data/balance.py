@@ -20,10 +20,10 @@ Numbers = npt.NDArray[np.float64]
 
 
 def class_pixels(dataset: SegmentationDataset) -> Counts:
-    """(N,C) how many pixels of each class each of the N samples has, at its original size; ignored pixels are in no column.
+    """Count the pixels of each class in each of the N samples, at its original size: (N,C). Ignored pixels are in no column.
 
     Raises:
-        ValueError: a sample is not as `check` wants it, as with a label outside the classes; its file is named.
+        ValueError: a sample is bad, for example with a label outside the classes; its file is named.
     """
     rows = list(in_threads(lambda index: checked(dataset, index)[1].numpy(), len(dataset)))
     return np.array(rows, np.int64).reshape(len(dataset), dataset.num_classes)
@@ -120,7 +120,7 @@ def image_probabilities(pixels: Counts, balanced: float) -> Numbers:
 
 
 def _of_each_class(pixels: Counts) -> Counts:
-    """(C,) n_c."""
+    """Return n_c, (C,)."""
     if pixels.ndim != 2:
         raise ValueError(f"pixels have the shape {pixels.shape}: expected (N,C), a row per image and a column per class, of class_pixels()")
     n: Counts = pixels.sum(axis=0, dtype=np.int64)
@@ -130,7 +130,7 @@ def _of_each_class(pixels: Counts) -> Counts:
 
 
 def _weights(of_present: Numbers, present: npt.NDArray[np.bool_]) -> tuple[float, ...]:
-    """One weight per class, 0 for those that do not occur."""
+    """Return one weight per class, 0 for a class that does not occur."""
     weights = np.zeros(len(present))
     weights[present] = of_present
     return tuple(weights.tolist())

@@ -1,4 +1,4 @@
-"""The look at every sample before anything trains: what is wrong in the data is found now, and the file is named."""
+"""Checks of every sample before training, which name the file that is wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from seglab.sample import IGNORE, Sample
 
 @dataclass(frozen=True)
 class Format:
-    """What all images of a data set have in common."""
+    """Channels and dtype, which all images of a data set have in common."""
 
     channels: int
     dtype: torch.dtype
@@ -23,13 +23,13 @@ class Format:
 
 
 def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[], None]) -> Format | None:
-    """Reads every sample of one split, in threads; `seen` is called after each.
+    """Read every sample of one split, in threads, and call `seen` after each.
 
     Returns:
-        The images' common format: `expected`, or where that is None the first image's.
+        The common format of the images: `expected`, or the format of the first image if that is None.
 
     Raises:
-        ValueError: the first bad sample, by its file.
+        ValueError: a sample is bad; its file is named.
     """
     for sample_format, where in in_threads(lambda index: _check_sample(dataset, index), len(dataset)):
         if expected is None:
@@ -46,10 +46,10 @@ def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, str
 
 
 def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:
-    """A sample that is as it should be, and how many pixels of each class it has, (C,) int64.
+    """Check a sample. Return it with its number of pixels of each class, (C,) int64.
 
     Raises:
-        ValueError: it is not; its file is named.
+        ValueError: the sample is bad; its file is named.
     """
     sample = dataset[index]
     where = str(dataset.mask_file(index)) if isinstance(dataset, OnDisk) else sample.name
@@ -58,10 +58,10 @@ def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:
 
 
 def check_shapes(sample: Sample, where: str) -> None:
-    """An image (C,H,W) and a uint8 mask (H,W) of the same size.
+    """Check that a sample has an image (C,H,W) and a uint8 mask (H,W) of the same size.
 
     Raises:
-        ValueError: they are not.
+        ValueError: it has not.
     """
     if sample.image.ndim != 3 or sample.mask.ndim != 2 or sample.mask.dtype != torch.uint8:
         raise ValueError(
@@ -77,10 +77,10 @@ def check_shapes(sample: Sample, where: str) -> None:
 
 
 def count_labels(sample: Sample, num_classes: int, where: str) -> Tensor:
-    """(C,) int64 pixels of each class; every label is below `num_classes`, or `IGNORE` and not counted.
+    """Count the pixels of each class, (C,) int64. Every label is below `num_classes`, or `IGNORE`, which is not counted.
 
     Raises:
-        ValueError: the largest label that is neither.
+        ValueError: a label is neither; the largest is named.
     """
     counts = torch.bincount(sample.mask.flatten(), minlength=IGNORE + 1)
     wrong = [label for label in counts.nonzero().flatten().tolist() if label >= num_classes and label != IGNORE]

@@ -1,8 +1,10 @@
 """Data of given masks."""
 
+from dataclasses import dataclass
+
 import torch
 
-from seglab.data import SegmentationDataModule, SegmentationDataset, Split
+from seglab.data import SegmentationDataModule, SegmentationDataset, SegmentationSource, Split
 from seglab.sample import IGNORE, Sample
 
 
@@ -23,19 +25,27 @@ class Masks:
         return Sample(torch.full((3, *self.masks[index].shape), index, dtype=torch.uint8), self.masks[index], f"mask {index}")
 
 
-class MaskModule(SegmentationDataModule):
-    """A user's data that pass on what is new."""
+@dataclass(frozen=True)
+class MaskSource(SegmentationSource):
+    """A source whose splits are all the same masks."""
 
+    masks: Masks
     class_names = Masks.class_names
 
-    def __init__(self, masks: Masks, batch_size: int = 2, train_fraction: float = 1.0, balanced_images: float = 1.0) -> None:
-        super().__init__(
-            batch_size=batch_size, num_workers=0, augment=False, train_fraction=train_fraction, balanced_images=balanced_images
-        )
-        self.masks = masks
-
-    def dataset(self, split: Split) -> SegmentationDataset:
+    def split(self, name: Split) -> SegmentationDataset:
         return self.masks
+
+
+def of_masks(masks: Masks, batch_size: int = 2, train_fraction: float = 1.0, balanced_images: float = 1.0) -> SegmentationDataModule:
+    """Return a data module of given masks, without augmentation."""
+    return SegmentationDataModule(
+        MaskSource(masks),
+        batch_size=batch_size,
+        num_workers=0,
+        augmentation=None,
+        train_fraction=train_fraction,
+        balanced_images=balanced_images,
+    )
 
 
 def rare(length: int) -> Masks:

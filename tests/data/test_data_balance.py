@@ -14,10 +14,10 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from sklearn.utils.class_weight import compute_class_weight
 
-from seglab.data import CamVid, class_pixels, effective_number, inverse_frequency, median_frequency
+from seglab.data import CamVid, SegmentationDataModule, class_pixels, effective_number, inverse_frequency, median_frequency
 from seglab.data.balance import image_probabilities
 from seglab.sample import IGNORE
-from tests.data.masks import MaskModule, Masks, rare
+from tests.data.masks import Masks, of_masks, rare
 from tests.data.test_data_camvid import REAL, real
 from tests.data.test_data_fraction import a_folder
 from tests.data.test_data_order import epochs
@@ -32,7 +32,7 @@ def test_pixels_are_counted_at_the_original_size_and_ignored_ones_are_not() -> N
     counts = class_pixels(masks)
     assert counts.dtype == np.int64
     assert counts.tolist() == [[3, 0, 2], [0, 0, 0], [0, 3, 0]]
-    data = MaskModule(masks)
+    data = of_masks(masks)
     data.size = (2, 2)
     assert data.class_pixels().tolist() == counts.tolist()
     assert class_pixels(Masks([])).shape == (0, 3)
@@ -56,7 +56,7 @@ def test_a_label_outside_the_classes_is_not_counted_away(tmp_path: Path) -> None
 
 def test_pixels_are_counted_once_for_all_seeds_and_cannot_be_changed() -> None:
     masks = rare(9)
-    data = MaskModule(masks)
+    data = of_masks(masks)
     assert len(data.with_seed(0).train_dataloader()) == 4
     assert masks.reads == 0, "the number of batches is known without reading"
     first = data.with_seed(1).class_pixels()
@@ -70,14 +70,14 @@ def test_pixels_are_counted_once_for_all_seeds_and_cannot_be_changed() -> None:
 def test_what_is_counted_is_counted_before_a_run_is_timed() -> None:
     for balanced, reads in ((1.0, 9), (0.0, 0)):
         masks = rare(9)
-        MaskModule(masks, balanced_images=balanced).fill_cache()
+        of_masks(masks, balanced_images=balanced).fill_cache()
         assert masks.reads == reads
 
 
 def test_the_part_that_is_used_is_counted() -> None:
     masks = rare(10)
-    data = MaskModule(masks, train_fraction=0.4)
-    kept = list(data.chosen(masks))
+    data = of_masks(masks, train_fraction=0.4)
+    kept = list(data.source.chosen(masks, 0.4))
     assert data.class_pixels().tolist() == class_pixels(masks)[kept].tolist()
     loader = data.train_dataloader()
     names = {name for epoch in epochs(loader, 20) for batch in epoch for name in batch.name}
@@ -182,7 +182,7 @@ OTHERS = {
 
 @real
 def test_camvids_weights_are_what_others_found_and_nearly_segnets() -> None:
-    counts = CamVid(REAL).class_pixels()
+    counts = SegmentationDataModule(CamVid(REAL)).class_pixels()
     void = 360 * 480 - counts.sum(axis=1)
     twelve = np.column_stack([counts, void])
     assert twelve.sum(axis=0).tolist() == list(OTHERS)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from seglab.data import CamVid, PairedFiles
+from seglab.data import CamVid, PairedFiles, SegmentationDataModule
 from seglab.data.sources.camvid import VOID
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
@@ -39,7 +39,7 @@ def test_both_layouts_give_the_same_samples(segnet: Path, tmp_path: Path) -> Non
     ignored = 0
     folders = write(tmp_path / "folders", "{}/images", "{}/masks", lists=False)
     for split in ("train", "val", "test"):
-        a, b = CamVid(segnet).dataset(split), CamVid(folders).dataset(split)
+        a, b = CamVid(segnet).split(split), CamVid(folders).split(split)
         assert len(a) == len(b) == 10
         for one, other in zip((a[i] for i in range(10)), (b[i] for i in range(10)), strict=True):
             assert torch.equal(one.image, other.image)
@@ -52,7 +52,7 @@ def test_both_layouts_give_the_same_samples(segnet: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("fraction", "counts"), [(1.0, [6, 3, 1]), (0.5, [3, 2, 1]), (0.01, [1, 1, 1])])
 def test_a_fraction_is_spread_over_the_drives(segnet: Path, fraction: float, counts: list[int]) -> None:
-    data = CamVid(segnet, train_fraction=fraction, batch_size=1).with_seed(4)
+    data = SegmentationDataModule(CamVid(segnet), train_fraction=fraction, batch_size=1).with_seed(4)
     names = [Path(data.used("train")[i].name).stem for i in range(len(data.used("train")))]
     assert [sum(name.startswith(drive) for name in names) for drive in ("0001TP", "0006R0", "0016E5")] == counts
     assert names == sorted(set(names))
@@ -64,8 +64,6 @@ def test_a_fraction_is_spread_over_the_drives(segnet: Path, fraction: float, cou
 def test_what_is_wrong_with_a_root_is_said(segnet: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere: no CamVid here, train/images and train.txt are missing; expected .*annot/NAME.png"):
         CamVid(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"train_fraction is 0: expected more than 0 and at most 1"):
-        CamVid(segnet, train_fraction=0)
     (segnet / "valannot" / f"{NAMES[0]}.png").unlink()
     with pytest.raises(ValueError, match=rf"valannot/{NAMES[0]}.png: no such file, but val.txt lists it"):
         CamVid(segnet)
@@ -78,7 +76,7 @@ def test_what_is_wrong_with_a_root_is_said(segnet: Path, tmp_path: Path) -> None
 
 
 def test_classes_and_colours_are_segnets(segnet: Path) -> None:
-    data = CamVid(segnet)
+    data = SegmentationDataModule(CamVid(segnet))
     assert data.num_classes == 11
     assert data.class_names[3] == "road"
     assert data.palette.shape == (11, 3)
@@ -87,10 +85,8 @@ def test_classes_and_colours_are_segnets(segnet: Path) -> None:
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5])
-def test_camvids_identity_holds_the_fraction_even_where_it_is_all(segnet: Path, fraction: float) -> None:
-    """Studies are recorded with it; and the fingerprint is that of a folder with no other frames."""
-    told = CamVid(segnet, train_fraction=fraction, batch_size=1).identity()
-    assert told["arguments"]["train_fraction"] == fraction
+def test_the_fingerprint_of_a_part_is_that_of_a_folder_with_no_other_frames(segnet: Path, fraction: float) -> None:
+    told = SegmentationDataModule(CamVid(segnet), train_fraction=fraction, batch_size=1).identity()
     kept = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] if fraction == 1 else [1, 3, 5, 6, 8, 9]
     whole = CamVid(segnet)._frames("train")
     alone = PairedFiles(segnet, [whole[index] for index in kept], CamVid.class_names, VOID)
@@ -101,16 +97,16 @@ def test_camvids_identity_holds_the_fraction_even_where_it_is_all(segnet: Path, 
 @pytest.mark.parametrize(("fraction", "count", "digest"), [(0.1, 36, "e03c503ede834737"), (0.5, 183, "4771547388d1bbdc")])
 def test_a_fraction_of_camvid_has_the_frames_of_the_projects_numbers(fraction: float, count: int, digest: str) -> None:
     """The digests are of the frames that the numbers in the project's notes were measured with."""
-    data = CamVid(REAL, train_fraction=fraction)
-    stems = [data._frames("train")[index].image.stem for index in data.chosen(data.dataset("train"))]
+    data, source = SegmentationDataModule(CamVid(REAL), train_fraction=fraction), CamVid(REAL)
+    stems = [source._frames("train")[index].image.stem for index in source.chosen(source.split("train"), fraction)]
     assert len(stems) == len(data.used("train")) == count
     assert hashlib.sha256(" ".join(stems).encode()).hexdigest()[:16] == digest
 
 
 @real
 def test_camvid_has_its_published_sizes_and_is_scored_at_its_own_resolution() -> None:
-    data = CamVid(REAL, size=(120, 160), batch_size=2, num_workers=0)
-    assert [len(data.dataset(split)) for split in ("train", "val", "test")] == [367, 101, 233]
+    data = SegmentationDataModule(CamVid(REAL), size=(120, 160), batch_size=2, num_workers=0)
+    assert [len(data.source.split(split)) for split in ("train", "val", "test")] == [367, 101, 233]
     train, test = next(iter(data.train_dataloader())), next(iter(data.test_dataloader()))
     assert (train.image.shape, train.mask.shape) == ((2, 3, 120, 160), (2, 120, 160))
     assert (test.image.shape, test.mask.shape) == ((2, 3, 120, 160), (2, 360, 480))
@@ -121,6 +117,6 @@ def test_camvid_has_its_published_sizes_and_is_scored_at_its_own_resolution() ->
 @pytest.mark.slow
 def test_camvid_is_clean() -> None:
     seen: list[int] = []
-    CamVid(REAL).check(lambda done, total: seen.append(total))  # a ValueError would name the file
+    SegmentationDataModule(CamVid(REAL)).check(lambda done, total: seen.append(total))  # a ValueError would name the file
     assert seen
     assert seen[-1] == 367 + 101 + 233

@@ -12,13 +12,13 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import chisquare
 from torch import Tensor
 
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes, default_augmentation
 from seglab.data.loading.crop import Cropped, draw_pixel, draw_span
 from seglab.data.loading.loader import collate
 from seglab.data.loading.pipeline import Augmented
 from seglab.sample import IGNORE, Sample
-from tests.data.masks import MaskModule, Masks
-from tests.data.test_data_module import BlobModule, Blobs
+from tests.data.masks import Masks, of_masks
+from tests.data.test_data_module import Blobs, of_blobs
 from tests.data.test_data_order import epochs, same
 
 
@@ -129,8 +129,8 @@ def test_where_a_crop_lies_follows_from_seed_and_key_alone() -> None:
 
 
 def test_crops_are_cut_from_what_the_augmentation_makes_and_change_nothing_of_it() -> None:
-    def shapes(**arguments: Any) -> Shapes:
-        return Shapes(num_train=8, image_size=16, batch_size=4, num_workers=0, **arguments).with_seed(1)
+    def shapes(**arguments: Any) -> SegmentationDataModule:
+        return SegmentationDataModule(Shapes(num_train=8, image_size=16), batch_size=4, num_workers=0, **arguments).with_seed(1)
 
     whole = epochs(shapes().train_dataloader(), 1)[0]
     assert all(same(a, b) for a, b in zip(whole, epochs(shapes(crop=(16, 16), balanced_crops=1.0).train_dataloader(), 1)[0], strict=True))
@@ -148,7 +148,7 @@ def test_a_modules_crops_are_balanced_as_asked_for_and_differ_between_its_seeds(
     for mask in masks.masks:
         mask[3, 3] = 1
     for balanced, lowest, highest in ((0.0, 0, 4), (1.0, 10, 30)):
-        data = MaskModule(masks, batch_size=40, balanced_images=0.0)
+        data = of_masks(masks, batch_size=40, balanced_images=0.0)
         data.crop, data.balanced_crops = (1, 1), balanced
         rare = next(iter(data.train_dataloader())).mask == 1
         assert lowest <= int(rare.sum()) <= highest
@@ -166,7 +166,7 @@ def test_a_modules_crops_are_balanced_as_asked_for_and_differ_between_its_seeds(
 def test_smaller_images_are_padded_to_the_crop_and_evaluation_stays_whole(
     size: tuple[int, int] | None, crop: tuple[int, int], augment: bool
 ) -> None:
-    data = BlobModule(Blobs(), size, augment)
+    data = of_blobs(Blobs(), size, default_augmentation if augment else None)
     data.crop = crop
     batch = next(iter(data.train_dataloader()))
     assert (batch.image.shape, batch.mask.shape) == ((4, 3, *crop), (4, *crop))
@@ -178,14 +178,14 @@ def test_smaller_images_are_padded_to_the_crop_and_evaluation_stays_whole(
             assert image[:, *outside].eq(0).all()
             assert mask[outside].eq(IGNORE).all()
         assert augment or mask[:rows, :columns].eq(int(name[-1]) % 2).all()
-    whole = BlobModule(Blobs(), size, augment)
+    whole = of_blobs(Blobs(), size, default_augmentation if augment else None)
     for loader, other in ((data.val_dataloader(), whole.val_dataloader()), (data.test_dataloader(), whole.test_dataloader())):
         assert all(same(a, b) for a, b in zip(loader, other, strict=True))
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, torch.uint16), (7, torch.float32)])
 def test_any_channels_and_types_are_cropped(channels: int, dtype: torch.dtype) -> None:
-    data = BlobModule(Blobs(channels, dtype))
+    data = of_blobs(Blobs(channels, dtype))
     data.crop, data.balanced_crops = (17, 30), 0.5
     batch = next(iter(data.train_dataloader()))
     assert batch.image.shape == (4, channels, 17, 30)

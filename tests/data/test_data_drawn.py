@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from seglab.data import Shapes, class_pixels
+from seglab.data import SegmentationDataModule, Shapes, class_pixels
 from seglab.data.balance import image_probabilities
 from seglab.data.loading.sampler import EpochSampler
 from seglab.sample import IGNORE
-from tests.data.masks import MaskModule, Masks, rare
+from tests.data.masks import Masks, of_masks, rare
 from tests.data.test_data_balance import COUNTS, Counts
 from tests.data.test_data_fraction import a_shapes
 from tests.data.test_data_order import epochs, same, with_ranks
@@ -98,12 +98,13 @@ def test_ranks_share_what_is_drawn_and_a_resume_continues_it(
 BALANCED: dict[str, Any] = {"balanced_images": 1.0, "crop": (12, 10), "balanced_crops": 0.5}
 
 
-def unlike(**arguments: Any) -> Shapes:
-    return Shapes(num_train=9, num_val=3, num_test=2, image_size=16, batch_size=4, **{"num_workers": 0, **BALANCED, **arguments})
+def unlike(**arguments: Any) -> SegmentationDataModule:
+    source = Shapes(num_train=9, num_val=3, num_test=2, image_size=16)
+    return SegmentationDataModule(source, batch_size=4, **{"num_workers": 0, **BALANCED, **arguments})
 
 
 def test_an_image_that_comes_again_is_augmented_and_cropped_anew() -> None:
-    for arguments in ({"crop": None, "balanced_crops": 0.0}, {"augment": False}):
+    for arguments in ({"crop": None, "balanced_crops": 0.0}, {"augmentation": None}):
         images: dict[str, list[torch.Tensor]] = {}
         for batch in epochs(unlike(**arguments).train_dataloader(), 1)[0]:
             for name, image in zip(batch.name, batch.image, strict=True):
@@ -133,7 +134,7 @@ def test_workers_ranks_and_a_resume_change_nothing_of_balanced_crops() -> None:
 
 
 def test_data_without_any_label_cannot_be_balanced() -> None:
-    data = MaskModule(Masks([[[IGNORE]], [[IGNORE]]]))
+    data = of_masks(Masks([[[IGNORE]], [[IGNORE]]]))
     with pytest.raises(ValueError, match="none of the 2 images has a pixel of any class"):
         next(iter(data.train_dataloader()))
 
@@ -146,7 +147,7 @@ def test_one_class_alone_is_drawn_by_its_pixels() -> None:
 @settings(deadline=None, max_examples=30)
 @given(st.integers(2, 12), st.floats(0, 1), st.integers(0, 3))
 def test_any_balance_trains_an_epoch_of_whole_batches(length: int, balanced: float, seed: int) -> None:
-    data = MaskModule(rare(length), balanced_images=balanced).with_seed(seed)
+    data = of_masks(rare(length), balanced_images=balanced).with_seed(seed)
     loader = data.train_dataloader()
     names = [name for batch in loader for name in batch.name]
     assert len(names) == 2 * len(loader) == length - length % 2

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from seglab.data import ImageMaskFolder
+from seglab.data import ImageMaskFolder, SegmentationDataModule
 from seglab.data.sources.files import read_image, read_mask
 
 
-def module(folder: Path) -> ImageMaskFolder:
-    return ImageMaskFolder(folder, num_classes=3, num_workers=0)
+def module(folder: Path) -> SegmentationDataModule:
+    return SegmentationDataModule(ImageMaskFolder(folder, num_classes=3), num_workers=0)
 
 
 def save_mask(values: list[list[int]], file: Path, mode: str = "L") -> None:
@@ -125,11 +125,11 @@ def test_wrong_numbers_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="2 class_names for num_classes=3"):
         ImageMaskFolder(folder, num_classes=3, class_names=("a", "b"))
     with pytest.raises(ValueError, match="batch_size is 0"):
-        ImageMaskFolder(folder, num_classes=3, batch_size=0)
+        SegmentationDataModule(ImageMaskFolder(folder, num_classes=3), batch_size=0)
     with pytest.raises(ValueError, match=r"size is \[0, 4\]: expected rows and columns"):
-        ImageMaskFolder(folder, num_classes=3, size=(0, 4))
+        SegmentationDataModule(ImageMaskFolder(folder, num_classes=3), size=(0, 4))
     with pytest.raises(ValueError, match="num_workers is -1"):
-        ImageMaskFolder(folder, num_classes=3, num_workers=-1)
+        SegmentationDataModule(ImageMaskFolder(folder, num_classes=3), num_workers=-1)
 
 
 def test_palette_masks_give_indices_and_void_is_ignored(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_palette_masks_give_indices_and_void_is_ignored(folder: Path) -> None:
     mask.save(file)
     with Image.open(file) as saved:
         assert saved.mode == "P"
-    sample = ImageMaskFolder(folder, num_classes=3, void=9).dataset("train")[0]
+    sample = ImageMaskFolder(folder, num_classes=3, void=9).split("train")[0]
     assert sample.mask[0].tolist() == [0, 1, 2, 255, 255] * 2
     assert sample.mask.dtype == torch.uint8
     assert sample.name == "train/images/0.png"

@@ -2,7 +2,8 @@
 
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonargparse import ArgumentParser
 from PIL import Image
 
-from seglab.data import CamVid, ImageMaskFolder, PairedFiles, SegmentationDataModule, SegmentationDataset, Shapes, Split
-from seglab.data.loading.part import spread
+from seglab.data import (
+    SPLITS,
+    CamVid,
+    ImageMaskFolder,
+    PairedFiles,
+    SegmentationDataModule,
+    SegmentationDataset,
+    SegmentationSource,
+    Shapes,
+    Split,
+)
+from seglab.data.sources.spread import spread
 from seglab.sample import Sample
 from tests.data.test_data_camvid import NAMES, write
 
@@ -39,24 +49,31 @@ class Dots:
         return Sample(torch.full((1, 1, 1), index % 256, dtype=torch.uint8), torch.zeros(1, 1, dtype=torch.uint8), f"{self.split}/{index}")
 
 
-class Own(SegmentationDataModule):
-    """A user's data, which do nothing about the fraction but to pass it on."""
+@dataclass(frozen=True)
+class Own(SegmentationSource):
+    """A user's source, which does nothing about the fraction."""
 
+    dots: Mapping[Split, Dots]
     class_names = Dots.class_names
 
-    def __init__(self, length: int, batch_size: int = 1, cache: bool = False, train_fraction: float = 1.0) -> None:
-        super().__init__(batch_size=batch_size, augment=False, num_workers=0, cache=cache, train_fraction=train_fraction)
-        self.length, self.dots = length, {split: Dots(split, length) for split in ("train", "val", "test")}
-
-    def dataset(self, split: Split) -> SegmentationDataset:
-        return self.dots[split]
+    def split(self, name: Split) -> SegmentationDataset:
+        return self.dots[name]
 
 
-def a_shapes(tmp_path: Path, **arguments: Any) -> Shapes:
-    return Shapes(**{"num_train": 12, "num_val": 3, "num_test": 2, "image_size": 16, "batch_size": 2, "num_workers": 0, **arguments})
+def own(length: int, kind: type[Dots] = Dots, **loading: Any) -> SegmentationDataModule:
+    dots = {split: kind(split, length) for split in SPLITS}
+    return SegmentationDataModule(Own(dots), **{"batch_size": 1, "augmentation": None, "num_workers": 0, **loading})
 
 
-def a_folder(tmp_path: Path, **arguments: Any) -> ImageMaskFolder:
+def loaded(source: SegmentationSource, loading: Mapping[str, Any]) -> SegmentationDataModule:
+    return SegmentationDataModule(source, **{"batch_size": 2, "num_workers": 0, **loading})
+
+
+def a_shapes(tmp_path: Path, **loading: Any) -> SegmentationDataModule:
+    return loaded(Shapes(num_train=12, num_val=3, num_test=2, image_size=16), loading)
+
+
+def a_folder(tmp_path: Path, **loading: Any) -> SegmentationDataModule:
     root = tmp_path / "folder"
     if not root.exists():
         for split, length in (("train", 12), ("val", 3), ("test", 2)):
@@ -64,14 +81,14 @@ def a_folder(tmp_path: Path, **arguments: Any) -> ImageMaskFolder:
                 (root / split / kind).mkdir(parents=True)
                 for number in range(length):
                     Image.new(mode, (6, 4)).save(root / split / kind / f"{number:02d}.png")
-    return ImageMaskFolder(root, **{"num_classes": 3, "batch_size": 2, "num_workers": 0, **arguments})
+    return loaded(ImageMaskFolder(root, num_classes=3), loading)
 
 
-def a_camvid(tmp_path: Path, **arguments: Any) -> CamVid:
+def a_camvid(tmp_path: Path, **loading: Any) -> SegmentationDataModule:
     root = tmp_path / "camvid"
     if not root.exists():
         write(root, "{}/images", "{}/masks", lists=False)
-    return CamVid(root, **{"size": None, "batch_size": 2, "num_workers": 0, **arguments})
+    return loaded(CamVid(root), {"size": (6, 8), **loading})
 
 
 Maker = Callable[..., SegmentationDataModule]
@@ -105,7 +122,8 @@ def test_spreads_nest_where_one_size_is_an_odd_multiple_of_the_other(count: int,
 def test_a_users_own_data_read_the_chosen_samples_and_no_others(
     length: int, fraction: float, batch_size: int, seed: int, cache: bool
 ) -> None:
-    data = Own(length, batch_size, cache, fraction).with_seed(seed)
+    data = own(length, batch_size=batch_size, cache=cache, train_fraction=fraction).with_seed(seed)
+    assert isinstance(data.source, Own)
     chosen = list(range(length)) if fraction == 1 else spread(length, fraction)
     if fraction < 1 and len(chosen) < batch_size:
         with pytest.raises(ValueError, match=rf"it leaves {len(chosen)} of {length} training samples; expected at least a batch"):
@@ -120,7 +138,7 @@ def test_a_users_own_data_read_the_chosen_samples_and_no_others(
     assert [len(epoch) for epoch in seen] == [len(set(epoch)) for epoch in seen] == [len(chosen) - len(chosen) % size] * 3
     assert {name for epoch in seen for name in epoch} <= {f"train/{index}" for index in chosen}
     if cache:
-        assert sorted(data.dots["train"].read) == chosen, "the cache holds what is used, read once"
+        assert sorted(data.source.dots["train"].read) == chosen, "the cache holds what is used, read once"
     for split, whole in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
         assert [name for batch in whole for name in batch.name] == [f"{split}/{index}" for index in range(length)]
 
@@ -135,7 +153,7 @@ def test_every_seed_trains_on_the_same_part_and_is_scored_on_the_whole(make: Mak
         loader = half.with_seed(seed).train_dataloader()
         assert sorted(name for batch in loader for name in batch.name) == sorted(kept)
     for split in ("val", "test"):
-        assert names(half.used(split)) == names(half.dataset(split)) == names(whole.dataset(split))
+        assert names(half.used(split)) == names(half.source.split(split)) == names(whole.source.split(split))
     assert pickle.loads(pickle.dumps(half.used("train")))[1].name == kept[1], "workers may be other processes"
 
 
@@ -146,20 +164,11 @@ def test_the_identity_tells_fractions_apart_and_all_from_none(make: Maker, tmp_p
     for fraction in (0.5, 0.4):
         kept = make(tmp_path, train_fraction=fraction)
         assert made[fraction] == kept.with_seed(3).identity()
-        assert made[fraction]["arguments"]["train_fraction"] == fraction
+        assert made[fraction]["train_fraction"] == fraction
         assert made[fraction]["splits"]["train"]["samples"] == len(kept.used("train")) < made[1.0]["splits"]["train"]["samples"]
         assert all(made[fraction]["splits"][split] == made[1.0]["splits"][split] for split in ("val", "test"))
     trains = [str(told["splits"]["train"]) for told in made.values()]
     assert len(set(trains)) == 3
-    assert ("train_fraction" in made[1.0]["arguments"]) == (make is a_camvid), "records of data that do not use it stay as they were"
-
-
-def test_a_fraction_that_is_no_argument_is_in_the_identity_too() -> None:
-    class Half(Own):
-        def __init__(self, length: int) -> None:
-            super().__init__(length, train_fraction=0.5)
-
-    assert Half(4).identity()["arguments"] == {"length": 4, "train_fraction": 0.5}
 
 
 @EVERY
@@ -188,7 +197,7 @@ def test_a_part_smaller_than_a_batch_is_refused_before_anything_trains(make: Mak
 def test_the_fingerprint_and_the_check_are_of_the_files_that_are_used(tmp_path: Path) -> None:
     data = a_folder(tmp_path, train_fraction=0.5)
     masks = tmp_path / "folder" / "train" / "masks"
-    whole = a_folder(tmp_path).dataset("train")
+    whole = a_folder(tmp_path).source.split("train")
     assert isinstance(whole, PairedFiles)
     alone = PairedFiles(whole.root, whole.pairs[1::2], whole.class_names)
     before = data.identity()
@@ -212,13 +221,9 @@ def test_files_that_cannot_tell_a_part_have_the_fingerprint_of_all_and_of_the_ch
         def mask_file(self, index: int) -> Path:
             return tmp_path / f"{index}.png"
 
-    class OwnFiles(Own):
-        def dataset(self, split: Split) -> SegmentationDataset:
-            return DotFiles(split, self.length)
-
     def told(fraction: float) -> dict[str, object]:
-        train: dict[str, object] = OwnFiles(10, train_fraction=fraction).identity()["splits"]["train"]
-        return train
+        part: dict[str, object] = own(10, DotFiles, train_fraction=fraction).identity()["splits"]["train"]
+        return part
 
     before = [told(fraction) for fraction in (0.4, 0.5, 1.0)]
     assert before[2] == {"samples": 10, "files": "abc"}
@@ -226,17 +231,3 @@ def test_files_that_cannot_tell_a_part_have_the_fingerprint_of_all_and_of_the_ch
     assert told(0.5) == before[1]
     DotFiles.files = "abd"
     assert all(told(fraction) != old for fraction, old in zip((0.4, 0.5, 1.0), before, strict=True))
-
-
-@pytest.mark.parametrize("module", ["Shapes", "ImageMaskFolder", "CamVid"])
-def test_the_flag_is_there_for_every_data_set(module: str, tmp_path: Path) -> None:
-    def study(data: SegmentationDataModule) -> SegmentationDataModule:
-        return data
-
-    a_folder(tmp_path)
-    root = {"Shapes": [], "ImageMaskFolder": ["--data.num_classes", "3"], "CamVid": []}[module]
-    root += [] if module == "Shapes" else ["--data.root", str(tmp_path / "folder")]
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_function_arguments(study)
-    data = parser.instantiate(parser.parse_args(["--data", module, "--data.train_fraction", "0.1", *root])).data
-    assert data.train_fraction == 0.1

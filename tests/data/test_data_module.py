@@ -1,9 +1,9 @@
-"""From data set to batch: sizes, padding, cache, identity, augmentation, flags."""
+"""From data set to batch: sizes, padding, cache, identity, augmentation."""
 
-import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from jsonargparse import ArgumentParser, lazy_instance
 
 from seglab.data import (
-    CamVid,
     ImageMaskFolder,
     SegmentationDataModule,
     SegmentationDataset,
+    SegmentationSource,
     Shapes,
     Split,
     default_augmentation,
@@ -51,19 +50,26 @@ class Blobs:
         return Sample(image.to(self.dtype), torch.full((rows, columns), index % 2, dtype=torch.uint8), f"blob {index}")
 
 
-class BlobModule(SegmentationDataModule):
-    class_names = Blobs.class_names
+@dataclass(frozen=True)
+class BlobSource(SegmentationSource):
+    blobs: Blobs
+    class_names: tuple[str, ...] = Blobs.class_names
 
-    def __init__(self, blobs: Blobs, size: tuple[int, int] | None = None, augment: bool = True, cache: bool = False) -> None:
-        super().__init__(batch_size=4, size=size, augment=augment, cache=cache, num_workers=0)
-        self.blobs = blobs
-
-    def dataset(self, split: Split) -> SegmentationDataset:
+    def split(self, name: Split) -> SegmentationDataset:
         return self.blobs
 
 
+def of_blobs(
+    blobs: Blobs,
+    size: tuple[int, int] | None = None,
+    augmentation: Callable[[], A.Compose] | None = default_augmentation,
+    cache: bool | None = None,
+) -> SegmentationDataModule:
+    return SegmentationDataModule(BlobSource(blobs), batch_size=4, size=size, augmentation=augmentation, cache=cache, num_workers=0)
+
+
 def test_batches_are_padded_at_the_bottom_and_the_right() -> None:
-    batch = next(iter(BlobModule(Blobs(), augment=False).val_dataloader()))
+    batch = next(iter(of_blobs(Blobs(), augmentation=None).val_dataloader()))
     assert batch.image.shape == (4, 3, 19, 20)
     assert batch.mask.shape == (4, 19, 20)
     assert batch.name == ("blob 0", "blob 1", "blob 2", "blob 3")
@@ -78,7 +84,7 @@ def test_batches_are_padded_at_the_bottom_and_the_right() -> None:
 
 
 def test_images_are_resized_and_masks_in_training_alone() -> None:
-    data = BlobModule(Blobs(), size=(8, 12))
+    data = of_blobs(Blobs(), size=(8, 12))
     train, test = next(iter(data.train_dataloader())), next(iter(data.test_dataloader()))
     assert (train.image.shape, train.mask.shape) == ((4, 3, 8, 12), (4, 8, 12))
     assert train.mask_size.tolist() == train.image_size.tolist() == [[8, 12]] * 4
@@ -90,7 +96,7 @@ def test_images_are_resized_and_masks_in_training_alone() -> None:
     ("channels", "dtype"), [(1, torch.uint8), (3, torch.uint8), (1, torch.uint16), (6, torch.uint16), (7, torch.float32)]
 )
 def test_any_channels_and_types_train_and_colours_change_in_rgb_alone(channels: int, dtype: torch.dtype) -> None:
-    data = BlobModule(Blobs(channels, dtype), size=(24, 24))
+    data = of_blobs(Blobs(channels, dtype), size=(24, 24))
     loader = data.train_dataloader()
     for epoch in range(4):
         loader.sampler.set_epoch(epoch)
@@ -114,8 +120,8 @@ def test_the_nearest_label_is_that_at_the_centre() -> None:
 
 
 def test_the_cache_reads_once_for_all_seeds_and_changes_nothing() -> None:
-    blobs, plain = Blobs(), BlobModule(Blobs(), size=(8, 8))
-    data = BlobModule(blobs, size=(8, 8), cache=True)
+    blobs, plain = Blobs(), of_blobs(Blobs(), size=(8, 8))
+    data = of_blobs(blobs, size=(8, 8), cache=True)
     for seed in (0, 1):
         for a, b in zip(data.with_seed(seed).train_dataloader(), plain.with_seed(seed).train_dataloader(), strict=True):
             assert torch.equal(a.image, b.image)
@@ -126,15 +132,14 @@ def test_the_cache_reads_once_for_all_seeds_and_changes_nothing() -> None:
 
 
 def test_augmentation_can_be_switched_off_and_replaced() -> None:
-    class Flipped(BlobModule):
-        def augmentation(self) -> A.Compose:
-            return A.Compose([A.HorizontalFlip(p=1), A.Pad(2, p=1)])
+    def flipped() -> A.Compose:
+        return A.Compose([A.HorizontalFlip(p=1), A.Pad(2, p=1)])
 
     names = {
-        name: image for b in BlobModule(Blobs(), augment=False).train_dataloader() for name, image in zip(b.name, b.image, strict=True)
+        name: image for b in of_blobs(Blobs(), augmentation=None).train_dataloader() for name, image in zip(b.name, b.image, strict=True)
     }
     assert torch.equal(names["blob 0"][:, :16, :20], Blobs()[0].image)
-    batch = next(iter(Flipped(Blobs()).train_dataloader()))
+    batch = next(iter(of_blobs(Blobs(), augmentation=flipped).train_dataloader()))
     first = batch.name.index("blob 0")
     assert batch.image_size[first].tolist() == [20, 24]
     assert torch.equal(batch.image[first, :, 2:18, 2:22], Blobs()[0].image.flip(-1))
@@ -164,29 +169,39 @@ def test_image_and_mask_move_together_and_the_outside_is_ignored() -> None:
         assert moved[~inside].max(initial=0) <= 1
 
 
-def test_identity_is_plain_and_wherever_the_data_lie(folder: Path, tmp_path: Path) -> None:
-    a = ImageMaskFolder(folder, num_classes=3, size=(8, 8))
+def of_folder(root: Path | str, num_classes: int = 3, **loading: Any) -> SegmentationDataModule:
+    return SegmentationDataModule(ImageMaskFolder(root, num_classes), **{"size": (8, 8), **loading})  # type: ignore[arg-type]
+
+
+def beside_the_source(data: SegmentationDataModule) -> dict[str, Any]:
+    return {name: value for name, value in data.identity().items() if name != "source"}
+
+
+def test_identity_is_the_source_the_loading_and_the_content(folder: Path) -> None:
+    a = of_folder(folder)
+    loading = {"batch_size": 8, "size": (8, 8), "augmentation": default_augmentation, "train_fraction": 1.0}
+    loading |= {"balanced_images": 0.0, "crop": None, "balanced_crops": 0.0}
+    told = a.identity()
+    assert {name: value for name, value in told.items() if name not in ("source", "splits")} == loading
+    assert told["source"] is a.source
+    assert told["splits"]["train"]["samples"] == 3
+    others = [of_folder(folder, size=(8, 16)), of_folder(folder, 4), of_folder(folder, augmentation=None)]
+    others += [of_folder(folder, batch_size=2), of_folder(folder, crop=(4, 4)), of_folder(folder, balanced_images=1)]
+    for other in others:
+        assert other.identity() != told
+
+
+def test_identity_is_that_of_the_files_wherever_they_lie_and_however_they_are_read(folder: Path, tmp_path: Path) -> None:
+    a = of_folder(folder)
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
-    b = ImageMaskFolder(str(moved), num_classes=3, size=(8, 8), num_workers=2, cache=True).with_seed(7)
-    assert a.identity() == b.identity() == json.loads(json.dumps(a.identity()))
-    assert a.identity()["class"] == "seglab.data.sources.folder.ImageMaskFolder"
-    assert a.identity()["splits"]["train"]["samples"] == 3
-    others = [ImageMaskFolder(folder, num_classes=3, size=(8, 16)), ImageMaskFolder(folder, num_classes=4, size=(8, 8))]
-    others += [ImageMaskFolder(folder, num_classes=3, size=(8, 8), augment=False)]
+    b = of_folder(str(moved), num_workers=2, cache=True).with_seed(7)
+    assert beside_the_source(a) == beside_the_source(b)
+    assert isinstance(a.source, ImageMaskFolder)
+    assert b.source == replace(a.source, root=moved), "the root of a string is a path, which is no setting"
     with (moved / "val" / "masks" / "0.png").open("ab") as file:
         file.write(b"x")
-    for other in (*others, b):
-        assert other.identity() != a.identity()
-    assert ImageMaskFolder(moved, num_classes=3, size=(8, 8)).identity()["splits"]["train"] == a.identity()["splits"]["train"]
-
-
-def test_an_argument_that_is_not_kept_is_an_error() -> None:
-    class Forgetful(Shapes):
-        def __init__(self, difficulty: int = 1) -> None:
-            super().__init__()
-
-    with pytest.raises(ValueError, match=r"Forgetful takes 'difficulty' but keeps no attribute .* write self.difficulty = difficulty"):
-        Forgetful().identity()
+    assert beside_the_source(b) != beside_the_source(a)
+    assert b.identity()["splits"]["train"] == a.identity()["splits"]["train"]
 
 
 def broken_mask(sample: Sample) -> Sample:
@@ -207,13 +222,12 @@ def test_check_holds_a_users_data_set_to_the_contract(damage: Callable[[Sample],
             return damage(super().__getitem__(index))
 
     with pytest.raises(ValueError, match=message):
-        BlobModule(Bad()).check()
+        of_blobs(Bad()).check()
 
 
 def test_check_wants_one_number_of_classes() -> None:
-    data = BlobModule(Blobs())
-    data.class_names = ("a", "b", "c")  # type: ignore[assignment]  # one name too many
-    with pytest.raises(ValueError, match="BlobModule names 3 classes, its data set 2"):
+    data = SegmentationDataModule(BlobSource(Blobs(), ("a", "b", "c")))
+    with pytest.raises(ValueError, match="BlobSource names 3 classes, its data set 2"):
         data.check()
 
 
@@ -226,41 +240,5 @@ def test_palettes_start_like_vocs_and_repeat_nothing() -> None:
 def test_collating_and_pickling_keep_everything() -> None:
     batch = collate([Blobs()[0]])
     assert torch.equal(batch.image[0], Blobs()[0].image)
-    data = pickle.loads(pickle.dumps(Shapes(num_train=4).train_dataloader().dataset))
+    data = pickle.loads(pickle.dumps(SegmentationDataModule(Shapes(num_train=4)).train_dataloader().dataset))
     assert len(data) == 4
-
-
-DEFAULT = lazy_instance(Shapes)
-
-
-def parser() -> ArgumentParser:
-    def study(data: SegmentationDataModule = DEFAULT, epochs: int = 3) -> SegmentationDataModule:
-        return data
-
-    made = ArgumentParser(exit_on_error=False)
-    made.add_function_arguments(study)
-    return made
-
-
-def test_modules_are_built_from_flags(folder: Path) -> None:
-    flags = ["--data", "ImageMaskFolder", "--data.root", str(folder), "--data.num_classes", "3", "--data.size", "[4,6]"]
-    data = parser().instantiate(parser().parse_args(flags)).data
-    assert isinstance(data, ImageMaskFolder)
-    assert data.size == (4, 6)
-    default = parser().instantiate(parser().parse_args(["--data.num_train", "7"])).data
-    assert isinstance(default, Shapes)
-    assert default.num_train == 7
-    assert {CamVid, ImageMaskFolder, Shapes} <= set(SegmentationDataModule.__subclasses__())
-
-
-def test_a_modules_flags_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parser().parse_args(["--data.help", "CamVid"])
-    text = " ".join(capsys.readouterr().out.split())
-    assert "train_fraction" in text
-    assert "evenly spread over each drive" in text
-
-
-def test_a_lazy_default_is_the_same_data() -> None:
-    """An experiment's default, when its study function is called from Python."""
-    assert lazy_instance(Shapes, num_train=3).identity() == Shapes(num_train=3).identity()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.data.loading.loader import TrainLoader, ignore_signals
 from seglab.data.loading.sampler import EpochSampler
 from seglab.sample import Batch
@@ -28,8 +28,9 @@ pytestmark = [
 ]
 
 
-def shapes(workers: int = 0, **arguments: Any) -> Shapes:
-    return Shapes(num_train=11, num_val=5, num_test=3, image_size=16, batch_size=4, num_workers=workers, **arguments)
+def shapes(workers: int = 0, **arguments: Any) -> SegmentationDataModule:
+    source = Shapes(num_train=11, num_val=5, num_test=3, image_size=16)
+    return SegmentationDataModule(source, batch_size=4, num_workers=workers, **arguments)
 
 
 def epochs(loader: TrainLoader, number: int) -> list[list[Batch]]:
@@ -94,7 +95,8 @@ def test_two_arms_with_one_seed_see_identical_batches_and_two_seeds_do_not() -> 
     assert not any(same(x, y) for x, y in zip(a, c, strict=True))
 
 
-def with_ranks(data: Shapes, rank: int, world_size: int) -> Shapes:
+def with_ranks(data: SegmentationDataModule, rank: int, world_size: int, use_distributed_sampler: bool = False) -> SegmentationDataModule:
+    connector = SimpleNamespace(use_distributed_sampler=use_distributed_sampler)
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank,
@@ -219,7 +221,7 @@ def test_lightning_resumes_in_the_middle_and_between_epochs(tmp_path: Any, stop_
 
 
 def test_lightning_resumes_a_shortened_epoch(tmp_path: Any) -> None:
-    data = Shapes(num_train=20, num_val=2, num_test=2, image_size=16, batch_size=4, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=20, num_val=2, num_test=2, image_size=16), batch_size=4, num_workers=0)
     whole, first, second = Recorder(), Recorder(), Recorder()
     trainer(tmp_path, 2, limit_train_batches=3, enable_checkpointing=False).fit(whole, datamodule=data.with_seed(0))
     trainer(tmp_path, 1, limit_train_batches=3, callbacks=[ModelCheckpoint(tmp_path, save_last=True)]).fit(

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.data import Shapes, Split
+from seglab.data import Shapes
 from seglab.data.sources.drawing import OUTLINES
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(16, 80), st.integers(1, 6), st.integers(0, 30))
 def test_an_image_depends_on_its_index_alone(image_size: int, num_shapes: int, index: int) -> None:
-    few, many = (Shapes(num_train=n, image_size=image_size, num_shapes=num_shapes).dataset("train") for n in (index + 1, 1000))
+    few, many = (Shapes(num_train=n, image_size=image_size, num_shapes=num_shapes).split("train") for n in (index + 1, 1000))
     a, b = few[index], many[index]
     assert torch.equal(a.image, b.image)
     assert torch.equal(a.mask, b.mask)
@@ -24,17 +24,16 @@ def test_an_image_depends_on_its_index_alone(image_size: int, num_shapes: int, i
 
 def test_splits_differ_and_end() -> None:
     data = Shapes(num_train=2, num_val=2, num_test=2)
-    images = [data.dataset(split)[0].image for split in ("train", "val", "test")]
+    images = [data.split(split)[0].image for split in ("train", "val", "test")]
     assert not any(torch.equal(a, b) for a, b in zip(images, images[1:] + images[:1], strict=True))
     with pytest.raises(IndexError):
-        data.dataset("val")[2]
+        data.split("val")[2]
 
 
 def test_label_noise_is_in_the_training_masks_alone() -> None:
     clean, noisy = Shapes(num_train=60, num_val=60), Shapes(num_train=60, num_val=60, label_noise=0.3)
-    parts: dict[Split, float] = {"train": 0.3, "val": 0.0}
-    for split, part in parts.items():
-        pairs = [(clean.dataset(split)[i], noisy.dataset(split)[i]) for i in range(60)]
+    for one, other, part in ((clean.split("train"), noisy.split("train"), 0.3), (clean.split("val"), noisy.split("val"), 0.0)):
+        pairs = [(one[i], other[i]) for i in range(60)]
         assert all(torch.equal(a.image, b.image) for a, b in pairs)
         shape = torch.stack([a.mask for a, _ in pairs]) > 0
         wrong = torch.stack([a.mask != b.mask for a, b in pairs])
@@ -43,7 +42,7 @@ def test_label_noise_is_in_the_training_masks_alone() -> None:
 
 
 def test_later_classes_are_rarer_and_all_occur() -> None:
-    data = Shapes(num_train=300, num_shapes=6).dataset("train")
+    data = Shapes(num_train=300, num_shapes=6).split("train")
     images_with = np.array([sum(int((data[i].mask == label).any()) for i in range(300)) for label in range(1, 7)])
     assert (np.diff(images_with) < 0).all()
     assert images_with[-1] > 20

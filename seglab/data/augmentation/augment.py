@@ -1,4 +1,4 @@
-"""The one place that knows albumentations. It is imported where it is used: `--help` must not wait for it."""
+"""The only module that imports albumentations, inside its functions: `--help` must not wait for it."""
 
 import os
 import random
@@ -17,9 +17,9 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks PyPI for news, w
 
 
 def default_augmentation() -> "A.Compose":
-    """Horizontal flip, a random scale and crop (0.75 to 1.5 times, moved by up to an eighth), mild brightness and contrast.
+    """Make the default pipeline: horizontal flip, random scale (0.75 to 1.5) and shift (up to an eighth), mild brightness and contrast.
 
-    Works for any size, number of channels and dtype; the size stays the same, and what comes from outside of the image is `IGNORE`.
+    It works for any size, number of channels and dtype. The size stays the same, and pixels from outside the image become `IGNORE`.
     """
     import albumentations as A
 
@@ -35,7 +35,7 @@ def default_augmentation() -> "A.Compose":
 
 
 def ignore_outside(compose: "A.Compose") -> "A.Compose":
-    """The same pipeline with every padding of a mask set to `IGNORE`: albumentations' own default is class 0."""
+    """Set every padding of a mask to `IGNORE`, in place, and return the pipeline: the default of albumentations is class 0."""
     for step in _steps(compose):
         if getattr(step, "fill_mask", None) is not None:  # None leaves the mask alone, as CoarseDropout does
             step.fill_mask = IGNORE  # type: ignore[attr-defined]
@@ -50,15 +50,15 @@ def _steps(compose: "A.BaseCompose") -> Iterator[object]:
 
 
 def transform(image: Array, mask: Array, compose: "A.Compose", seed: np.random.SeedSequence) -> tuple[Array, Array]:
-    """Augments one sample; the result is a function of the arguments alone.
+    """Augment one sample. The result is a function of the arguments alone.
 
-    `Compose(seed=…)` would give every step the same stream (flips then fire together), hence the generators by hand.
+    `Compose(seed=…)` would give every step the same random numbers (flips then happen together), so the generators are set by hand.
 
     Args:
         image: (H,W,C), uint8, uint16 or float32.
         mask: (H,W) uint8.
-        compose: the pipeline.
-        seed: of this sample in this epoch.
+        compose: pipeline of albumentations.
+        seed: seed of this sample in this epoch.
 
     Returns:
         The new image (H',W',C) and mask (H',W').

@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 
 class BrightnessContrast(A.RandomBrightnessContrast):  # type: ignore[misc]
-    """`RandomBrightnessContrast` that leaves anything but (H,W,3) uint8 as it is: other sensors have other ranges."""
+    """`RandomBrightnessContrast` for (H,W,3) uint8 alone; other images stay as they are, since their range of values is not known."""
 
     def apply(self, img: npt.NDArray[Any], alpha: float, beta: float, **params: Any) -> npt.NDArray[Any]:
-        """Adjusts one image."""
+        """Adjust one image."""
         if img.dtype != np.uint8 or img.shape[-1] != 3:
             return img
         return np.asarray(super().apply(img, alpha=alpha, beta=beta, **params))

@@ -8,19 +8,19 @@ from torch.utils.data import Dataset
 from seglab.data.loading.pipeline import Augmented
 from seglab.sample import IGNORE, Sample
 
-_CROP = 3  # tells this stream of random numbers from the order's and the augmentation's
+_CROP = 3  # separates these random numbers from those of the order and of the augmentation
 
 
 class Cropped(Dataset[Sample]):
-    """Training samples by key, of at most `size` rows and columns; where the crop lies is a function of (seed, key) alone.
+    """Training samples by key, of at most `size` rows and columns. The place of a crop is a function of (seed, key) alone.
 
-    Sides that are shorter than the crop stay so: `collate` pads them.
+    A side that is shorter than the crop is kept: `collate` pads it.
 
     Args:
-        samples: the samples, augmented.
+        samples: the augmented samples.
         size: rows and columns of a crop.
-        balanced: the part of the crops that is placed around a pixel of a class of the image, see `draw_pixel`; the others lie anywhere.
-        seed: of the run.
+        balanced: part of the crops that contain a pixel of a class of the image, see `draw_pixel`; the others lie anywhere.
+        seed: seed of the run.
     """
 
     def __init__(self, samples: Augmented, size: tuple[int, int], balanced: float, seed: int) -> None:
@@ -38,7 +38,7 @@ class Cropped(Dataset[Sample]):
 
 
 def draw_pixel(mask: Tensor, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Draws one of the classes in a mask (H,W) uint8, then one of its pixels: row and column; None where all is ignored."""
+    """Draw one of the classes in a mask (H,W) uint8, then one of its pixels. Return row and column, or None if all pixels are ignored."""
     labels = mask.flatten()
     classes = torch.bincount(labels, minlength=IGNORE + 1)[:IGNORE].nonzero()
     if len(classes) == 0:
@@ -49,7 +49,7 @@ def draw_pixel(mask: Tensor, rng: np.random.Generator) -> tuple[int, int] | None
 
 
 def draw_span(length: int, size: int, inside: int | None, rng: np.random.Generator) -> slice:
-    """`size` of the places 0…length-1, all of them if there are fewer; any span that holds `inside` is as likely as another."""
+    """Draw `size` neighbours of 0…length-1, all if there are fewer. Every span that contains `inside` is equally likely."""
     first, last = 0, max(0, length - size)
     if inside is not None:
         first, last = max(first, inside - size + 1), min(last, inside)

@@ -1,4 +1,4 @@
-"""Loaders: samples become batches, in workers that leave signals to the main process; the training loader can resume mid-epoch."""
+"""Loaders: samples become batches, in workers that ignore signals. The training loader can resume in the middle of an epoch."""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ from seglab.sample import IGNORE, Batch, Sample
 
 
 def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Batch:
-    """Stacks N samples; smaller images are padded with 0 and smaller masks with `IGNORE`, at the bottom and the right.
+    """Stack N samples. Smaller images are padded with 0 and smaller masks with `IGNORE`, at the bottom and the right.
 
-    All become as large as the largest, and have `at_least` so many rows and columns.
+    The result has the rows and columns of the largest sample, and no fewer than `at_least`.
     """
     images, masks = [sample.image for sample in samples], [sample.mask for sample in samples]
     return Batch(
@@ -28,7 +28,7 @@ def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Ba
 
 
 def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> Tensor:
-    """N tensors (…,H,W) to (N,…,max H,max W). In numpy, as torch would wake its threads for every batch."""
+    """Stack N tensors (…,H,W) to (N,…,max H,max W). NumPy does it, as torch would wake its threads for every batch."""
     height, width = (max(at_least[axis], *(tensor.shape[axis - 2] for tensor in tensors)) for axis in (0, 1))
     arrays = [tensor.numpy() for tensor in tensors]
     stacked = np.full((len(arrays), *arrays[0].shape[:-2], height, width), fill, arrays[0].dtype)
@@ -38,17 +38,17 @@ def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> T
 
 
 def ignore_signals(worker: int) -> None:
-    """For `worker_init_fn`: Ctrl-C and a scheduler's signals reach every process, and only the main one decides what they mean."""
+    """Ignore signals in a worker: Ctrl-C and the signals of a scheduler reach every process, and the main process alone answers them."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 class TrainLoader(DataLoader[Batch]):
-    """A `DataLoader` over an `EpochSampler` that Lightning saves and loads with its loops, so that an epoch continues where it was cut.
+    """A `DataLoader` over an `EpochSampler` whose position Lightning saves and loads, so that an interrupted epoch continues there.
 
-    The iterator is lazy on purpose: Lightning makes the first one before it tells the sampler which epoch it is.
-    Its length stays the whole epoch, from which Lightning counts.
+    The iterator is lazy on purpose: Lightning makes the first one before it sets the sampler's epoch.
+    The length is that of the whole epoch, as Lightning counts batches from its start.
     """
 
     sampler: EpochSampler
@@ -67,9 +67,9 @@ class TrainLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and how many of its batches were handed out."""
+        """Return the epoch and the number of its batches that were yielded."""
         return {"epoch": self._epoch, "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next iterator starts after these batches, if it is of the same epoch."""
+        """Let the next iterator start after these batches, if it is of the same epoch."""
         self._epoch, self._batches, self._resuming = state["epoch"], state["batches"], True

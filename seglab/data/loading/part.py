@@ -1,4 +1,4 @@
-"""A part of a data set: which samples an even spread takes, and the data set that these make."""
+"""A part of a data set, which is a data set too."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Part:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The C names, in the order of the labels."""
+        """Names of the C classes, in the order of the labels."""
         return self.whole.class_names
 
     @property
@@ -37,23 +37,23 @@ class Part:
 
 
 class PartOnDisk(Part):
-    """A part of a data set of files, which is one too."""
+    """A part of a data set of files."""
 
     def __init__(self, whole: _Files, indices: Sequence[int]) -> None:
         super().__init__(whole, indices)
         self.files = whole
 
     def fingerprint(self) -> str:
-        """Of the part's own files; where the whole cannot tell them apart, of all files and of which samples the part has."""
+        """Return a hash of the part's own files. If the whole cannot tell its files apart, hash all files and the indices of the part."""
         if isinstance(self.files, OnDiskInParts):
             return self.files.fingerprint_of(self.indices)
         return hashlib.sha256(f"{self.files.fingerprint()} {list(self.indices)}".encode()).hexdigest()[:16]
 
     def mask_file(self, index: int) -> Path:
-        """Where the mask of sample `index` of the part is read from."""
+        """Return the file of the mask of sample `index` of the part."""
         return self.files.mask_file(self.indices[index])
 
 
 def part_of(whole: SegmentationDataset, indices: Sequence[int]) -> Part:
-    """The samples `indices` of `whole`; files stay files."""
+    """Return the samples `indices` of `whole`; a part of a data set of files is one of files."""
     return PartOnDisk(whole, indices) if isinstance(whole, OnDisk) else Part(whole, indices)

@@ -1,4 +1,4 @@
-"""What happens to a sample between the data set and the batch, as wrappers around a data set: resized, kept in memory, augmented."""
+"""Steps from a data set to batches, as wrappers around a data set: resized, kept in memory, augmented."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,21 +15,21 @@ from seglab.sample import Sample
 if TYPE_CHECKING:
     import albumentations as A
 
-_AUGMENT = 2  # tells this stream of random numbers from the sampler's
+_AUGMENT = 2  # separates these random numbers from those of the sampler
 
 
 class Samples(Protocol):
-    """Samples by index, all that a step of the pipeline needs."""
+    """Samples by index: what a step of the pipeline needs."""
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
 
     def __getitem__(self, index: int) -> Sample:
-        """One of them."""
+        """Return sample `index`."""
 
 
 class Resized(Dataset[Sample]):
-    """Images of `samples` at `size` (rows, columns); masks too if `masks`, by the nearest pixel, else at their original size."""
+    """Samples whose images have `size` (rows, columns). Masks are resized if `masks`, by the nearest pixel; otherwise they are kept."""
 
     def __init__(self, samples: Samples, size: tuple[int, int] | None, masks: bool) -> None:
         self.samples, self.size, self.masks = samples, size, masks
@@ -47,7 +47,7 @@ class Resized(Dataset[Sample]):
 
 
 class Cached(Dataset[Sample]):
-    """All samples in memory, read at once, before any worker is forked: workers share them, and no epoch reads a file."""
+    """All samples in memory. They are read at once, before workers are forked: workers share them, and no epoch reads a file."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = list(in_threads(samples.__getitem__, len(samples)))
@@ -60,7 +60,7 @@ class Cached(Dataset[Sample]):
 
 
 class Augmented(Dataset[Sample]):
-    """Training samples by a key of `EpochSampler`, augmented by random numbers that are a function of (seed, key) alone."""
+    """Training samples by a key of `EpochSampler`. The random numbers of their augmentation are a function of (seed, key) alone."""
 
     def __init__(self, samples: Samples, compose: "A.Compose | None", seed: int) -> None:
         self.samples, self.seed = samples, seed
@@ -79,7 +79,7 @@ class Augmented(Dataset[Sample]):
 
 
 def resize_image(image: Array, size: tuple[int, int]) -> Array:
-    """(H,W,C) to (*size, C): averages where it shrinks, interpolates linearly where it grows. Keeps the dtype."""
+    """Resize (H,W,C) to (*size, C): average if it shrinks, interpolate linearly if it grows. Keep the dtype."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     groups = [image[..., channel : channel + 4] for channel in range(0, image.shape[-1], 4)]  # OpenCV takes four at a time
@@ -87,5 +87,5 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
 
 
 def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
-    """(H,W) to `size`, each pixel the label nearest to its centre (plain INTER_NEAREST is half a pixel off)."""
+    """Resize (H,W) to `size`: each pixel gets the label nearest to its centre (plain INTER_NEAREST is half a pixel off)."""
     return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

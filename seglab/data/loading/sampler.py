@@ -1,4 +1,4 @@
-"""Which sample comes when. The order is a pure function of (seed, epoch), so that workers, ranks and a resume change nothing."""
+"""The order of training samples: a pure function of (seed, epoch), so that workers, ranks and a resume change nothing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,25 +7,25 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-_ORDER = 1  # tells this stream of random numbers from the augmentation's
+_ORDER = 1  # separates these random numbers from those of the augmentation
 
 
 class EpochSampler(Sampler[tuple[int, ...]]):
-    """Yields keys (epoch, index) for one rank; at every step the ranks' parts together are one global batch of the permuted data.
+    """Yields keys (epoch, index) for one rank. At every step, the parts of all ranks together are one global batch of the permuted data.
 
-    With `probabilities` the order is not a permutation but drawn with replacement, as many samples as there are. Then a sample may come
-    again in an epoch: its key is (epoch, index, how often it came before), so that it is augmented in another way.
+    With `probabilities` the order is no permutation: as many samples as there are come, drawn with replacement. A sample may then come
+    again in an epoch. Its key is (epoch, index, number of times it came before), so that it is augmented in another way.
 
-    The last, ragged batch is dropped, unless it is the only one. Lightning calls `set_epoch` on a loader's `sampler` (never on a
+    A smaller last batch is dropped, unless it is the only one. Lightning calls `set_epoch` on a loader's `sampler` (never on a
     `batch_sampler`) at the start of each epoch, after it has made the first iterator: see `TrainLoader`.
 
     Args:
         length: number of samples.
-        batch_size: of all ranks together.
+        batch_size: samples in a batch of all ranks together.
         seed: a non-negative integer.
-        rank: this process's number.
-        world_size: how many processes share a batch.
-        probabilities: gives the (length,) probabilities of the samples, the same on all ranks; asked for when an epoch begins, since
+        rank: number of this process.
+        world_size: number of processes that share a batch.
+        probabilities: returns the probability of each sample, (length,), the same on all ranks. It is called when an epoch begins, as
             counting pixels takes time. None for a permutation.
 
     Raises:
@@ -52,7 +52,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         self.first_batch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order that the next iterator follows."""
+        """Choose the order of the next iterator."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             yield from keys[start + self.rank : start + self.batch_size : self.world_size]
 
     def _keys(self, epoch: int) -> list[tuple[int, ...]]:
-        """Of a whole epoch on all ranks, in order."""
+        """Return the keys of a whole epoch on all ranks, in order."""
         rng = np.random.default_rng([_ORDER, self.seed, epoch])
         if self.probabilities is None:
             return [(epoch, index) for index in rng.permutation(self.length).tolist()]
@@ -78,10 +78,10 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
 
 def split_batch(batch_size: int, world_size: int) -> int:
-    """The part of a global batch that each rank gets.
+    """Return the number of samples of a global batch that each rank gets.
 
     Raises:
-        ValueError: it does not divide.
+        ValueError: the batch does not divide evenly.
     """
     if batch_size % world_size != 0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a data set is to seglab: indexed samples with named classes. Anything with these members will do; nothing to inherit."""
+"""The protocol of a data set: indexed samples with named classes. Any class with these members will do; it inherits nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,44 +14,44 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class SegmentationDataset(Protocol):
-    """One split: samples by index, the same at every call (randomness belongs to the augmentation)."""
+    """One split: samples by index. A sample is the same at every call; randomness belongs to the augmentation."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The C names, in the order of the labels 0…C-1."""
+        """Names of the C classes, in the order of the labels 0…C-1."""
 
     @property
     def num_classes(self) -> int:
         """C."""
 
     def __len__(self) -> int:
-        """The number of samples."""
+        """Return the number of samples."""
 
     def __getitem__(self, index: int) -> Sample:
-        """Sample `index`, at its original size. May be called from several threads at once."""
+        """Return sample `index`, at its original size. Several threads may call it at once."""
 
 
 @runtime_checkable
 class OnDisk(Protocol):
-    """What a data set of files offers besides, so that data are recognised wherever they lie and errors name a file."""
+    """Additional methods of a data set of files: data are recognised in any folder, and errors name a file."""
 
     def fingerprint(self) -> str:
-        """A hash that changes with the files' names or sizes and not with the folder they lie in."""
+        """Return a hash that changes with the names or sizes of the files, and not with the folder in which they lie."""
 
     def mask_file(self, index: int) -> Path:
-        """Where the mask of sample `index` is read from."""
+        """Return the file of the mask of sample `index`."""
 
 
 @runtime_checkable
 class OnDiskInParts(OnDisk, Protocol):
-    """What makes `train_fraction` see changes of the files that are used alone; without it, all files of the split count."""
+    """A data set of files that can hash some of them: with `train_fraction`, files that are not used then change no identity."""
 
     def fingerprint_of(self, indices: Sequence[int]) -> str:
-        """`fingerprint`, of the files of these samples."""
+        """Return the `fingerprint` of the files of these samples."""
 
 
 def default_palette(num_classes: int) -> npt.NDArray[np.uint8]:
-    """(C,3) uint8 colours, the ones of PASCAL VOC: class 0 is black, every index has a colour of its own."""
+    """Return (C,3) uint8 colours, those of PASCAL VOC: class 0 is black, and all colours differ."""
     index = np.arange(num_classes, dtype=np.uint8)
     colours = np.zeros((num_classes, 3), np.uint8)
     for bit in range(8):

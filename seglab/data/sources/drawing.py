@@ -1,4 +1,4 @@
-"""How the images of `Shapes` are drawn: signed distances to outlines (negative inside), painted over each other."""
+"""Drawing the images of `Shapes`: signed distances to outlines (negative inside), painted over each other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,14 +52,14 @@ def star(x: Field, y: Field, radius: float) -> Field:
 
 
 OUTLINES: Mapping[str, Outline] = {"disc": disc, "square": square, "triangle": triangle, "cross": cross, "ring": ring, "star": star}
-"""The kinds of shapes, from frequent to rare."""
+"""Kinds of shapes, from frequent to rare."""
 
-SHADOW = 0.06  # how far the shadow around a shape reaches, in parts of the image size
+SHADOW = 0.06  # reach of the shadow around a shape, as a part of the image size
 
 
 @dataclass(frozen=True)
 class Style:
-    """What the images of a split have in common."""
+    """Settings that the images of a split have in common."""
 
     image_size: int
     noise: float
@@ -67,14 +67,14 @@ class Style:
 
 
 class ShapeImages(Dataset[Sample]):
-    """One split; image i follows from (`stream`, i) and the style."""
+    """One split. Image i is a function of (`stream`, i) and the style."""
 
     def __init__(self, name: str, stream: int, length: int, class_names: tuple[str, ...], style: Style) -> None:
         self.name, self.stream, self.length, self.class_names, self.style = name, stream, length, class_names, style
 
     @property
     def num_classes(self) -> int:
-        """The kinds of shapes and the background."""
+        """C: the kinds of shapes, and the background."""
         return len(self.class_names)
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class ShapeImages(Dataset[Sample]):
 
 
 def draw(rng: np.random.Generator, kinds: tuple[str, ...], style: Style) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """An image (S,S,3) and its mask (S,S): 0 is the background, 1… are `kinds`, each 0.7 times as frequent as the one before."""
+    """Draw an image (S,S,3) and its mask (S,S): 0 is the background, 1… are `kinds`, each 0.7 times as frequent as the one before."""
     size = style.image_size
     frequency = 0.7 ** np.arange(len(kinds))
     ground = rng.uniform(0.35, 0.65) + rng.uniform(-0.1, 0.1, 3)
@@ -105,7 +105,7 @@ def draw(rng: np.random.Generator, kinds: tuple[str, ...], style: Style) -> tupl
 
 
 def _place(rng: np.random.Generator, outline: Outline, size: int) -> tuple[tuple[slice, slice], Field]:
-    """A shape of random place, size and turn, partly outside perhaps: the window (H,W) around it and the signed distances in it."""
+    """Draw place, size and turn of a shape, perhaps partly outside. Return a window (H,W) around it and the signed distances in it."""
     radius = float(rng.uniform(0.09, 0.24)) * size
     row, column = (float(place) for place in rng.uniform(0.05, 0.95, 2) * size)
     angle = rng.uniform(0, 2 * np.pi)
@@ -118,14 +118,14 @@ def _place(rng: np.random.Generator, outline: Outline, size: int) -> tuple[tuple
 
 
 def _colour(rng: np.random.Generator, kind: int, ground: Colour) -> Colour:
-    """Each kind has a typical hue, from which a shape may be as far as its neighbours' hues are, and stands out more or less."""
+    """Draw a colour. Each kind has a typical hue; the drawn hue may be as far from it as the neighbours' hues, and its contrast varies."""
     hue = 2 * np.pi * kind / len(OUTLINES) + 0.3 * rng.standard_normal()
     shade = rng.uniform(-0.15, 0.15) + rng.uniform(0.2, 0.5) * np.cos(hue - 2 * np.pi / 3 * np.arange(3))
     return np.asarray(np.clip(ground + shade, 0.05, 0.95))
 
 
 def _paint(rng: np.random.Generator, canvas: Field, distance: Field, colour: Colour, size: int) -> None:
-    """Lays a textured shape with soft edges and a shadow around it over the canvas (H,W,3), in place."""
+    """Paint a textured shape with soft edges and a shadow around it over the canvas (H,W,3), in place."""
     shadow = np.clip(1 - distance / np.float32(SHADOW * size), 0, 1)
     canvas *= (1 - np.float32(0.35) * shadow * shadow)[..., None]
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
@@ -133,7 +133,7 @@ def _paint(rng: np.random.Generator, canvas: Field, distance: Field, colour: Col
 
 
 def _texture(rng: np.random.Generator, colour: Colour, shape: tuple[int, ...], size: int, strength: float) -> Field:
-    """(H,W,3): a colour with blotches and a grating, both in one random tint; waves are measured in parts of the image's `size`."""
+    """Draw (H,W,3): a colour with blotches and a grating, both in one random tint. Wavelengths are parts of the image's `size`."""
     height, width = shape
     blotches = cv2.resize(rng.standard_normal((6, 6), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     angle, frequency = rng.uniform(0, np.pi), 2 * np.pi * rng.uniform(3, 12) / size

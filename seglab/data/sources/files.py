@@ -26,13 +26,13 @@ class Pair(NamedTuple):
 
 
 class PairedFiles(Dataset[Sample]):
-    """One split of a data set on disk. A sample's name is its image's path below `root`.
+    """One split of a data set on disk. The name of a sample is the path of its image below `root`.
 
     Args:
-        root: the folder below which names are the same wherever the data lie.
-        pairs: the files.
-        class_names: in the order of the labels.
-        void: a label in the files, besides 255, that means "not annotated" and is read as `IGNORE`.
+        root: folder in which the paths of the data are always the same.
+        pairs: files of the images and masks.
+        class_names: names of the C classes, in the order of the labels.
+        void: label in the files, besides 255, that means "not annotated" and is read as `IGNORE`.
     """
 
     def __init__(self, root: Path, pairs: Sequence[Pair], class_names: tuple[str, ...], void: int | None = None) -> None:
@@ -40,7 +40,7 @@ class PairedFiles(Dataset[Sample]):
 
     @property
     def num_classes(self) -> int:
-        """The number of classes without void."""
+        """C, the number of classes without void."""
         return len(self.class_names)
 
     def __len__(self) -> int:
@@ -54,15 +54,15 @@ class PairedFiles(Dataset[Sample]):
         return Sample(as_tensor(read_image(pair.image)), torch.from_numpy(mask), self._name(pair.image))
 
     def mask_file(self, index: int) -> Path:
-        """Where the mask of sample `index` is read from."""
+        """Return the file of the mask of sample `index`."""
         return self.pairs[index].mask
 
     def fingerprint(self) -> str:
-        """A hash over names below `root`, sizes in bytes of the images and contents of the masks, which are small and get corrected."""
+        """Return a hash of the names below `root`, the images' sizes in bytes, and the masks' contents, which are small and get corrected."""
         return self.fingerprint_of(range(len(self)))
 
     def fingerprint_of(self, indices: Sequence[int]) -> str:
-        """`fingerprint` of these samples alone, as that of a data set which has no others."""
+        """Return the `fingerprint` of a data set that has only these samples."""
         lines = []
         for image, mask in (self.pairs[index] for index in indices):
             content = hashlib.sha256(mask.read_bytes()).hexdigest()
@@ -74,7 +74,7 @@ class PairedFiles(Dataset[Sample]):
 
 
 def read_image(file: Path) -> npt.NDArray[Any]:
-    """(H,W,C) uint8, uint16 or float32, as people see the image.
+    """Read an image as people see it: (H,W,C) uint8, uint16 or float32.
 
     Grey images have one channel, 16-bit and float images keep their dtype. Transparency is dropped, palettes and other colour spaces
     become RGB, and a camera's orientation flag (EXIF) is applied, since masks are drawn over the image as it is shown.
@@ -94,7 +94,7 @@ def read_image(file: Path) -> npt.NDArray[Any]:
 
 
 def read_mask(file: Path) -> npt.NDArray[np.uint8]:
-    """(H,W) class indices. Palette images give their indices, not their colours.
+    """Read a mask: (H,W) class indices. Palette images give their indices, not their colours.
 
     Raises:
         ValueError: the file is no image, has several channels, or labels above 255.
@@ -118,7 +118,7 @@ def read_mask(file: Path) -> npt.NDArray[np.uint8]:
 
 
 def _supported(image: Image.Image) -> Image.Image:
-    """In a mode that has one or three channels."""
+    """Return the image in a mode that has one or three channels."""
     if image.mode in ("L", "RGB", "F") or image.mode.startswith("I;16"):
         return image
     if image.mode == "I":
@@ -127,12 +127,12 @@ def _supported(image: Image.Image) -> Image.Image:
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Whether Pillow would cut the file's colours to 8 bits, which it does without a word."""
+    """Return whether the file has 16-bit colours, which Pillow cuts to 8 bits without a warning."""
     return any(";16" in str(tile[3]) for tile in getattr(image, "tile", []))
 
 
 def _read_16_bit_colours(file: Path) -> npt.NDArray[Any]:
-    """(H,W,3) uint16 in the order RGB."""
+    """Read (H,W,3) uint16 in the order RGB."""
     array = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if array is None:
         raise ValueError("OpenCV finds no 16-bit colours in it")
