@@ -70,8 +70,12 @@ def test_a_column_is_one_entry_and_shows_everywhere(tmp_path: Path, monkeypatch:
 
 
 def test_alignment_headings_and_kinds() -> None:
-    columns = [Column("name", lambda row: row[0], align="left"), Column("size", lambda row: row[1]), Column("a|b", lambda row: "x|y")]
-    table = Table[tuple[str, str]](
+    columns: list[Column[tuple[str, str]]] = [
+        Column("name", lambda row: row[0], align="left"),
+        Column("size", lambda row: row[1]),
+        Column("a|b", lambda row: "x|y"),
+    ]
+    table = Table(
         columns,
         [Block("first", [("a", "1")]), Block("second", [("b", "22")])],
         "A legend.",

@@ -103,7 +103,7 @@ def test_where_the_lowest_seed_has_no_log_the_next_is_read(tmp_path: Path) -> No
 def test_stages_that_all_do_the_same_make_no_picture(tmp_path: Path, schedule: Schedule) -> None:
     folder = folder_of(tmp_path, one=schedule, other=lambda stage, step: 3 * schedule(stage, step))
     assert read_rates(folder, runs("one", "other")) == {}
-    assert "When which stage trained" not in write_report(folder).read_text()
+    assert "When which stage trained" not in write_report(analyse(read_folder(folder))).read_text()
 
 
 def test_runs_without_rates_make_no_picture(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_runs_without_rates_make_no_picture(tmp_path: Path) -> None:
     for path in folder.glob("*/seed-*/metrics.csv"):
         path.write_text("epoch,step,val/miou\n0,1,0.5\n")
     assert read_rates(folder, runs("full", "frozen")) == {}
-    assert "When which stage trained" not in write_report(folder).read_text()
+    assert "When which stage trained" not in write_report(analyse(read_folder(folder))).read_text()
 
 
 def test_frozen_is_hatched_from_the_first_step_to_the_last(tmp_path: Path) -> None:
