@@ -14,7 +14,7 @@ from seglab.compare.numbers.classes import PerClass, per_class
 from seglab.compare.numbers.comparison import Comparison
 from seglab.compare.numbers.factorial import Factorial
 
-LOGGED = (curves.COLUMN, *rates.COLUMNS, *weights.COLUMNS)
+LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED}
 """Columns of `metrics.csv` that the report shows."""
 
 

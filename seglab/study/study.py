@@ -48,6 +48,7 @@ class Study:
         for arm in self.arms:
             check_name("arm", arm)
         self._check_arm(self.baseline, "baseline")
+        Metric.parse(self.metric)
         if not self.seeds:
             raise ValueError("there are no seeds: --seeds must be 1 or more")
         _check_seeds("seeds", self.seeds)

@@ -7,7 +7,7 @@ from io import StringIO
 from rich.console import Console
 
 from seglab.compare import classes_to_table, per_class
-from seglab.compare.tables.class_table import class_headers, class_rows
+from seglab.compare.tables.class_table import class_table
 from seglab.records import Result
 from tests.compare.drawn import result
 
@@ -19,11 +19,17 @@ def found(arm: str, seed: int, iou: tuple[float, ...]) -> Result:
     return dataclasses.replace(drawn, per_class={"test": {"iou": iou, "frequency": (0.01, 0.6, 0.09, 0.3)}})
 
 
+def shown(results: list[Result]) -> tuple[list[str], list[list[str]]]:
+    table = class_table(results)
+    return table.headers, [table.cells(row) for block in table.blocks for row in block.rows]
+
+
 def test_classes_go_from_frequent_to_rare() -> None:
     results = [found("none", 0, (0.1, 0.9, 0.4, 0.8)), found("l2", 0, (0.2, 0.9, 0.5, 0.6)), found("l2", 1, (math.nan, 0.8, 0.5, 0.6))]
     results.append(found("none", 1, (0.3, 0.7, 0.4, 0.8)))
-    assert class_headers(results, "test", "iou") == ["arm", "road", "sky", "car", "pole"]
-    assert class_rows(results, "test", "iou") == [
+    headers, rows = shown(results)
+    assert headers == ["arm", "road", "sky", "car", "pole"]
+    assert rows == [
         ["pixels", "60.0", "30.0", "9.0", "1.0"],
         ["none", "80.0", "80.0", "40.0", "20.0"],
         ["l2", "85.0", "60.0", "50.0", "20.0"],  # undefined in one seed: the mean of the other
@@ -38,5 +44,4 @@ def test_classes_go_from_frequent_to_rare() -> None:
 
 def test_without_frequencies_the_labels_give_the_order() -> None:
     results = [result("none", 0, 0.5, classes=NAMES)]
-    assert class_headers(results, "test", "iou") == ["arm", *NAMES]
-    assert class_rows(results, "test", "iou") == [["none", *["50.0"] * 4]]
+    assert shown(results) == (["arm", *NAMES], [["none", *["50.0"] * 4]])

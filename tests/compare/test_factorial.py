@@ -13,12 +13,27 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from seglab.compare.plots.plot_factorial import plot_interaction
-from seglab.compare.tables.factorial_table import factors_to_markdown, factors_to_table, sentences
 
-from seglab.compare import Effect, Factorial, compare, compare_factors, compare_folder, compare_folder_factors, read_folder, write_report
+from seglab.compare import (
+    Criteria,
+    Effect,
+    Factorial,
+    Metric,
+    analyse,
+    compare,
+    compare_factors,
+    compare_folder,
+    compare_folder_factors,
+    factors_to_markdown,
+    factors_to_table,
+    plot_interaction,
+    read_folder,
+    write_report,
+)
+from seglab.compare.plots.ink import figure_of
+from seglab.compare.words import interactions
 from seglab.records import StudyRecord
-from seglab.script.reading import show_comparison
+from seglab.script.reading import Wanted, show_comparison
 from tests.compare.drawn import result, study, write_study
 
 FACTORS = ("penalty", "schedule")
@@ -33,9 +48,18 @@ CELLS = {
 }
 
 
-def crossed(cells: Mapping[str, Sequence[float] | np.ndarray], baseline: str = "none+full", **given: object) -> Factorial:
+def judged(baseline: str = "none+full", metric: str = "test/miou", alpha: float = 0.05) -> Criteria:
+    return Criteria(Metric.parse(metric), baseline, alpha)
+
+
+def crossed(
+    cells: Mapping[str, Sequence[float] | np.ndarray],
+    criteria: Criteria | None = None,
+    factors: Sequence[str] = FACTORS,
+    arms: Sequence[str] = (),
+) -> Factorial:
     drawn = study({arm: list(map(float, scores)) for arm, scores in cells.items()})
-    return compare_factors(drawn, **{"factors": FACTORS, "baseline": baseline, **given})  # type: ignore[arg-type]
+    return compare_factors(drawn, factors, judged() if criteria is None else criteria, arms)
 
 
 def effects(found: Factorial, kind: str, factor: str | None = None) -> dict[tuple[str, str], Effect]:
@@ -76,14 +100,13 @@ def test_a_case_by_hand() -> None:
     interaction = found.effects[2]
     expected = scipy.stats.ttest_1samp(0.03 + UP_AND_DOWN, 0).confidence_interval(0.95)
     assert (interaction.low, interaction.high) == pytest.approx((expected.low, expected.high))
-    assert (found.baseline, found.notes) == ("none+full", ())
+    assert (found.criteria.baseline, found.notes) == ("none+full", ())
 
 
 def test_the_simple_effects_at_the_baseline_are_those_of_the_ordinary_comparison() -> None:
     found = effects(crossed(CELLS), "simple")
     ordinary = {
-        contrast.arm: contrast
-        for contrast in compare(study({a: list(map(float, s)) for a, s in CELLS.items()}), baseline="none+full").contrasts
+        contrast.arm: contrast for contrast in compare(study({a: list(map(float, s)) for a, s in CELLS.items()}), judged()).contrasts
     }
     for ours, theirs in ((found["l2", "full"], ordinary["l2+full"]), (found["frozen", "none"], ordinary["none+frozen"])):
         assert (ours.difference, ours.low, ours.high, ours.p) == (theirs.difference, theirs.low, theirs.high, theirs.p)
@@ -106,7 +129,8 @@ def test_a_real_interaction_within_the_margin_is_marked() -> None:
 
 
 def test_a_lower_loss_is_better_and_interactions_have_no_direction() -> None:
-    found, loss = crossed(CELLS), crossed(CELLS, metric="val/loss")
+    found = crossed(CELLS)
+    loss = crossed(CELLS, Criteria(Metric("val", "loss"), "none+full", margin=0.005))
     for score, other in zip(found.effects, loss.effects, strict=True):
         assert other.difference == pytest.approx(-score.difference)
         assert (other.p_holm, other.verdict) == (score.p_holm, score.verdict)
@@ -150,7 +174,7 @@ def least_squares(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 @given(GRIDS)
 @settings(max_examples=40, deadline=None)
 def test_least_squares_with_seeds_as_blocks_gives_the_same_effects(scores: np.ndarray) -> None:
-    found = crossed(grid(scores), baseline="a0+b0")
+    found = crossed(grid(scores), judged("a0+b0"))
     first, second, crossing = least_squares(scores)
     of_b = np.concatenate([np.zeros((len(first), 1)), crossing], axis=1)  # deviations from the effect of a at b0
     of_a = np.concatenate([np.zeros((1, len(second))), crossing], axis=0)
@@ -162,8 +186,10 @@ def test_least_squares_with_seeds_as_blocks_gives_the_same_effects(scores: np.nd
 @given(GRIDS)
 @settings(max_examples=20, deadline=None)
 def test_exchanging_the_factors_exchanges_main_effects_and_keeps_interactions(scores: np.ndarray) -> None:
-    found = crossed(grid(scores), baseline="a0+b0")
-    turned = crossed({"+".join(reversed(arm.split("+"))): cell for arm, cell in grid(scores).items()}, "b0+a0", factors=FACTORS[::-1])
+    found = crossed(grid(scores), judged("a0+b0"))
+    turned = crossed(
+        {"+".join(reversed(arm.split("+"))): cell for arm, cell in grid(scores).items()}, judged("b0+a0"), factors=FACTORS[::-1]
+    )
     for kind in ("main", "simple"):
         for factor in FACTORS:
             assert effects(found, kind, factor) == effects(turned, kind, factor)
@@ -182,7 +208,7 @@ def test_without_any_effect_few_families_show_one() -> None:
     unadjusted = []
     for _ in range(2000):
         scores = 0.6 + 0.01 * generator.normal(size=8) + 0.005 * generator.normal(size=(3, 2, 8))
-        found = crossed(grid(scores), baseline="a0+b0")
+        found = crossed(grid(scores), judged("a0+b0"))
         for (kind, factor), family in itertools.groupby(found.effects, key=lambda effect: (effect.kind, effect.factor)):
             called.setdefault(f"{kind} {factor}", []).append(
                 any(effect.verdict in ("better", "worse", "effects differ") for effect in family)
@@ -209,7 +235,7 @@ def test_cells_and_runs_that_are_missing_are_named() -> None:
         "none+frozen: no test/miou for seed 7; left out of every effect that needs this cell",
         "l1+frozen: no run has test/miou; every effect that needs this cell is without pairs",
     )
-    assert "no seed has all four arms" in dict(sentences(found))["no verdict"]
+    assert "no seed has all four arms" in dict(interactions(found))["no verdict"]
 
 
 def test_an_arm_that_is_no_cell_is_left_out_and_named() -> None:
@@ -219,24 +245,33 @@ def test_an_arm_that_is_no_cell_is_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cells", "given_", "message"),
+    ("cells", "criteria", "factors", "message"),
     [
-        (CELLS, {"baseline": "l3+full"}, "the baseline 'l3\\+full' has no results: the arms with results are"),
+        (CELLS, judged("l3+full"), FACTORS, "the baseline 'l3\\+full' has no results: the arms with results are"),
         (
             {**CELLS, "plain": BASE},
-            {"baseline": "plain"},
+            judged("plain"),
+            FACTORS,
             r"the baseline 'plain' is no cell of penalty × schedule: .* <penalty>\+<schedule>",
         ),
-        ({"none+full": BASE, "l2+full": BASE}, {}, "factor 'schedule' has the single level 'full' so far"),
-        (CELLS, {"factors": ("penalty",)}, r"factors \['penalty'\]: exactly two"),
-        (CELLS, {"factors": ("a", "b", "c")}, "exactly two can be analysed; name two"),
-        (CELLS, {"metric": "test/nope"}, "unknown metric 'test/nope'"),
-        (CELLS, {"alpha": 1.5}, "alpha 1.5"),
+        ({"none+full": BASE, "l2+full": BASE}, judged(), FACTORS, "factor 'schedule' has the single level 'full' so far"),
+        (CELLS, judged(), ("penalty",), r"factors \['penalty'\]: exactly two"),
+        (CELLS, judged(), ("a", "b", "c"), "exactly two can be analysed; name two"),
+        (CELLS, judged(metric="test/nope"), FACTORS, "unknown metric 'test/nope'"),
     ],
 )
-def test_wrong_inputs(cells: dict[str, np.ndarray], given_: dict[str, object], message: str) -> None:
+def test_wrong_inputs(cells: dict[str, np.ndarray], criteria: Criteria, factors: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        crossed(cells, **given_)  # type: ignore[arg-type]
+        crossed(cells, criteria, factors)
+
+
+def test_effects_on_a_loss_are_never_called_alike() -> None:
+    additive = {**CELLS, "l2+frozen": BASE - 0.01 + UP_AND_DOWN}
+    found = crossed(additive, judged(metric="val/loss"))
+    assert effects(crossed(additive), "interaction")["l2", "frozen"].verdict == "effects alike"
+    assert effects(found, "interaction")["l2", "frozen"].verdict == "inconclusive"
+    assert all(math.isnan(effect.p_equivalence_holm) and not effect.within_margin for effect in found.effects)
+    assert "No effects are called alike or equivalent: val loss has no margin" in " ".join(printed(found).split())
 
 
 def test_the_table_fits_a_hundred_columns_and_markdown_tells_the_same() -> None:
@@ -261,12 +296,13 @@ def test_the_table_fits_a_hundred_columns_and_markdown_tells_the_same() -> None:
     ],
 )
 def test_an_interaction_in_words(last: np.ndarray, expected: str) -> None:
-    ((_, sentence),) = sentences(crossed({**CELLS, "l2+frozen": last}))
+    ((_, sentence),) = interactions(crossed({**CELLS, "l2+frozen": last}))
     assert sentence.startswith(expected)
 
 
 def test_the_picture_has_a_line_for_each_level_and_a_dot_for_each_run() -> None:
-    (axes,) = plot_interaction(crossed(CELLS)).axes
+    axes = plot_interaction(crossed(CELLS))
+    assert figure_of(axes).axes == [axes]
     lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}  # type: ignore[union-attr]
     assert lines == {"none": pytest.approx([63.5, 61.5]), "l2": pytest.approx([64.5, 65.5])}
     assert [len(dots.get_offsets()) for dots in axes.collections] == [8, 8, 8, 8]  # type: ignore[arg-type]
@@ -281,7 +317,7 @@ def folder_of(path: Path, factors: tuple[str, ...], arms: Sequence[str] = tuple(
 
 def shown(folder: Path) -> str:
     console = Console(width=100, no_color=True, record=True, file=StringIO())
-    assert show_comparison(folder, None, None, None, console) == 0
+    assert show_comparison(folder, Wanted(), console) == 0
     return console.export_text()
 
 
@@ -313,4 +349,4 @@ def test_what_the_ordinary_comparison_says_is_not_said_again(tmp_path: Path) -> 
 def test_factors_that_cannot_be_analysed_do_not_stop_the_comparison(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, ("penalty", "schedule", "loss"))
     assert "! no effects of penalty and schedule and loss: factors ['penalty', 'schedule', 'loss']" in shown(folder)
-    assert "exactly two can be analysed" in write_report(folder).read_text()
+    assert "exactly two can be analysed" in write_report(analyse(read_folder(folder))).read_text()

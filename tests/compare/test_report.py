@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from seglab.compare import compare, compare_folder, read_folder, to_frame, to_markdown, to_table, words, write_report
+from seglab.compare import (
+    Criteria,
+    Metric,
+    analyse,
+    compare,
+    compare_folder,
+    read_folder,
+    to_frame,
+    to_markdown,
+    to_table,
+    words,
+    write_report,
+)
 from seglab.records import StudyRecord
 from tests.compare.drawn import result, study, write_study
 
@@ -22,6 +34,11 @@ RECORD = StudyRecord(
     {"none": {"loss": "CE"}, "l1": {"loss": "CE"}, "l2": {}},
 )
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+def report(folder: Path, metric: str | None = None, baseline: str | None = None) -> Path:
+    study = read_folder(folder)
+    return write_report(analyse(study, study.criteria(metric, baseline)))
 
 
 class Page(HTMLParser):
@@ -52,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_report_answers_first_and_hides_nothing(folder: Path) -> None:
-    path = write_report(folder)
+    path = report(folder)
     page = path.read_text(encoding="utf-8")
     assert path == folder / "report.html"
     answer = page.index("l1 is worse than none by 1.96 points (95 % interval −2.01 to −1.91), adjusted p = 0.016 over 7 seeds.")
@@ -76,7 +93,7 @@ def test_report_answers_first_and_hides_nothing(folder: Path) -> None:
 
 
 def test_report_is_self_contained_and_escapes_hostile_names(folder: Path) -> None:
-    text = write_report(folder).read_text(encoding="utf-8")
+    text = report(folder).read_text(encoding="utf-8")
     page = Page()
     page.feed(text)
     assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
@@ -94,7 +111,7 @@ def test_a_tuned_study_says_how_its_settings_were_chosen(tmp_path: Path) -> None
     shared = {"tuning": {"metric": "val/miou", "seeds": [1000, 1001], "settings": 2}}
     write_study(tmp_path, study({"none": [0.5, 0.6], "l1": [0.4, 0.5]}), StudyRecord("study", "none", "test/miou", shared, tuned))
     line = "Tuned: 2 settings each, on val mIoU over seeds 1000, 1001. Chosen: none none-2; l1 l1-2."
-    assert f"<li>{line}</li>" in write_report(tmp_path).read_text(encoding="utf-8")
+    assert f"<li>{line}</li>" in report(tmp_path).read_text(encoding="utf-8")
     assert words.tuning(RECORD) is None
     assert words.tuning(None) is None
 
@@ -102,22 +119,22 @@ def test_a_tuned_study_says_how_its_settings_were_chosen(tmp_path: Path) -> None
 def test_report_without_record_needs_a_baseline(tmp_path: Path) -> None:
     write_study(tmp_path, study({"a": [0.5, 0.6], "b": [0.4, 0.5]}), None)
     with pytest.raises(ValueError, match="name one of a, b"):
-        write_report(tmp_path)
-    assert "settings are not known" in write_report(tmp_path, baseline="b").read_text(encoding="utf-8")
+        report(tmp_path)
+    assert "settings are not known" in report(tmp_path, baseline="b").read_text(encoding="utf-8")
 
 
 def test_report_of_a_single_arm_and_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such folder"):
-        write_report(tmp_path / "absent")
+        report(tmp_path / "absent")
     with pytest.raises(ValueError, match="no results to compare"):
-        write_report(tmp_path, baseline="a")
+        report(tmp_path, baseline="a")
     write_study(tmp_path, study({"a": [0.5]}), None)
-    assert "nothing to compare" in write_report(tmp_path, baseline="a").read_text(encoding="utf-8")
+    assert "nothing to compare" in report(tmp_path, baseline="a").read_text(encoding="utf-8")
 
 
 def test_a_damaged_record_is_listed(folder: Path) -> None:
     (folder / "study.json").write_text("[]")
-    assert any("study.json" in note for note in compare_folder(read_folder(folder), baseline="none").notes)
+    assert any("study.json" in note for note in compare_folder(read_folder(folder), Criteria(Metric("test", "miou"), "none")).notes)
 
 
 def test_arms_keep_their_declared_order(folder: Path) -> None:
@@ -132,7 +149,7 @@ def test_the_table_fits_a_hundred_columns_without_colour() -> None:
         "smooth-l1": [0.601 + s / 100 for s in range(10)],
     }
     console = Console(width=100, no_color=True, record=True, file=StringIO())
-    console.print(to_table(compare(study(arms), baseline="none")))
+    console.print(to_table(compare(study(arms), Criteria(Metric("test", "miou"), "none"))))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100
     assert "64.50 ±3.03" in text
@@ -142,7 +159,7 @@ def test_the_table_fits_a_hundred_columns_without_colour() -> None:
 
 
 def test_markdown_and_frame_tell_the_same() -> None:
-    found = compare(study({"none": [0.5, 0.6], "a": [0.6, 0.7]}), baseline="none")
+    found = compare(study({"none": [0.5, 0.6], "a": [0.6, 0.7]}), Criteria(Metric("test", "miou"), "none"))
     rows = [line for line in to_markdown(found).splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {10}
     assert "| a | 2 | 65.00 ±7.07 |" in rows[3]
@@ -154,16 +171,16 @@ def test_markdown_and_frame_tell_the_same() -> None:
 
 @pytest.mark.parametrize("metric", ["cost/seconds", "val/loss", "test/dice", "cost/exact_zeros"])
 def test_every_kind_of_metric_is_reported(folder: Path, metric: str) -> None:
-    assert "verdict" in write_report(folder, metric=metric).read_text(encoding="utf-8")
+    assert "verdict" in report(folder, metric=metric).read_text(encoding="utf-8")
 
 
 def test_comparing_imports_no_torch_and_the_package_is_cheap() -> None:
     code = (
         "import sys, seglab.compare\n"
         "assert not {'numpy', 'scipy', 'pandas', 'matplotlib', 'rich'} & set(sys.modules)\n"
-        "from seglab.compare import compare, compare_folder, to_table, to_frame, write_report, per_class\n"
+        "from seglab.compare import analyse, compare, compare_folder, to_table, to_frame, write_report, per_class\n"
         "assert not {'torch', 'lightning', 'pandas', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
-        "import seglab.compare.plots.plots, seglab.compare.report\n"
+        "import seglab.compare.report\n"
         "assert not {'torch', 'lightning'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,17 +1,19 @@
 """When which stage trained: out of metrics.csv, into the report."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from seglab.compare.plots.plot_schedule import COLUMNS, plot_schedules
 
-from seglab.compare import write_report
-from seglab.compare.logs.rates import StageRates, read_rates
+from seglab.compare import analyse, plot_schedules, read_folder, write_report
+from seglab.compare.logs import rates as logged
+from seglab.compare.logs.log import read_logs
+from seglab.compare.logs.rates import StageRates, rates_of
+from seglab.compare.plots.schedules import COLUMNS
 from seglab.records import Run, StudyRecord
 from tests.compare.drawn import result, write_study
 
@@ -56,6 +58,10 @@ def runs(*arms: str) -> list[Run]:
     return [Run("study", arm, seed) for arm in arms for seed in (1, 0)]
 
 
+def read_rates(folder: Path, wanted: Sequence[Run]) -> StageRates:
+    return rates_of(read_logs(folder, wanted, logged.LOGGED))
+
+
 def panels(rates: StageRates) -> list[Axes]:
     return [axes for axes in plot_schedules(rates).axes if axes.get_visible()]
 
@@ -97,7 +103,7 @@ def test_where_the_lowest_seed_has_no_log_the_next_is_read(tmp_path: Path) -> No
 def test_stages_that_all_do_the_same_make_no_picture(tmp_path: Path, schedule: Schedule) -> None:
     folder = folder_of(tmp_path, one=schedule, other=lambda stage, step: 3 * schedule(stage, step))
     assert read_rates(folder, runs("one", "other")) == {}
-    assert "When which stage trained" not in write_report(folder).read_text()
+    assert "When which stage trained" not in write_report(analyse(read_folder(folder))).read_text()
 
 
 def test_runs_without_rates_make_no_picture(tmp_path: Path) -> None:
@@ -105,7 +111,7 @@ def test_runs_without_rates_make_no_picture(tmp_path: Path) -> None:
     for path in folder.glob("*/seed-*/metrics.csv"):
         path.write_text("epoch,step,val/miou\n0,1,0.5\n")
     assert read_rates(folder, runs("full", "frozen")) == {}
-    assert "When which stage trained" not in write_report(folder).read_text()
+    assert "When which stage trained" not in write_report(analyse(read_folder(folder))).read_text()
 
 
 def test_frozen_is_hatched_from_the_first_step_to_the_last(tmp_path: Path) -> None:
@@ -174,7 +180,7 @@ def test_every_arm_has_a_panel_and_names_stand_at_the_left(arms: int) -> None:
 
 
 def test_the_report_shows_it_small_and_self_contained(tmp_path: Path) -> None:
-    page = write_report(folder_of(tmp_path, full=full, gradual=gradual)).read_text()
+    page = write_report(analyse(read_folder(folder_of(tmp_path, full=full, gradual=gradual)))).read_text()
     drawing = page[page.index('aria-label="When which stage trained"') :].partition("</svg>")[0]
     assert len(drawing) < 100_000
     assert "url(#" in drawing

@@ -1,12 +1,13 @@
 """The curves of the weights by stage: out of metrics.csv, into the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from seglab.compare.plots.plots import plot_stages
 
-from seglab.compare import write_report
-from seglab.compare.logs.weights import read_stage_curves
+from seglab.compare import analyse, plot_weights, read_folder, write_report
+from seglab.compare.logs.log import read_logs
+from seglab.compare.logs.weights import LOGGED, StageCurves, stage_curves_of
 from seglab.records import Run, StudyRecord
 from tests.compare.drawn import result, write_study
 
@@ -25,6 +26,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def read_stage_curves(folder: Path, runs: Sequence[Run]) -> StageCurves:
+    return stage_curves_of(read_logs(folder, runs, LOGGED))
+
+
 def test_curves_are_read_by_quantity_stage_arm_and_seed(folder: Path) -> None:
     curves = read_stage_curves(folder, [Run("study", arm, seed) for arm in ("none", "l2") for seed in range(2)])
     assert set(curves) == {"norm"}  # zeros are 0 everywhere, and a learning rate is not drawn
@@ -37,17 +42,17 @@ def test_curves_are_read_by_quantity_stage_arm_and_seed(folder: Path) -> None:
 
 def test_the_picture_has_a_panel_for_each_stage_from_the_input_on(folder: Path) -> None:
     curves = read_stage_curves(folder, [Run("study", "l2", 0), Run("study", "none", 0)])
-    figure = plot_stages(curves)
+    figure = plot_weights(curves)
     assert [axes.get_title() for axes in figure.axes] == ["encoder.0", "decoder"]
     drawn = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}  # type: ignore[union-attr]
     assert drawn == {"l2": [3.0, 4.0], "none": [1.0, 2.0]}
 
 
 def test_the_report_shows_them_only_where_there_are_any(folder: Path) -> None:
-    assert "What happened to the weights" in write_report(folder).read_text()
+    assert "What happened to the weights" in write_report(analyse(read_folder(folder))).read_text()
     for path in folder.glob("*/seed-*/metrics.csv"):
         path.write_text("epoch,step,val/miou\n0,1,0.5\n")
-    assert "What happened to the weights" not in write_report(folder).read_text()
+    assert "What happened to the weights" not in write_report(analyse(read_folder(folder))).read_text()
 
 
 def test_a_run_without_metrics_is_left_out(folder: Path) -> None:

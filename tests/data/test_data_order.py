@@ -95,8 +95,7 @@ def test_two_arms_with_one_seed_see_identical_batches_and_two_seeds_do_not() -> 
     assert not any(same(x, y) for x, y in zip(a, c, strict=True))
 
 
-def with_ranks(data: SegmentationDataModule, rank: int, world_size: int, use_distributed_sampler: bool = False) -> SegmentationDataModule:
-    connector = SimpleNamespace(use_distributed_sampler=use_distributed_sampler)
+def with_ranks(data: SegmentationDataModule, rank: int, world_size: int) -> SegmentationDataModule:
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank,

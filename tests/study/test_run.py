@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from seglab.compare import compare
+from seglab.compare import Criteria, Metric, compare
 from seglab.records import read_record, read_result, read_results
 from tests.study.scripts import Command, start
 
@@ -238,7 +238,7 @@ def test_two_arms_of_a_seed_are_a_pair(finished: Path) -> None:
     results, _ = read_results(finished)
     record = read_record(finished)
     assert record is not None
-    comparison = compare(results, baseline=record.baseline)
+    comparison = compare(results, Criteria(Metric.parse(record.metric), record.baseline))
     assert {contrast.seeds for contrast in comparison.contrasts} == {(0, 1)}
     assert all(contrast.verdict == "no verdict" for contrast in comparison.contrasts)
     assert all(not math.isnan(contrast.difference) for contrast in comparison.contrasts)

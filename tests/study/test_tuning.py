@@ -117,10 +117,16 @@ def test_tuning_seeds_are_not_those_of_the_study() -> None:
     assert Study("x", SegmentationDataModule(Shapes(num_train=4)), 1, range(2000), "a", {"a": lambda: None}).budget is None  # type: ignore[dict-item, return-value]
 
 
-@pytest.mark.parametrize("metric", ["test/miou", "val/loss", "cost/seconds", "train/loss"])
+@pytest.mark.parametrize("metric", ["test/miou", "val/loss", "val/calibration_error", "cost/seconds", "train/loss"])
 def test_a_setting_is_chosen_by_a_score_on_val(metric: str) -> None:
     with pytest.raises(ValueError, match=f"tuning metric '{metric}': .*never on the test split"):
         made(tuning_metric=metric)
+
+
+def test_a_malformed_metric_is_refused_before_anything_is_trained() -> None:
+    for field in ("metric", "tuning_metric"):
+        with pytest.raises(ValueError, match=r"metric 'miou': expected SPLIT/SCORE, .*such as test/miou"):
+            made(**{field: "miou"})
 
 
 def test_names() -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from seglab.compare.logs.log import RunLog
+from seglab.compare.logs.log import Index, RunLog
 
 COLUMN = "val/miou"
 """The score of the learning curves."""
+
+LOGGED: Mapping[str, Index] = {COLUMN: "epoch"}
 
 Curves = Mapping[str, Mapping[int, Mapping[int, float]]]
 """Value by arm, seed and epoch (or optimizer step)."""
@@ -16,18 +18,10 @@ def curves_of(logs: Sequence[RunLog], column: str = COLUMN) -> tuple[Curves, tup
     curves: dict[str, dict[int, Mapping[int, float]]] = {}
     notes = []
     for log in logs:
-        curve, problem = _curve(log, column)
+        curve = log.columns.get(column, {})
+        problem = log.problem or log.damaged.get(column, "" if curve else f"metrics.csv has no {column}")
         if problem:
             notes.append(f"{log.run.arm}, seed {log.run.seed}: no learning curve ({problem})")
         else:
             curves.setdefault(log.run.arm, {})[log.run.seed] = curve
     return curves, tuple(notes)
-
-
-def _curve(log: RunLog, column: str) -> tuple[dict[int, float], str]:
-    """Return the values by epoch, and why there are none."""
-    try:
-        curve = log.by_epoch(column)
-    except ValueError as error:
-        return {}, str(error)
-    return curve, log.problem or ("" if curve else f"metrics.csv has no {column}")

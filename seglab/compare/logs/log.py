@@ -2,21 +2,15 @@
 
 import csv
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 from seglab.records import Run
 
-
-class Cell(NamedTuple):
-    """One logged value as text, with the epoch and the optimizer step of its row. `epoch` and `step` can be empty."""
-
-    epoch: str
-    step: str
-    value: str
+Index = Literal["epoch", "step"]
 
 
 @dataclass(frozen=True)
@@ -24,75 +18,72 @@ class RunLog:
     """Logged columns of one run."""
 
     run: Run
-    columns: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
-    """Non-empty cells by column, in the order of the file."""
+    columns: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """Finite values by column, then by epoch or optimizer step. A resumed run can repeat an epoch or a step; its last value counts."""
     problem: str = ""
     """Why the file cannot be read; empty if it was read."""
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with the columns that have a cell which is no number."""
 
-    def by_epoch(self, column: str) -> dict[int, float]:
-        """Return the finite values of a column by epoch.
-
-        A resumed run can repeat an epoch; its last value counts.
-
-        Raises:
-            ValueError: a cell is not a number.
-        """
-        return _finite((cell.epoch, cell.value) for cell in self.columns.get(column, ()))
-
-    def by_step(self, column: str) -> dict[int, float]:
-        """Return the finite values of a column by optimizer step, as `by_epoch` does by epoch."""
-        return _finite((cell.step, cell.value) for cell in self.columns.get(column, ()))
-
-    def by_stage(self, quantity: str) -> dict[str, dict[int, float]]:
-        """Return the finite values of the columns `stage/<stage>/<quantity>`, by stage and optimizer step.
-
-        Stages without any are left out, and so is every stage if a cell is not a number: the notes of the learning curves name such files.
-        """
+    def by_stage(self, quantity: str) -> dict[str, Mapping[int, float]]:
+        """Return the columns `stage/<stage>/<quantity>` by stage. If one of them is damaged, return none."""
         parts = {name: name.split("/") for name in self.columns}
         stages = {name: part[1] for name, part in parts.items() if len(part) == 3 and part[0] == "stage" and part[2] == quantity}
-        try:
-            curves = {stage: self.by_step(name) for name, stage in stages.items()}
-        except ValueError:
+        if self.damaged.keys() & stages.keys():
             return {}
-        return {stage: curve for stage, curve in curves.items() if curve}
+        return {stage: self.columns[name] for name, stage in stages.items() if self.columns[name]}
 
 
-def read_logs(folder: Path, runs: Sequence[Run], wanted: Collection[str]) -> tuple[RunLog, ...]:
+def read_logs(folder: Path, runs: Sequence[Run], wanted: Mapping[str, Index]) -> tuple[RunLog, ...]:
     """Read the log of each run of a study's folder once.
 
     Args:
         folder: folder of the study.
         runs: runs of the study.
-        wanted: names of columns, with `*` as a wildcard, such as `stage/*/lr`.
+        wanted: names of columns, with `*` as a wildcard, such as `stage/*/lr`, and whether their values are indexed by epoch or by step.
     """
     return tuple(_read(run, run.directory(folder) / "metrics.csv", wanted) for run in runs)
 
 
-def _read(run: Run, path: Path, wanted: Collection[str]) -> RunLog:
+def _read(run: Run, path: Path, wanted: Mapping[str, Index]) -> RunLog:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return RunLog(run, _columns(file, wanted))
+            columns, damaged = _columns(file, wanted)
     except OSError as error:
         return RunLog(run, problem=error.strerror or str(error))
     except (ValueError, csv.Error) as error:
         return RunLog(run, problem=str(error))
+    return RunLog(run, {name: _finite(values) for name, values in columns.items()}, damaged=damaged)
 
 
-def _columns(lines: Iterable[str], wanted: Collection[str]) -> dict[str, list[Cell]]:
+def _columns(lines: Iterable[str], wanted: Mapping[str, Index]) -> tuple[dict[str, dict[int, float]], dict[str, str]]:
+    """Return the values of the wanted columns, and what is wrong with damaged ones."""
     rows = csv.reader(lines)
     header = next(rows, [])
-    places = {name: place for place, name in enumerate(header)}
-    chosen = [(place, name) for name, place in places.items() if any(fnmatchcase(name, pattern) for pattern in wanted)]
-    columns: dict[str, list[Cell]] = {name: [] for _, name in chosen}
-    epoch, step = places.get("epoch"), places.get("step")
+    columns: dict[str, dict[int, float]] = {}
+    damaged: dict[str, str] = {}
+    groups: dict[int, list[tuple[int, str]]] = {}  # place of the index, then places and names of the columns that it indexes
+    for place, name in enumerate(header):
+        index = next((index for pattern, index in wanted.items() if fnmatchcase(name, pattern)), None)
+        if index is not None and index in header:
+            columns[name] = {}
+            groups.setdefault(header.index(index), []).append((place, name))
     for row in rows:
         row += [""] * (len(header) - len(row))  # the last line of a run that was killed can be short
-        for place, name in chosen:
-            if row[place]:
-                columns[name].append(Cell("" if epoch is None else row[epoch], "" if step is None else row[step], row[place]))
-    return columns
+        for place_of_index, group in groups.items():
+            if not row[place_of_index]:
+                continue
+            at = int(row[place_of_index])
+            for place, name in group:
+                if value := row[place]:
+                    try:
+                        columns[name][at] = float(value)
+                    except ValueError as error:
+                        damaged[name] = str(error)
+    return columns, damaged
 
 
-def _finite(pairs: Iterable[tuple[str, str]]) -> dict[int, float]:
-    values = {int(place): float(value) for place, value in pairs if place}
+def _finite(values: dict[int, float]) -> dict[int, float]:
+    if all(map(math.isfinite, values.values())):
+        return values
     return {place: value for place, value in values.items() if math.isfinite(value)}

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from seglab.compare.logs.log import RunLog
+from seglab.compare.logs.log import Index, RunLog
 
-COLUMNS = ("stage/*/lr",)
+LOGGED: Mapping[str, Index] = {"stage/*/lr": "step"}
 
 Rates = Mapping[str, Mapping[int, float]]
 """Learning rate by stage and optimizer step."""

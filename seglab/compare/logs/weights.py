@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from seglab.compare.logs.curves import Curves
-from seglab.compare.logs.log import RunLog
+from seglab.compare.logs.log import Index, RunLog
 
 QUANTITIES = {
     "norm": "‖w‖",
@@ -14,7 +14,7 @@ QUANTITIES = {
 }
 """Labels of the quantities that are drawn."""
 
-COLUMNS = tuple(f"stage/*/{quantity}" for quantity in QUANTITIES)
+LOGGED: Mapping[str, Index] = {f"stage/*/{quantity}": "step" for quantity in QUANTITIES}
 
 StageCurves = Mapping[str, Mapping[str, Curves]]
 """Curves by quantity and stage; by optimizer step instead of by epoch."""

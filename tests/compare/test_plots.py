@@ -1,0 +1,95 @@
+"""Plots draw on the axes that they are given, for a figure of one's own; the report shows the same plots."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from seglab.compare import (
+    Criteria,
+    Findings,
+    Metric,
+    analyse,
+    plot_classes,
+    plot_curves,
+    plot_differences,
+    plot_interaction,
+    plot_seeds,
+    read_folder,
+)
+from seglab.compare.logs.rates import rates_of
+from seglab.compare.plots import differences
+from seglab.compare.plots.ink import figure_of
+from seglab.compare.plots.schedules import plot_schedule, scale_of
+from seglab.compare.plots.weights import plot_stage
+from seglab.compare.report import PICTURES, render
+from seglab.records import StudyRecord
+from tests.compare.drawn import study, write_study
+
+BASE = np.array([0.60, 0.61, 0.62, 0.63, 0.64, 0.65])
+CELLS = {"none+full": BASE, "l2+full": BASE + 0.01, "none+frozen": BASE - 0.02, "l2+frozen": BASE + 0.02}
+LOG = "epoch,step,val/miou,stage/head/lr,stage/encoder.0/lr,stage/head/norm\n0,4,0.5,,,\n,0,,0.1,0.0,1.0\n,4,,0.1,0.1,2.0\n"
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Findings:
+    results = study({arm: list(map(float, scores)) for arm, scores in CELLS.items()})
+    record = StudyRecord("study", "none+full", "test/miou", {}, {arm: {"arm": arm} for arm in CELLS}, factors=("penalty", "schedule"))
+    write_study(tmp_path, results, record)
+    for result in results:
+        (result.run.directory(tmp_path) / "metrics.csv").write_text(LOG)
+    return analyse(read_folder(tmp_path))
+
+
+def test_a_plot_is_drawn_on_the_axes_of_a_paper(found: Findings) -> None:
+    assert found.factors is not None
+    assert found.classes is not None
+    curves, _ = found.curves
+    rates = rates_of(found.logs)
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    axes = [figure.add_subplot(2, 4, place + 1) for place in range(7)]
+    drawn = [
+        plot_seeds(found.comparison, axes[0]),
+        plot_differences(found.comparison, axes[1]),
+        plot_curves(curves, axes[2]),
+        plot_interaction(found.factors, axes[3]),
+        plot_classes(found.classes, axes[4]),
+        plot_schedule(rates["l2+full"], ("encoder.0", "head"), scale_of(rates), axes[5]),
+        plot_stage(curves, list(curves), axes[6]),
+    ]
+    assert all(one is other for one, other in zip(drawn, axes, strict=True))
+    assert all(ax.has_data() for ax in axes)
+    assert len(figure.axes) == 8  # and the colour bar of the classes
+    figure.draw_without_rendering()
+
+
+def test_a_plot_without_axes_is_that_of_the_report(found: Findings) -> None:
+    own, other = plot_seeds(found.comparison), plot_seeds(found.comparison, Figure().add_subplot())
+    assert figure_of(own) is not figure_of(other)
+    assert [line.get_xydata().tolist() for line in own.lines] == [line.get_xydata().tolist() for line in other.lines]  # type: ignore[union-attr]
+
+
+def test_every_picture_has_its_title_and_its_caption_in_the_report(found: Findings) -> None:
+    page = render(found)
+    places = []
+    for make in PICTURES:
+        picture = make(found)
+        assert picture is not None
+        places.append(page.index(f'aria-label="{picture.title}"'))
+        assert f"<figcaption>{picture.caption}</figcaption>" in page
+    assert places == sorted(places)
+    assert len(places) == 6
+
+
+def test_a_metric_without_margin_has_no_band(found: Findings) -> None:
+    study = found.study
+    for metric, bands in (("test/miou", 1), ("val/loss", 0)):
+        one = analyse(study, Criteria(Metric.parse(metric), "none+full"))
+        assert len(plot_differences(one.comparison).patches) == bands
+        picture = differences.picture(one)
+        assert picture is not None
+        assert ("Band: the margin, ±0.5 points." in picture.caption) == bool(bands)
+        assert ("No band: val loss has no margin." in picture.caption) == (not bands)
+        page = render(one)
+        assert ("No arm is called equivalent: val loss has no margin, unless --margin gives one." in page) == (not bands)
