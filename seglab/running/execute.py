@@ -19,7 +19,6 @@ import numpy as np
 import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
@@ -73,8 +72,8 @@ class Resources:
 
     @property
     def is_first_process(self) -> bool:
-        """Whether this process is the first of its run's, of which Slurm has numbered all when there are several nodes, else Lightning."""
-        return int(os.environ.get("LOCAL_RANK" if self.num_nodes == 1 else "SLURM_PROCID", 0)) == 0
+        """Whether this process has rank 0 of its run. Lightning or, on several nodes, `JobContext.ranks` has numbered the processes."""
+        return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
     @property
     def on_gpu(self) -> bool:
@@ -226,15 +225,13 @@ def _trainer(
     ]
     if resources.diagnostics > 0:
         callbacks.append(WeightDiagnostics(max(1, -(-planned(study).steps // resources.diagnostics))))
-    # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
-    processes = LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid that costs a pass over every tensor made
     trainer = L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
         num_nodes=resources.num_nodes,
         sync_batchnorm=resources.processes > 1 and resources.sync_batchnorm,
-        plugins=[processes, AtomicCheckpoints(hash_of_run, spare=resumed)],
+        plugins=[LightningEnvironment(), AtomicCheckpoints(hash_of_run, spare=resumed)],  # in a job of a cluster too: its ranks are set
         strategy=DDPStrategy(process_group_backend=None if resources.on_gpu else "gloo") if resources.processes > 1 else "auto",
         max_epochs=study.epochs,
         precision=study.precision,

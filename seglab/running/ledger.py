@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from seglab.cluster.here import job_here
+
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
 
@@ -29,14 +31,15 @@ class Owner:
     host: str
     pid: int
     job: str = ""
-    """Of Slurm; empty outside of one."""
+    """Id of the cluster's job that the process runs in; empty outside of a job."""
     restarts: int = 0
-    """How often that job had been queued again before."""
+    """Number of times that the job was queued again before this process started."""
 
     @classmethod
     def this_process(cls) -> "Owner":
-        job, restarts = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_RESTART_COUNT", "0")
-        return cls(socket.gethostname(), os.getpid(), job, int(restarts))
+        job = job_here()
+        place = (socket.gethostname(), os.getpid())
+        return cls(*place) if job is None else cls(*place, job.id, job.restarts)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f", job {self.job}" if self.job else "")
@@ -49,7 +52,7 @@ class Owner:
     @classmethod
     def read(cls, line: str) -> "Owner":
         """From `line`; unknown while that is not written yet, or where it is garbage."""
-        found = re.fullmatch(r"(\S*) ([1-9][0-9]{0,8})(?: ([0-9]{1,18})/([0-9]{1,9}))?", line)
+        found = re.fullmatch(r"(\S*) ([1-9][0-9]{0,8})(?: ([^\s/]{1,200})/([0-9]{1,9}))?", line)
         return cls(found[1], int(found[2]), found[3] or "", int(found[4] or 0)) if found else cls("an unknown host", 0)
 
     def is_certainly_dead(self) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import sys
 from argparse import ArgumentError
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 from jsonargparse import Namespace
 from rich.console import Console
 
-from seglab.cluster.nodes import check_nodes, check_reachable
-from seglab.cluster.slurm import Slurm
+from seglab.cluster.cluster import Cluster, Needs
+from seglab.cluster.here import cluster_here
+from seglab.cluster.nodes import check_reachable, job_with_nodes
 from seglab.interruption import INTERRUPTED, Interrupted, Interruption
 from seglab.records import read_record
 from seglab.running.execute import Resources, execute
@@ -81,7 +83,7 @@ def _run(plan: Plan, given: Namespace, console: Console) -> int:
     if given.dry_run:
         return _dry_run(plan)
     if plan.resources.num_nodes > 1:
-        check_nodes(plan.resources.num_nodes)
+        job_with_nodes(plan.resources.num_nodes)
     gpus = _gpus(plan.resources)
     if given.jobs is not None and given.jobs < 1:
         raise ValueError(f"--jobs {given.jobs}: must be 1 or more")
@@ -119,9 +121,9 @@ def _launch(plan: Plan, given: Namespace, console: Console) -> int:
     """What comes first and is not done yet goes to the cluster: a study whose arms are tuned is launched twice."""
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
-    cluster: Slurm = (given.launcher or Slurm()).for_runs_on(
-        plan.resources.devices, plan.resources.num_nodes, cpu=plan.resources.accelerator == "cpu"
-    )
+    resources = plan.resources
+    chosen: Cluster = cluster_here() if given.launcher is None else given.launcher
+    cluster = chosen.for_run(Needs(resources.devices, resources.num_nodes, cpu=resources.accelerator == "cpu"))
     if given.dry_run:
         print(dry_run_table(stage, stage.runs))
         print(preview(stage, cluster), end="")
@@ -156,6 +158,7 @@ def _execute(plan: Plan, interruption: Interruption) -> int:
     try:
         if plan.resources.num_nodes > 1:
             check_reachable()
+            os.environ.update(job_with_nodes(plan.resources.num_nodes).ranks())  # Lightning reads them
         execute(plan.study, run, plan.folder, _record(plan), plan.command(run), plan.resources, interruption, test=plan.tunes is None)
     except Interrupted:
         if plan.resources.is_first_process:

@@ -7,7 +7,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from seglab.cluster.slurm import Slurm
+from seglab.cluster.cluster import Cluster
+from seglab.cluster.here import CLUSTERS
 from seglab.running.execute import Accelerator
 from seglab.study.study import Study
 from seglab.tracking import WandbMode
@@ -41,7 +42,7 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser.add_argument("--seed", type=int | None, default=None, help="this seed alone")
     parser.add_argument("--setting", type=str | None, default=None, help="of a tuned --arm: its tuning runs with this setting alone")
     parser.add_argument("--devices", type=int, default=1, help="devices of one run, on each node; the batch size is of all together")
-    parser.add_argument("--num-nodes", type=int, default=1, help="machines of one run, in a Slurm job")
+    parser.add_argument("--num-nodes", type=int, default=1, help="machines of one run, in a job of a cluster")
     parser.add_argument(
         "--sync-batchnorm",
         type=bool,
@@ -71,8 +72,15 @@ def _working_parser(function: StudyFunction) -> ArgumentParser:
 
 def _launch_parser(function: StudyFunction) -> ArgumentParser:
     parser = _working_parser(function)
-    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster, Slurm; its own flags follow")
-    parser.add_argument("--dry-run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
+    known = ", ".join(cluster.__name__ for cluster in CLUSTERS)
+    parser.add_argument(
+        "--launcher",
+        type=Cluster | None,
+        default=None,
+        help=f"the scheduler, {known} or a Cluster of your own by its import path; default: the one of this machine. "
+        "--launcher.help CLASS lists its flags",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the script that the scheduler would get; do nothing")
     return parser
 
 

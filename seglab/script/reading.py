@@ -1,5 +1,6 @@
 """`status` and `compare` on folders of finished runs. No torch, so that they start at once."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -39,10 +40,12 @@ def show_status(folder: Path, console: Console) -> int:
 
 
 def _show_jobs(folder: Path, console: Console) -> None:
-    """What the cluster's queue holds for a study that was launched."""
+    """Print the jobs in the queue of a study that was launched."""
     submitted = jobs.submissions(folder)
     if not submitted:
         return
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
     try:
         found = jobs.lines(jobs.in_queue(submitted)) or ["none of its jobs is in the queue"]
     except ValueError as error:
