@@ -202,7 +202,7 @@ class GridEngineCluster:
             "min_uid": "0",
             "min_gid": "0",
             "load_report_time": "00:00:03",
-            "reschedule_unknown": "00:00:20",
+            "reporting_params": "accounting=true reporting=false flush_time=00:00:01 joblog=false sharelog=00:00:00",
         }
         lines = (SHARE / "default-configuration").read_text().splitlines()
         path = self.folder / "configuration"

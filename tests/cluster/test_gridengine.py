@@ -28,8 +28,8 @@ def script(gridengine: GridEngineCluster, run_script: Script, monkeypatch: pytes
 
 def goes_on(gridengine: GridEngineCluster, job: str) -> None:
     """Wait until a job has been queued again and has ended well."""
-    wait("the job to be queued again", lambda: len(gridengine.accounts(job)) >= 1, 120)
-    wait("the job to end", lambda: not gridengine.ask("qstat").strip(), 240)
+    wait("the job to end", lambda: not gridengine.ask("qstat").strip(), 360)
+    wait("the accounts of both times", lambda: len(gridengine.accounts(job)) == 2)
     first, last = gridengine.accounts(job)
     assert first["exit_status"].split()[0] == "99", first
     assert "rescheduling" in first["failed"], first
@@ -72,7 +72,7 @@ def test_a_job_that_is_to_be_suspended_is_queued_again_and_goes_on(
     job = the_job(folder)
     wait_for_training(folder / "l2/seed-1")
     gridengine.ask("qmod", "-sj", job)
-    wait("the job to stop", lambda: len(gridengine.accounts(job)) == 1)
+    wait("the job to stop", lambda: len(gridengine.accounts(job)) == 1, 120)
     gridengine.ask("qmod", "-usj", job)
     goes_on(gridengine, job)
     assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
@@ -87,7 +87,7 @@ def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, gridengin
     assert " r " in gridengine.ask("qstat")
     assert "cancelled 1 job" in script("cancel")
     assert not gridengine.ask("qstat").strip()
-    assert len(gridengine.accounts(job)) == 1
+    wait("the accounts", lambda: len(gridengine.accounts(job)) == 1)
     assert state(folder / "l2/seed-1") == "interrupted"
     assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
     assert "seed 1: interrupted" in script("status")
