@@ -18,7 +18,7 @@ demo: install  ## compare three weight penalties with none on embedded data: a t
 test: install  ## run the tests, a file to each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
-test-cluster: install  ## run the tests that bring up a Slurm cluster of their own: as root, where apt-get can install Slurm or it is there
+test-cluster: install  ## run the tests that bring up a Slurm and a Grid Engine of their own: as root, where they are there or apt-get can install them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
 
 check: install  ## ruff and mypy

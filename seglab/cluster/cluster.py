@@ -149,8 +149,8 @@ class Cluster(ABC):
 
     @property
     @abstractmethod
-    def max_jobs(self) -> int:
-        """Largest number of jobs to submit for a study."""
+    def jobs(self) -> int:
+        """Largest number of jobs to submit for a study; a field."""
 
     @abstractmethod
     def check(self) -> None:

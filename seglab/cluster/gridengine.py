@@ -66,11 +66,6 @@ class GridEngine(Cluster):
         )
         check_time(self.time, seconds_of(self.time), self.warning)
 
-    @property
-    @override
-    def max_jobs(self) -> int:
-        return self.jobs
-
     @override
     def for_run(self, needs: Needs) -> "GridEngine":
         if needs.nodes > 1:

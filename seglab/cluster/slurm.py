@@ -69,11 +69,6 @@ class Slurm(Cluster):
         check_time(self.time, 60 * self.minutes, self.warning)
 
     @property
-    @override
-    def max_jobs(self) -> int:
-        return self.jobs
-
-    @property
     def minutes(self) -> int:
         """Time limit in minutes, Slurm's unit, rounded up."""
         return -(-seconds_of(self.time) // 60)

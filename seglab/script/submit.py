@@ -14,7 +14,7 @@ from seglab.script.supervise import count, prepare
 
 
 def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
-    """Submit a job for each run to do, at most `max_jobs`, less the jobs that are already in the queue for these runs."""
+    """Submit a job for each run to do, at most `cluster.jobs`, less the jobs that are already in the queue for these runs."""
     cluster.check()
     todo = prepare(plan, console)
     if not todo:
@@ -22,7 +22,7 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
     command = plan.worker_command()
     before = jobs.submissions(plan.folder)
     there = jobs.in_queue(before)
-    number = min(len(todo), cluster.max_jobs) - jobs.at_work(there, before, command)
+    number = min(len(todo), cluster.jobs) - jobs.at_work(there, before, command)
     for line in jobs.lines(there):
         console.print(line, highlight=False, markup=False)
     if number <= 0:
@@ -41,7 +41,7 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
 
 def preview(plan: Plan, cluster: Cluster) -> str:
     """Return the script that `submit` would send; nothing if no run is to be done."""
-    number = min(len(plan.unsettled), cluster.max_jobs)
+    number = min(len(plan.unsettled), cluster.jobs)
     if not number:
         return ""
     return cluster.script(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / "TIME", tuple(plan.worker_command())))

@@ -70,10 +70,6 @@ class Paper(Cluster):
     jobs: int = 4
     context = PaperJob
 
-    @property
-    def max_jobs(self):
-        return self.jobs
-
     def check(self):
         pass
 
@@ -252,6 +248,33 @@ def test_status_without_the_users_file_says_so(script: Script, tmp_path: Path) -
     code, out, _ = script("status")
     assert code == 0
     assert "its jobs: paper.Paper cannot be imported (No module named 'paper')" in out
+
+
+def test_the_file_for_pbs_in_the_docs(script: Script, tmp_path: Path) -> None:
+    """Its script, line by line; no PBS is here to run it."""
+    page = (Path(seglab.__file__).parents[1] / "docs" / "schedulers.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_cluster.py").write_text(code)
+    sys.modules.pop("my_cluster", None)
+    words = ("--launcher", "my_cluster.PBS", "--launcher.queue", "gpu", "--launcher.hours", "1", "--devices", "2")
+    status, out, err = script("launch", *words, "--dry-run")
+    assert status == 0, err
+    shown = out[out.index("#!/bin/bash") :].replace(str(tmp_path), "HERE").replace(sys.executable, "PYTHON").splitlines()
+    assert shown[:-1] == [
+        "#!/bin/bash",
+        "#PBS -N tiny",
+        "#PBS -l select=1:ncpus=4:ngpus=2",
+        "#PBS -l walltime=1:00:00",
+        "#PBS -V",
+        "#PBS -r y",
+        "#PBS -j oe",
+        "#PBS -o /dev/null",
+        "#PBS -q gpu",
+        "#PBS -J 1-6",
+        'cd "$PBS_O_WORKDIR"',
+        'exec >> HERE/runs/tiny/jobs/TIME/"$PBS_JOBID".log 2>&1',
+    ]
+    assert shown[-1].startswith("exec PYTHON -u -m seglab.cluster.job --stop-after 3480 my_cluster.PBSJob python tiny.py work ")
 
 
 WORDS = re.compile(
