@@ -104,7 +104,7 @@ class GridEngine(Cluster):
     @override
     def queued(cls, ids: Collection[str]) -> list[QueuedJob]:
         found = ElementTree.fromstring(ask(["qstat", "-xml", "-g", "d", "-u", "*"])).iter("job_list")
-        jobs = [_job({child.tag: child.text or "" for child in entry}) for entry in found]
+        jobs = [queued_job({child.tag: child.text or "" for child in entry}) for entry in found]
         return [job for job in jobs if job.id in ids]
 
     @classmethod
@@ -138,15 +138,13 @@ class GridEngine(Cluster):
 
     def _options(self, array: JobArray) -> dict[str, str | None]:
         """Return the options of qsub by name; None leaves one out."""
-        log = shell([f"{array.folder.absolute()}/"]).rstrip("'")
-        log = f"{log}$JOB_ID.$TASK_ID.log" + ("'" if log.startswith("'") else "")
         return {
             "N": re.sub(r"^(?=[^A-Za-z_])", "_", re.sub(r"[^\w.-]", "_", array.name)),
             "S": "/bin/bash",
             "cwd": "",
             "V": "",
             "j": "y",
-            "o": log,
+            "o": f'"{array.folder.absolute()}/$JOB_ID.$TASK_ID.log"',  # Grid Engine fills in the variables, in quotes too
             "t": f"1-{array.count}",
             "tc": None if self.array_parallelism is None else str(self.array_parallelism),
             "q": self.queue,
@@ -168,7 +166,7 @@ class GridEngine(Cluster):
         return {"h_rt": str(seconds_of(self.time)), **gpus, **self.resources}
 
 
-def _job(entry: Mapping[str, str]) -> QueuedJob:
+def queued_job(entry: Mapping[str, str]) -> QueuedJob:
     """Return a job from the elements of its entry in the output of `qstat -xml`."""
     job, letters = f"{entry['JB_job_number']}.{entry.get('tasks') or '1'}", entry.get("state", "")
     if "d" in letters:

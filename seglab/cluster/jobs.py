@@ -19,9 +19,17 @@ def submissions(folder: Path) -> list[Submission]:
     return [_read(path) for path in sorted((folder / FOLDER).glob("*/jobs.json"))]
 
 
+def by_cluster(submitted: Iterable[Submission]) -> dict[str, list[Submission]]:
+    """Return the submissions to each cluster, by its import path."""
+    groups: dict[str, list[Submission]] = {}
+    for submission in submitted:
+        groups.setdefault(submission.cluster, []).append(submission)
+    return groups
+
+
 def in_queue(submitted: Iterable[Submission]) -> list[QueuedJob]:
     """Return the submitted jobs that are in a queue; raise a ValueError if a scheduler does not answer."""
-    found = [job for cluster, ids in _by_cluster(submitted) for job in cluster.queued(ids) if job.id in ids]
+    found = [job for cluster, ids in _classes(submitted) for job in cluster.queued(ids) if job.id in ids]
     return sorted(
         found, key=lambda job: [(int(number), "") if number.isdigit() else (0, number) for number in re.split(r"[^0-9]+", job.id)]
     )
@@ -35,7 +43,7 @@ def at_work(queued: Iterable[QueuedJob], submitted: Iterable[Submission], comman
 
 def cancel(submitted: Sequence[Submission], patience: float = 60.0) -> list[QueuedJob]:
     """Cancel the submitted jobs that are in a queue, wait until they have left it, and return those left after `patience` seconds."""
-    for cluster, ids in _by_cluster(submitted):
+    for cluster, ids in _classes(submitted):
         if queued := {job.id for job in cluster.queued(ids)} & ids:
             cluster.cancel(queued)
     deadline = time.monotonic() + patience
@@ -62,12 +70,10 @@ def _line(state: str, place: str, ids: Sequence[str], shown: int = 8) -> str:
     return f"{len(ids)} {'job' if len(ids) == 1 else 'jobs'} {state}{where}: {listed}"
 
 
-def _by_cluster(submitted: Iterable[Submission]) -> Iterator[tuple[type[Cluster], set[str]]]:
+def _classes(submitted: Iterable[Submission]) -> Iterator[tuple[type[Cluster], set[str]]]:
     """Yield each cluster with the ids of the jobs that it was given."""
-    groups: dict[str, set[str]] = {}
-    for submission in submitted:
-        groups.setdefault(submission.cluster, set()).update(submission.ids)
-    for path, ids in groups.items():
+    for path, group in by_cluster(submitted).items():
+        ids = {job for submission in group for job in submission.ids}
         yield class_at(path, Cluster), ids  # type: ignore[type-abstract]
 
 

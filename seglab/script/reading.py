@@ -46,12 +46,13 @@ def _show_jobs(folder: Path, console: Console) -> None:
         return
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
-    try:
-        found = jobs.lines(jobs.in_queue(submitted)) or ["none of its jobs is in the queue"]
-    except ValueError as error:
-        found = [f"its jobs: {error}"]
-    for line in found:
-        console.print(line, highlight=False, markup=False)
+    for path, group in jobs.by_cluster(submitted).items():
+        try:
+            found = jobs.lines(jobs.in_queue(group)) or [f"none of its jobs is in the queue of {path.rpartition('.')[2]}"]
+        except ValueError as error:
+            found = [f"its jobs: {error}"]
+        for line in found:
+            console.print(line, highlight=False, markup=False)
 
 
 def show_comparison(

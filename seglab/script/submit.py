@@ -8,7 +8,7 @@ from rich.console import Console
 
 from seglab.cluster import jobs
 from seglab.cluster.cluster import Cluster, JobArray
-from seglab.cluster.command import shell
+from seglab.cluster.command import class_path, shell
 from seglab.running.plan import Plan
 from seglab.script.supervise import count, prepare
 
@@ -20,7 +20,9 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
     if not todo:
         return
     command = plan.worker_command()
-    before = jobs.submissions(plan.folder)
+    before = jobs.by_cluster(jobs.submissions(plan.folder)).get(
+        class_path(type(cluster)), []
+    )  # another cluster may be out of reach from here
     there = jobs.in_queue(before)
     number = min(len(todo), cluster.jobs) - jobs.at_work(there, before, command)
     for line in jobs.lines(there):

@@ -12,7 +12,7 @@ import pytest
 
 import seglab
 from seglab.cluster.cluster import Needs
-from seglab.cluster.gridengine import GridEngine, _job
+from seglab.cluster.gridengine import GridEngine, queued_job
 from seglab.script.main import main
 from tests.study import tiny_experiment
 
@@ -25,7 +25,7 @@ GOLDEN = """\
 #$ -cwd
 #$ -V
 #$ -j y
-#$ -o HERE/runs/tiny/jobs/TIME/$JOB_ID.$TASK_ID.log
+#$ -o "HERE/runs/tiny/jobs/TIME/$JOB_ID.$TASK_ID.log"
 #$ -t 1-6
 #$ -tc 3
 #$ -q all.q
@@ -183,7 +183,7 @@ def test_what_a_run_needs_of_grid_engine() -> None:
 )
 def test_states_of_grid_engine(letters: str, state: str, ending: bool) -> None:
     """The letters are those of qstat(1)."""
-    job = _job({"JB_job_number": "7", "tasks": "2", "state": letters, "queue_name": ""})
+    job = queued_job({"JB_job_number": "7", "tasks": "2", "state": letters, "queue_name": ""})
     assert (job.id, job.state, job.ending) == ("7.2", state, ending)
 
 
