@@ -51,13 +51,13 @@ class Owner:
 
     @classmethod
     def read(cls, line: str) -> "Owner":
-        """From `line`; unknown while that is not written yet, or where it is garbage."""
+        """Return the owner that `line` names; an unknown owner if the line is not written yet or is damaged."""
         found = re.fullmatch(r"(\S*) ([1-9][0-9]{0,8})(?: ([^\s/]{1,200})/([0-9]{1,9}))?", line)
         return cls(found[1], int(found[2]), found[3] or "", int(found[4] or 0)) if found else cls("an unknown host", 0)
 
     def is_certainly_dead(self) -> bool:
-        """True only if it ran on this host and is gone, or in this process's job before that was queued again: a job runs once at a time.
-        Of others the time stamp decides."""
+        """Return whether the owner is known to be dead: its process no longer exists on this host, or it belonged to an earlier run of this
+        requeued job. For other owners the time stamp of the lease decides."""
         me = Owner.this_process()
         if self.job and self.job == me.job and self.restarts < me.restarts:
             return True

@@ -116,8 +116,11 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
 
 
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
-    """A run on several devices: Lightning starts its other ranks by this very command, so it must be the command of one run; on several
-    nodes the scheduler starts all."""
+    """Do a run on several devices in processes of its own.
+
+    On one node Lightning starts the other ranks by the command of rank 0, so that this must be the command of one run. On several nodes the
+    scheduler starts all ranks.
+    """
     words = words_here(command)
     words[words.index("run")] = "execute"
     threads = max(1, torch.get_num_threads() // resources.devices)  # of this worker's, each process gets its share

@@ -118,7 +118,7 @@ def _dry_run(plan: Plan) -> int:
 
 
 def _launch(plan: Plan, given: Namespace, console: Console) -> int:
-    """What comes first and is not done yet goes to the cluster: a study whose arms are tuned is launched twice."""
+    """Submit the first stage that is not done: a study whose arms are tuned is launched twice."""
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
     resources = plan.resources

@@ -20,9 +20,8 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
     if not todo:
         return
     command = plan.worker_command()
-    before = jobs.by_cluster(jobs.submissions(plan.folder)).get(
-        class_path(type(cluster)), []
-    )  # another cluster may be out of reach from here
+    mine = class_path(type(cluster))  # another cluster's queue may be out of reach from here
+    before = [submission for submission in jobs.submissions(plan.folder) if submission.cluster == mine]
     there = jobs.in_queue(before)
     number = min(len(todo), cluster.jobs) - jobs.at_work(there, before, command)
     for line in jobs.lines(there):
