@@ -24,7 +24,7 @@ test-slow: install  ## run the slow tests, which `make test` leaves out
 
 test-all: test test-slow  ## run all tests but those of `make test-cluster`
 
-test-cluster: install  ## run the tests that bring up a Slurm cluster of their own: as root, where apt-get can install Slurm or it is there
+test-cluster: install  ## run the tests that bring up a Slurm and a Grid Engine of their own: as root, where they are there or apt-get can install them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
 
 check: install  ## ruff and mypy

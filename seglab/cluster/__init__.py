@@ -1,1 +1,8 @@
-"""Schedulers: submitting jobs, and what a job knows about itself."""
+"""Schedulers: submitting jobs, and what a job knows about itself.
+
+A scheduler of your own subclasses `Cluster` and `JobContext` (docs/schedulers.md).
+"""
+
+from seglab.cluster.cluster import Cluster, JobArray, JobContext, Needs, QueuedJob, Submission
+
+__all__ = ["Cluster", "JobArray", "JobContext", "Needs", "QueuedJob", "Submission"]

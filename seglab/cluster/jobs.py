@@ -1,126 +1,88 @@
-"""The jobs that were submitted for a study, and what the cluster's queue says of them. No torch, and nothing to install."""
+"""The jobs that were submitted for a study, and what their schedulers say about them. No torch."""
 
 import json
-import shutil
-import subprocess
+import re
 import time
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from seglab.records import write_json
+from seglab.cluster.cluster import Cluster, QueuedJob, Submission
+from seglab.cluster.command import class_at, class_path
+from seglab.cluster.here import CLUSTERS
 
 FOLDER = "jobs"
-"""Where a study's folder keeps its submissions: a folder each, with `jobs.json`, the script, and a log for every job."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """Jobs that were submitted together."""
-
-    folder: Path
-    """Of their script and logs."""
-    ids: tuple[str, ...]
-    """As Slurm writes them: `17`, or `17_0`, `17_1`, ... of an array."""
-    command: tuple[str, ...]
-    """What each of them runs."""
-
-    def write(self) -> None:
-        """Keep it, for `status`, `cancel` and the next `launch`."""
-        write_json(self.folder / "jobs.json", {"ids": self.ids, "command": self.command})
-
-    def log(self, job: str) -> Path:
-        """What a job has printed; each run's own output is in its `log.txt`."""
-        return self.folder / f"{job}_0_log.out"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job that is in the queue."""
-
-    id: str
-    state: str
-    """Slurm's word: PENDING, RUNNING, ..."""
-    where: str
-    """The nodes of a running one, why a waiting one waits."""
+"""Name of the folder of submissions in a study's folder. Each submission has a folder with its script, `jobs.json` and a log for each job."""
 
 
 def submissions(folder: Path) -> list[Submission]:
-    """What was submitted for the study in `folder`, from first to last."""
+    """Return the submissions of the study in `folder`, oldest first."""
     return [_read(path) for path in sorted((folder / FOLDER).glob("*/jobs.json"))]
 
 
-def in_queue(submitted: Iterable[Submission]) -> list[Job]:
-    """Those of the jobs that wait, run or come to an end; a ValueError where Slurm cannot be asked."""
-    ids = {job for submission in submitted for job in submission.ids}
-    if not ids:
-        return []
-    words = ["squeue", "--noheader", "--array", "--jobs", ",".join(_arrays(ids)), "--format", "%i|%T|%R"]
-    try:
-        printed = ask(words)
-    except ValueError as error:
-        if "Invalid job id" in str(error):  # what squeue says when it has forgotten all of them
-            return []
-        raise
-    found = [Job(*line.split("|", 2)) for line in printed.splitlines()]
-    return sorted((job for job in found if job.id in ids), key=lambda job: [int(number) for number in job.id.split("_")])
+def by_cluster(submitted: Iterable[Submission]) -> dict[str, list[Submission]]:
+    """Return the submissions to each cluster, by its import path."""
+    groups: dict[str, list[Submission]] = {}
+    for submission in submitted:
+        groups.setdefault(submission.cluster, []).append(submission)
+    return groups
 
 
-def at_work(jobs: Iterable[Job], submitted: Iterable[Submission], command: Sequence[str]) -> int:
-    """How many of the jobs take runs, or will, by this command: one that is coming to an end takes none."""
+def in_queue(submitted: Iterable[Submission]) -> list[QueuedJob]:
+    """Return the submitted jobs that are in a queue; raise a ValueError if a scheduler does not answer."""
+    found = [job for cluster, ids in _classes(submitted) for job in cluster.queued(ids) if job.id in ids]
+    return sorted(
+        found, key=lambda job: [(int(number), "") if number.isdigit() else (0, number) for number in re.split(r"[^0-9]+", job.id)]
+    )
+
+
+def at_work(queued: Iterable[QueuedJob], submitted: Iterable[Submission], command: Sequence[str]) -> int:
+    """Return how many jobs take runs by `command`, now or when they start. Jobs that are about to end do not count."""
     ids = {job for submission in submitted if submission.command == tuple(command) for job in submission.ids}
-    return sum(job.id in ids and job.state != "COMPLETING" for job in jobs)
+    return sum(job.id in ids and not job.ending for job in queued)
 
 
-def cancel(jobs: Collection[Job], patience: float = 60.0) -> list[Job]:
-    """Cancel them, wait until they have stopped, and give those that have not after `patience` seconds."""
-    ask(["scancel", *_arrays(job.id for job in jobs)])  # an array was submitted as a whole, so it may go as a whole
-    submission = Submission(Path(), tuple(job.id for job in jobs), ())
+def cancel(submitted: Sequence[Submission], patience: float = 60.0) -> list[QueuedJob]:
+    """Cancel the submitted jobs that are in a queue, wait until they have left it, and return those left after `patience` seconds."""
+    for cluster, ids in _classes(submitted):
+        if queued := {job.id for job in cluster.queued(ids)} & ids:
+            cluster.cancel(queued)
     deadline = time.monotonic() + patience
-    while (left := in_queue([submission])) and time.monotonic() < deadline:
+    while (left := in_queue(submitted)) and time.monotonic() < deadline:
         time.sleep(0.5)
     return left
 
 
-def lines(jobs: Sequence[Job]) -> list[str]:
-    """A line for every state and reason: how many, and which.
+def lines(queued: Sequence[QueuedJob]) -> list[str]:
+    """Return a line for each state and place, with the number of its jobs and their ids.
 
-    >>> lines([Job("7_0", "RUNNING", "n1"), Job("7_1", "PENDING", "(Priority)"), Job("7_2", "PENDING", "(Priority)")])
+    >>> lines([QueuedJob("7_0", "running", "n1"), QueuedJob("7_1", "pending", "(Priority)"), QueuedJob("7_2", "pending", "(Priority)")])
     ['1 job running on n1: 7_0', '2 jobs pending (Priority): 7_1, 7_2']
     """
     groups: dict[tuple[str, str], list[str]] = {}
-    for job in jobs:
-        groups.setdefault((job.state, job.where), []).append(job.id)
-    return [_line(state, where, ids) for (state, where), ids in groups.items()]
+    for job in queued:
+        groups.setdefault((job.state, job.place), []).append(job.id)
+    return [_line(state, place, ids) for (state, place), ids in groups.items()]
 
 
-def ask(words: Sequence[str]) -> str:
-    """What one of Slurm's commands prints; a ValueError with its own words if it fails, or is not there."""
-    if shutil.which(words[0]) is None:
-        raise ValueError(f"there is no {words[0]} on this machine; Slurm's commands are on the login nodes of a cluster")
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"{words[0]} did not answer within a minute; try again when the cluster's controller is back") from None
-    if done.returncode != 0:
-        raise ValueError(" ".join(done.stderr.split()) or f"{words[0]} ended with exit code {done.returncode}")
-    return done.stdout
-
-
-def _line(state: str, where: str, ids: Sequence[str], shown: int = 8) -> str:
+def _line(state: str, place: str, ids: Sequence[str], shown: int = 8) -> str:
     listed = ", ".join(ids[:shown]) + (", …" if len(ids) > shown else "")
-    place = f" on {where}" if where and not where.startswith("(") else f" {where}" if where else ""
-    return f"{len(ids)} {'job' if len(ids) == 1 else 'jobs'} {state.lower()}{place}: {listed}"
+    where = f" on {place}" if place and not place.startswith("(") else f" {place}" if place else ""
+    return f"{len(ids)} {'job' if len(ids) == 1 else 'jobs'} {state}{where}: {listed}"
 
 
-def _arrays(ids: Iterable[str]) -> list[str]:
-    """The jobs without their tasks: a list that stays short."""
-    return sorted({job.partition("_")[0] for job in ids})
+def _classes(submitted: Iterable[Submission]) -> Iterator[tuple[type[Cluster], set[str]]]:
+    """Yield each cluster with the ids of the jobs that it was given."""
+    for path, group in by_cluster(submitted).items():
+        ids = {job for submission in group for job in submission.ids}
+        yield class_at(path, Cluster), ids  # type: ignore[type-abstract]
 
 
 def _read(path: Path) -> Submission:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return Submission(path.parent, tuple(map(str, raw["ids"])), tuple(map(str, raw["command"])))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{path}: damaged, so its jobs are not known; find them with `squeue --me`, then delete the file") from None
+        first = class_path(CLUSTERS[0])  # older files name no cluster, when there was one
+        return Submission(path.parent, tuple(map(str, raw["ids"])), tuple(map(str, raw["command"])), str(raw.get("cluster", first)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path}: damaged, so its jobs are not known; find them with the scheduler's own commands, then delete the file"
+        ) from None

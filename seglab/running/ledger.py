@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from seglab.cluster.here import job_here
+
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
 
@@ -30,14 +32,15 @@ class Owner:
     host: str
     pid: int
     job: str = ""
-    """Of Slurm; empty outside of one."""
+    """Id of the cluster's job that the process runs in; empty outside of a job."""
     restarts: int = 0
-    """How often that job had been queued again before."""
+    """Number of times that the job was queued again before this process started."""
 
     @classmethod
     def this_process(cls) -> "Owner":
-        job, restarts = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_RESTART_COUNT", "0")
-        return cls(socket.gethostname(), os.getpid(), job, int(restarts))
+        job = job_here()
+        place = (socket.gethostname(), os.getpid())
+        return cls(*place) if job is None else cls(*place, job.id, job.restarts)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" + (f", job {self.job}" if self.job else "")
@@ -49,13 +52,13 @@ class Owner:
 
     @classmethod
     def read(cls, line: str) -> "Owner":
-        """From `line`; unknown while that is not written yet, or where it is garbage."""
-        found = re.fullmatch(r"(\S*) ([1-9][0-9]{0,8})(?: ([0-9]{1,18})/([0-9]{1,9}))?", line)
+        """Return the owner that `line` names; an unknown owner if the line is not written yet or is damaged."""
+        found = re.fullmatch(r"(\S*) ([1-9][0-9]{0,8})(?: ([^\s/]{1,200})/([0-9]{1,9}))?", line)
         return cls(found[1], int(found[2]), found[3] or "", int(found[4] or 0)) if found else cls("an unknown host", 0)
 
     def is_certainly_dead(self) -> bool:
-        """True only if it ran on this host and is gone, or in this process's job before that was queued again: a job runs once at a time.
-        Of others the time stamp decides."""
+        """Return whether the owner is known to be dead: its process no longer exists on this host, or it belonged to an earlier run of this
+        requeued job. For other owners the time stamp of the lease decides."""
         me = Owner.this_process()
         if self.job and self.job == me.job and self.restarts < me.restarts:
             return True

@@ -62,8 +62,8 @@ class Resources:
 
     @property
     def is_first_process(self) -> bool:
-        """Whether this process is the first of its run's, of which Slurm has numbered all when there are several nodes, else Lightning."""
-        return int(os.environ.get("LOCAL_RANK" if self.num_nodes == 1 else "SLURM_PROCID", 0)) == 0
+        """Whether this process has rank 0 of its run. Lightning or, on several nodes, `JobContext.ranks` has numbered the processes."""
+        return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
     @property
     def on_gpu(self) -> bool:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 
 import lightning as L
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.layer_sync import LayerSync
@@ -31,7 +29,8 @@ def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) ->
         accelerator=resources.accelerator,
         devices=resources.devices,
         num_nodes=resources.num_nodes,
-        plugins=[_processes(resources), AtomicCheckpoints(job.identity, spare=job.resume_checkpoint), *_joint_batch_norm(resources)],
+        # in a job of a cluster too: `JobContext` has set the ranks
+        plugins=[LightningEnvironment(), AtomicCheckpoints(job.identity, spare=job.resume_checkpoint), *_joint_batch_norm(resources)],
         strategy=_strategy(resources, interruption),
         max_epochs=study.epochs,
         precision=study.precision,
@@ -67,11 +66,6 @@ def _loggers(job: Job) -> list[Logger] | bool:
     if not job.resources.is_first_process:
         return False
     return list(tracking.loggers(job.run, job.identity, job.directory, job.settings, job.resources.wandb))
-
-
-def _processes(resources: Resources) -> ClusterEnvironment:
-    # our own launcher starts the processes of one node, inside a Slurm job too, where Lightning would take over; srun those of several
-    return LightningEnvironment() if resources.num_nodes == 1 else SLURMEnvironment(auto_requeue=False)
 
 
 def _strategy(resources: Resources, interruption: Interruption) -> Strategy | str:

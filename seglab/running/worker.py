@@ -16,7 +16,7 @@ import torch
 
 from seglab.checkpoints import remove
 from seglab.cluster.command import words_here
-from seglab.cluster.nodes import meeting_place, srun
+from seglab.cluster.nodes import job_with_nodes
 from seglab.exit_codes import INTERRUPTED
 from seglab.interruption import Interrupted, Interruption, held
 from seglab.records import Run, write_json
@@ -97,15 +97,19 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
 
 
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
-    """Train a run on several devices. Lightning starts the other ranks by this very command, so it must be the command of one run; on
-    several nodes srun starts all ranks."""
+    """Train a run on several devices in processes of its own.
+
+    On one node Lightning starts the other ranks by the command of rank 0, so it must be the command of one run. On several nodes the
+    scheduler starts all ranks.
+    """
     words = words_here(command)
     words[words.index("run")] = "execute"
     threads = max(1, torch.get_num_threads() // resources.devices)  # each process gets its share of this worker's
     environment = {**os.environ, _LIFELINE: "1", "OMP_NUM_THREADS": str(threads)}
     if resources.num_nodes > 1:
-        words = [*srun(resources.num_nodes, resources.devices), *words]
-        environment |= meeting_place()
+        job = job_with_nodes(resources.num_nodes)
+        words = [*job.start_on_nodes(resources.num_nodes, resources.devices), *words]
+        environment |= job.rendezvous()
     with held():
         process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
     code, interrupted = _passing_signals_on(process)

@@ -1,5 +1,6 @@
 """An experiment script's verbs: `run`, `launch`, `status`, `cancel` and `compare`, and those that they start themselves."""
 
+import os
 import sys
 from argparse import ArgumentError
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
-from seglab.cluster.nodes import check_nodes, check_reachable
-from seglab.cluster.slurm import Slurm
+from seglab.cluster.cluster import Cluster, Needs
+from seglab.cluster.here import cluster_here
+from seglab.cluster.nodes import check_reachable, job_with_nodes
 from seglab.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
@@ -91,7 +93,7 @@ def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
         print_runs(stages_of(plan))
         return DONE
     if plan.resources.num_nodes > 1:
-        check_nodes(plan.resources.num_nodes)
+        job_with_nodes(plan.resources.num_nodes)
     gpus = plan.resources.shared_gpus()
     if jobs is None:
         jobs = max(1, gpus // plan.resources.devices)
@@ -121,13 +123,13 @@ def _compare(plan: Plan, complete: bool, console: Console) -> None:
         console.print(f"no comparison: {one_line(error)}", highlight=False, markup=False)
 
 
-def _launch(plan: Plan, launcher: Slurm | None, dry_run: bool, console: Console) -> int:
+def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Console) -> int:
     """Submit the first stage that is not done to the cluster. A study whose arms are tuned has two stages, and is launched twice."""
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
-    cluster: Slurm = (launcher or Slurm()).for_runs_on(
-        plan.resources.devices, plan.resources.num_nodes, cpu=plan.resources.accelerator == "cpu"
-    )
+    resources = plan.resources
+    chosen: Cluster = cluster_here() if launcher is None else launcher
+    cluster = chosen.for_run(Needs(resources.devices, resources.num_nodes, cpu=resources.accelerator == "cpu"))
     if dry_run:
         print(dry_run_table(stage, stage.runs))
         print(preview(stage, cluster), end="")
@@ -152,6 +154,7 @@ def _execute(plan: Plan, interruption: Interruption) -> int:
     try:
         if plan.resources.num_nodes > 1:
             check_reachable()
+            os.environ.update(job_with_nodes(plan.resources.num_nodes).ranks())  # Lightning reads them
         execute(job, interruption)
     except Interrupted:
         if plan.resources.is_first_process:

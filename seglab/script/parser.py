@@ -9,7 +9,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from seglab.cluster.slurm import Slurm
+from seglab.cluster.cluster import Cluster
+from seglab.cluster.here import CLUSTERS
 from seglab.data import SegmentationDataModule
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
@@ -71,8 +72,15 @@ def _starting_parser(function: StudyFunction) -> ArgumentParser:
 
 def _launch_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
-    parser.add_argument("--launcher", type=Slurm, default=None, help="the cluster, Slurm; its own flags follow")
-    parser.add_argument("--dry_run", action="store_true", help="show the script that sbatch would get, and what it runs; do nothing")
+    known = ", ".join(cluster.__name__ for cluster in CLUSTERS)
+    parser.add_argument(
+        "--launcher",
+        type=Cluster | None,
+        default=None,
+        help=f"the scheduler, {known} or a Cluster of your own by its import path; default: the one of this machine. "
+        "--launcher.help CLASS lists its flags",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="show the script that the scheduler would get; do nothing")
     return parser
 
 

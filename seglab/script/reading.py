@@ -1,5 +1,6 @@
 """`status` and `compare` on folders of finished runs. No torch, so that they start at once."""
 
+import sys
 from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,16 +40,19 @@ def show_status(folder: Path, console: Console) -> int:
 
 
 def _show_jobs(folder: Path, console: Console) -> None:
-    """What the cluster's queue holds for a study that was launched."""
+    """Print the jobs in the queue of a study that was launched."""
     submitted = jobs.submissions(folder)
     if not submitted:
         return
-    try:
-        found = jobs.lines(jobs.in_queue(submitted)) or ["none of its jobs is in the queue"]
-    except ValueError as error:
-        found = [f"its jobs: {error}"]
-    for line in found:
-        console.print(line, highlight=False, markup=False)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
+    for path, group in jobs.by_cluster(submitted).items():
+        try:
+            found = jobs.lines(jobs.in_queue(group)) or [f"none of its jobs is in the queue of {path.rpartition('.')[2]}"]
+        except ValueError as error:
+            found = [f"its jobs: {error}"]
+        for line in found:
+            console.print(line, highlight=False, markup=False)
 
 
 def add_comparison_flags(parser: ArgumentParser) -> None:

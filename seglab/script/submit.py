@@ -1,4 +1,4 @@
-"""`launch` and `cancel`, as the person who typed them sees them: what goes to the cluster, and what is left there."""
+"""`launch` and `cancel`: jobs go to a cluster, or leave it, and the user is told which."""
 
 import os
 import time
@@ -7,19 +7,21 @@ from pathlib import Path
 from rich.console import Console
 
 from seglab.cluster import jobs
-from seglab.cluster.slurm import Slurm
-from seglab.running.plan import Plan, shell
+from seglab.cluster.cluster import Cluster, JobArray
+from seglab.cluster.command import class_path, shell
+from seglab.running.plan import Plan
 from seglab.script.supervise import count, prepare
 
 
-def submit(plan: Plan, cluster: Slurm, console: Console) -> None:
-    """Submit as many jobs as there are runs to do, fewer by those that are at it already."""
+def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
+    """Submit a job for each run to do, at most `cluster.jobs`, less the jobs that are already in the queue for these runs."""
     cluster.check()
     todo = prepare(plan, console)
     if not todo:
         return
     command = plan.worker_command()
-    before = jobs.submissions(plan.folder)
+    mine = class_path(type(cluster))  # another cluster's queue may be out of reach from here
+    before = [submission for submission in jobs.submissions(plan.folder) if submission.cluster == mine]
     there = jobs.in_queue(before)
     number = min(len(todo), cluster.jobs) - jobs.at_work(there, before, command)
     for line in jobs.lines(there):
@@ -27,7 +29,7 @@ def submit(plan: Plan, cluster: Slurm, console: Console) -> None:
     if number <= 0:
         console.print("nothing submitted: the jobs in the queue do these runs", highlight=False)
         return
-    sent = cluster.submit([command] * number, plan.folder / jobs.FOLDER / _stamp(), plan.study.name)
+    sent = cluster.submit(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / _stamp(), tuple(command)))
     first, last = sent.ids[0], sent.ids[-1]
     console.print(f"submitted {count(number, 'job')}: {first}{'' if number == 1 else f' to {last}'}", highlight=False)
     for line in (
@@ -38,24 +40,24 @@ def submit(plan: Plan, cluster: Slurm, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def preview(plan: Plan, cluster: Slurm) -> str:
-    """The script that `submit` would give to sbatch, with the command that each job runs; empty if there is nothing to do."""
+def preview(plan: Plan, cluster: Cluster) -> str:
+    """Return the script that `submit` would send; nothing if no run is to be done."""
     number = min(len(plan.unsettled), cluster.jobs)
     if not number:
         return ""
-    script = cluster.script(number, plan.folder / jobs.FOLDER / "TIME", plan.study.name)
-    return f"{script}\n# each job runs\n# {shell(plan.worker_command())}\n"
+    return cluster.script(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / "TIME", tuple(plan.worker_command())))
 
 
 def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
-    """Cancel what is in the queue for the study in `folder`; whether nothing is left there."""
-    there = jobs.in_queue(jobs.submissions(folder))
+    """Cancel the jobs in the queue of the study in `folder` and return whether none is left."""
+    submitted = jobs.submissions(folder)
+    there = jobs.in_queue(submitted)
     for line in jobs.lines(there):
         console.print(line, highlight=False, markup=False)
     if not there or dry_run:
         console.print(f"{folder}: {'would cancel ' + count(len(there), 'job') if there else 'no job is in the queue'}", highlight=False)
         return True
-    left = jobs.cancel(there)
+    left = jobs.cancel(submitted)
     console.print(f"{folder}: cancelled {count(len(there) - len(left), 'job')}", highlight=False)
     for line in jobs.lines(left):
         console.print(f"still there: {line}", style="yellow", highlight=False, markup=False)
@@ -63,5 +65,5 @@ def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
 
 
 def _stamp() -> str:
-    """A name for a submission: sorted by time, and nobody else's."""
+    """Return a name for a submission that sorts by time and that no other process uses."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

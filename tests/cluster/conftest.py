@@ -1,4 +1,4 @@
-"""A cluster for the session, and a study that has run to its end without one."""
+"""The clusters of a session, and a study that has run to its end without one."""
 
 import subprocess
 import sys
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import Cluster, obtain
-
-SCRIPT = Path(__file__).with_name("slow_experiment.py")
+from seglab.script.main import main
+from tests.cluster import gridengine_cluster, slow_experiment, slurm_cluster
+from tests.cluster.gridengine_cluster import GridEngineCluster
+from tests.cluster.slurm_cluster import SlurmCluster
+from tests.cluster.studies import SCRIPT, Script
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,17 +22,55 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    missing = obtain()
+def slurm() -> Iterator[SlurmCluster]:
+    missing = slurm_cluster.obtain()
     if missing:
         pytest.skip(missing)
-    with tempfile.TemporaryDirectory(prefix="seglab-cluster-") as folder:
-        made = Cluster(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="seglab-slurm-") as folder:
+        made = SlurmCluster(Path(folder))
         try:
             made.start()
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture(scope="session")
+def gridengine() -> Iterator[GridEngineCluster]:
+    missing = gridengine_cluster.obtain()
+    if missing:
+        pytest.skip(missing)
+    with tempfile.TemporaryDirectory(prefix="seglab-gridengine-") as folder:
+        made = GridEngineCluster(Path(folder))
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+
+
+@pytest.fixture
+def run_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Script:
+    """Runs the experiment in a folder of the test; in this process, which has imported torch already."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*words: str, step: float = 0.0, code: int = 0) -> str:
+        monkeypatch.setenv("SECONDS_A_STEP", str(step))
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+        with pytest.raises(SystemExit) as ended:
+            main(slow_experiment.study)
+        printed = "".join(capfd.readouterr())
+        assert ended.value.code == code, printed
+        return printed
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of the study in the test's folder."""
+    return tmp_path / "runs" / "slow"
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,10 @@ def test_the_same_data_undamaged_pass(
         (["run", "--wandb", "sometimes"], ("--wandb", "'auto', 'online', 'offline', 'disabled'", "sometimes")),
         (["run", "--devices", "0"], ("--devices 0", "1 or more")),
         (["run", "--num_nodes", "0"], ("--num_nodes 0", "1 or more")),
-        (["run", "--num_nodes", "2"], ("--num-nodes 2", "only a Slurm job has several nodes", "`launch`", "salloc --nodes 2")),
+        (
+            ["run", "--num_nodes", "2"],
+            ("--num_nodes 2", "only a job of a cluster has several nodes", "`launch`", "an interactive job of 2 nodes"),
+        ),
         (["run", "--devices", "3", "--accelerator", "cpu"], ("a batch of 4", "does not divide among 3", "multiple of 3")),
         (
             ["run", "--devices", "5", "--accelerator", "cpu", "--data.batch_size", "5"],

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seglab.cluster import jobs
-from seglab.cluster.jobs import Job, Submission
+from seglab.cluster.cluster import Needs, QueuedJob, Submission
 from seglab.cluster.slurm import Slurm
 from seglab.records import Run
 from seglab.running import ledger
@@ -21,38 +21,29 @@ from tests.study import tiny_experiment
 from tests.study.scripts import Command
 
 Script = Callable[..., tuple[object, str, str]]
+SLURM = "seglab.cluster.slurm.Slurm"
 GOLDEN = """\
 #!/bin/bash
-
-# Parameters
-#SBATCH --account=vision
-#SBATCH --array=0-5%3
-#SBATCH --constraint='a100|h100'
-#SBATCH --cpus-per-task=8
-#SBATCH --gpus-per-node=2
 #SBATCH --job-name=tiny
-#SBATCH --mem=64GB
+#SBATCH --output=HERE/runs/tiny/jobs/TIME/%A_%a.log
+#SBATCH --open-mode=append
+#SBATCH --array=0-5%3
+#SBATCH --partition=gpu
+#SBATCH --account=vision
+#SBATCH --qos=long
+#SBATCH --constraint='a100|h100'
+#SBATCH --time=90
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
-#SBATCH --open-mode=append
-#SBATCH --output=HERE/runs/tiny/jobs/TIME/%A_%a_0_log.out
-#SBATCH --partition=gpu
-#SBATCH --qos=long
+#SBATCH --gpus-per-node=2
+#SBATCH --cpus-per-task=8
+#SBATCH --mem=64GB
+#SBATCH --signal=USR2@120
 #SBATCH --requeue
 #SBATCH --reservation=course
-#SBATCH --signal=USR2@120
-#SBATCH --time=90
-
-# setup
 module load cuda
 source env.sh
-
-# command
-export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output HERE/runs/tiny/jobs/TIME/%A_%a_%t_log.out --cpus-per-task 8 PYTHON -u -m submitit.core._submit HERE/runs/tiny/jobs/TIME
-
-# each job runs
-# python tiny.py work """
+srun --unbuffered --cpus-per-task=8 PYTHON -u -m seglab.cluster.job seglab.cluster.slurm_job.SlurmJob python tiny.py work """
 
 
 @pytest.fixture
@@ -121,25 +112,30 @@ def test_numbers_that_mean_nothing(wrong: dict[str, int]) -> None:
 
 
 def test_gpus_are_those_of_a_run() -> None:
-    assert Slurm().for_runs_on(4, 1, cpu=False).gpus == 4
-    assert Slurm().for_runs_on(4, 1, cpu=True).gpus == 0
-    assert Slurm(gpus=0).for_runs_on(1, 1, cpu=False).gpus == 0, "a partition without GPUs"
+    assert Slurm().for_run(Needs(4)).gpus == 4
+    assert Slurm().for_run(Needs(4, cpu=True)).gpus == 0
+    assert Slurm(gpus=0).for_run(Needs()).gpus == 0, "a partition without GPUs"
     with pytest.raises(ValueError, match=r"--launcher.gpus 2: a run computes on 4"):
-        Slurm(gpus=2).for_runs_on(4, 1, cpu=False)
+        Slurm(gpus=2).for_run(Needs(4))
 
 
 def test_nodes_and_cores_are_those_of_a_run() -> None:
-    assert Slurm().for_runs_on(4, 2, cpu=False).nodes == 2
-    with pytest.raises(ValueError, match=r"--launcher.nodes 3: a run computes on 2, as --num-nodes says"):
-        Slurm(nodes=3).for_runs_on(1, 2, cpu=True)
+    assert Slurm().for_run(Needs(4, nodes=2)).nodes == 2
+    with pytest.raises(ValueError, match=r"--launcher.nodes 3: a run computes on 2, as --num_nodes says"):
+        Slurm(nodes=3).for_run(Needs(nodes=2, cpu=True))
     with pytest.raises(ValueError, match=r"--launcher.cpus 4: a run has 8 processes on each node"):
-        Slurm().for_runs_on(8, 1, cpu=False)
+        Slurm().for_run(Needs(8))
 
 
 def test_jobs_at_work_are_those_of_the_command(tmp_path: Path) -> None:
     mine, others = ("python", "x.py", "work"), ("python", "x.py", "work", "--arm", "l1")
-    submitted = [Submission(tmp_path, ("7_0", "7_1", "7_2"), mine), Submission(tmp_path, ("8",), others)]
-    queue = [Job("7_0", "RUNNING", "n1"), Job("7_1", "PENDING", "(Priority)"), Job("7_2", "COMPLETING", "n1"), Job("8", "RUNNING", "n2")]
+    submitted = [Submission(tmp_path, ("7_0", "7_1", "7_2"), mine, SLURM), Submission(tmp_path, ("8",), others, SLURM)]
+    queue = [
+        QueuedJob("7_0", "running", "n1"),
+        QueuedJob("7_1", "pending", "(Priority)"),
+        QueuedJob("7_2", "completing", "n1", ending=True),
+        QueuedJob("8", "running", "n2"),
+    ]
     assert jobs.at_work(queue, submitted, mine) == 2
     assert jobs.at_work(queue, submitted, others) == 1
     assert jobs.at_work([], submitted, mine) == 0
@@ -150,8 +146,9 @@ def test_submissions_are_kept(tmp_path: Path) -> None:
     for number in (2, 1):
         folder = tmp_path / "jobs" / str(number)
         folder.mkdir(parents=True)
-        Submission(folder, (f"{number}_0",), ("python",)).write()
+        Submission(folder, (f"{number}_0",), ("python",), f"my.Cluster{number}").write()
     assert [submission.ids for submission in jobs.submissions(tmp_path)] == [("1_0",), ("2_0",)]
+    assert [submission.cluster for submission in jobs.submissions(tmp_path)] == ["my.Cluster1", "my.Cluster2"]
     (tmp_path / "jobs" / "1" / "jobs.json").write_text("{")
     with pytest.raises(ValueError, match=r"jobs.json: damaged, so its jobs are not known"):
         jobs.submissions(tmp_path)
@@ -161,7 +158,7 @@ def test_status_without_slurm_says_so(without_slurm: Script, tmp_path: Path) -> 
     folder = tmp_path / "runs" / "tiny"
     (folder / "none" / "seed-0").mkdir(parents=True)
     (folder / "jobs" / "1").mkdir(parents=True)
-    Submission(folder / "jobs" / "1", ("7_0",), ("python",)).write()
+    Submission(folder / "jobs" / "1", ("7_0",), ("python",), SLURM).write()
     code, out, err = without_slurm("status")
     assert code == 0, err
     assert "its jobs: there is no squeue on this machine" in out
@@ -172,15 +169,8 @@ STAND_IN = """#!/bin/sh
 case "$*" in
   "show config") echo "ProctrackType           = proctrack/{tracking}";;
   *job*) echo "JobId=7 JobState={state} StartTime=2030-01-01T10:00:00 PreemptTime={preempted}";;
-  *) echo "$@" >> asked
+  requeue*) echo "$@" >> requeued;;
 esac
-"""
-IN_A_JOB = """
-import os, signal, sys
-from pathlib import Path
-from seglab.cluster.task import Task
-signal.signal(signal.SIGUSR2, lambda number, frame: (Path("requeued").touch(), sys.exit(9)))
-Task((sys.executable, "-c", sys.argv[1]))()
 """
 COMMAND = """
 import os, signal, sys, time
@@ -222,7 +212,8 @@ def test_a_job_that_is_asked_to_stop(
     scontrol.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
     command = COMMAND.format(code=code)
-    job = subprocess.Popen([sys.executable, "-c", IN_A_JOB, command], cwd=tmp_path, env=environment, start_new_session=True)
+    words = [sys.executable, "-m", "seglab.cluster.job", "seglab.cluster.slurm_job.SlurmJob", sys.executable, "-c", command]
+    job = subprocess.Popen(words, cwd=tmp_path, env=environment, start_new_session=True)
     deadline = time.monotonic() + 30
     while not (tmp_path / "ready").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -233,7 +224,7 @@ def test_a_job_that_is_asked_to_stop(
     ended = job.wait(timeout=30)
     assert (tmp_path / "heard").read_text() == str(int(number)), "the command has to hear of it once"
     assert (tmp_path / "requeued").exists() == requeued
-    assert ended == (9 if requeued else code)
+    assert ended == code
 
 
 def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

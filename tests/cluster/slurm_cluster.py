@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.cluster.waiting import free_ports, wait
 
 PACKAGES = ("slurm-wlm", "munge")
 NODES = ("n1", "n2")
@@ -49,7 +50,7 @@ PartitionName=urgent Nodes=ALL MaxTime=1-0 PriorityTier=10 PreemptMode=OFF
 
 
 def obtain() -> str:
-    """Why there can be no cluster here; empty if there can. Installs Slurm where that is missing, and says so."""
+    """Return why there can be no cluster here; nothing if there can. Installs Slurm where it is missing, and says so."""
     if os.geteuid() != 0:
         return "a Slurm cluster of one's own needs root"
     if shutil.which("slurmctld") and shutil.which("munged"):
@@ -66,7 +67,7 @@ def obtain() -> str:
 
 
 @dataclass
-class Cluster:
+class SlurmCluster:
     """`folder` holds all of it: configuration, sockets, logs, state."""
 
     folder: Path
@@ -81,7 +82,7 @@ class Cluster:
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
-        configuration = CONFIGURATION.format(host=socket.gethostname().split(".")[0], folder=self.folder, gpus=GPUS, ports=_free_ports(3))
+        configuration = CONFIGURATION.format(host=socket.gethostname().split(".")[0], folder=self.folder, gpus=GPUS, ports=free_ports(3))
         (self.folder / "slurm.conf").write_text(configuration)
         (self.folder / "gres.conf").write_text(f"Name=gpu File={self.folder}/gpu[0-{GPUS - 1}]\n")
         (self.folder / "cgroup.conf").write_text("CgroupAutomount=no\nConstrainCores=no\nConstrainDevices=no\nConstrainRAMSpace=no\n")
@@ -163,25 +164,6 @@ class Cluster:
             of_the_job = any(name.startswith(f"slurmstepd: [{job}.") or f"SLURM_JOB_ID={job}" in variables for job in jobs)
             return name if of_the_job and f"SLURM_CONF={self.folder / 'slurm.conf'}" in variables else ""
         return ""
-
-
-def wait(what: str, done: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Until `done()`; a TimeoutError that names what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.2)
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _processes() -> list[int]:

@@ -1,0 +1,214 @@
+"""The seam to a scheduler. A `Cluster` submits jobs; a `JobContext` tells a job about itself. No torch.
+
+A scheduler of your own is one file with a subclass of each: see docs/schedulers.md.
+"""
+
+import contextlib
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self, final
+
+from seglab.cluster.command import class_path
+from seglab.records import write_json, write_text
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Machines and devices that one run needs."""
+
+    devices: int = 1
+    """Processes of the run on each node."""
+    nodes: int = 1
+    cpu: bool = False
+    """Whether the run computes on the CPU, so that its job asks for no GPU."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the run on each node."""
+        return 0 if self.cpu else self.devices
+
+
+@dataclass(frozen=True)
+class JobArray:
+    """Equal jobs to submit together. Each takes one run after another until none is left."""
+
+    name: str
+    count: int
+    folder: Path
+    """Folder for the script, `jobs.json` and the logs. It may not exist yet."""
+    command: tuple[str, ...]
+    """Command of each job. The word `python` stands for the interpreter of the job's machine."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job in a scheduler's queue."""
+
+    id: str
+    state: str
+    """State in a word, such as `pending` or `running`."""
+    place: str = ""
+    """Nodes of a running job. Reason, in parentheses, why a pending job waits."""
+    ending: bool = False
+    """Whether the job is about to end, so that it takes no further run."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Jobs that were submitted together."""
+
+    folder: Path
+    ids: tuple[str, ...]
+    command: tuple[str, ...]
+    cluster: str
+    """Import path of the `Cluster` that submitted the jobs. `status` and `cancel` ask this class."""
+
+    def write(self) -> None:
+        """Write `jobs.json`, which `status`, `cancel` and the next `launch` read."""
+        write_json(self.folder / "jobs.json", {"cluster": self.cluster, "ids": self.ids, "command": self.command})
+
+    def log(self, job: str) -> Path:
+        """Return the path of a job's log. A run has its own `log.txt`."""
+        return self.folder / f"{job}.log"
+
+
+class JobContext(ABC):
+    """What a process knows about the job that it runs in.
+
+    The methods for several nodes have defaults for a scheduler whose jobs have one node.
+    """
+
+    @classmethod
+    @abstractmethod
+    def current(cls) -> Self | None:
+        """Return the job that this process runs in; None outside of this scheduler's jobs."""
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Id of the job, the same after it was queued again. It holds neither spaces nor slashes."""
+
+    @property
+    def restarts(self) -> int:
+        """Number of times that the job was queued again; less is allowed if the scheduler does not count."""
+        return 0
+
+    @property
+    def cores(self) -> int:
+        """Processor cores of the job on this node."""
+        return 1
+
+    @property
+    def signals_reach_all(self) -> bool:
+        """Whether the scheduler signals every process of the job. If it signals the first process alone, that one passes signals on."""
+        return True
+
+    @abstractmethod
+    def should_requeue(self, signals: Collection[int]) -> bool:
+        """Return whether a job that stopped on `signals` goes on later: its time was up or it was preempted, but it was not cancelled."""
+
+    @abstractmethod
+    def requeue(self) -> int:
+        """Queue this job again and return the exit code to end with.
+
+        Raises:
+            ValueError: The job cannot queue itself again. The message says why.
+        """
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes of the job."""
+        return 1
+
+    def start_on_nodes(self, nodes: int, devices: int) -> list[str]:
+        """Return the words that start the command behind them once for each device on each node.
+
+        Raises:
+            ValueError: The scheduler cannot do it.
+        """
+        raise ValueError(f"--num_nodes {nodes}: {type(self).__name__} cannot start a run on several nodes; use --num_nodes 1")
+
+    def rendezvous(self) -> dict[str, str]:
+        """Return MASTER_ADDR and MASTER_PORT: the address of the job's first node and a free port."""
+        return {}
+
+    def ranks(self) -> dict[str, str]:
+        """Return LOCAL_RANK and NODE_RANK of a process that `start_on_nodes` has started."""
+        return {}
+
+
+class Cluster(ABC):
+    """A scheduler and what to ask of it. Subclasses are frozen dataclasses; their fields are the flags `--launcher.FIELD`."""
+
+    context: ClassVar[type[JobContext]]
+    """Class that describes a job of this scheduler from within."""
+
+    @property
+    @abstractmethod
+    def jobs(self) -> int:
+        """Largest number of jobs to submit for a study; a field."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a ValueError if this machine cannot submit jobs."""
+
+    @abstractmethod
+    def for_run(self, needs: Needs) -> Self:
+        """Return a copy that asks for what one run needs; raise a ValueError if a field contradicts `needs`."""
+
+    @abstractmethod
+    def script(self, array: JobArray) -> str:
+        """Return the shell script of the jobs. It runs `job_words(array)` in the current directory and logs to `array.folder/ID.log`."""
+
+    @abstractmethod
+    def send(self, script: Path, array: JobArray) -> Sequence[str]:
+        """Submit `script` as `array.count` jobs and return their ids; raise a ValueError with the scheduler's words if it refuses."""
+
+    @classmethod
+    @abstractmethod
+    def queued(cls, ids: Collection[str]) -> list[QueuedJob]:
+        """Return those of the jobs `ids` that are in the queue; raise a ValueError if the scheduler does not answer."""
+
+    @classmethod
+    @abstractmethod
+    def cancel(cls, ids: Collection[str]) -> None:
+        """Ask the scheduler to cancel the jobs `ids`; raise a ValueError if it does not answer."""
+
+    def explain(self, refusal: str) -> str:
+        """Return the error for a refused submission: the scheduler's words, and what it offers instead."""
+        return f"the scheduler refuses: {refusal}"
+
+    @final
+    def job_words(self, array: JobArray, stop_after: int | None = None) -> list[str]:
+        """Return the command of each job as words. It passes signals on, and queues the job again where that is due.
+
+        After `stop_after` seconds the job saves its run and stops, as on SIGUSR1: for schedulers that send no signal before the time limit.
+        """
+        limit = [] if stop_after is None else ["--stop-after", str(stop_after)]
+        return [sys.executable, "-u", "-m", "seglab.cluster.job", *limit, class_path(self.context), *array.command]
+
+    @final
+    def submit(self, array: JobArray) -> Submission:
+        """Submit jobs; their script, `jobs.json` and logs come into the new folder `array.folder`.
+
+        Raises:
+            ValueError: The scheduler refuses. Nothing is left in the folder.
+        """
+        self.check()
+        array.folder.mkdir(parents=True)
+        script = array.folder.absolute() / "job.sh"
+        write_text(script, self.script(array))
+        try:
+            ids = self.send(script, array)
+        except ValueError as refusal:
+            shutil.rmtree(array.folder)
+            with contextlib.suppress(OSError):
+                array.folder.parent.rmdir()  # unless it holds other submissions
+            raise ValueError(self.explain(str(refusal))) from None
+        submission = Submission(array.folder, tuple(ids), array.command, class_path(type(self)))
+        submission.write()
+        return submission

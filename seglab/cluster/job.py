@@ -1,0 +1,76 @@
+"""The first process of a job: `python -m seglab.cluster.job CONTEXT COMMAND...` runs a command and queues the job again where that is due.
+
+No torch.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from seglab.cluster.cluster import JobContext
+from seglab.cluster.command import words_here
+from seglab.cluster.here import CONTEXT, job_here
+
+FINISHED = (0, 1, 2)
+"""Exit codes of a command that has nothing left to do: done, done with failed runs, bad input."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals by which schedulers announce the end of a job."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Run a command in the job that this process is in, and return the job's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m seglab.cluster.job", description=__doc__)
+    parser.add_argument("--stop-after", type=float, help="seconds after which the command receives SIGUSR1")
+    parser.add_argument("context", help="import path of the JobContext that describes the job")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    given = parser.parse_args(words)
+    os.environ[CONTEXT] = given.context
+    context = job_here()
+    if context is None:
+        print(f"error: this process runs in no job that {given.context} knows", file=sys.stderr)
+        return 2
+    code, heard = run(given.command, context, given.stop_after)
+    if not heard or code in FINISHED or not context.should_requeue(heard):
+        return code
+    try:
+        return context.requeue()
+    except ValueError as error:
+        print(
+            f"the runs of this job are saved, but it cannot queue itself again: {error}; `launch` again goes on with them", file=sys.stderr
+        )
+        return code
+
+
+def run(command: Sequence[str], context: JobContext, stop_after: float | None = None) -> tuple[int, set[int]]:
+    """Run `command` and return its exit code and the signals that came meanwhile. The command receives each signal once."""
+    pass_on = not context.signals_reach_all
+    heard: set[int] = set()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.add(number)
+        if pass_on:
+            process.send_signal(number)
+
+    def time_is_up(number: int, frame: FrameType | None) -> None:
+        heard.add(signal.SIGUSR1)
+        process.send_signal(signal.SIGUSR1)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the command inherits the block and lifts it when it has its own handlers
+    process = subprocess.Popen(words_here(command), env={"OMP_NUM_THREADS": str(context.cores), **os.environ})
+    for number in SIGNALS:
+        signal.signal(number, hear)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if stop_after is not None:
+        signal.signal(signal.SIGALRM, time_is_up)
+        signal.setitimer(signal.ITIMER_REAL, stop_after)
+    code = process.wait()
+    return code if code >= 0 else 128 - code, heard
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
