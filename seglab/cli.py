@@ -4,27 +4,47 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from seglab.script.rerun import Verb
 
 TRAINING = {
     "fit": "train one module from flags or a YAML file",
-    "test": "evaluate a checkpoint on the test split",
-    "validate": "evaluate a checkpoint on the validation split",
+    "test": "evaluate a run's folder, or a checkpoint, on the test split",
+    "validate": "the same on the validation split",
 }
 
 
 def main() -> None:
     """Entry point; exit code 2 and one line for bad input."""
     arguments = sys.argv[1:]
+    if len(arguments) == 2 and arguments[0] in ("test", "validate") and not arguments[1].startswith("-"):
+        arguments = _evaluated(Path(arguments[1]), "test" if arguments[0] == "test" else "validate")
     if arguments and arguments[0] in TRAINING:
         from seglab.fit import train
 
+        sys.argv[1:] = arguments
         train()
     if arguments and arguments[0] == "check":
         from seglab.checking.main import main as check
 
         check(arguments[1:])
     sys.exit(read(arguments))
+
+
+def _evaluated(folder: Path, verb: "Verb") -> list[str]:
+    """Evaluate a study's run and exit; or return the arguments that evaluate the folder of a `seglab fit`."""
+    from seglab.script.rerun import evaluate_run, fit_arguments
+
+    try:
+        arguments = fit_arguments(folder, verb)
+        if arguments is None:
+            sys.exit(evaluate_run(folder, verb))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    return arguments
 
 
 def read(arguments: Sequence[str]) -> int:

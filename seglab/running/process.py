@@ -46,6 +46,7 @@ def _quiet_libraries() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message="The .srun. command is available")
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning 2.6 on torch 2.14
             warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`")  # the module brings StepOrder later
             # the metric has summed over ranks
             warnings.filterwarnings("ignore", message=".*when logging on epoch level in distributed setting.*")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
+from rich.table import Table
 
 from seglab.cluster.cluster import Cluster, Needs
 from seglab.cluster.here import cluster_here
@@ -14,8 +15,10 @@ from seglab.cluster.nodes import check_reachable, job_with_nodes
 from seglab.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
+from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
 from seglab.running.plan import Plan, Selection
+from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import one_line
@@ -72,6 +75,8 @@ def _dispatch(function: StudyFunction) -> int:
             return _work(final_plan(plan), interruption)
         case "work-tuning":
             return _work(tuning_plan(plan), interruption)
+        case "retest":
+            return _retest(plan, built.split, console)
     return _execute(plan, interruption)
 
 
@@ -163,4 +168,18 @@ def _execute(plan: Plan, interruption: Interruption) -> int:
     except Exception as error:  # noqa: BLE001 - whatever it was, it is written beside the run
         write_failure(job.directory, error, job.study.data.batch_size)
         return FAILED
+    return DONE
+
+
+def _retest(plan: Plan, split: EvaluatedSplit, console: Console) -> int:
+    """Evaluate the weights of one run again, and show its scores beside those of its result."""
+    (job,) = (final_plan(plan) if plan.selection.setting is None else tuning_plan(plan)).jobs()
+    result = recorded(job)
+    before = result.means[split]
+    table = Table(title=f"{job.run.name}: {split}", title_justify="left")
+    for heading in ("score", "result.json", "now"):
+        table.add_column(heading, justify="left" if heading == "score" else "right")
+    for name, value in retest(job, split).items():
+        table.add_row(name, f"{before[name]:.6f}" if name in before else "", f"{value:.6f}")
+    console.print(table)
     return DONE

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from seglab.cluster.cluster import Cluster
 from seglab.cluster.here import CLUSTERS
 from seglab.data import SegmentationDataModule
+from seglab.running.job import EvaluatedSplit
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
 from seglab.script.reading import add_comparison_flags
@@ -46,6 +47,7 @@ def parser_of(function: StudyFunction) -> ArgumentParser:
     verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
     verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
     verbs.add_subcommand("work-tuning", _training_parser(function), help="(started by run) the same for the runs that tune it")
+    verbs.add_subcommand("retest", _retest_parser(function), help="(started by seglab test) evaluate the weights of one run again")
     verbs.add_subcommand("execute", _training_parser(function), help="(started by run) one run on several devices")
     return parser
 
@@ -94,6 +96,12 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
     parser.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
+    return parser
+
+
+def _retest_parser(function: StudyFunction) -> ArgumentParser:
+    parser = _training_parser(function)
+    parser.add_argument("--split", type=EvaluatedSplit, default="test", help="the split to evaluate on")
     return parser
 
 

@@ -13,8 +13,10 @@ SCRIPT = '''
 from torch import nn
 
 import losses
-from seglab import CrossEntropy, SegmentationModule, Study, main
-from tests.study.tiny_experiment import DATA, Small
+from seglab import CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, Study, main
+from tests.study.tiny_experiment import Small
+
+DATA = SegmentationDataModule(Shapes(num_train=8, num_val=2, num_test=2, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
 
 
 class Scaled(nn.Module):
