@@ -19,7 +19,7 @@ from seglab.networks.batch_norm import JointBatchNorm
 from tests.nets import fixed_module
 from tests.trainers import quiet_trainer
 
-DATA = Shapes(num_train=8, num_val=4, num_test=4, image_size=32, batch_size=4, num_workers=0)
+DATA = Shapes(num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3, batch_size=4, num_workers=0)
 
 
 def said(act: Callable[[], object]) -> str:
