@@ -52,9 +52,8 @@ if __name__ == "__main__":
         "train": said(lambda: split_twice("fit")),
         "validate": said(lambda: split_twice("validate")),
         "test": said(lambda: split_twice("test")),
-        "timm, Lightning's norms": said(lambda: fit("tu-mobilenetv3_small_050", sync_batchnorm=True)),
-        "plain, Lightning's norms": said(lambda: fit("tu-test_resnet", sync_batchnorm=True)),
-        "timm, ours": said(lambda: fit("tu-mobilenetv3_small_050", plugins=[JointBatchNorm()])),
+        "Lightning's norms": said(lambda: fit("tu-test_resnet", sync_batchnorm=True)),
+        "ours": said(lambda: fit("tu-mobilenetv3_small_050", plugins=[JointBatchNorm()])),
         "split once": said(lambda: fit("tu-test_resnet")),
     }
     torch.save(found, Path(sys.argv[1], f"{os.environ.get('LOCAL_RANK', 0)}.pt"))
