@@ -166,7 +166,7 @@ def test_an_argument_that_is_not_kept_is_refused() -> None:
 
 
 def test_a_validation_counts_for_the_split_that_it_is_told() -> None:
-    data = SegmentationDataModule(Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=1), batch_size=2, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=3), batch_size=2, num_workers=0)
     this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
     trainer = quiet_trainer(limit_val_batches=1.0)
     with this.validating("train"):
@@ -176,7 +176,7 @@ def test_a_validation_counts_for_the_split_that_it_is_told() -> None:
 
 
 def test_names_of_classes_come_from_the_data_where_there_are_some() -> None:
-    data = SegmentationDataModule(Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=1), batch_size=2, num_workers=0)
+    data = SegmentationDataModule(Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=3), batch_size=2, num_workers=0)
     this = SegmentationModule(nn.Conv2d(3, 4, 1), CrossEntropy(), num_classes=4)
     assert this.class_names() == ("0", "1", "2", "3")
     quiet_trainer(limit_test_batches=1).test(this, datamodule=data, verbose=False)

@@ -75,7 +75,7 @@ def check_sampling(trainer: L.Trainer, loaders: object) -> None:
 def check_batch_norms(before: dict[str, type[nn.Module]], network: nn.Module) -> None:
     """Check that `Trainer(sync_batchnorm=True)` has not changed what the batch norms of a network compute.
 
-    Lightning's conversion drops the activation that timm's batch norms contain (timm's issue 1254), and has no kernel for the CPU.
+    Lightning's conversion drops the activation that timm's batch norms contain (timm's issue 1254). On CPUs torch refuses it by itself.
 
     Args:
         before: the type of each module of the network, by name, before the trainer converted it.
@@ -87,8 +87,7 @@ def check_batch_norms(before: dict[str, type[nn.Module]], network: nn.Module) ->
     for name, module in network.named_modules():
         if type(module) is not nn.SyncBatchNorm or before.get(name) in (None, nn.SyncBatchNorm):
             continue
-        parameter = next(module.parameters(), None)
-        if before[name].forward is not nn.BatchNorm2d.forward or (parameter is not None and not parameter.is_cuda):
+        if before[name].forward is not nn.BatchNorm2d.forward:
             raise ValueError(
                 f"Trainer(sync_batchnorm=True) has replaced the {before[name].__name__} {name!r} by a norm that computes something else. "
                 "Leave sync_batchnorm out, and give the Trainer plugins=[seglab.networks.batch_norm.JointBatchNorm()]"

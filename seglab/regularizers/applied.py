@@ -149,7 +149,7 @@ class Term(Applied):
         if set(anchors) != expected:
             name = sorted(set(anchors) ^ expected)[0]
             raise ValueError(
-                f"the checkpoint has anchors for other weights than this training ({name} is in one of the two alone): it was saved with "
+                f"the checkpoint has anchors for other weights than this training ({name} is in one of the two alone): it was made with "
                 "another regularizer or network; resume it with its own"
             )
         self.weights = {name: weight._replace(anchor=anchors.get(name)) for name, weight in self.weights.items()}

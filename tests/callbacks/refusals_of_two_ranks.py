@@ -19,7 +19,7 @@ from seglab.networks.batch_norm import JointBatchNorm
 from tests.nets import fixed_module
 from tests.trainers import quiet_trainer
 
-DATA = SegmentationDataModule(Shapes(num_train=8, num_val=4, num_test=4, image_size=32), batch_size=4, num_workers=0)
+DATA = SegmentationDataModule(Shapes(num_train=8, num_val=4, num_test=4, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
 
 
 def said(act: Callable[[], object]) -> str:
@@ -52,9 +52,8 @@ if __name__ == "__main__":
         "train": said(lambda: split_twice("fit")),
         "validate": said(lambda: split_twice("validate")),
         "test": said(lambda: split_twice("test")),
-        "timm, Lightning's norms": said(lambda: fit("tu-mobilenetv3_small_050", sync_batchnorm=True)),
-        "plain, Lightning's norms": said(lambda: fit("tu-test_resnet", sync_batchnorm=True)),
-        "timm, ours": said(lambda: fit("tu-mobilenetv3_small_050", plugins=[JointBatchNorm()])),
+        "Lightning's norms": said(lambda: fit("tu-test_resnet", sync_batchnorm=True)),
+        "ours": said(lambda: fit("tu-mobilenetv3_small_050", plugins=[JointBatchNorm()])),
         "split once": said(lambda: fit("tu-test_resnet")),
     }
     torch.save(found, Path(sys.argv[1], f"{os.environ.get('LOCAL_RANK', 0)}.pt"))

@@ -139,7 +139,7 @@ def test_batches_are_counted_over_epochs_and_accumulation(shapes: SegmentationDa
 class Averaging(SegmentationModule):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         loss = super().training_step(batch, batch_idx)
-        self.log("mine", loss, on_epoch=True)
+        self.log("mine", loss, on_epoch=True, batch_size=4)
         return loss
 
 

@@ -52,7 +52,7 @@ callbacks = [ResumeCheckpoint(Path("unused"), 1000, interruption)] if callback =
 warnings.simplefilter("ignore")
 trainer = quiet_trainer(strategy=strategy, devices=1, max_epochs=1, limit_val_batches=1, callbacks=callbacks)
 module = fixed_module(None, kind=Module)
-data = Watching(num_train=4, num_val=2, num_test=2, image_size=16, batch_size=2, num_workers=0)
+data = Watching(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=3, batch_size=2, num_workers=0)
 trainer.fit(module, datamodule=data)
 trainer.test(module, datamodule=data, verbose=False)
 assert signal.getsignal(signal.SIGTERM) == ours, "afterwards"

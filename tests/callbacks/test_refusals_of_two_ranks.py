@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from torch import nn
+
+from seglab.callbacks.ranks import check_batch_norms
+from seglab.networks import unet
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +33,21 @@ def test_data_that_lightning_splits_again_are_refused(stage: str, said: list[dic
         assert rank["split once"] == "nothing"
 
 
-def test_norms_that_lightning_spoils_are_refused(said: list[dict[str, str]]) -> None:
+def test_norms_of_lightning_are_refused_on_processors_and_ours_are_not(said: list[dict[str, str]]) -> None:
     for rank in said:
-        assert "has replaced the BatchNormAct2d" in rank["timm, Lightning's norms"]
-        assert "plugins=[seglab.networks.batch_norm.JointBatchNorm()]" in rank["timm, Lightning's norms"]
-        assert "has replaced the BatchNorm2d" in rank["plain, Lightning's norms"]  # torch has no kernel for a CPU
-        assert rank["timm, ours"] == "nothing"
+        assert "SyncBatchNorm layers only work with GPU modules" in rank["Lightning's norms"]
+        assert rank["ours"] == "nothing"
+
+
+def converted(encoder: str) -> tuple[dict[str, type[nn.Module]], nn.Module]:
+    """The types of a network's modules, and the network after what Lightning does for `sync_batchnorm=True`."""
+    network = unet(encoder, 4)
+    return {name: type(part) for name, part in network.named_modules()}, TorchSyncBatchNorm().apply(network)
+
+
+def test_norms_that_lightning_spoils_are_refused() -> None:
+    check_batch_norms(*converted("tu-test_resnet"))
+    with pytest.raises(
+        ValueError, match=r"has replaced the BatchNormAct2d 'encoder.* plugins=\[seglab.networks.batch_norm.JointBatchNorm\(\)\]"
+    ):
+        check_batch_norms(*converted("tu-mobilenetv3_small_050"))
