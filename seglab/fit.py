@@ -107,6 +107,7 @@ def train() -> NoReturn:
                 trainer_defaults=defaults,
                 parser_kwargs={
                     "exit_on_error": False,
+                    "allow_abbrev": False,
                     **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
                 },
             )

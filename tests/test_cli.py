@@ -325,6 +325,7 @@ def test_no_evaluation_without_a_checkpoint(seglab: Seglab, project: Path, verb:
         (["--data.source", "CamVidd"], ("--data.source", "did you mean seglab.CamVid?")),
         (["--data", "CamVid"], ("--data: ", "--data.source CamVid")),
         (["--data.root", "D"], ("--data.root: ", "--data.source.root")),
+        (["--data.augment", "false"], ("--data.augment is now --data.augmentation: null for none",)),
         (["--trainer.max_epochs", "x"], ("--trainer.max_epochs: expected int, got x",)),
         (["--data.batch_size", "x"], ("--data.batch_size: expected int, got x",)),
         (["--data.sizee", "3"], ("--data.sizee: loading has no such option",)),

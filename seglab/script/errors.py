@@ -32,6 +32,7 @@ _PLAINER = (  # jsonargparse's phrase → the same for the user who typed the fl
         r"(?:Unable to load config '([^']+)' - .*|Subclasses are disabled for SegmentationDataModule, thus '([^']+)' is not accepted .*)",
         r"a data set is named by --data.source \1\2, its own settings by --data.source.NAME",
     ),
+    (r"(?i)unrecognized arguments: .*?--data\.augment\b.*", "--data.augment is now --data.augmentation: null for none, or an import path"),
     (
         r"(?i)unrecognized arguments: .*?--data\.(?!source\b)(\w+).*",
         r"--data.\1: loading has no such option, --help lists them; a setting of the data set itself is --data.source.\1",

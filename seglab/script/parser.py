@@ -36,7 +36,7 @@ def parser_of(function: StudyFunction) -> ArgumentParser:
     """Return the parser of an experiment script, with all its verbs."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     module = sys.modules[function.__module__]
-    parser = ArgumentParser(description=module.__doc__, exit_on_error=False)
+    parser = ArgumentParser(description=module.__doc__, exit_on_error=False, allow_abbrev=False)
     verbs = parser.add_subcommands(required=True, dest="command")
     verbs.add_subcommand(
         "run", _run_parser(function), help="train and test every arm under every seed that has no result yet, then compare"

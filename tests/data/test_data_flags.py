@@ -176,7 +176,7 @@ def test_the_augmentation_is_a_function_or_a_class_by_its_path_or_null_for_none(
     ("words", "expected"),
     [
         (["--help"], ("--data.train_fraction", "part of the training samples that is used", "--data.source.help", "seglab.CamVid")),
-        (["--data.source.help", "CamVid"], ("spread evenly over each drive", "--data.source.root", "in SegNet's layout")),
+        (["--data.source.help", "CamVid"], ("evaluated at 360×480", "--data.source.root", "in SegNet's layout")),
         (["--data.source.help", "Shapes"], ("--data.source.noise", "standard deviation of the pixels' noise")),
         (["--data.source.help", "own_cells.Cells"], ("--data.source.root",)),
     ],
