@@ -149,6 +149,7 @@ def test_status_counts(finished: Path, experiment: Command) -> None:
     assert "6 of 6 runs done" in status.stdout
 
 
+@pytest.mark.slow
 def test_the_recorded_command_reproduces_the_run_bit_for_bit(finished: Path, experiment: Command, tmp_path: Path) -> None:
     command = yaml.safe_load((finished / "l1" / "seed-1" / "settings.yaml").read_text())["command"]
     words = command[2:]
@@ -174,6 +175,7 @@ def test_other_settings_are_refused_with_the_difference(finished: Path, experime
     assert (finished / "study.json").read_text() == record
 
 
+@pytest.mark.slow
 def test_more_seeds_are_the_same_study(finished: Path, experiment: Command, tmp_path: Path) -> None:
     shutil.copytree(finished.parents[1], tmp_path / "copy")
     more = experiment("run", "--seeds", 3, "--arm", "none", cwd=tmp_path / "copy")
@@ -190,6 +192,7 @@ def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_nan_fails_its_run_and_the_others_go_on(experiment: Command, tmp_path: Path) -> None:
     broken = experiment("run", "--broken", "true", "--seeds", 1, "--epochs", 1)
     assert broken.returncode == 1

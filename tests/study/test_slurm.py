@@ -246,6 +246,7 @@ def fails_in(run: Path) -> int:
     return sum("failed" in path.read_text() for path in run.glob("lease.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "tries"), [((), 1), (("--retries", "2"), 3)])
 def test_what_fails_is_tried_as_often_as_asked(experiment: Command, tmp_path: Path, flags: tuple[str, ...], tries: int) -> None:
     folder = tmp_path / "runs" / "tiny"
