@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
+import seglab
 from seglab import cli
 from seglab.interruption import SIGNALS
-from seglab.records import Result, Run, identity, write_record, write_result
+from seglab.records import Result, Run, identity, read_record, write_record, write_result
 from seglab.script.main import main
 from seglab.study.identity import record
 from tests.study import tiny_experiment
@@ -279,7 +280,7 @@ def refused_there(recorded: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
     return run
 
 
-@pytest.mark.parametrize(("field", "value"), [("seglab", "9.9.9"), ("epochs", 77), ("precision", "16-mixed")])
+@pytest.mark.parametrize(("field", "value"), [("numerics", 0), ("epochs", 77), ("precision", "16-mixed")])
 def test_a_folder_of_other_settings(refused_there: Refused, recorded: Path, field: str, value: object) -> None:
     path = recorded / "study.json"
     raw = json.loads(path.read_text())
@@ -289,7 +290,20 @@ def test_a_folder_of_other_settings(refused_there: Refused, recorded: Path, fiel
     line = refused_there("run")
     assert f"{field}: {value} → {now}" in line
     assert "--name or --root" in line
-    assert ("with seglab 9.9.9" in line) == (field == "seglab")
+    assert (f"with seglab {seglab.__version__}, as this version gives other numbers" in line) == (field == "numerics")
+
+
+def test_a_folder_that_an_older_version_recorded(refused_there: Refused, recorded: Path) -> None:
+    """It says which version goes on with it, and is still read."""
+    path = recorded / "study.json"
+    raw = json.loads(path.read_text())
+    del raw["schema"], raw["version"], raw["accepted"]
+    raw["shared"] = {**raw["shared"], "seglab": "0.1.0"}
+    path.write_text(json.dumps(raw))
+    line = refused_there("run")
+    assert "was recorded by seglab 0.1.0 (schema 1)" in line
+    assert "go on with it with seglab 0.1.0" in line
+    assert read_record(recorded) is not None
 
 
 def test_a_folder_of_another_study(refused_there: Refused, recorded: Path) -> None:
@@ -330,10 +344,10 @@ def test_the_study_of_a_colleague_can_be_read(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ('{"study": "tiny", "baseline": "none", "metric": "test/miou", "shared": {}, "arms": {"none": 1}}', "'int' object"),
+        ('{"study": "tiny", "baseline": "none", "metric": "test/miou", "shared": {}, "arms": {"none": 1}}', "Expected `object`, got `int`"),
         ('{"study": "tiny"', "not JSON"),
         ("[1]", "a list"),
-        ('{"study": "tiny"}', "'baseline' is missing"),
+        ('{"study": "tiny"}', "missing required field `baseline`"),
         ("", "not JSON"),
     ],
 )
