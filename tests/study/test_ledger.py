@@ -394,7 +394,7 @@ def test_failures_are_counted_until_they_are_forgiven(tmp_path: Path) -> None:
     assert failures(tmp_path) == 0, "a try that was interrupted is no failure"
 
 
-@pytest.mark.parametrize("line", ["node1 17", "node1 17 42/0", "node1 17 42/13"])
+@pytest.mark.parametrize("line", ["node1 17", "node1 17 42/0", "node1 17 42/13", "node1 17 42.3/1", "node1 17 42[3].server/0"])
 def test_an_owner_is_read_as_it_was_written(line: str) -> None:
     assert Owner.read(line).line == line
 
