@@ -282,7 +282,7 @@ WORDS = re.compile(
 )
 MAY_NAME = {
     "seglab/fit.py": "srun",  # Lightning's warning of that name is silenced
-    "seglab/running/execute.py": "srun",
+    "seglab/running/process.py": "srun",
 }
 
 
