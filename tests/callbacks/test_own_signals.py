@@ -10,7 +10,7 @@ import os, signal, sys, warnings
 from lightning.pytorch.strategies import DDPStrategy
 from seglab.callbacks import ResumeCheckpoint
 from seglab.callbacks.ranks import DDPWithOwnSignals
-from seglab.data import Shapes
+from seglab.data import SegmentationDataModule, Shapes
 from seglab.interruption import Interruption
 from tests.nets import fixed_module
 from tests.trainers import quiet_trainer
@@ -22,7 +22,7 @@ ours = signal.getsignal(signal.SIGTERM)
 seen = {}
 
 
-class Watching(Shapes):
+class Watching(SegmentationDataModule):
     def train_dataloader(self):  # Lightning asks for it between its handler and the first hook
         seen["loader"] = signal.getsignal(signal.SIGTERM) == ours
         return super().train_dataloader()
@@ -52,7 +52,7 @@ callbacks = [ResumeCheckpoint(Path("unused"), 1000, interruption)] if callback =
 warnings.simplefilter("ignore")
 trainer = quiet_trainer(strategy=strategy, devices=1, max_epochs=1, limit_val_batches=1, callbacks=callbacks)
 module = fixed_module(None, kind=Module)
-data = Watching(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=3, batch_size=2, num_workers=0)
+data = Watching(Shapes(num_train=4, num_val=2, num_test=2, image_size=16, num_shapes=3), batch_size=2, num_workers=0)
 trainer.fit(module, datamodule=data)
 trainer.test(module, datamodule=data, verbose=False)
 assert signal.getsignal(signal.SIGTERM) == ours, "afterwards"

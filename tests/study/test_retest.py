@@ -21,7 +21,7 @@ def columns(text: str, name: str) -> list[str]:
     return row.replace("│", " ").split()[1:]
 
 
-@pytest.mark.parametrize(("verb", "split"), [("test", "test"), ("validate", "val")])
+@pytest.mark.parametrize(("verb", "split"), [("test", "test"), pytest.param("validate", "val", marks=pytest.mark.slow)])
 def test_a_finished_run_scores_as_its_result_says(finished: Path, verb: str, split: str) -> None:
     run = finished / "l1" / "seed-1"
     code, text = said(verb, run.relative_to(finished.parents[1]), cwd=finished.parents[1])

@@ -143,6 +143,7 @@ def test_the_second_time_does_nothing(finished: Path, experiment: Command) -> No
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "report.html"}
 
 
+@pytest.mark.slow
 def test_status_counts(finished: Path, experiment: Command) -> None:
     status = experiment("status", cwd=finished.parents[1])
     assert status.returncode == 0
@@ -164,6 +165,7 @@ def test_the_recorded_command_reproduces_the_run_bit_for_bit(finished: Path, exp
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_with_the_difference(finished: Path, experiment: Command) -> None:
     record = (finished / "study.json").read_text()
     refused = experiment("run", "--epochs", 3, "--strength", "0.01", cwd=finished.parents[1])
@@ -183,6 +185,7 @@ def test_more_seeds_are_the_same_study(finished: Path, experiment: Command, tmp_
     assert "3 runs, 2 done, 1 to do" in more.stdout
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_path: Path) -> None:
     listed = experiment("run", "--dry_run", "--seeds", 2)
     assert listed.returncode == 0, listed.stderr
@@ -223,6 +226,7 @@ def test_ctrl_c_and_the_same_command_go_on_to_the_same_numbers(finished: Path, e
         assert numbers(path) == numbers(folder / path.relative_to(finished))
 
 
+@pytest.mark.slow
 def test_a_damaged_result_is_reported_and_left_out(finished: Path, experiment: Command, tmp_path: Path) -> None:
     shutil.copytree(finished.parents[1], tmp_path / "copy")
     damaged = tmp_path / "copy" / "runs" / "tiny" / "l2" / "seed-0" / "result.json"
