@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from seglab.callbacks.step_order import StepOrder
 from seglab.callbacks.trainee import Trainee
-from seglab.regularizers import Applied, Part, Regularizer, Term, Weight, filters, fraction_below_beta
+from seglab.regularizers import Applied, Part, Penalty, Term, Weight, filters, fraction_below_beta
 
 
 class WeightDiagnostics(Callback):
@@ -122,7 +122,7 @@ class _PenaltyMeasurement:
             found[f"stage/{stage}/ratio"] = _norm([gradient for key, gradient in added.items() if key[0] == stage]) / _norm([data])
         return found
 
-    def _take(self, term: Term, regularizer: Regularizer, parts: list[Part]) -> None:
+    def _take(self, term: Term, regularizer: Penalty, parts: list[Part]) -> None:
         values = [part.values().clone() for part in parts]
         self.terms.append((term, parts, regularizer.gradient(values)))
         self.data |= {_key(part): torch.linalg.vector_norm(part.gradient()) for part in parts}

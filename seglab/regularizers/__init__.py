@@ -10,9 +10,10 @@ from seglab.regularizers.named import penalties_at
 from seglab.regularizers.orthogonality import Orthogonality
 from seglab.regularizers.overview import fraction_below_beta, log_overview
 from seglab.regularizers.penalties import L1, L2, ElasticNet, SmoothL1
-from seglab.regularizers.penalty import Regularizer, Wrapper, nested
+from seglab.regularizers.penalty import Penalty
 from seglab.regularizers.per_stage import PerStage
 from seglab.regularizers.proximal import Proximal
+from seglab.regularizers.regularizer import Regularizer, Wrapper, nested
 from seglab.regularizers.relative import Relative
 from seglab.regularizers.scheduled import Constant, Cosine, LinearWarmup, Scheduled
 from seglab.regularizers.spectral import Spectral
@@ -39,6 +40,7 @@ __all__ = [
     "OptimizerStepSizes",
     "Orthogonality",
     "Part",
+    "Penalty",
     "PerStage",
     "Proximal",
     "Regularizer",

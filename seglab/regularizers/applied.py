@@ -6,16 +6,14 @@ on its weights, and its subclasses say how the penalty is applied.
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from seglab.regularizers.penalty import Penalty
 from seglab.regularizers.weight import Part, Steps, Weight
 from seglab.stage import Progress
-
-if TYPE_CHECKING:
-    from seglab.regularizers.penalty import Regularizer
 
 BLOCK = 1 << 19
 """Number of elements of a weight that a CPU processes at a time, so that intermediate results stay in its cache."""
@@ -77,7 +75,7 @@ class Applied(ABC):  # noqa: B024 - a subclass acts at some of four moments, non
         """Restore the result of `state_dict`."""
 
 
-Route = Callable[["Regularizer", Mapping[str, Weight]], Applied]
+Route = Callable[[Penalty, Mapping[str, Weight]], Applied]
 """Makes the object that applies a penalty to weights."""
 
 
@@ -95,13 +93,13 @@ class Term(Applied):
     by_prox: ClassVar[bool] = False
     """Whether the penalty is applied by its proximal operator; only one such term may act on a weight."""
 
-    def __init__(self, regularizer: "Regularizer", weights: Mapping[str, Weight]) -> None:
+    def __init__(self, regularizer: Penalty, weights: Mapping[str, Weight]) -> None:
         self.weights = {name: weight for name, weight in weights.items() if weight.penalized}
         if not self.weights:
             raise ValueError(f"{regularizer!r} has no weight to act on")
         self.regularizer = regularizer.fixed([Part(weight._replace(anchor=None), slice(None)).values() for weight in self.weights.values()])
         self.factor = 1.0
-        self._works: dict[tuple[bool, ...], list[tuple[Regularizer, list[Part]]]] = {}
+        self._works: dict[tuple[bool, ...], list[tuple[Penalty, list[Part]]]] = {}
 
     def start(self, steps: int) -> None:
         self._settle()
@@ -119,7 +117,7 @@ class Term(Applied):
             values = [part.values() for part in parts]
             return regularizer.penalty(values) if parts else torch.zeros((), device=next(iter(self.weights.values())).tensor.device)
 
-    def whole(self, chosen: Sequence[bool]) -> "tuple[Regularizer, list[Part]]":
+    def whole(self, chosen: Sequence[bool]) -> tuple[Penalty, list[Part]]:
         """Return the penalty of some of the weights, and these weights.
 
         Args:
@@ -130,7 +128,7 @@ class Term(Applied):
         regularizer = self.regularizer if all(chosen) else self.regularizer.select(index)
         return regularizer, [Part(every[position], slice(None)) for position in index]
 
-    def works(self) -> "list[tuple[Regularizer, list[Part]]]":
+    def works(self) -> list[tuple[Penalty, list[Part]]]:
         """Return the weights that have a gradient as portions that are processed in turn, each with its penalty."""
         chosen = tuple(weight.tensor.grad is not None for weight in self.weights.values())
         if chosen not in self._works:
@@ -155,7 +153,7 @@ class Term(Applied):
         self.weights = {name: weight._replace(anchor=anchors.get(name)) for name, weight in self.weights.items()}
         self._settle()
 
-    def _portions(self, chosen: Sequence[bool]) -> "Iterator[tuple[Regularizer, list[Part]]]":
+    def _portions(self, chosen: Sequence[bool]) -> Iterator[tuple[Penalty, list[Part]]]:
         regularizer, parts = self.whole(chosen)
         if not parts:
             return

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seglab.regularizers.applied import Applied, Route, StepSizes
 from seglab.regularizers.group_lasso import filters
-from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.weight import Part, Weight
 
 

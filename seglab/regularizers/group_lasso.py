@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from seglab.regularizers.penalties import total
-from seglab.regularizers.penalty import Regularizer, check_strength
+from seglab.regularizers.penalty import check_strength
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.weight import Steps
 
 ROOT_STEPS = 8

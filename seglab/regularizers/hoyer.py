@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from seglab.regularizers.penalties import total
-from seglab.regularizers.penalty import Regularizer, check_strength
+from seglab.regularizers.penalty import check_strength
+from seglab.regularizers.regularizer import Regularizer
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from seglab.regularizers.decoupled import Decoupled
 from seglab.regularizers.group_lasso import GroupLasso
 from seglab.regularizers.hoyer import HoyerSquare
 from seglab.regularizers.penalties import L1, L2, ElasticNet, SmoothL1
-from seglab.regularizers.penalty import Regularizer
 from seglab.regularizers.proximal import Proximal
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.relative import Relative
 
 

@@ -8,7 +8,8 @@ import torch
 
 from seglab.regularizers.applied import Applied, Term
 from seglab.regularizers.penalties import Huber
-from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.penalty import Penalty
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.weight import Part
 
 ALMOST_ALL = 0.99
@@ -45,7 +46,7 @@ def lines(term: Term) -> list[str]:
     return found
 
 
-def fraction_below_beta(regularizer: Regularizer, parts: Sequence[Part]) -> torch.Tensor | None:
+def fraction_below_beta(regularizer: Penalty, parts: Sequence[Part]) -> torch.Tensor | None:
     """Return the fraction of weights on the quadratic part of a Smooth-L1 penalty, 0-dim; None for other penalties."""
     if not isinstance(regularizer, Huber) or not parts:
         return None

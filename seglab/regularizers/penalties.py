@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from seglab.regularizers.penalty import Regularizer, check_strength
+from seglab.regularizers.penalty import check_strength
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.weight import Steps
 
 

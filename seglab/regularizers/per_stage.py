@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from seglab.regularizers.applied import Applied, Route
-from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.sum import Together
 from seglab.regularizers.weight import Weight
 

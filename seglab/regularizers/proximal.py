@@ -9,7 +9,8 @@ from torch.optim import Optimizer
 
 from seglab.regularizers.applied import Applied, Route, StepSizes, Term
 from seglab.regularizers.penalties import scaled
-from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.penalty import Penalty
+from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.steps import check_preconditioner
 from seglab.regularizers.weight import Part, Steps, Weight
 
@@ -59,7 +60,7 @@ class ByProx(Term):
 
     by_prox: ClassVar[bool] = True
 
-    def __init__(self, regularizer: Regularizer, weights: Mapping[str, Weight], *, preconditioned: bool) -> None:
+    def __init__(self, regularizer: Penalty, weights: Mapping[str, Weight], *, preconditioned: bool) -> None:
         super().__init__(regularizer, weights)
         self.preconditioned = preconditioned
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seglab.regularizers.applied import Applied, Route
-from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.scheduled import Around
 from seglab.regularizers.weight import Weight
 from seglab.stage import Progress

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seglab.regularizers.applied import Applied, Route, StepSizes, Term
-from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.weight import Weight
 from seglab.stage import Progress
 

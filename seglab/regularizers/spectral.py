@@ -9,7 +9,8 @@ from torch import Tensor
 
 from seglab.regularizers.group_lasso import filters
 from seglab.regularizers.penalties import total
-from seglab.regularizers.penalty import Regularizer, check_strength
+from seglab.regularizers.penalty import check_strength
+from seglab.regularizers.regularizer import Regularizer
 
 FIRST_ITERATIONS = 30
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seglab.regularizers.applied import Applied, Route, StepSizes, Term
-from seglab.regularizers.penalty import Regularizer
+from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.weight import Weight
 from seglab.stage import Progress
 

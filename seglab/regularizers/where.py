@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seglab.regularizers.applied import Applied, Route
-from seglab.regularizers.penalty import Regularizer, Wrapper
+from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.weight import Weight
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seglab.regularizers import L1, L2, ElasticNet, GroupLasso, HoyerSquare, Orthogonality, Regularizer, SmoothL1, Spectral
+from seglab.regularizers.penalty import Penalty
 from tests.regularizers.toys import drawn_weights
 
 Array = NDArray[np.float64]
@@ -49,7 +50,7 @@ def defined(regularizer: Regularizer, weights: list[Array], start: list[Tensor])
     return sum(definition(regularizer, weight, first.numpy()) for weight, first in zip(weights, start, strict=True))
 
 
-def size_of_terms(regularizer: Regularizer, weight: Tensor, gradient: Tensor) -> float:
+def size_of_terms(regularizer: Penalty, weight: Tensor, gradient: Tensor) -> float:
     """The largest of what a gradient's elements are differences of; they are as exact as it allows."""
     size = float(gradient.abs().max())
     if isinstance(regularizer, HoyerSquare) and weight.any():
