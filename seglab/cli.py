@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from seglab.exit_codes import BAD_INPUT, DONE
+
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb
 
@@ -43,7 +45,7 @@ def _evaluated(folder: Path, verb: "Verb") -> list[str]:
             sys.exit(evaluate_run(folder, verb))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(BAD_INPUT)
     return arguments
 
 
@@ -69,7 +71,7 @@ def read(arguments: Sequence[str]) -> int:
         from seglab.script.errors import one_line
 
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
 
 
 def prune(given: argparse.Namespace) -> int:
@@ -91,11 +93,11 @@ def prune(given: argparse.Namespace) -> int:
         written = write_pruned(saved.network, output, size=given.size, channels=saved.in_channels, metadata=metadata)
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(to_table(written))
     console.print(f"program: {output}", highlight=False, soft_wrap=True)
-    return 0
+    return DONE
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
 from seglab.data import SegmentationDataModule, Shapes
+from seglab.exit_codes import BAD_INPUT, DONE, FAILED
 from seglab.module import SegmentationModule
 from seglab.networks.batch_norm import JointBatchNorm
 from seglab.optimizers import AdamW
@@ -113,8 +114,8 @@ def train() -> NoReturn:
             )
     except (ValueError, ArgumentError, ImportError, OSError, MisconfigurationException) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(BAD_INPUT)
     except NonFiniteLossError as error:
         print(f"failed: {error}", file=sys.stderr)
-        sys.exit(1)
-    sys.exit(0)
+        sys.exit(FAILED)
+    sys.exit(DONE)

@@ -14,9 +14,10 @@ from types import FrameType
 from seglab.cluster.cluster import JobContext
 from seglab.cluster.command import words_here
 from seglab.cluster.here import CONTEXT, job_here
+from seglab.exit_codes import BAD_INPUT, DONE, FAILED
 
-FINISHED = (0, 1, 2)
-"""Exit codes of a command that has nothing left to do: done, done with failed runs, bad input."""
+FINISHED = (DONE, FAILED, BAD_INPUT)
+"""Exit codes of a command that has nothing left to do."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Signals by which schedulers announce the end of a job."""
@@ -33,7 +34,7 @@ def main(words: Sequence[str]) -> int:
     context = job_here()
     if context is None:
         print(f"error: this process runs in no job that {given.context} knows", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     code, heard = run(given.command, context, given.stop_after)
     if not heard or code in FINISHED or not context.should_requeue(heard):
         return code

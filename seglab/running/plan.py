@@ -2,8 +2,7 @@
 
 import dataclasses
 import os
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,8 +218,3 @@ def keep(plan: Plan, agreed: StudyRecord) -> None:
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)
     write_record(plan.folder, _merged(plan, agreed))
-
-
-def shell(command: Sequence[str]) -> str:
-    """Return a command as a person would type it."""
-    return shlex.join(command)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from seglab.cluster.command import shell
 from seglab.records import Run
 from seglab.running import ledger
-from seglab.running.plan import Plan, shell
+from seglab.running.plan import Plan
 from seglab.study.arms import Chosen, arm_and_setting
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from seglab.cluster import jobs
+from seglab.exit_codes import DONE, FAILED
 from seglab.records import TUNING, read_record, read_results
 from seglab.running.status import runs_in, status_table
 
@@ -36,7 +37,7 @@ def show_status(folder: Path, console: Console) -> int:
     problems = [problem for place in places for problem in read_results(place)[1]]
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False)
-    return 1 if problems else 0
+    return FAILED if problems else DONE
 
 
 def _show_jobs(folder: Path, console: Console) -> None:
@@ -96,7 +97,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     _existing(folder)
     if not read_results(folder)[0]:
         console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
-        return 1
+        return FAILED
     study = read_folder(folder)
     found = analyse(study, study.criteria(metric=wanted.metric, baseline=wanted.baseline, margin=wanted.margin))
     console.print(to_table(found.comparison))
@@ -113,7 +114,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
         console.print(f"report: {write_report(found)}", highlight=False, soft_wrap=True)
     except OSError as error:  # somebody else's folder, or a full disk
         console.print(f"no report: {folder / 'report.html'} cannot be written ({error.strerror})", highlight=False, soft_wrap=True)
-    return 0
+    return DONE
 
 
 def _existing(folder: Path) -> None:
