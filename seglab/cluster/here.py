@@ -7,7 +7,7 @@ from seglab.cluster.command import class_at
 from seglab.cluster.gridengine import GridEngine
 from seglab.cluster.slurm import Slurm
 
-CLUSTERS: tuple[type[Slurm], type[GridEngine]] = (Slurm, GridEngine)
+CLUSTERS = (Slurm, GridEngine)
 
 CONTEXT = "SEGLAB_JOB_CONTEXT"
 """Environment variable with the import path of the job's `JobContext`. A job that `launch` submitted has it, and so do its children."""

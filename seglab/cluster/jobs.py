@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from seglab.cluster.cluster import Cluster, QueuedJob, Submission
-from seglab.cluster.command import class_at, class_path
-from seglab.cluster.here import CLUSTERS
+from seglab.cluster.command import class_at
 
 FOLDER = "jobs"
 """Name of the folder of submissions in a study's folder. Each submission has a folder with its script, `jobs.json` and a log for each job."""
@@ -80,8 +79,7 @@ def _classes(submitted: Iterable[Submission]) -> Iterator[tuple[type[Cluster], s
 def _read(path: Path) -> Submission:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        first = class_path(CLUSTERS[0])  # older files name no cluster, when there was one
-        return Submission(path.parent, tuple(map(str, raw["ids"])), tuple(map(str, raw["command"])), str(raw.get("cluster", first)))
+        return Submission(path.parent, tuple(map(str, raw["ids"])), tuple(map(str, raw["command"])), str(raw["cluster"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{path}: damaged, so its jobs are not known; find them with the scheduler's own commands, then delete the file"

@@ -13,8 +13,8 @@ from seglab.tracking import WandbMode
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 
-_CHANGE_NUMBERS = ("devices", "num_nodes", "sync_batchnorm", "accelerator")
-"""Fields that a recorded command repeats: with other values, a run's numbers differ by rounding or more."""
+_CHANGE_NOTHING = frozenset({"wandb", "diagnostics", "checkpoint_minutes", "retries"})
+"""Fields that change no number of a run. A recorded command repeats all others, a new field included."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Resources:
     @property
     def repeating_flags(self) -> list[str]:
         """Flags that a command needs to repeat the numbers of a run."""
-        return changed_flags(self, _CHANGE_NUMBERS)
+        return changed_flags(self, {field.name for field in dataclasses.fields(self)} - _CHANGE_NOTHING)
 
     @property
     def worker_flags(self) -> list[str]:
         """The other flags, which change no number; another process that works on the same runs gets them too."""
-        return changed_flags(self, {field.name for field in dataclasses.fields(self)} - {*_CHANGE_NUMBERS})
+        return changed_flags(self, _CHANGE_NOTHING)
 
     def shared_gpus(self) -> int:
         """Return the number of GPUs on this machine that runs may share; 0 if they compute on the CPU.
