@@ -19,6 +19,7 @@ from typing import Any
 from seglab.study.names import file_of, functions_of, is_own, public_name, stem
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_PLAIN = (int, float, str, bool, tuple)
 Chain = tuple[str, ...]
 """A name and the attributes that follow it: `losses.region.Dice` is ("losses", "region", "Dice")."""
 
@@ -29,9 +30,9 @@ def sources(thing: Any) -> dict[str, str]:
     A definition whose source cannot be found (typed at a Python prompt) counts by its byte code. A file counts as it was when this process
     first read it, which is close to what the process runs.
     """
-    found = _Sources()
+    found = Sources()
     found.follow(thing)
-    return {name: _hash("\n".join(sorted(texts))) for name, texts in sorted(found.texts.items())}
+    return found.hashes()
 
 
 def captured(function: FunctionType) -> dict[str, Any]:
@@ -46,26 +47,49 @@ def captured(function: FunctionType) -> dict[str, Any]:
     return found
 
 
-class _Sources:
-    """Collects the texts of definitions, and follows the names in them."""
+class Sources:
+    """Collects the texts of definitions, and follows the names in them.
+
+    Different definitions of one public name, as two lambdas of a function or `utils.f` of two packages, are numbered as they are met.
+    """
 
     def __init__(self) -> None:
-        self.texts: dict[str, set[str]] = {}
-        self._seen: set[int] = set()
+        self.texts: dict[str, list[str]] = {}
+        self._seen: dict[int, Any] = {}
+        self._counted: set[tuple[str, str]] = set()
+
+    def hashes(self) -> dict[str, str]:
+        """Return a hash of the source of each definition followed so far, by public name."""
+        found = {_numbered(name, place): _hash(text) for name, texts in self.texts.items() for place, text in enumerate(texts)}
+        return dict(sorted(found.items()))
+
+    def named(self, thing: Any) -> str:
+        """Return the public name of a class or function, with its number if another one has that name; see `follow`."""
+        self.follow(thing)
+        name, thing = public_name(thing), thing.__func__ if isinstance(thing, MethodType) else thing
+        followed = name in self.texts and isinstance(thing, type | FunctionType) and is_own(thing)
+        return _numbered(name, self.texts[name].index(_text(thing))) if followed else name
 
     def follow(self, thing: Any) -> None:
-        """Count a class or function, if it is the user's own, and all that it names."""
+        """Count a class or function, if it is the user's own, and all that it names; of a container, those in it."""
         if isinstance(thing, MethodType):
             thing = thing.__func__
-        if not isinstance(thing, type | FunctionType) or id(thing) in self._seen:
+        if id(thing) in self._seen:
             return
-        self._seen.add(id(thing))
-        self.follow(getattr(thing, "__wrapped__", None))  # a library's decorator around a function of the user
-        if is_own(thing):
-            self.texts.setdefault(public_name(thing), set()).add(_text(thing))
+        self._seen[id(thing)] = thing
+        for inner in _held(thing):
+            self.follow(inner)
+        if isinstance(thing, type | FunctionType) and is_own(thing):
+            self._add(public_name(thing), _text(thing))
+            self._count_value(vars(sys.modules.get(thing.__module__, sys)), thing.__name__)
             for namespace, chains in _used(thing):
                 for chain in chains:
                     self._resolve(namespace, chain)
+
+    def _add(self, name: str, text: str) -> None:
+        texts = self.texts.setdefault(name, [])
+        if text not in texts:
+            texts.append(text)
 
     def _resolve(self, namespace: Mapping[str, Any], chain: Chain) -> None:
         """Look a chain of names up, through the user's modules, and count what it leads to."""
@@ -74,26 +98,52 @@ class _Sources:
         while isinstance(value, ModuleType) and rest and is_own(value):
             namespace, name = vars(value), rest.pop(0)
             value = namespace.get(name)
-        if isinstance(value, type | FunctionType):
+        if name in namespace and not isinstance(value, ModuleType):
             self.follow(value)
-        elif name in namespace and not isinstance(value, ModuleType):
             self._count_value(namespace, name)
 
     def _count_value(self, namespace: Mapping[str, Any], name: str) -> None:
-        """Count the statements of a user's module that assign a value to `name`, or import it from another."""
+        """Count the statements of a user's module that assign or change the value of `name`, or import it from another.
+
+        The statement that defines a function or class counts where that is followed; another, if a decorator made an object of it.
+        """
         module = sys.modules.get(str(namespace.get("__name__")))
-        if module is None or vars(module) is not namespace or not is_own(module) or (file := file_of(module)) is None:
+        if module is None or vars(module) is not namespace or not is_own(module):
             return
-        key = f"{stem(file)}.{name}"
-        body = _tree(file).body
-        statements = [statement for statement in body if name in _assigned(statement)]
-        if statements and key not in self.texts:
-            self.texts[key] = {ast.unparse(statement) for statement in statements}
+        if (file := file_of(module)) is None:  # a notebook: its value, as the cell that assigned it last is not known
+            if isinstance(namespace.get(name), _PLAIN):
+                self._add(f"__main__.{name}", repr(namespace[name]))
+            return
+        if (file, name) in self._counted:
+            return
+        self._counted.add((file, name))
+        followed = isinstance(namespace.get(name), type | FunctionType)
+        statements = [node for node in _changes(file).get(name, ()) if not (followed and isinstance(node, _Definition))]
+        if statements:
+            self._add(f"{stem(file)}.{name}", "\n".join(sorted({_bare(statement) for statement in statements})))
             for chain in (chain for statement in statements for chain in _names(statement)):
                 self._resolve(namespace, chain)
-        for home, there in _imported(body, module).get(name, ()):
+        for home, there in _imported(_imports(file), module).get(name, ()):
             if there is not None:
                 self._count_value(vars(home), there)
+
+
+def _numbered(name: str, place: int) -> str:
+    return f"{name} ({place + 1})" if place else name
+
+
+def _held(thing: Any) -> Iterator[Any]:
+    """Yield what a decorator has put around a function of the user, and what a container, such as a registry, holds."""
+    if isinstance(thing, Mapping):
+        yield from thing.values()
+    elif isinstance(thing, list | tuple | set | frozenset):
+        yield from thing
+    elif callable(thing):
+        attributes = getattr(thing, "__dict__", {})
+        yield attributes.get("__wrapped__")
+        yield from (
+            attributes["registry"].values() if "registry" in attributes and "dispatch" in attributes else ()
+        )  # functools.singledispatch
 
 
 def _used(thing: type | FunctionType) -> Iterator[tuple[Mapping[str, Any], Iterable[Chain]]]:
@@ -111,8 +161,9 @@ def _used(thing: type | FunctionType) -> Iterator[tuple[Mapping[str, Any], Itera
     for node in _nodes(thing):
         yield names, [chain for outside in _evaluated_outside(node) for chain in _names(outside)]
         if module is not None and not isinstance(node, ast.Lambda):
-            bound = {name: getattr(home, there) if there else home for name, (home, there) in _local_imports(node, module)}
-            yield bound, [chain for chain in _names(node) if chain[0] in bound]
+            for name, (home, there) in _local_imports(node, module):
+                rest = [chain[1:] for chain in _names(node) if chain[0] == name]
+                yield (vars(home), [(there, *chain) for chain in rest]) if there else ({name: home}, [(name, *chain) for chain in rest])
 
 
 def _evaluated_outside(node: ast.AST) -> list[ast.AST]:
@@ -139,9 +190,10 @@ def _imported(statements: Iterable[ast.stmt], module: ModuleType) -> dict[str, l
     for statement in statements:
         if isinstance(statement, ast.ImportFrom):
             home = _module(f"{'.' * statement.level}{statement.module or ''}", module)
-            for alias in statement.names if home is not None and is_own(home) else ():
-                assert home is not None
-                found.setdefault(alias.asname or alias.name, []).append((home, alias.name))
+            if home is not None and is_own(home):
+                for alias in statement.names:
+                    for name in vars(home) if alias.name == "*" else (alias.name,):
+                        found.setdefault(alias.asname or name, []).append((home, name))
         elif isinstance(statement, ast.Import):
             for alias in statement.names:
                 home = _module(alias.name if alias.asname else alias.name.partition(".")[0], module)
@@ -192,10 +244,12 @@ def _text(thing: type | FunctionType) -> str:
         return "\n".join(_bare(node) for node in nodes)
     code = thing.__code__ if isinstance(thing, FunctionType) else None
     if code is None:
-        return repr([_text(function) for function in functions_of(thing)])  # type: ignore[arg-type]
+        values = [(name, value) for name, value in vars(thing).items() if isinstance(value, _PLAIN) and not name.startswith("__")]
+        return repr([values, [_text(function) for function in functions_of(thing)]])  # type: ignore[arg-type]
     return repr((code.co_code, [constant for constant in code.co_consts if not isinstance(constant, CodeType)]))
 
 
+@functools.cache
 def _bare(node: ast.AST) -> str:
     """Return the text of a syntax tree without comments, docstrings and formatting."""
     copy = ast.parse(ast.unparse(node))
@@ -246,10 +300,39 @@ def _end(node: ast.Lambda) -> tuple[int, int]:
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement of a module assigns, those inside of an `if` or `try` too."""
+    """Return the names that a statement of a module defines, assigns or changes (`x[0] = 1`, `x.append(1)`), inside of an `if` or `try` too."""
     if isinstance(statement, _Definition):
-        return set()
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return {statement.name}
+    found = set()
+    for node in (statement, *_inside(statement)):
+        target: ast.AST | None = node
+        if isinstance(node, _Definition):
+            found.add(node.name)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            target = node.value.func
+        elif not isinstance(getattr(node, "ctx", None), ast.Store):
+            continue
+        while isinstance(target, ast.Attribute | ast.Subscript):
+            target = target.value
+        if isinstance(target, ast.Name):
+            found.add(target.id)
+    return found
+
+
+@functools.cache
+def _changes(file: str) -> dict[str, list[ast.stmt]]:
+    """The statements of a module that define, assign or change a name, by the name."""
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in _tree(file).body:
+        for name in _assigned(statement):
+            found.setdefault(name, []).append(statement)
+    return found
+
+
+@functools.cache
+def _imports(file: str) -> list[ast.stmt]:
+    """The imports of a module, those inside of an `if` or `try` too."""
+    return [node for node in _inside(_tree(file)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def _first_line(node: _Definition) -> int:

@@ -25,7 +25,7 @@ from seglab.study.arms import Arm, Chosen
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
 from seglab.study.study import Study
 
-SIMULATED_STEPS = 10_000
+SIMULATED_STEPS = 100_000
 """Number of steps for which a schedule of learning rates is followed to describe it."""
 
 SIMULATED_FACTORS = 200
@@ -88,9 +88,10 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
         "network": _network(module.network, settings),
         "start": _equal_tensors(module.network, other.network),
         "loss": settings.plain(module.loss),
+        **({"loss_start": _equal_tensors(module.loss, other.loss)} if any(True for _ in module.loss.parameters()) else {}),
         "regularizer": settings.plain(module.regularizer),
         "freeze": _freezing(module, start, settings),
-        "optimizer": _optimizer(optimizer, settings),
+        "optimizer": _optimizer(optimizer, module, settings),
         "scheduler": _scheduler(module, optimizer, start.steps, settings),
         **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
     }
@@ -211,12 +212,16 @@ def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -
 def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
     """A hash of the weights and buffers that are the same whatever the seed: pretrained ones, and constants."""
     twin = other.state_dict()
-    parts = [f"{name} {hash_tensor(value)}" for name, value in one.state_dict().items() if torch.equal(value, twin[name])]
+    tensors = {name: value for name, value in one.state_dict().items() if isinstance(value, torch.Tensor) and name in twin}
+    parts = [f"{name} {hash_tensor(value)}" for name, value in tensors.items() if torch.equal(value, twin[name])]
     return hash_text("\n".join(parts))
 
 
-def _optimizer(optimizer: Optimizer, settings: Settings) -> dict[str, Any]:
-    """The options that all groups have in common, and those of each group; an option that is off (None or False) does not count."""
+def _optimizer(optimizer: Optimizer, module: SegmentationModule, settings: Settings) -> dict[str, Any]:
+    """The options that all groups have in common, and those of each group; an option that is off (None or False) does not count.
+
+    The parameters of each group count where they are not grouped by stage, as where biases have no weight decay.
+    """
     groups = [
         {name: settings.plain(value) for name, value in group.items() if name != "params" and value is not None and value is not False}
         for group in optimizer.param_groups
@@ -226,7 +231,18 @@ def _optimizer(optimizer: Optimizer, settings: Settings) -> dict[str, Any]:
         str(group.get("name", place)): {name: value for name, value in group.items() if name not in {*common, "name"}}
         for place, group in enumerate(groups)
     }
-    return {"class": settings.named(type(optimizer)), **common, "groups": {name: values for name, values in own.items() if values}}
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    grouped, by_stage = (
+        [sorted(names.get(id(parameter), "?") for parameter in group["params"]) for group in groups]
+        for groups in (optimizer.param_groups, module.parameter_groups())
+    )
+    return {
+        "class": settings.named(type(optimizer)),
+        **common,
+        **settings.own(optimizer),
+        "groups": {name: values for name, values in own.items() if values},
+        **({"parameters": hash_plain(grouped)} if grouped != by_stage else {}),
+    }
 
 
 def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, settings: Settings) -> dict[str, Any] | None:
@@ -236,7 +252,11 @@ def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, set
     scheduler = module.scheduler(optimizer, steps)
     name = settings.named(type(scheduler))
     if isinstance(scheduler, ReduceLROnPlateau):
-        return {"class": name, **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU}}
+        return {
+            "class": name,
+            **settings.own(scheduler),
+            **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU},
+        }
     followed = []
     optimizer.step()  # without gradients it moves nothing; a scheduler complains if it never came
     for _ in range(min(steps, SIMULATED_STEPS)):
@@ -248,7 +268,7 @@ def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, set
         )
         scheduler.step()
     rates = [place[0][0] for place in followed]
-    return {"class": name, "rates": rates[:: max(1, len(rates) // 4)], "all": hash_plain(followed)}
+    return {"class": name, **settings.own(scheduler), "rates": rates[:: max(1, len(rates) // 4)], "all": hash_plain(followed)}
 
 
 def _short(value: Any) -> str:

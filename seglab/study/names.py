@@ -17,6 +17,8 @@ def is_own(thing: Any) -> bool:
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
     if not isinstance(module, str) or module.partition(".")[0] in ("seglab", *sys.builtin_module_names):
         return False
+    if getattr(thing, "__qualname__", "").startswith("__create_fn__"):  # what `dataclass` generates
+        return False
     file = file_of(thing)
     return module == "__main__" if file is None else not _is_installed(file)
 

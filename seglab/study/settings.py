@@ -19,9 +19,11 @@ import functools
 import hashlib
 import inspect
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -29,9 +31,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from seglab.study.code import captured, sources
-from seglab.study.names import functions_of, is_own, public_name
+from seglab.study.code import Sources, captured
+from seglab.study.names import file_of, functions_of, is_own, public_name
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _EMPTY_MODULE = frozenset(vars(nn.Module()))
@@ -42,9 +46,14 @@ class Settings:
     """Turns objects into plain data that are the same in every process, and collects the user's code that they depend on."""
 
     def __init__(self) -> None:
-        self.code: dict[str, str] = {}
+        self._sources = Sources()
+        self._open: set[int] = set()
+        """The objects that are being described, by `id`: one that holds itself is described once."""
+
+    @property
+    def code(self) -> dict[str, str]:
         """Hash of the source of each of the user's definitions met so far, by public name."""
-        self._counted: set[Any] = set()
+        return self._sources.hashes()
 
     def plain(self, value: Any, depth: int = 0) -> Any:
         """Return a value as JSON knows it: no addresses, functions by name, large tensors by hash.
@@ -54,22 +63,37 @@ class Settings:
         """
         if isinstance(value, np.generic):
             value = value.item()
+        if is_own(type(value)):
+            self.named(type(value))
+        if isinstance(value, Enum) and not isinstance(value, str | int):
+            return {"class": self.named(type(value)), "name": value.name}
         if value is None or isinstance(value, str | bool | int):
             return value
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
+        if id(value) in self._open:
+            return {"again": public_name(type(value))}
+        self._open.add(id(value))
+        try:
+            return self._opened(value, depth)
+        finally:
+            self._open.remove(id(value))
+
+    def _opened(self, value: Any, depth: int) -> Any:
         if depth > 30:
             raise ValueError(f"a setting is nested more than 30 deep, at {public_name(type(value))}: does something hold itself?")
         into = functools.partial(self.plain, depth=depth + 1)
         if isinstance(value, Mapping):
-            return {str(key): into(item) for key, item in value.items()}
+            return {self._key(key): into(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [into(item) for item in value]
         if isinstance(value, set | frozenset):
-            return sorted(map(str, value))
+            return sorted(map(self._key, value))
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
+            return into(value.tolist())
         if isinstance(value, Tensor | np.ndarray):
-            array = torch.as_tensor(value).detach().cpu()
-            return array.tolist() if array.numel() <= 64 else hash_tensor(array)
+            array = (value.detach().to_dense() if isinstance(value, Tensor) else torch.as_tensor(value.copy())).cpu()
+            return into(array.tolist()) if array.numel() <= 64 else hash_tensor(array)
         if isinstance(value, functools.partial):
             return {"partial": into(value.func), "args": into(value.args), "keywords": into(value.keywords)}
         if isinstance(value, FunctionType | MethodType | type) or hasattr(value, "__qualname__"):
@@ -78,17 +102,24 @@ class Settings:
 
     def named(self, thing: Any) -> str:
         """Return the public name of a class or function, and count its source if it is the user's own."""
-        if thing not in self._counted and is_own(thing):
-            self.code |= sources(thing)
-        self._counted.add(thing)
-        return public_name(thing)
+        return self._sources.named(thing)
+
+    def own(self, value: Optimizer | LRScheduler) -> dict[str, Any]:
+        """Return the settings that the user's own classes add to an optimizer or a scheduler of torch."""
+        added = _assigned_by_the_user(type(value)) & vars(value).keys() - {"param_groups", "state", "optimizer"}
+        return {name: self.plain(getattr(value, name)) for name in sorted(added)}
+
+    def _key(self, value: Any) -> str:
+        """A key of a mapping or a member of a set: its text, or if that holds an address or a module's name, its settings."""
+        text = str(value)
+        return json.dumps(self.plain(value), sort_keys=True) if isinstance(value, type) or _ADDRESS.search(text) else text
 
     def _definition(self, thing: Any, depth: int) -> Any:
         """A function or class: its name, and of a user's function what it captures and its defaults."""
         name = self.named(thing)
         if isinstance(thing, MethodType):
             return {"method": name, "of": self.plain(thing.__self__, depth + 1)}
-        if not isinstance(thing, FunctionType) or not is_own(thing) or "<" not in thing.__qualname__:
+        if not isinstance(thing, FunctionType) or not is_own(thing) or not _is_made(thing):
             return name
         defaults = [self.plain(thing.__defaults__, depth + 1), self.plain(thing.__kwdefaults__, depth + 1)]
         return {"function": name, "with": self.plain(_values_captured(thing), depth + 1), "defaults": defaults}
@@ -103,14 +134,21 @@ class Settings:
         if not is_own(cls):
             found = {name: item for name, item in found.items() if not any(item is off for off in _OFF)}
         described = {"class": self.named(cls), **{name: self.plain(item, depth + 1) for name, item in found.items()}}
-        if is_own(cls) and (captured_values := {k: v for function in functions_of(cls) for k, v in _values_captured(function).items()}):
+        own = [base for base in reversed(cls.__mro__) if is_own(base)]
+        functions = [function for base in own for function in functions_of(base) if is_own(function) and file_of(function) is not None]
+        if captured_values := {name: item for function in functions for name, item in _values_captured(function).items()}:
             described["with"] = self.plain(captured_values, depth + 1)
         return {**described, **self._tensors_and_children(value, depth)} if isinstance(value, nn.Module) else described
 
     def _tensors_and_children(self, module: nn.Module, depth: int) -> dict[str, Any]:
-        shapes = {name: list(parameter.shape) for name, parameter in module.named_parameters(recurse=False)}
+        shapes = {
+            name if parameter.requires_grad else f"{name} (frozen)": list(parameter.shape)
+            for name, parameter in module.named_parameters(recurse=False)
+        }
+        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
         buffers = {name: self.plain(value) for name, value in module.named_buffers(recurse=False)}
-        return {**shapes, **buffers, **{name: self.plain(child, depth + 1) for name, child in module.named_children()}}
+        children = {name: self.plain(child, depth + 1) for name, child in module.named_children()}
+        return {**shapes, **buffers, **children, **({"hooks": self.plain(hooks, depth + 1)} if hooks else {})}
 
 
 def plain(value: Any) -> Any:
@@ -126,11 +164,28 @@ def setting_names(value: Any) -> list[str]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.init and not field.name.startswith("_")]
         return [name for name in fields if not isinstance(getattr(value, name), Path)]
-    there = vars(value) if hasattr(value, "__dict__") else {}
+    there = {name: getattr(value, name) for name in _slots(cls) if hasattr(value, name)} | getattr(value, "__dict__", {})
     wanted: set[str] | frozenset[str] = _arguments(cls) | _assigned_by_the_user(cls)
+    wanted |= {name for name, item in there.items() if isinstance(item, FunctionType | MethodType) and is_own(item)}
     if not is_own(cls) and not isinstance(value, nn.Module) and not wanted & there.keys():
         wanted = {name for name in there if not name.startswith("_")}
-    return [name for name in there if name in wanted and name not in _EMPTY_MODULE and not isinstance(there[name], nn.Module)]
+    if is_own(cls):
+        wanted |= {name for name in there if isinstance(inspect.getattr_static(cls, name, None), int | float | str | tuple)}
+    children = there.get("_modules", {}).values()
+    return [
+        name
+        for name in there
+        if name in wanted
+        and name not in _EMPTY_MODULE
+        and not any(there[name] is child for child in children)
+        and not isinstance(there[name], logging.Logger)
+    ]
+
+
+def _slots(cls: type) -> list[str]:
+    """Return the names of the attributes that the user's own classes keep in `__slots__`."""
+    found = [vars(base).get("__slots__", ()) for base in cls.__mro__ if is_own(base)]
+    return [name for names in found for name in ((names,) if isinstance(names, str) else names) if name != "__dict__"]
 
 
 def hash_text(text: str) -> str:
@@ -175,5 +230,12 @@ def _stored(code: CodeType) -> Iterator[str]:
 
 def _values_captured(function: FunctionType) -> dict[str, Any]:
     """What a function takes from the function around it, without definitions, whose source counts, and without the class of `super()`."""
-    found = captured(function).items()
-    return {name: value for name, value in found if not (isinstance(value, FunctionType | type) and (is_own(value) or name == "__class__"))}
+    found = {name: value for name, value in captured(function).items() if name != "__class__"}
+    return {
+        name: value for name, value in found.items() if _is_made(value) or not (isinstance(value, FunctionType | type) and is_own(value))
+    }
+
+
+def _is_made(value: Any) -> bool:
+    """Return whether a function may differ from another of the same source: it was made within a function, or holds variables of one."""
+    return isinstance(value, FunctionType) and ("<" in value.__qualname__ or value.__closure__ is not None)

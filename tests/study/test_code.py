@@ -1,6 +1,8 @@
 """The user's code counts by its text and by what it names; what is not of it, and what changes no number, does not."""
 
 import importlib
+import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -290,3 +292,145 @@ def test_names_inside_seglab_are_told_apart() -> None:
                 if isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append(path.name)
     assert {name: files for name, files in found.items() if len(files) > 1} == {}
+
+
+HELD = """
+import enum
+import functools
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from one import utils
+from other.utils import scaled as also
+from values import *
+
+try:
+    from values import LATER
+except ImportError:
+    LATER = 0
+
+WEIGHT = torch.ones(2)
+WEIGHT[1] = 0.5
+REGISTRY = {}
+
+
+class Mode(enum.Enum):
+    FIRST = 1
+    SECOND = 2
+
+
+@functools.lru_cache
+def cached(x):
+    return x * 11
+
+
+@functools.singledispatch
+def chosen(x):
+    return x
+
+
+@chosen.register
+def _(x: int):
+    return x * 12
+
+
+def registered(function):
+    REGISTRY[function.__name__] = function
+    return function
+
+
+@registered
+def listed(x):
+    return x * 13
+
+
+def times(factor):
+    return lambda x: x * factor
+
+
+def after(function):
+    return lambda x: function(x)
+
+
+doubled = times(2.0)
+
+
+class Slotted:
+    __slots__ = ("k",)
+
+    def __init__(self, value):
+        self.k = value
+
+
+@dataclass
+class Fields:
+    a: float = 1.0
+
+
+class Held(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.own = [Mode.FIRST, Slotted(14), after(times(15)), Fields()]
+        self.functions = [lambda x: x * 16, lambda x: x * 17]
+        self.both = [utils.scaled, also]
+        self.keyed = {Mode: {times, after}}
+        self.table = {"a": self.forward}
+        self.log = logging.getLogger(__name__)
+        self.register_buffer("mask", torch.tensor([float("-inf"), 1.0]))
+
+    def forward(self, logits, mask):
+        from values import LOCAL
+
+        return cached(chosen(doubled(REGISTRY["listed"](logits * WEIGHT * STAR * LATER * LOCAL))))
+"""
+HELD_FILES = {
+    "held.py": HELD,
+    "values.py": "STAR = 18\nLATER = 19\nLOCAL = 20\n",
+    "one/__init__.py": "",
+    "one/utils.py": "def scaled(x):\n    return x * 21\n",
+    "other/__init__.py": "",
+    "other/utils.py": "def scaled(x):\n    return x * 22\n",
+}
+
+
+def held(place: Path, monkeypatch: pytest.MonkeyPatch, file: str = "held.py", old: str = "", new: str = "") -> Any:
+    for path, text in HELD_FILES.items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(text.replace(old, new) if old and path == file else text)
+    for module in ("held", "values", "one", "one.utils", "other", "other.utils"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(str(place))
+    return plain(importlib.import_module("held").Held())
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        *(("held.py", str(number), str(number + 100)) for number in range(11, 18)),
+        *(("values.py", str(number), str(number + 100)) for number in (18, 19, 20)),
+        ("one/utils.py", "21", "121"),
+        ("other/utils.py", "22", "122"),
+        ("held.py", "Mode.FIRST, ", "Mode.SECOND, "),
+        ("held.py", "WEIGHT[1] = 0.5", "WEIGHT[1] = 0.25"),
+        ("held.py", "times(2.0)", "times(3.0)"),
+        ("held.py", "lambda x: x * 16, lambda x: x * 17", "lambda x: x * 17, lambda x: x * 16"),
+    ],
+)
+def test_what_is_held_in_objects_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str) -> None:
+    assert old in HELD_FILES[file]
+    first, again = (held(tmp_path / name, monkeypatch) for name in ("first", "again"))
+    assert first == again
+    assert "0x" not in str(first)
+    assert first != held(tmp_path / "edited", monkeypatch, file, old, new)
+
+
+@pytest.mark.slow
+def test_a_script_and_an_imported_module_describe_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = held(tmp_path, monkeypatch)
+    script = HELD + "\nimport json\nfrom seglab.study.settings import plain\nprint(json.dumps(plain(Held())))\n"
+    (tmp_path / "held.py").write_text(script)
+    done = subprocess.run([sys.executable, "held.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(done.stdout) == imported

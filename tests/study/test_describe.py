@@ -120,6 +120,40 @@ def same_named(factor: float) -> FreezeSchedule:
     return Own()
 
 
+def changed(change: Callable[[Net], object]) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        network = Net(1)
+        change(network)
+        return network
+
+    return build
+
+
+class Weighted(nn.Module):
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.full((2,), start))
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return logits.mean() * self.log_variance.sum()
+
+
+class OwnSGD(torch.optim.SGD):
+    def __init__(self, groups: Any, alpha: float) -> None:
+        super().__init__(groups, lr=0.1)
+        self.alpha = alpha
+
+
+def decayed(dims: int) -> Callable[[Any], torch.optim.Optimizer]:
+    def optimizer(groups: Any) -> torch.optim.Optimizer:
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        large = [parameter for parameter in parameters if parameter.ndim > dims]
+        small = [parameter for parameter in parameters if parameter.ndim <= dims]
+        return torch.optim.SGD([{"params": large, "weight_decay": 1e-4}, {"params": small}], lr=0.1)
+
+    return optimizer
+
+
 PAIRS: dict[str, tuple[Arm, Arm]] = {
     "strength": (arm(regularizer=L2(1e-3)), arm(regularizer=L2(2e-3))),
     "numpy strength": (arm(regularizer=L2(np.float32(1e-3))), arm(regularizer=L2(np.float32(1e-1)))),  # type: ignore[arg-type]
@@ -145,6 +179,12 @@ PAIRS: dict[str, tuple[Arm, Arm]] = {
     "drop": (arm(scheduler=drop_at(150)), arm(scheduler=drop_at(180))),
     "kind of decay": (arm(scheduler=PolynomialLR), arm(scheduler=CosineAnnealingLR)),
     "setting of a module": (lambda: WithOwnSetting(1.0), lambda: WithOwnSetting(2.0)),
+    "frozen by hand": (arm(), arm(changed(lambda network: network.requires_grad_(False)))),
+    "hook": (arm(), arm(changed(lambda network: network.register_forward_hook(lambda module, given, out: out * 2)))),
+    "forward of a layer": (arm(), arm(changed(lambda network: setattr(network.conv, "forward", lambda image: image)))),
+    "parameters of a loss": (arm(loss=lambda: Weighted(0.0)), arm(loss=lambda: Weighted(1.0))),
+    "parameters of a group": (arm(optimizer=decayed(0)), arm(optimizer=decayed(1))),
+    "attribute of an optimizer": (arm(optimizer=lambda groups: OwnSGD(groups, 1.0)), arm(optimizer=lambda groups: OwnSGD(groups, 2.0))),
     "mean": (arm(mean=(0.5,)), arm(mean=(0.4,))),
 }
 
