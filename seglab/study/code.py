@@ -7,21 +7,15 @@ holds beside them does not count.
 
 import ast
 import dis
-import functools
 import hashlib
 import importlib
-import linecache
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from seglab.study.names import file_of, functions_of, is_own, public_name, stem
-
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-_PLAIN = (int, float, str, bool, tuple)
-Chain = tuple[str, ...]
-"""A name and the attributes that follow it: `losses.region.Dice` is ("losses", "region", "Dice")."""
+from seglab.study.source import PLAIN, Chain, Definition, bare, changes_in, imports_in, names_in, nodes_of, text_of
 
 
 def sources(thing: Any) -> dict[str, str]:
@@ -68,7 +62,7 @@ class Sources:
         self.follow(thing)
         name, thing = public_name(thing), thing.__func__ if isinstance(thing, MethodType) else thing
         followed = name in self.texts and isinstance(thing, type | FunctionType) and is_own(thing)
-        return _numbered(name, self.texts[name].index(_text(thing))) if followed else name
+        return _numbered(name, self.texts[name].index(text_of(thing))) if followed else name
 
     def follow(self, thing: Any) -> None:
         """Count a class or function, if it is the user's own, and all that it names; of a container, those in it."""
@@ -80,7 +74,7 @@ class Sources:
         for inner in _held(thing):
             self.follow(inner)
         if isinstance(thing, type | FunctionType) and is_own(thing):
-            self._add(public_name(thing), _text(thing))
+            self._add(public_name(thing), text_of(thing))
             self._count_value(vars(sys.modules.get(thing.__module__, sys)), thing.__name__)
             for namespace, chains in _used(thing):
                 for chain in chains:
@@ -111,19 +105,19 @@ class Sources:
         if module is None or vars(module) is not namespace or not is_own(module):
             return
         if (file := file_of(module)) is None:  # a notebook: its value, as the cell that assigned it last is not known
-            if isinstance(namespace.get(name), _PLAIN):
+            if isinstance(namespace.get(name), PLAIN):
                 self._add(f"__main__.{name}", repr(namespace[name]))
             return
         if (file, name) in self._counted:
             return
         self._counted.add((file, name))
         followed = isinstance(namespace.get(name), type | FunctionType)
-        statements = [node for node in _changes(file).get(name, ()) if not (followed and isinstance(node, _Definition))]
+        statements = [node for node in changes_in(file).get(name, ()) if not (followed and isinstance(node, Definition))]
         if statements:
-            self._add(f"{stem(file)}.{name}", "\n".join(sorted({_bare(statement) for statement in statements})))
-            for chain in (chain for statement in statements for chain in _names(statement)):
+            self._add(f"{stem(file)}.{name}", "\n".join(sorted({bare(statement) for statement in statements})))
+            for chain in (chain for statement in statements for chain in names_in(statement)):
                 self._resolve(namespace, chain)
-        for home, there in _imported(_imports(file), module).get(name, ()):
+        for home, there in _imported(imports_in(file), module).get(name, ()):
             if there is not None:
                 self._count_value(vars(home), there)
 
@@ -158,18 +152,18 @@ def _used(thing: type | FunctionType) -> Iterator[tuple[Mapping[str, Any], Itera
         yield {str(place): base for place, base in enumerate(thing.__mro__[1:])}, [(str(place),) for place in range(len(thing.__mro__) - 1)]
         for function in functions_of(thing):
             yield from _used(function)
-    for node in _nodes(thing):
-        yield names, [chain for outside in _evaluated_outside(node) for chain in _names(outside)]
+    for node in nodes_of(thing):
+        yield names, [chain for outside in _evaluated_outside(node) for chain in names_in(outside)]
         if module is not None and not isinstance(node, ast.Lambda):
             for name, (home, there) in _local_imports(node, module):
-                rest = [chain[1:] for chain in _names(node) if chain[0] == name]
+                rest = [chain[1:] for chain in names_in(node) if chain[0] == name]
                 yield (vars(home), [(there, *chain) for chain in rest]) if there else ({name: home}, [(name, *chain) for chain in rest])
 
 
 def _evaluated_outside(node: ast.AST) -> list[ast.AST]:
     """Return the parts of a definition that are evaluated where it stands: decorators, defaults, and of a class bases and assignments."""
     if isinstance(node, ast.ClassDef):
-        return [child for child in ast.iter_child_nodes(node) if not isinstance(child, _Definition)]
+        return [child for child in ast.iter_child_nodes(node) if not isinstance(child, Definition)]
     if isinstance(node, ast.Lambda):
         return [node.args]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -224,137 +218,6 @@ def _names_of_code(code: CodeType) -> list[Chain]:
             found.append(chain)
     inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return [*found, *(chain for constant in inner for chain in _names_of_code(constant))]
-
-
-def _names(node: ast.AST) -> list[Chain]:
-    """Return the names that a piece of source loads."""
-    found = []
-    for inner in ast.walk(node):
-        rest: Chain = ()
-        while isinstance(inner, ast.Attribute):
-            rest, inner = (inner.attr, *rest), inner.value
-        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
-            found.append((inner.id, *rest))
-    return found
-
-
-def _text(thing: type | FunctionType) -> str:
-    """Return the source of a definition, or its byte code where the source is not there."""
-    if nodes := _nodes(thing):
-        return "\n".join(_bare(node) for node in nodes)
-    code = thing.__code__ if isinstance(thing, FunctionType) else None
-    if code is None:
-        values = [(name, value) for name, value in vars(thing).items() if isinstance(value, _PLAIN) and not name.startswith("__")]
-        return repr([values, [_text(function) for function in functions_of(thing)]])  # type: ignore[arg-type]
-    return repr((code.co_code, [constant for constant in code.co_consts if not isinstance(constant, CodeType)]))
-
-
-@functools.cache
-def _bare(node: ast.AST) -> str:
-    """Return the text of a syntax tree without comments, docstrings and formatting."""
-    copy = ast.parse(ast.unparse(node))
-    for inner in ast.walk(copy):
-        if isinstance(inner, _Definition) and ast.get_docstring(inner, clean=False) is not None:
-            inner.body = inner.body[1:] or [ast.Pass()]
-    return ast.unparse(copy)
-
-
-def _nodes(thing: type | FunctionType) -> list[ast.AST]:
-    """Return the syntax trees of a class or function in its file: several where the file defines its name again."""
-    file = file_of(thing)
-    if file is None:
-        return []
-    tree = _tree(file)
-    if isinstance(thing, type):
-        nodes: list[ast.AST] = [tree]
-        for name in (part for part in thing.__qualname__.split(".") if part != "<locals>"):
-            nodes = [child for node in nodes for child in _inside(node) if isinstance(child, _Definition) and child.name == name]
-        return nodes
-    if thing.__name__ == "<lambda>":
-        return _lambdas(tree, thing.__code__)
-    return list(_functions(file).get(thing.__code__.co_firstlineno, ()))
-
-
-def _inside(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what stands in a module, class or function, and not within a definition in it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, _Definition):
-            yield from _inside(child)
-
-
-def _lambdas(tree: ast.AST, code: CodeType) -> list[ast.AST]:
-    """Return the lambda that was compiled to `code`: of those that begin on its line, the innermost that holds its instructions."""
-    places = {(line, column) for line, _, column, _ in code.co_positions() if line is not None and column} - {(code.co_firstlineno, 0)}
-    begin = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno]
-    held = [node for node in begin if places and all(_start(node) <= place <= _end(node) for place in places)]
-    return [max(held, key=_start)] if held else list(begin)
-
-
-def _start(node: ast.Lambda) -> tuple[int, int]:
-    return node.lineno, node.col_offset
-
-
-def _end(node: ast.Lambda) -> tuple[int, int]:
-    return node.end_lineno or node.lineno, node.end_col_offset or 0
-
-
-def _assigned(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement of a module defines, assigns or changes (`x[0] = 1`, `x.append(1)`), inside of an `if` or `try` too."""
-    if isinstance(statement, _Definition):
-        return {statement.name}
-    found = set()
-    for node in (statement, *_inside(statement)):
-        target: ast.AST | None = node
-        if isinstance(node, _Definition):
-            found.add(node.name)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            target = node.value.func
-        elif not isinstance(getattr(node, "ctx", None), ast.Store):
-            continue
-        while isinstance(target, ast.Attribute | ast.Subscript):
-            target = target.value
-        if isinstance(target, ast.Name):
-            found.add(target.id)
-    return found
-
-
-@functools.cache
-def _changes(file: str) -> dict[str, list[ast.stmt]]:
-    """The statements of a module that define, assign or change a name, by the name."""
-    found: dict[str, list[ast.stmt]] = {}
-    for statement in _tree(file).body:
-        for name in _assigned(statement):
-            found.setdefault(name, []).append(statement)
-    return found
-
-
-@functools.cache
-def _imports(file: str) -> list[ast.stmt]:
-    """The imports of a module, those inside of an `if` or `try` too."""
-    return [node for node in _inside(_tree(file)) if isinstance(node, ast.Import | ast.ImportFrom)]
-
-
-def _first_line(node: _Definition) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-
-
-@functools.cache
-def _functions(file: str) -> dict[int, list[ast.AST]]:
-    """The definitions of a file by their first line, that of a decorator included."""
-    found: dict[int, list[ast.AST]] = {}
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, _Definition):
-            found.setdefault(_first_line(node), []).append(node)
-    return found
-
-
-@functools.cache
-def _tree(file: str) -> ast.Module:
-    try:
-        return ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:
-        return ast.Module([], [])
 
 
 def _hash(text: str) -> str:

@@ -106,7 +106,8 @@ class Settings:
 
     def own(self, value: Optimizer | LRScheduler) -> dict[str, Any]:
         """Return the settings that the user's own classes add to an optimizer or a scheduler of torch."""
-        added = _assigned_by_the_user(type(value)) & vars(value).keys() - {"param_groups", "state", "optimizer"}
+        cls: type = type(value)
+        added = _assigned_by_the_user(cls) & vars(value).keys() - {"param_groups", "state", "optimizer"}
         return {name: self.plain(getattr(value, name)) for name in sorted(added)}
 
     def _key(self, value: Any) -> str:

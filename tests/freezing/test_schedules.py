@@ -1,5 +1,7 @@
 """Schedules as functions: against their definitions, their phases, and what they refuse."""
 
+import dataclasses
+import inspect
 import math
 from dataclasses import dataclass
 
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seglab import freezing
 from seglab.freezing import (
     LPFT,
     FreezeOut,
@@ -22,6 +25,7 @@ from seglab.freezing import (
     phases_of,
 )
 from seglab.stage import Progress, Stage
+from tests.freezing.deep import SCHEDULES
 
 RESNET = [
     *(Stage(f"encoder.{depth}", depth, 6 - depth, "encoder") for depth in range(5)),
@@ -201,3 +205,20 @@ def test_a_schedule_that_cannot_be_meant_is_refused(schedule: FreezeSchedule, st
 def test_bad_arguments(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_every_public_schedule_is_trained_by_the_tests() -> None:
+    """`SCHEDULES` is what the tests of steps, of a resume and of two ranks go through."""
+    public = [getattr(freezing, name) for name in freezing.__all__]
+    wanted = {cls.__name__ for cls in public if isinstance(cls, type) and issubclass(cls, FreezeSchedule) and not inspect.isabstract(cls)}
+    assert wanted <= {part.__class__.__name__ for schedule in SCHEDULES.values() for part in parts_of(schedule)}
+
+
+def parts_of(schedule: FreezeSchedule) -> list[FreezeSchedule]:
+    """A schedule and those that it is made of."""
+    inner = [value for field in dataclasses.fields(schedule) for value in listed(getattr(schedule, field.name))]  # type: ignore[arg-type]
+    return [schedule, *(part for one in inner if isinstance(one, FreezeSchedule) for part in parts_of(one))]
+
+
+def listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]

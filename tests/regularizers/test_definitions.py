@@ -1,5 +1,6 @@
 """Every penalty against its textbook definition in numpy, and its gradient against autograd and against slopes of that definition."""
 
+import inspect
 import math
 
 import numpy as np
@@ -10,7 +11,22 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seglab.regularizers import L1, L2, ElasticNet, GroupLasso, HoyerSquare, Orthogonality, Regularizer, SmoothL1, Spectral
+from seglab import regularizers
+from seglab.regularizers import (
+    L1,
+    L2,
+    ElasticNet,
+    FixedNorm,
+    GroupLasso,
+    HoyerSquare,
+    Orthogonality,
+    PerStage,
+    Regularizer,
+    SmoothL1,
+    Spectral,
+    Sum,
+    Wrapper,
+)
 from seglab.regularizers.penalty import Penalty
 from tests.regularizers.toys import drawn_weights
 
@@ -155,3 +171,10 @@ def test_hoyer_square_counts_weights_whatever_their_scale(weights: list[Tensor],
 def test_a_strength_that_is_none_is_refused(make: type[GroupLasso], strength: float) -> None:
     with pytest.raises(ValueError, match="strength must be a finite number, 0 or more; got"):
         make(strength)
+
+
+def test_every_public_penalty_has_its_textbook_definition_here() -> None:
+    public = [getattr(regularizers, name) for name in regularizers.__all__]
+    concrete = {cls for cls in public if isinstance(cls, type) and issubclass(cls, Regularizer) and not inspect.isabstract(cls)}
+    wrappers = {cls for cls in concrete if issubclass(cls, Wrapper)} | {Sum, PerStage, FixedNorm}
+    assert concrete - wrappers <= {type(regularizer) for regularizer in ALL}

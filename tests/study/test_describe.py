@@ -149,7 +149,8 @@ def decayed(dims: int) -> Callable[[Any], torch.optim.Optimizer]:
         parameters = [parameter for group in groups for parameter in group["params"]]
         large = [parameter for parameter in parameters if parameter.ndim > dims]
         small = [parameter for parameter in parameters if parameter.ndim <= dims]
-        return torch.optim.SGD([{"params": large, "weight_decay": 1e-4}, {"params": small}], lr=0.1)
+        split: list[dict[str, Any]] = [{"params": large, "weight_decay": 1e-4}, {"params": small}]
+        return torch.optim.SGD(split, lr=0.1)
 
     return optimizer
 
