@@ -47,7 +47,7 @@ def test_what_is_no_folder_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_fit_is_tested_by_its_folder_as_by_its_checkpoint(tmp_path: Path) -> None:
     small = ["--data.source.num_train", 8, "--data.source.num_val", 2, "--data.source.num_test", 2, "--data.source.image_size", 32]
-    network = ["--model.network", "seglab.unet", "--model.network.encoder", "tu-test_resnet"]
+    network = ["--model.network", "seglab.unet", "--model.network.encoder", "tu-test_resnet", "--model.network.num_classes", 6]
     code, text = said("fit", "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu", *network, *small, cwd=tmp_path)
     assert code == 0, text
     code, text = said("test", "runs/fit/version_0", cwd=tmp_path)
