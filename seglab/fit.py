@@ -19,7 +19,6 @@ from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightD
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.exit_codes import BAD_INPUT, DONE, FAILED
 from seglab.module import SegmentationModule
-from seglab.networks.batch_norm import JointBatchNorm
 from seglab.optimizers import AdamW
 from seglab.script.errors import one_line
 from seglab.tracking import resolved_mode, show_log
@@ -55,6 +54,8 @@ class SeglabCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Make the trainer, with our plugin in place of `sync_batchnorm`, which drops the activation in timm's batch norms."""
         if self._given("trainer.sync_batchnorm"):
+            from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
+
             plugins = self.config_init[self.subcommand].trainer.plugins
             given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
             kwargs |= {"sync_batchnorm": False, "plugins": [*given, JointBatchNorm()]}

@@ -14,7 +14,6 @@ from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Thr
 from seglab.callbacks.ranks import DDPWithOwnSignals
 from seglab.checkpoints import AtomicCheckpoints
 from seglab.interruption import Interruption
-from seglab.networks.batch_norm import JointBatchNorm
 from seglab.running.job import Job
 from seglab.running.progress import ProgressFile
 from seglab.running.resources import Resources
@@ -75,7 +74,11 @@ def _strategy(resources: Resources, interruption: Interruption) -> Strategy | st
 
 def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
     """Return what lets batch norms take their statistics over all processes, if there are several and it is asked for."""
-    return [JointBatchNorm()] if resources.processes > 1 and resources.sync_batchnorm else []
+    if resources.processes == 1 or not resources.sync_batchnorm:
+        return []
+    from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
+
+    return [JointBatchNorm()]
 
 
 def _validation_interval(epochs: int) -> int:
