@@ -5,7 +5,7 @@
 | dataclass | its fields, except private ones, those with `init=False`, and paths: where files lie is no setting |
 | class of the user | attributes that its own code assigns, arguments of `__init__` that are kept under their name, and its source |
 | class of an installed package, or of seglab | arguments of `__init__` that are kept under their name, as `kernel_size`; `None` and `False` mean "off" and do not count |
-| `nn.Module` | beside these: the shapes of its parameters, the values of its buffers, its children |
+| `nn.Module` | beside these: the shapes of its parameters and whether they train, the values of its buffers, its children and forward hooks |
 | function, class | its public name; of the user's own its source too, and what it takes from the function around it |
 | tensor, array | its values; of a large one a hash |
 
@@ -128,8 +128,7 @@ class Settings:
     def _object(self, value: Any, depth: int) -> Any:
         """An object by its class and its settings; of a library's that says all of itself by `repr`, that."""
         cls = type(value)
-        text = repr(value)
-        if not is_own(cls) and not isinstance(value, nn.Module) and not dataclasses.is_dataclass(value) and not _ADDRESS.search(text):
+        if (text := _says_itself(value)) is not None:
             return text
         found = {name: getattr(value, name) for name in setting_names(value)}
         if not is_own(cls):
@@ -181,6 +180,17 @@ def setting_names(value: Any) -> list[str]:
         and not any(there[name] is child for child in children)
         and not isinstance(there[name], logging.Logger)
     ]
+
+
+def _says_itself(value: Any) -> str | None:
+    """Return the `repr` of a library's object that says all of itself by it, such as an albumentations pipeline; None for other objects."""
+    if is_own(type(value)) or isinstance(value, nn.Module) or dataclasses.is_dataclass(value):
+        return None
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a library's `repr` may fail on what the user has put into its object
+        return None
+    return None if _ADDRESS.search(text) else text
 
 
 def _slots(cls: type) -> list[str]:
