@@ -212,6 +212,8 @@ OF_OTHERS = {
     "_actions",
     "_depth",
     "_exit",
+    "_forward_hooks",
+    "_forward_pre_hooks",
     "_hub_mixin_config",
     "_native_batch_norm_legit_no_training",
     "_orig_mod",
