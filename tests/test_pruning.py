@@ -63,7 +63,7 @@ def zeroed(layer: nn.Module, *filters: int) -> None:
 @pytest.mark.parametrize(
     ("architecture", "encoder"),
     [
-        ("Unet", "resnet18"),
+        pytest.param("Unet", "resnet18", marks=pytest.mark.slow),
         ("FPN", "tu-test_resnet"),
         ("Linknet", "tu-test_efficientnet"),
         ("DeepLabV3Plus", "tu-test_resnet"),

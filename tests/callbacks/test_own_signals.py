@@ -63,9 +63,11 @@ print("ours:", *(name for name, is_ours in seen.items() if is_ours))
 @pytest.mark.parametrize(
     ("strategy", "callback", "ours"),
     [
-        ("one device", "with", "training validation test"),  # before the first hook Lightning's handler calls ours
+        pytest.param(
+            "one device", "with", "training validation test", marks=pytest.mark.slow
+        ),  # before the first hook Lightning's handler calls ours
         ("ddp", "without", "loader training validation test"),
-        ("lightning's ddp", "without", ""),
+        pytest.param("lightning's ddp", "without", "", marks=pytest.mark.slow),
     ],
 )
 def test_the_handler_is_ours(strategy: str, callback: str, ours: str) -> None:

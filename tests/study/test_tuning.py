@@ -222,6 +222,7 @@ def test_the_choice_follows_from_the_results(finished: Path) -> None:
     assert none["expected_best"] == [pytest.approx(statistics.mean(means.values())), pytest.approx(max(means.values()))]
 
 
+@pytest.mark.slow
 def test_the_setting_that_diverges_is_not_chosen_and_not_repeated(finished: Path) -> None:
     folder = finished / "runs" / "tuned" / "tuning"
     l2 = load(folder / "choice.json")["arms"]["l2"]
