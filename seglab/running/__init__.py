@@ -1,1 +1,1 @@
-"""Runs: which there are, who works on which, and how one is trained from its seed to its result."""
+"""Runs: planning the runs of a study, sharing them among workers, and training one run from its seed to its result."""

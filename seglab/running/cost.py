@@ -55,7 +55,7 @@ def cost(module: SegmentationModule, spent: Spent, training_seconds: float) -> d
     Args:
         module: the trained module.
         spent: the measurement of the whole run.
-        training_seconds: the part of its time that was spent before the test.
+        training_seconds: seconds of the run before the test.
     """
     weights = [weight.tensor for weight in module.weights().values() if weight.kind == "weight"]
     zeros = sum(int((weight == 0).sum()) for weight in weights)
@@ -71,7 +71,7 @@ def cost(module: SegmentationModule, spent: Spent, training_seconds: float) -> d
 
 
 def forget_peak_memory(on_gpu: bool) -> None:
-    """Reset the peak memory, after freeing what earlier runs of this process have left."""
+    """Free the memory that earlier runs of this process have left, then reset the peak memory."""
     gc.collect()
     if on_gpu:
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""The machine, the versions and the commit with which a run is made."""
+"""Machine, package versions and git commit of a run."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ _PACKAGES = ("seglab", "torch", "lightning", "torchmetrics", "segmentation-model
 
 
 def environment(on_gpu: bool) -> dict[str, Any]:
-    """Return the machine and the versions with which this process makes a run, as plain data."""
+    """Return the machine and the package versions of this process, as plain data."""
     return {
         "packages": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
@@ -24,7 +24,7 @@ def environment(on_gpu: bool) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return the git commit of the working directory, with a `+` if tracked files have changed since; None outside of git."""
+    """Return the git commit of the working directory, followed by `+` if tracked files have been changed since; None outside of git."""
     try:
         head = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")

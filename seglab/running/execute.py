@@ -21,12 +21,12 @@ from seglab.study.identity import check_same
 
 
 def execute(job: Job, interruption: Interruption) -> Result:
-    """Train and evaluate a job. `result.json` is written last and whole; a training that was interrupted goes on from its checkpoint.
+    """Train and evaluate a job. An interrupted training continues from its checkpoint. `result.json` is written last, atomically.
 
-    Seed first, build second: the arm's factory is called when all generators stand at the run's seed.
+    Seed first, build second: all random generators are seeded with the run's seed before the arm's factory is called.
 
     Raises:
-        ValueError: the study's settings are not those that its folder records.
+        ValueError: the study's settings differ from the record in its folder.
         Interrupted: this process was asked to stop, and the training has saved its checkpoint.
     """
     resources = job.resources
@@ -70,7 +70,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
 
 
 def _clear(directory: Path) -> None:
-    """Delete the files of an interrupted attempt that the run writes again, and half-written ones. Checkpoints for resuming stay."""
+    """Delete the output and the half-written files of an interrupted attempt. Keep the checkpoints from which the run resumes."""
     patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):

@@ -1,4 +1,4 @@
-"""From a dataclass whose fields are flags back to the words of a command line."""
+"""Convert a dataclass whose fields are flags to the words of a command line."""
 
 import dataclasses
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""A job: one run of a study with all that its training needs."""
+"""A job: one run of a study, with everything that its training needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Job:
     record: StudyRecord
     """The settings that `folder` holds. A job trains only if its study still has these settings."""
     command: Sequence[str]
-    """What repeats the run, as words of a command line."""
+    """Command line that repeats the run, as words."""
     resources: Resources
     tuning: bool = False
-    """Whether the run serves to choose a setting. A tuning run is never scored on the test split, and one that diverges is not repeated."""
+    """Whether the run serves to choose a setting. A tuning run is never scored on the test split. If it diverges, it is not repeated."""
 
     @property
     def directory(self) -> Path:
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def resume_checkpoint(self) -> Path:
-        """The checkpoint from which an interrupted training goes on. It is deleted when the run has its result."""
+        """The checkpoint from which an interrupted training continues. It is deleted when the result is written."""
         return self.checkpoints / "resume.ckpt"
 
     @property
@@ -53,7 +53,7 @@ class Job:
 
     @property
     def splits(self) -> tuple[EvaluatedSplit, ...]:
-        """Splits on which the trained network is scored, the training split aside."""
+        """Splits on which the trained network is scored, except the training split."""
         return ("val",) if self.tuning else ("val", "test")
 
     @property
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether nothing is left to do for the run."""
         return ledger.settled(self.directory, self.tuning)
 
     @property

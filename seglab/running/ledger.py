@@ -1,8 +1,8 @@
-"""Leases on runs: which process works on which run. The folders of a study are the ledger. No lock, no server, no torch.
+"""Leases on runs: files that record which process works on which run. No lock, no server, no torch.
 
-A worker claims a run by creating `lease.0`, and keeps the lease's time stamp fresh. Another worker takes the run of a dead one over by
-creating `lease.1`, and so on. Creating a file that must not exist is atomic on every file system, NFS included. A lease that names its
-owner is never deleted.
+A worker claims a run by creating `lease.0` in the run's folder, and renews the time stamp of the lease as a heartbeat. If the owner dies,
+another worker takes over the run by creating `lease.1`, and so on. Creating a file that must not exist is atomic on every file system,
+NFS included. A lease that names its owner is never deleted.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Owner:
     job: str = ""
     """Id of the cluster's job that the process runs in; empty outside of a job."""
     restarts: int = 0
-    """Number of times that the job was queued again before this process started."""
+    """Number of times that the job was requeued before this process started."""
 
     @classmethod
     def this_process(cls) -> "Owner":
@@ -47,7 +47,7 @@ class Owner:
 
     @property
     def line(self) -> str:
-        """The first line of a lease."""
+        """The first line of a lease, which names the owner."""
         return f"{self.host} {self.pid}" + (f" {self.job}/{self.restarts}" if self.job else "")
 
     @classmethod
@@ -74,9 +74,10 @@ class Owner:
 
 
 class Lease:
-    """The right to work on one run, kept fresh by a thread until `release`.
+    """The right to work on one run. A thread sends the heartbeat until `release`.
 
-    As a context manager it releases the run at the end, and counts a failure of the run if an `Exception` leaves its block.
+    As a context manager, a lease releases the run at the end of its block. If an `Exception` leaves the block, a failure of the run is
+    counted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +101,7 @@ class Lease:
         self._write("failed")
 
     def release(self) -> None:
-        """Let other workers have the run, because its result is written or because this worker gives it up."""
+        """Let other workers claim the run. Call this when the result is written, or when this worker gives up the run."""
         self._stop.set()
         self._thread.join()
         self._write("released")
@@ -111,16 +112,16 @@ class Lease:
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a file server that stumbles; the next beat tries again
+            with contextlib.suppress(OSError):  # the file server fails for a moment; the next heartbeat tries again
                 if _generation(self.path.parent) != int(self.path.suffix[1:]):
-                    os._exit(70)  # another worker took over while this process was frozen; two must not write
+                    os._exit(70)  # another worker took over while this process was suspended; only one process may write
                 os.utime(self.path)
 
 
 def claim(directory: Path) -> Lease | None:
     """Claim the run in `directory`; return its lease, or None if another process that is alive holds it."""
     directory.mkdir(parents=True, exist_ok=True)
-    generation = _generation(directory)  # looked up once: whoever claims after this look makes the creation below fail
+    generation = _generation(directory)  # read once: if another worker claims the run after this line, creating the file below fails
     if _holder(directory, generation) is not None:
         return None
     path = directory / f"lease.{generation + 1}"
@@ -131,7 +132,7 @@ def claim(directory: Path) -> Lease | None:
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{Owner.this_process().line}\n")
-    except OSError as error:  # a full disk; a lease that names nobody would hold the run until it is stale
+    except OSError as error:  # for example a full disk; a lease without an owner would block the run until the lease is stale
         path.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
     remove_leftovers(directory)
@@ -139,12 +140,12 @@ def claim(directory: Path) -> Lease | None:
 
 
 def owner(directory: Path) -> Owner | None:
-    """Return the owner of the run in `directory`; None if there is no lease, or its owner is dead or silent for too long."""
+    """Return the owner of the run in `directory`; None if there is no lease, its owner is dead, or its heartbeat is too old."""
     return _holder(directory, _generation(directory))
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Delete temporary files in `directory` that dead processes of this host have left."""
+    """Delete the temporary files in `directory` that belong to dead processes of this host."""
     host = socket.gethostname()
     for path in directory.glob(".*"):
         written_by = re.fullmatch(rf"\..+\.{re.escape(host)}\.(\d+)\.(\d+|part)", path.name)
@@ -215,7 +216,7 @@ def _generation(directory: Path) -> int:
 
 
 def _file_server_now(directory: Path) -> float:
-    """Return the time by the clock that stamps the leases. On a network file system it is not this machine's clock."""
+    """Return the present time of the clock that stamps the leases. On a network file system this is the file server's clock."""
     probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
     try:
         probe.touch()

@@ -1,4 +1,4 @@
-"""Launchers start workers. They take commands as lists of words, so that whatever they start can be pasted into a shell."""
+"""Launchers start workers. They take commands as lists of words, so that each command can also be pasted into a shell."""
 
 import os
 import signal
@@ -17,15 +17,15 @@ class Launcher(Protocol):
     """Runs commands somewhere."""
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
-        """Start each command with its output in a file of the folder `logs`, and return the exit codes when all have ended.
+        """Start each command, with its output in a file of the folder `logs`, and return the exit codes when all commands have ended.
 
-        `watch` is called now and then until then. A KeyboardInterrupt asks the processes to stop and waits for them.
+        While commands run, `watch` is called repeatedly. On a KeyboardInterrupt, ask the processes to stop and wait for them.
         """
 
 
 @dataclass(frozen=True)
 class Local:
-    """Launcher on this machine: each command is a process with its own GPUs, if there are any, and its share of the processor's threads."""
+    """Launcher on this machine: each command is a process with its own GPUs, if any, and an equal share of the CPU threads."""
 
     gpus: int = 0
     """GPUs that all processes share."""
@@ -40,7 +40,7 @@ class Local:
             while any(process.poll() is None for process in processes):
                 began = time.monotonic()
                 watch()
-                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # a look at ten thousand runs takes a while
+                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # for ten thousand runs, `watch` takes a while
             watch()
         except KeyboardInterrupt:
             _stop(processes)
@@ -68,7 +68,7 @@ class Local:
 
 
 def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask processes to stop, and kill those that have not after a minute. A second Ctrl-C kills them at once."""
+    """Ask processes to stop. Kill each process that still runs after a minute. A second Ctrl-C kills all at once."""
     for process in processes:
         if process.poll() is None:
             process.terminate()

@@ -1,4 +1,4 @@
-"""Plans: the runs that a request selects, the commands that repeat them, and whether they fit what a folder already holds."""
+"""Plans: the runs that a command line selects, the commands that repeat them, and the check against the record in the study's folder."""
 
 import dataclasses
 import os
@@ -19,14 +19,14 @@ from seglab.study.study import Study
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs of a study that are asked for; None selects all. Each field is a flag, and its documentation is the flag's help."""
+    """Selection of a study's runs; None selects all. Each field is a flag, and its documentation is the flag's help."""
 
     arm: str | None = None
-    """This arm alone."""
+    """Arm to select alone."""
     setting: str | None = None
-    """Setting of a tuned --arm: the arm's tuning runs with this setting alone."""
+    """Setting of a tuned --arm: select only the arm's tuning runs with this setting."""
     seed: int | None = None
-    """This seed alone."""
+    """Seed to select alone."""
 
     def has_arm(self, arm: str) -> bool:
         """Return whether runs of this arm are selected."""
@@ -40,7 +40,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Script:
-    """An experiment script and every parameter of its study function, resolved and written as flags."""
+    """An experiment script, and the values of all parameters of its study function as flags."""
 
     path: str
     flags: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Plan:
-    """Runs of a study, and how to start them."""
+    """Runs of a study, with everything that is needed to start them."""
 
     study: Study
     root: Path
@@ -56,9 +56,9 @@ class Plan:
     resources: Resources
     selection: Selection = Selection()
     tunes: Study | None = None
-    """The study whose tuning runs these are; None for a study's own runs."""
+    """Tuned study, if the plan holds its tuning runs; None if the plan holds the study's own runs."""
     accept_code: str | None = None
-    """Why edits of the user's code since the study was recorded change no number; None accepts no edit."""
+    """Reason why the edits of the user's code since the study was recorded change no number; None accepts no edit."""
 
     @property
     def folder(self) -> Path:
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def runs(self) -> list[Run]:
-        """Runs that can be started. Those of a tuned arm cannot before its setting is chosen."""
+        """Runs that can be started. The runs of a tuned arm can be started once its setting is chosen."""
         wanted = self.selection
         if self.tunes is not None:
             return self.tunes.tuning_runs(wanted.arm, wanted.setting, wanted.seed)
@@ -135,7 +135,7 @@ def agree(plan: Plan) -> StudyRecord:
 
 
 def check_shared(plan: Plan) -> None:
-    """Raise a ValueError if the plan's folder holds runs of other shared settings. It needs no arm's own settings to be chosen yet."""
+    """Raise a ValueError if the plan's folder holds runs of other shared settings. This works before settings of tuned arms are chosen."""
     _merged(plan, record(plan.study, [], plan.resources.batch_norm_parts))
 
 
@@ -157,14 +157,14 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
             f"Choose another folder with --name or --root, or request the settings that are there{_remedies(existing, wanted, lines)}"
         )
-    merged = {**wanted.arms, **existing.arms}  # equal where both have an arm; what was hashed into results stays as it was written
+    merged = {**wanted.arms, **existing.arms}  # both describe a common arm alike; the existing text stays, because results carry its hash
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
     return dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
 
 
 def _remedies(existing: StudyRecord, wanted: StudyRecord, lines: Iterable[str]) -> str:
-    """Return what else there is to do about certain differences, to follow in the message that lists them."""
+    """Return advice on certain differences, to be appended to the message that lists the differences."""
     other_numbers = existing.shared.get("numerics") != wanted.shared.get("numerics")
     version = f", with seglab {existing.version}, as this version gives other numbers" if other_numbers else ""
     edited = any("the code of" in line for line in lines)
@@ -172,7 +172,7 @@ def _remedies(existing: StudyRecord, wanted: StudyRecord, lines: Iterable[str]) 
 
 
 def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:
-    """Return a line for every arm whose tuning had other candidates: more candidates would be a larger budget than the other arms had."""
+    """Return a line for every arm whose tuning had other candidates. More candidates would give this arm a larger tuning budget."""
     if plan.tunes is None:
         return []
     there, now = _settings_of(existing.arms), _settings_of(plan.arms)
@@ -192,7 +192,7 @@ def _settings_of(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def check_place(folder: Path) -> None:
-    """Raise a ValueError if `folder` cannot be made or written to."""
+    """Raise a ValueError if `folder` cannot be created or is not writable."""
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise ValueError(f"{folder}: cannot be made, as {nearest} is a file; choose another folder with --root")
@@ -214,7 +214,7 @@ def check_split(plan: Plan) -> None:
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:
-    """Write the record before the first run starts, merged with arms that another `run` may have added meanwhile."""
+    """Write the study's record before the first run starts. Arms that another `run` has added meanwhile are kept."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)
     write_record(plan.folder, _merged(plan, agreed))

@@ -1,4 +1,4 @@
-"""Process-wide settings of a run: set while it trains, restored afterwards, also if it fails."""
+"""Process-wide settings of a run: set while the run trains, and restored afterwards, even if the run fails."""
 
 import contextlib
 import logging
@@ -12,14 +12,14 @@ from seglab.tracking import shown_log
 
 @contextlib.contextmanager
 def run_settings() -> Iterator[None]:
-    """Set and restore everything that a run changes in its process: torch's determinism, logs and warnings."""
+    """Set everything that a run changes in its process (torch's determinism, logs, warnings), and restore it at the end."""
     with _determinism(), _quiet_libraries(), shown_log():
         yield
 
 
 @contextlib.contextmanager
 def _determinism() -> Iterator[None]:
-    """Switch off the filling of new tensors, and restore it and the deterministic mode, which `Trainer(deterministic=...)` sets.
+    """Switch off the filling of new tensors. At the end, restore this switch and the deterministic mode that the trainer sets.
 
     `fill_uninitialized_memory` is a debugging aid of the deterministic mode that costs a pass over every new tensor. No result depends
     on it (https://github.com/pytorch/pytorch/issues/117081).

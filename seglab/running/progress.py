@@ -1,4 +1,4 @@
-"""How much of a training is done, in a file that `run` and `status` read while it goes on."""
+"""Progress of a training, in a file that `run` and `status` read during the training."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The flags of a run that are no setting of its study: where it computes, and how it is watched and repeated."""
+"""Flags of a run that are not settings of its study: devices, logging, checkpoints and retries."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ _CHANGE_NOTHING = frozenset({"wandb", "diagnostics", "checkpoint_minutes", "retr
 
 @dataclass(frozen=True)
 class Resources:
-    """Where a run computes, and how it is watched and repeated. Each field is a flag, and its documentation is the flag's help.
+    """Devices, logging, checkpoints and retries of a run. Each field is a flag, and its documentation is the flag's help.
 
     Raises:
         ValueError: a number is outside of its range.
@@ -30,18 +30,18 @@ class Resources:
     num_nodes: int = 1
     """Machines of one run, in a job of a cluster."""
     sync_batchnorm: bool = True
-    """Compute the statistics of batch norm over the whole batch, so that the number of devices changes no result; false: each device
-    over its own part of the batch, which is faster, and another setting of the study."""
+    """Compute the statistics of batch norm over the whole batch, so that the number of devices changes no result. If false, each device
+    uses its own part of the batch: this is faster, and another setting of the study."""
     accelerator: Accelerator = "auto"
-    """Kind of device; auto is gpu where there is one, else cpu."""
+    """Kind of device; auto is gpu if the machine has one, else cpu."""
     wandb: WandbMode = "auto"
     """Mode of Weights & Biases; auto is online for users who are logged in, else offline."""
     diagnostics: int = 20
-    """How often in a run the weights of each stage are measured, about; 0 is never."""
+    """Approximate number of times that a run measures the weights of each stage; 0 is never."""
     checkpoint_minutes: float = 10.0
-    """Minutes from one checkpoint of a run to the next; an interrupted run goes on from its last one; 0 saves before every step."""
+    """Minutes from one checkpoint of a run to the next; 0 saves before every step. An interrupted run continues from its last checkpoint."""
     retries: int = 0
-    """How often a run that fails is tried again."""
+    """Number of times that a failed run is tried again."""
 
     def __post_init__(self) -> None:
         for name, least, meaning in (("devices", 1, ""), ("diagnostics", 0, " (never)"), ("num_nodes", 1, ""), ("retries", 0, "")):
@@ -52,7 +52,7 @@ class Resources:
 
     @property
     def processes(self) -> int:
-        """Number of processes of one run: one a device."""
+        """Number of processes of one run: one for each device."""
         return self.devices * self.num_nodes
 
     @property
@@ -62,7 +62,7 @@ class Resources:
 
     @property
     def is_first_process(self) -> bool:
-        """Whether this process has rank 0 of its run. Lightning or, on several nodes, `JobContext.ranks` has numbered the processes."""
+        """Whether this process has rank 0 of its run. Lightning sets the ranks; on several nodes, `JobContext.ranks` sets them."""
         return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
     @property
@@ -77,7 +77,7 @@ class Resources:
 
     @property
     def worker_flags(self) -> list[str]:
-        """The other flags, which change no number; another process that works on the same runs gets them too."""
+        """Flags of resources that change no number of a run. They are passed on to each worker."""
         return changed_flags(self, _CHANGE_NOTHING)
 
     def shared_gpus(self) -> int:

@@ -24,10 +24,10 @@ def recorded(job: Job) -> Result:
 
 
 def retest(job: Job, split: EvaluatedSplit) -> Mapping[str, float]:
-    """Evaluate the last weights of a finished job on a split, and return its mean scores by name. Nothing is written.
+    """Evaluate the last weights of a finished job on a split, and return the mean scores by name. Write nothing.
 
     Raises:
-        ValueError: the weights are not there, or script, data or code have changed since they were trained.
+        ValueError: the file of the weights is missing, or script, data or code have changed since the training.
     """
     weights = job.checkpoints / "last.ckpt"
     if not weights.is_file():

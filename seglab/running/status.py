@@ -36,7 +36,7 @@ def run_status(run: Run, folder: Path) -> RunStatus:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """Return the runs that have a folder, by the names of the folders."""
+    """Return the runs that have a folder in `folder`. The folders' names give arm and seed."""
     record = read_record(folder)
     study = folder.name if record is None else record.study
     found = [
@@ -74,7 +74,7 @@ def fraction_done(directory: Path) -> float:
         progress = json.loads((directory / "progress.json").read_text())
         return TRAINING_SHARE * min(1.0, float(progress["done"]) / max(1.0, float(progress["all"])))
     except (OSError, ValueError, KeyError, TypeError):
-        return 0.0  # not begun, or being written
+        return 0.0  # the training has not begun, or the file is being written
 
 
 def duration(seconds: float) -> str:
@@ -90,7 +90,7 @@ def _shortened(lines: Sequence[str], shown: int = 12) -> list[str]:
 
 
 def _notes(statuses: Iterable[RunStatus]) -> list[str]:
-    """Return a line for each run that is not done, those that need attention first."""
+    """Return a line for each run that is not done. Runs that need attention come first."""
     order = ("failed", "running", "interrupted", "open", "done")
     lines = []
     for status in sorted(statuses, key=lambda status: order.index(status.state)):
@@ -111,7 +111,7 @@ def _cause(directory: Path) -> str:
 
 
 class Clock:
-    """Estimates the time left from the work done since it was made."""
+    """Estimates the time left from the speed of the work since the clock was created."""
 
     def __init__(self, done: float) -> None:
         self._began = time.monotonic()

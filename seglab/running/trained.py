@@ -1,4 +1,4 @@
-"""The scores of a trained network: its evaluation, the confusion matrices of its images, its result."""
+"""Evaluate a trained network: scores, a confusion matrix for each image, and the result of the run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,17 +43,19 @@ class Trained:
         if "test" in self.job.splits:
             self.trainer.test(self.module, datamodule=self.data, verbose=False)
         else:
-            FiniteLoss().on_test_start(self.trainer, self.module)  # its check of the trained weights is otherwise part of the test
+            FiniteLoss().on_test_start(
+                self.trainer, self.module
+            )  # check the trained weights also if there is no test, which does it otherwise
         found = cost(self.module, spent, training_seconds)
         with self.module.validating("train"):
             self.trainer.validate(self.module, dataloaders=self.data.train_evaluation_dataloader(), verbose=False)
         return found
 
     def matrices(self) -> dict[EvaluatedSplit, Matrices]:
-        """Return the confusion matrices of all images of each split, from all ranks.
+        """Return the confusion matrices of all images of each split, gathered from all ranks.
 
         Raises:
-            RuntimeError: not every image of a split was counted once.
+            RuntimeError: an image of a split was not counted exactly once.
         """
         return {split: self._gathered(split) for split in self.job.splits}
 
@@ -92,7 +94,7 @@ class Trained:
 
 
 def write_matrices(path: Path, matrices: Mapping[EvaluatedSplit, Matrices]) -> None:
-    """Write `<split>_names` (N,) and `<split>` (N,C,C), truth × prediction in pixels, of each split."""
+    """Write two arrays for each split: `<split>_names` (N,), and `<split>` (N,C,C), numbers of pixels by truth × prediction."""
     arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
         str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
     }

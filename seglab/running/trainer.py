@@ -22,7 +22,7 @@ from seglab.study.study import Study
 
 
 def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) -> L.Trainer:
-    """Return the trainer of a job, with the caller's callbacks `own` among its own. Signals of this process stay those of `interruption`."""
+    """Return the trainer of a job, with the additional callbacks `own`. The signal handlers of `interruption` stay in place."""
     study, resources = job.study, job.resources
     return L.Trainer(
         accelerator=resources.accelerator,
@@ -55,7 +55,7 @@ def _callbacks(job: Job) -> list[Callback]:
 
 
 def _diagnostics(job: Job) -> list[Callback]:
-    """Return the measurement of the weights, if it is asked for."""
+    """Return the callback that measures the weights; none if `--diagnostics` is 0."""
     times = job.resources.diagnostics
     return [WeightDiagnostics(max(1, -(-planned(job.study).steps // times)))] if times > 0 else []
 
@@ -73,7 +73,7 @@ def _strategy(resources: Resources, interruption: Interruption) -> Strategy | st
 
 
 def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
-    """Return what lets batch norms take their statistics over all processes, if there are several and it is asked for."""
+    """Return the plugin that computes batch norm statistics over all processes; none for one process or `--sync_batchnorm false`."""
     if resources.processes == 1 or not resources.sync_batchnorm:
         return []
     from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
@@ -82,10 +82,10 @@ def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
 
 
 def _validation_interval(epochs: int) -> int:
-    """Return the number of epochs from one validation to the next: ten validations or a few more, always one after the last epoch."""
+    """Return the number of epochs from one validation to the next. A run has at least ten validations, one of them after the last epoch."""
     return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
 
 
 def _log_interval(study: Study) -> int:
-    """Return the number of steps from one log row to the next: ten, or an epoch where that is shorter."""
+    """Return the number of steps from one log row to the next: ten, or the length of an epoch if it is shorter."""
     return max(1, min(10, len(study.data.train_dataloader()) // study.accumulate))

@@ -1,4 +1,4 @@
-"""A process that takes the runs of a study one after another, so that importing torch is paid once."""
+"""A worker: a process that does the runs of a study one after another, so that it imports torch only once."""
 
 import contextlib
 import errno
@@ -26,11 +26,11 @@ from seglab.running.ledger import claim, remove_leftovers
 from seglab.running.resources import Resources
 
 _LIFELINE = "SEGLAB_LIFELINE"
-"""Environment variable of a process whose standard input its worker keeps open as long as the worker lives."""
+"""Environment variable that a worker sets for a process that it starts. The worker keeps the process's standard input open while it lives."""
 
 
 class RunFailedError(Exception):
-    """A run failed; its cause is written beside it."""
+    """A run failed. Its cause is in the folder of the run."""
 
 
 def work(jobs: Sequence[Job], interruption: Interruption) -> int:
@@ -38,24 +38,26 @@ def work(jobs: Sequence[Job], interruption: Interruption) -> int:
 
     A run that fails is tried again up to `retries` times.
     """
-    gc.freeze()  # imported objects stay; each run begins by collecting garbage, which would look through all of them again
+    gc.freeze()  # each run begins with a garbage collection, which now skips the imported objects
     failed: set[Run] = set()
-    while sum([_take(job, failed, interruption) for job in jobs]):  # again, for runs that failed or that others gave up meanwhile
+    while sum(
+        [_take(job, failed, interruption) for job in jobs]
+    ):  # repeat for runs that failed, or that other workers have given up meanwhile
         pass
     return len(failed)
 
 
 def _take(job: Job, failed: set[Run], interruption: Interruption) -> bool:
-    """Try a job if it is open and nobody has it; return whether it was tried. `failed` keeps the runs whose last try failed."""
+    """Try a job if it is open and has no owner; return whether it was tried. Update `failed`, the runs whose last try failed."""
     if job.is_settled:
-        remove(job.resume_checkpoint)  # of a process that was killed between result and end
+        remove(job.resume_checkpoint)  # left by a process that was killed after it wrote the result
         remove_leftovers(job.directory)
     lease = claim(job.directory) if job.is_open else None
     if lease is None:
         return False
     try:
         with lease:
-            if not job.is_open:  # another worker did it between the look and the claim
+            if not job.is_open:  # another worker finished the run between the check and the claim
                 return False
             with _log_to(job.directory / "log.txt"):
                 _try(job, interruption)
@@ -66,10 +68,10 @@ def _take(job: Job, failed: set[Run], interruption: Interruption) -> bool:
 
 
 def _try(job: Job, interruption: Interruption) -> None:
-    """Bring a job to its result, in this process or, on several devices, in processes of its own.
+    """Bring a job to its result, in this process or, on several devices, in separate processes.
 
     Raises:
-        RunFailedError: it has no result. The cause is written beside the run, so that a worker can go on with other runs.
+        RunFailedError: the run failed. The cause is written into its folder, so that the worker can go on with other runs.
         Interrupted: this process was asked to stop.
     """
     try:
@@ -79,17 +81,17 @@ def _try(job: Job, interruption: Interruption) -> None:
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
             execute(job, interruption)
-    except Exception as error:  # a run may fail in any way; its first cause is recorded and named
-        if interruption.asked:  # what asked this process to stop has ended others that it needs, such as W&B's: no failure of the run
+    except Exception as error:  # a run can fail with any exception; the first cause is recorded
+        if interruption.asked:  # the signal may also have ended processes that the run needs, such as W&B's: not a failure of the run
             raise Interrupted from error
         write_failure(job.directory, error, job.study.data.batch_size)
         raise RunFailedError from error
 
 
 def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
-    """Write the first cause to `failure.json`, however often the run is tried again, and each traceback to `log.txt`."""
+    """Write the cause to `failure.json` if it is the first failure of the run, and the traceback to `log.txt` each time."""
     cause = f"{type(error).__name__}: {_first_line(error, directory, batch_size)}"
-    with contextlib.suppress(OSError):  # on a full disk; the lease marks the failure too
+    with contextlib.suppress(OSError):  # for example a full disk; the lease records the failure too
         if not (directory / "failure.json").exists():
             write_json(directory / "failure.json", {"error": cause, "traceback": traceback.format_exception(error)})
     with contextlib.suppress(OSError):
@@ -97,10 +99,10 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
 
 
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
-    """Train a run on several devices in processes of its own.
+    """Train a run on several devices in separate processes.
 
-    On one node Lightning starts the other ranks by the command of rank 0, so it must be the command of one run. On several nodes the
-    scheduler starts all ranks.
+    On one node, Lightning starts the other ranks by repeating the command of rank 0. Rank 0 must therefore be started by the command of
+    this run, not by the worker's. On several nodes, the scheduler starts all ranks.
     """
     words = words_here(command)
     words[words.index("run")] = "execute"
@@ -120,7 +122,7 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
 
 
 def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
-    """Wait for a process; return its exit code, and whether this process was asked to stop meanwhile."""
+    """Wait for a process and pass signals on to it. Return its exit code, and whether this process was asked to stop meanwhile."""
     interrupted = False
     while True:
         try:
@@ -131,13 +133,13 @@ def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
 
 
 def end_with_worker() -> None:
-    """End this process when the worker that started it dies: the worker's lease dies with it, and another worker does the run."""
+    """End this process when the worker that started it dies, because another worker then takes over the worker's lease and the run."""
     if _LIFELINE in os.environ:
         threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
 
 def _wait_for_the_end() -> None:
-    os.read(0, 1)  # nothing is ever written; it returns when the other end is closed
+    os.read(0, 1)  # the worker never writes; `read` returns when the worker's end of the pipe is closed
     os._exit(INTERRUPTED)
 
 

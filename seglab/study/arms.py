@@ -1,4 +1,4 @@
-"""What a study's arms are: how to build one, its candidate settings, the chosen one."""
+"""Arms of a study: the factory of an arm, the candidate settings of a tuned arm, and the chosen setting."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,9 +15,10 @@ _SEPARATOR = "@"
 
 @dataclass(frozen=True)
 class Tuned:
-    """An arm that is tuned: candidate settings of one method by name, of which the best on `val` is trained under the study's seeds.
+    """A tuned arm: candidate settings of one method by name. The study trains the best setting on `val` under its seeds.
 
-    All arms of a study are tuned, each among the same number of settings, and a baseline without a penalty among learning rates:
+    If one arm of a study is tuned, all arms are, each with the same number of settings. A baseline without a penalty tunes its learning
+    rate:
 
         Study(..., arms={
             "none": Tuned({f"lr={lr:g}": arm(None, lr) for lr in (1e-4, 1e-3, 1e-2)}),
@@ -36,14 +37,14 @@ class Tuned:
                 raise ValueError(f"setting {setting!r}: {_SEPARATOR} stands between arm and setting; write = or - instead")
 
     def check_setting(self, setting: str) -> None:
-        """A ValueError, with the name that may be meant, if there is no such setting."""
+        """Raise a ValueError if the arm has no setting of this name. The message suggests the closest name."""
         if setting not in self.settings:
             raise ValueError(f"unknown setting {setting!r}{meant(setting, self.settings)}; the settings are {', '.join(self.settings)}")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A tuned arm with the setting that its tuning has chosen."""
+    """A tuned arm and its chosen setting."""
 
     tuned: Tuned
     setting: str
@@ -53,18 +54,18 @@ class Chosen:
 
 
 def tuning_arm(arm: str, setting: str) -> str:
-    """What an arm with one of its settings is called among the tuning runs: `l1@lr=1e-3`."""
+    """Return the name of the tuning runs of an arm with one setting, such as `l1@lr=1e-3`."""
     return f"{arm}{_SEPARATOR}{setting}"
 
 
 def arm_and_setting(name: str) -> tuple[str, str]:
-    """`l1@lr=1e-3` → `l1`, `lr=1e-3`."""
+    """Split the name of a tuning arm into arm and setting: `l1@lr=1e-3` → `l1`, `lr=1e-3`."""
     arm, _, setting = name.rpartition(_SEPARATOR)
     return arm, setting
 
 
 def check_fair(arms: Iterable[str], tuned: Mapping[str, Tuned]) -> None:
-    """A ValueError unless all arms are tuned, each with the same number of settings."""
+    """Raise a ValueError unless all arms are tuned, each with the same number of settings."""
     counts = {arm: len(this.settings) for arm, this in tuned.items()}
     if plain := [arm for arm in arms if arm not in tuned]:
         raise ValueError(
@@ -80,6 +81,6 @@ def check_fair(arms: Iterable[str], tuned: Mapping[str, Tuned]) -> None:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """A hint at the known name that is closest, to go into a message; empty if none is close."""
+    """Return a hint at the closest known name, for an error message; an empty text if no name is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,8 +1,8 @@
-"""The user's code by its text, as an edited loss is another loss.
+"""Hash the source of the user's code. An edited loss is another loss, and so another setting.
 
-The text of a definition is its syntax tree without comments, docstrings and formatting. With a definition count, transitively, the other
-definitions of the user that it names: functions, classes, base classes, and module-level values such as `BETA = 0.5`. What the same file
-holds beside them does not count.
+The source of a definition is its syntax tree without comments, docstrings and formatting. A definition depends on the user's other
+definitions that it names, directly or indirectly: functions, classes, base classes, and module-level values such as `BETA = 0.5`. The rest
+of a file does not count.
 """
 
 import ast
@@ -19,10 +19,10 @@ from seglab.study.source import PLAIN, Chain, Definition, bare, changes_in, impo
 
 
 def sources(thing: Any) -> dict[str, str]:
-    """Return a hash of the source of each of the user's definitions that a class or function depends on, itself included, by public name.
+    """Return source hashes of a class or function and of all the user's definitions that it depends on, by public name.
 
-    A definition whose source cannot be found (typed at a Python prompt) counts by its byte code. A file counts as it was when this process
-    first read it, which is close to what the process runs.
+    If the source of a definition cannot be found, for example after typing it at a Python prompt, its byte code is hashed. A file is hashed
+    as it was when this process first read it, because that version is close to the code that the process runs.
     """
     found = Sources()
     found.follow(thing)
@@ -30,7 +30,7 @@ def sources(thing: Any) -> dict[str, str]:
 
 
 def captured(function: FunctionType) -> dict[str, Any]:
-    """Return the variables that a function takes from the function around it, those that have a value by now."""
+    """Return the variables of an enclosing function that a function uses (its closure). Variables without a value yet are left out."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     found = {}
     for name, cell in cells:
@@ -42,9 +42,10 @@ def captured(function: FunctionType) -> dict[str, Any]:
 
 
 class Sources:
-    """Collects the texts of definitions, and follows the names in them.
+    """Collects the source of definitions, and of the definitions that they name.
 
-    Different definitions of one public name, as two lambdas of a function or `utils.f` of two packages, are numbered as they are met.
+    Different definitions can share a public name, such as two lambdas of a function, or `utils.f` of two packages. They are numbered in the
+    order in which they are found.
     """
 
     def __init__(self) -> None:
@@ -58,14 +59,17 @@ class Sources:
         return dict(sorted(found.items()))
 
     def named(self, thing: Any) -> str:
-        """Return the public name of a class or function, with its number if another one has that name; see `follow`."""
+        """Return the public name of a class or function, with a number if another definition has the same name. Calls `follow`."""
         self.follow(thing)
         name, thing = public_name(thing), thing.__func__ if isinstance(thing, MethodType) else thing
         followed = name in self.texts and isinstance(thing, type | FunctionType) and is_own(thing)
         return _numbered(name, self.texts[name].index(text_of(thing))) if followed else name
 
     def follow(self, thing: Any) -> None:
-        """Count a class or function, if it is the user's own, and all that it names; of a container, those in it."""
+        """Collect the source of a class or function, if it is the user's own, and of all definitions that it names.
+
+        For a container, collect the source of its elements.
+        """
         if isinstance(thing, MethodType):
             thing = thing.__func__
         if id(thing) in self._seen:
@@ -86,7 +90,7 @@ class Sources:
             texts.append(text)
 
     def _resolve(self, namespace: Mapping[str, Any], chain: Chain) -> None:
-        """Look a chain of names up, through the user's modules, and count what it leads to."""
+        """Look up a dotted name, through the user's modules, and collect the source of the object that it names."""
         name, *rest = chain
         value = namespace.get(name)
         while isinstance(value, ModuleType) and rest and is_own(value):
@@ -97,9 +101,10 @@ class Sources:
             self._count_value(namespace, name)
 
     def _count_value(self, namespace: Mapping[str, Any], name: str) -> None:
-        """Count the statements of a user's module that assign or change the value of `name`, or import it from another.
+        """Collect the statements of a user's module that assign or change `name`. If `name` is imported, collect those of its own module.
 
-        The statement that defines a function or class counts where that is followed; another, if a decorator made an object of it.
+        The definition of a function or class is left out, because `follow` collects it. A definition that a decorator has turned into another
+        kind of object is included, because `follow` cannot find it.
         """
         module = sys.modules.get(str(namespace.get("__name__")))
         if module is None or vars(module) is not namespace or not is_own(module):
@@ -127,7 +132,7 @@ def _numbered(name: str, place: int) -> str:
 
 
 def _held(thing: Any) -> Iterator[Any]:
-    """Yield what a decorator has put around a function of the user, and what a container, such as a registry, holds."""
+    """Yield the elements of a container, such as a registry, or the functions that a decorator has wrapped."""
     if isinstance(thing, Mapping):
         yield from thing.values()
     elif isinstance(thing, list | tuple | set | frozenset):
@@ -141,7 +146,7 @@ def _held(thing: Any) -> Iterator[Any]:
 
 
 def _used(thing: type | FunctionType) -> Iterator[tuple[Mapping[str, Any], Iterable[Chain]]]:
-    """Yield the names that a definition uses, with the namespace in which they stand."""
+    """Yield the names that a definition uses, with the namespace in which each is looked up."""
     module = sys.modules.get(thing.__module__)
     names = {} if module is None else vars(module)
     if isinstance(thing, FunctionType):
@@ -161,7 +166,7 @@ def _used(thing: type | FunctionType) -> Iterator[tuple[Mapping[str, Any], Itera
 
 
 def _evaluated_outside(node: ast.AST) -> list[ast.AST]:
-    """Return the parts of a definition that are evaluated where it stands: decorators, defaults, and of a class bases and assignments."""
+    """Return the parts that Python evaluates when it executes a definition: decorators, defaults, and a class's bases and assignments."""
     if isinstance(node, ast.ClassDef):
         return [child for child in ast.iter_child_nodes(node) if not isinstance(child, Definition)]
     if isinstance(node, ast.Lambda):
@@ -172,14 +177,17 @@ def _evaluated_outside(node: ast.AST) -> list[ast.AST]:
 
 
 def _local_imports(node: ast.AST, module: ModuleType) -> Iterator[tuple[str, tuple[ModuleType, str | None]]]:
-    """Yield what the imports within a definition bind, wherever they stand in it."""
+    """Yield the names that imports within a definition bind, at any depth, each with its origin."""
     statements = [inner for inner in ast.walk(node) if isinstance(inner, ast.Import | ast.ImportFrom)]
     for name, homes in _imported(statements, module).items():
         yield from ((name, (home, there)) for home, there in homes if there is None or hasattr(home, there))
 
 
 def _imported(statements: Iterable[ast.stmt], module: ModuleType) -> dict[str, list[tuple[ModuleType, str | None]]]:
-    """Return the names that import statements bind, each with the user's module that it comes from and its name there; None: the module."""
+    """Return the names that import statements bind, each with the user's modules it may come from and its name there.
+
+    The name there is None if the import binds the module itself.
+    """
     found: dict[str, list[tuple[ModuleType, str | None]]] = {}
     for statement in statements:
         if isinstance(statement, ast.ImportFrom):
@@ -204,7 +212,7 @@ def _module(name: str, importer: ModuleType) -> ModuleType | None:
 
 
 def _names_of_code(code: CodeType) -> list[Chain]:
-    """Return the global names that byte code loads: exactly those, as a local variable may have the name of a global one."""
+    """Return the global names that byte code loads. Local variables are left out, also if a global variable has the same name."""
     found: list[Chain] = []
     chain: Chain = ()
     for instruction in dis.get_instructions(code):

@@ -1,7 +1,7 @@
 """Identity: two runs are the same run if their settings are equal. This module describes a study's settings and compares descriptions.
 
-`settings.py` says what counts as a setting, `code.py` how the user's code counts. An edit of code that changes no number can be accepted:
-the record then keeps it, and goes on to describe the runs as they were recorded.
+`settings.py` decides which values are settings, and `code.py` hashes the user's code. The user can accept an edit of code that changes no
+number: the record then lists the edit, and its description of the runs stays as it was.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> Stud
 def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
     """Return the settings that all runs of a study have in common.
 
-    The number of devices counts only where each takes the batch norms' statistics of its own part of a batch.
+    The number of devices is a setting only if each device computes batch norm statistics over its own part of a batch.
     """
     settings = Settings()
     return {
@@ -68,13 +68,13 @@ def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
 
 
 def describe(arm: Arm, start: Progress) -> dict[str, Any]:
-    """Return network, loss, penalty, schedule, optimizer and scheduler of an arm, with all their settings and the user's code in them.
+    """Return the description of an arm: network, loss, penalty, schedule, optimizer and scheduler, with their settings and the user's code.
 
-    The arm is built under two seeds. A tensor that is equal in both does not come from the seed, such as pretrained weights, and belongs to
-    the arm.
+    The arm is built under two seeds. A tensor that is equal in both builds, such as a pretrained weight, does not depend on the seed. It
+    belongs to the arm's description.
 
     Raises:
-        ValueError: both builds give one network, which would carry one run's training into the next.
+        ValueError: both builds return the same network object, so that each run would continue the training of the previous run.
     """
     with torch.random.fork_rng(devices=[]):
         module, other = _seeded(arm, 0), _seeded(arm, 1)
@@ -103,13 +103,13 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
 
 
 def planned(study: Study) -> Progress:
-    """Return the progress at the beginning of a run: no step done, the optimizer steps in all, and in an epoch."""
+    """Return the progress at the beginning of a run: step 0, the total number of optimizer steps, and the steps of an epoch."""
     per_epoch = -(-len(study.data.train_dataloader()) // study.accumulate)
     return Progress(0, study.epochs * per_epoch, per_epoch)
 
 
 def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
-    """Raise a ValueError if a run would not be trained as its study was recorded: its script, its data or its code have changed."""
+    """Raise a ValueError if a run's settings differ from the record, because its script, its data or its code have changed."""
     lines = changes(recorded, record(study, [run.arm], batch_norm_parts))
     if run.arm not in recorded.arms:
         lines.append(f"study.json has no arm {run.arm}")
@@ -118,7 +118,7 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
-    """Return a line for each difference in what all runs share, and in the arms that both records have; accepted edits are none."""
+    """Return a line for each difference in the shared settings and in the arms of both records. Accepted edits are not differences."""
     lines = differences(
         {"study": recorded.study, **recorded.shared}, {"study": now.study, **_as_recorded(now.shared, recorded.shared, recorded)}
     )
@@ -130,7 +130,7 @@ def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
 
 
 def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
-    """Return the record with each edit of the user's code since it was written declared to change no number."""
+    """Return the record with every edit of the user's code since then listed as accepted: declared to change no number."""
     edits = dict[tuple[str, str | None, str | None], None]()
     pairs = [(recorded.shared, now.shared), *((recorded.arms[arm], now.arms[arm]) for arm in now.arms if arm in recorded.arms)]
     for there, here in pairs:
@@ -141,7 +141,7 @@ def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return a line for every leaf in which two descriptions differ: `path: old → new`, or which definition of the user has changed."""
+    """Return a line for each value that differs between two descriptions: `path: old → new`, or the name of an edited definition."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         if path.rpartition(".")[2] == "code":
             return [_edited(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
@@ -156,7 +156,7 @@ def _edited(name: str, old: str | None, new: str | None) -> str:
 
 
 def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: StudyRecord) -> Mapping[str, Any]:
-    """Return a description in which each accepted edit of the user's code is undone."""
+    """Return the description `now` with the recorded hash in place of the new one for each accepted edit of the user's code."""
     code, old = dict(now.get("code", {})), there.get("code", {})
     for edit in record.accepted:
         if code.get(edit.name) == edit.now and old.get(edit.name) == edit.recorded:
@@ -167,7 +167,7 @@ def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: Study
 
 
 def _tuning(study: Study) -> dict[str, Any]:
-    """How each arm's setting is chosen, and among how many."""
+    """Return how the setting of each arm is chosen, and the number of candidates."""
     return {"metric": study.tuning_metric, "seeds": list(study.tuning_seeds), "settings": study.budget}
 
 
@@ -177,16 +177,17 @@ def _seeded(arm: Arm, seed: int) -> SegmentationModule:
 
 
 def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:
-    """The class and configuration of a network, and a hash of its structure: layers, their settings, shapes of parameters."""
+    """Return the class and configuration of a network, and a hash of its structure: layers, their settings, shapes of parameters."""
     config = {name: value for name, value in description(network).get("config", {}).items() if value is not None and value is not False}
     structure = hash_plain(settings.plain(network))
     return {"class": settings.named(type(network)), **({"config": config} if config else {}), "structure": structure}
 
 
 def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: int) -> None:
-    """Raise the errors that the beginning of the training would raise, before any training begins.
+    """Raise the errors of the regularizer now that the training would raise at its start.
 
-    Stages that do not exist, anchors without pretrained weights, a measurement that never ends, decay on decay.
+    Examples: a stage that does not exist, `Anchored` without pretrained weights, a training too short for the measurement of `Relative`,
+    an optimizer with weight decay beside a penalty.
     """
     check_optimizer(module, optimizer)
     if module.regularizer is not None:
@@ -201,7 +202,7 @@ def _described(study: Study, arm: str) -> dict[str, Any]:
 
 
 def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -> dict[str, Any] | None:
-    """A schedule's settings, and a hash of its factors along the training."""
+    """Return the settings of the freezing schedule, and a hash of its factors over the training; None without a schedule."""
     if module.freeze_schedule is None:
         return None
     followed = range(0, start.steps, max(1, start.steps // SIMULATED_FACTORS))
@@ -210,7 +211,7 @@ def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -
 
 
 def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
-    """A hash of the weights and buffers that are the same whatever the seed: pretrained ones, and constants."""
+    """Return a hash of the weights and buffers that are equal in both networks, such as pretrained weights and constants."""
     twin = other.state_dict()
     tensors = {name: value for name, value in one.state_dict().items() if isinstance(value, torch.Tensor) and name in twin}
     parts = [f"{name} {hash_tensor(value)}" for name, value in tensors.items() if torch.equal(value, twin[name])]
@@ -218,9 +219,10 @@ def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
 
 
 def _optimizer(optimizer: Optimizer, module: SegmentationModule, settings: Settings) -> dict[str, Any]:
-    """The options that all groups have in common, and those of each group; an option that is off (None or False) does not count.
+    """Return the optimizer's options that all parameter groups share, and the other options of each group.
 
-    The parameters of each group count where they are not grouped by stage, as where biases have no weight decay.
+    Options that are None or False are left out. The names of the parameters count only if they are not grouped by stage, for example if
+    biases have a group without weight decay.
     """
     groups = [
         {name: settings.plain(value) for name, value in group.items() if name != "params" and value is not None and value is not False}
@@ -246,7 +248,7 @@ def _optimizer(optimizer: Optimizer, module: SegmentationModule, settings: Setti
 
 
 def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, settings: Settings) -> dict[str, Any] | None:
-    """A scheduler's class, and a hash of the rates and momenta that it sets along the training, for all groups."""
+    """Return the scheduler's class, and a hash of the learning rates and momenta that it sets for each group over the training."""
     if module.scheduler is None:
         return None
     scheduler = module.scheduler(optimizer, steps)
@@ -258,7 +260,7 @@ def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, set
             **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU},
         }
     followed = []
-    optimizer.step()  # without gradients it moves nothing; a scheduler complains if it never came
+    optimizer.step()  # without gradients no weight changes; a scheduler warns if the optimizer has made no step
     for _ in range(min(steps, SIMULATED_STEPS)):
         followed.append(
             [

@@ -13,7 +13,7 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 def is_own(thing: Any) -> bool:
-    """Return whether a class, function or module is the user's own: not of Python, of an installed package, or of seglab."""
+    """Return whether a class, function or module is the user's own: it belongs neither to Python, nor to an installed package or seglab."""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
     if not isinstance(module, str) or module.partition(".")[0] in ("seglab", *sys.builtin_module_names):
         return False
@@ -26,9 +26,9 @@ def is_own(thing: Any) -> bool:
 def public_name(thing: Any) -> str:
     """Return the name by which a class or function is recorded.
 
-    - seglab's: `seglab.L2`, in whatever file of seglab it stands;
-    - of an installed package: the shortest path by which it can be imported, as `torch.nn.Conv2d`;
-    - the user's own: the file's stem and the name in that file, as `my_losses.MyLoss`, the same in a script and in an imported module.
+    - seglab: `seglab.L2`, whichever file of seglab defines it;
+    - installed package: the shortest path by which it can be imported, such as `torch.nn.Conv2d`;
+    - user: the file's stem and the name in the file, such as `my_losses.MyLoss`. The name is the same in a script and an imported module.
     """
     module, name = getattr(thing, "__module__", None) or "builtins", thing.__qualname__
     if module.partition(".")[0] == "seglab":
@@ -39,14 +39,14 @@ def public_name(thing: Any) -> str:
 
 
 def stem(file: str | None) -> str:
-    """Return a file's name without folder and ending; `__main__` for a cell of a notebook, which is no file on disk."""
+    """Return a file's name without folder and suffix; `__main__` for the cell of a notebook, which has no file on disk."""
     return Path(file).stem if file is not None and Path(file).exists() else "__main__"
 
 
 def file_of(thing: Any) -> str | None:
-    """Return the file that defines a class, function or module; None where there is none, as for what is typed at a prompt.
+    """Return the file that defines a class, function or module; None without a file, for example for code typed at a Python prompt.
 
-    A class of a notebook has no file of its own: it is found through its methods.
+    Python records no file for a class that is defined in a notebook. The file of one of its methods is returned instead.
     """
     code = getattr(thing.__func__ if isinstance(thing, MethodType) else thing, "__code__", None)
     if isinstance(code, CodeType):
@@ -60,7 +60,7 @@ def file_of(thing: Any) -> str | None:
 
 
 def functions_of(cls: type) -> Iterator[FunctionType]:
-    """Yield the functions that a class itself defines: methods, class methods, properties."""
+    """Yield the functions that a class defines itself: methods, class methods, properties. Inherited functions are left out."""
     for value in vars(cls).values():
         for function in (value, *(getattr(value, name, None) for name in ("__func__", "fget", "fset", "fdel", "func", "__wrapped__"))):
             if isinstance(function, FunctionType) and function.__module__ == cls.__module__:

@@ -1,16 +1,16 @@
-"""Settings: what of an object determines a run's numbers, as plain data.
+"""Settings: the values of an object that determine a run's numbers, as plain data.
 
-| object | what counts |
+| object | its settings |
 |---|---|
 | dataclass | its fields, except private ones, those with `init=False`, and paths: where files lie is no setting |
-| class of the user | attributes that its own code assigns, arguments of `__init__` that are kept under their name, and its source |
-| class of an installed package, or of seglab | arguments of `__init__` that are kept under their name, as `kernel_size`; `None` and `False` mean "off" and do not count |
-| `nn.Module` | beside these: the shapes of its parameters and whether they train, the values of its buffers, its children and forward hooks |
-| function, class | its public name; of the user's own its source too, and what it takes from the function around it |
-| tensor, array | its values; of a large one a hash |
+| class of the user | attributes that its code assigns, arguments of `__init__` that are kept under their name, and its source |
+| class of an installed package or seglab | arguments of `__init__` that are kept under their name, unless `None` or `False`, which mean "off" |
+| `nn.Module` | in addition: shapes of its parameters and whether they train, values of its buffers, its children and forward hooks |
+| function, class | its public name; for the user's own also its source and the variables of its closure |
+| tensor, array | its values, or a hash of many values |
 
-Private attributes of a library's objects never count, nor where in seglab or in a library a class is defined: an update of a library, or a
-file that moves, leaves settings as they are.
+Two things are never settings: private attributes of a library's objects, and the file in which seglab or a library defines a class.
+Therefore neither an update of a library nor a moved file changes the settings.
 """
 
 import dataclasses
@@ -43,12 +43,12 @@ _OFF = (None, False)
 
 
 class Settings:
-    """Turns objects into plain data that are the same in every process, and collects the user's code that they depend on."""
+    """Turns objects into plain data that are equal in every process, and collects the user's code that the objects depend on."""
 
     def __init__(self) -> None:
         self._sources = Sources()
         self._open: set[int] = set()
-        """The objects that are being described, by `id`: one that holds itself is described once."""
+        """Ids of the objects whose description has begun and not ended, so that an object that contains itself ends the recursion."""
 
     @property
     def code(self) -> dict[str, str]:
@@ -56,10 +56,10 @@ class Settings:
         return self._sources.hashes()
 
     def plain(self, value: Any, depth: int = 0) -> Any:
-        """Return a value as JSON knows it: no addresses, functions by name, large tensors by hash.
+        """Return a value as JSON types: without memory addresses, functions by name, large tensors by hash.
 
         Raises:
-            ValueError: the value is nested more than 30 deep, as an object is that holds itself.
+            ValueError: the value is nested more than 30 deep.
         """
         if isinstance(value, np.generic):
             value = value.item()
@@ -111,12 +111,12 @@ class Settings:
         return {name: self.plain(getattr(value, name)) for name in sorted(added)}
 
     def _key(self, value: Any) -> str:
-        """A key of a mapping or a member of a set: its text, or if that holds an address or a module's name, its settings."""
+        """Return a mapping's key or a set's member as text. If its `str` contains an address or a module's name, use its settings."""
         text = str(value)
         return json.dumps(self.plain(value), sort_keys=True) if isinstance(value, type) or _ADDRESS.search(text) else text
 
     def _definition(self, thing: Any, depth: int) -> Any:
-        """A function or class: its name, and of a user's function what it captures and its defaults."""
+        """Return the name of a function or class; for a user's function also the variables of its closure and its defaults."""
         name = self.named(thing)
         if isinstance(thing, MethodType):
             return {"method": name, "of": self.plain(thing.__self__, depth + 1)}
@@ -126,7 +126,7 @@ class Settings:
         return {"function": name, "with": self.plain(_values_captured(thing), depth + 1), "defaults": defaults}
 
     def _object(self, value: Any, depth: int) -> Any:
-        """An object by its class and its settings; of a library's that says all of itself by `repr`, that."""
+        """Return the class and settings of an object; for a library's object whose `repr` is complete, its `repr`."""
         cls = type(value)
         if (text := _says_itself(value)) is not None:
             return text
@@ -152,14 +152,14 @@ class Settings:
 
 
 def plain(value: Any) -> Any:
-    """Return a value's settings as plain data, with the code that they depend on."""
+    """Return a value's settings as plain data, with the hashes of the user's code that they depend on."""
     settings = Settings()
     found = settings.plain(value)
     return {"settings": found, "code": dict(sorted(settings.code.items()))}
 
 
 def setting_names(value: Any) -> list[str]:
-    """Return the names of the attributes of an object that are its settings; see the table of this module."""
+    """Return the names of the attributes that are settings of an object; see the table in this module's docstring."""
     cls: type = type(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.init and not field.name.startswith("_")]
@@ -183,7 +183,7 @@ def setting_names(value: Any) -> list[str]:
 
 
 def _says_itself(value: Any) -> str | None:
-    """Return the `repr` of a library's object that says all of itself by it, such as an albumentations pipeline; None for other objects."""
+    """Return the `repr` of a library's object if it states all settings, as for an albumentations pipeline; None for other objects."""
     if is_own(type(value)) or isinstance(value, nn.Module) or dataclasses.is_dataclass(value):
         return None
     try:
@@ -217,7 +217,7 @@ def hash_tensor(tensor: Tensor) -> str:
 
 @functools.cache
 def _arguments(cls: type) -> frozenset[str]:
-    """The public names of the arguments of `__init__`, of a class and of those that it extends."""
+    """Return the public names of the arguments of `__init__` of a class and its base classes."""
     names: set[str] = set()
     for base in cls.__mro__:
         if isinstance(init := vars(base).get("__init__"), FunctionType):
@@ -227,7 +227,7 @@ def _arguments(cls: type) -> frozenset[str]:
 
 @functools.cache
 def _assigned_by_the_user(cls: type) -> frozenset[str]:
-    """The names of attributes that the code of the user's own classes assigns, among a class and those that it extends."""
+    """Return the names of attributes that the user's code assigns, in a class and its base classes."""
     own = [base for base in cls.__mro__ if is_own(base)]
     return frozenset(name for base in own for function in functions_of(base) for name in _stored(function.__code__))
 
@@ -240,7 +240,10 @@ def _stored(code: CodeType) -> Iterator[str]:
 
 
 def _values_captured(function: FunctionType) -> dict[str, Any]:
-    """What a function takes from the function around it, without definitions, whose source counts, and without the class of `super()`."""
+    """Return the variables of a function's closure that are settings.
+
+    The user's definitions are left out, because their source counts, and so is `__class__`, which `super()` uses.
+    """
     found = {name: value for name, value in captured(function).items() if name != "__class__"}
     return {
         name: value for name, value in found.items() if _is_made(value) or not (isinstance(value, FunctionType | type) and is_own(value))
@@ -248,5 +251,5 @@ def _values_captured(function: FunctionType) -> dict[str, Any]:
 
 
 def _is_made(value: Any) -> bool:
-    """Return whether a function may differ from another of the same source: it was made within a function, or holds variables of one."""
+    """Return whether functions of this source may differ: the function was defined in another function, or has a closure."""
     return isinstance(value, FunctionType) and ("<" in value.__qualname__ or value.__closure__ is not None)

@@ -1,6 +1,6 @@
-"""Source: from a class or function of the user to its syntax tree and its text, and from a module to the statements that define a name.
+"""Find source code: the syntax tree and text of a user's class or function, and the statements of a module that define a name.
 
-A file counts as it was when this process first read it.
+Each file is read once; later edits of the file are not seen by this process.
 """
 
 import ast
@@ -16,7 +16,7 @@ Chain = tuple[str, ...]
 """A name and the attributes that follow it: `losses.region.Dice` is ("losses", "region", "Dice")."""
 
 PLAIN = (int, float, str, bool, tuple)
-"""Types of values that are counted by themselves where no source defines them."""
+"""Types whose values are recorded if no source that defines them can be found."""
 
 
 def names_in(node: ast.AST) -> list[Chain]:
@@ -32,7 +32,7 @@ def names_in(node: ast.AST) -> list[Chain]:
 
 
 def text_of(thing: type | FunctionType) -> str:
-    """Return the source of a definition, or its byte code where the source is not there."""
+    """Return the source of a definition, or its byte code if the source cannot be found."""
     if nodes := nodes_of(thing):
         return "\n".join(bare(node) for node in nodes)
     code = thing.__code__ if isinstance(thing, FunctionType) else None
@@ -53,7 +53,7 @@ def bare(node: ast.AST) -> str:
 
 
 def nodes_of(thing: type | FunctionType) -> list[ast.AST]:
-    """Return the syntax trees of a class or function in its file: several where the file defines its name again."""
+    """Return the syntax trees of a class or function in its file; several if the file defines the name more than once."""
     file = file_of(thing)
     if file is None:
         return []
@@ -69,7 +69,7 @@ def nodes_of(thing: type | FunctionType) -> list[ast.AST]:
 
 
 def inside(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what stands in a module, class or function, and not within a definition in it."""
+    """Yield the nodes of a module, class or function, without the contents of nested definitions."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, Definition):
@@ -77,7 +77,10 @@ def inside(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _lambdas(tree: ast.AST, code: CodeType) -> list[ast.AST]:
-    """Return the lambda that was compiled to `code`: of those that begin on its line, the innermost that holds its instructions."""
+    """Return the lambda that was compiled to `code`: the innermost lambda that begins on its line and contains all its instructions.
+
+    If no lambda contains them all, return every lambda that begins on the line.
+    """
     places = {(line, column) for line, _, column, _ in code.co_positions() if line is not None and column} - {(code.co_firstlineno, 0)}
     begin = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno]
     held = [node for node in begin if places and all(_start(node) <= place <= _end(node) for place in places)]
@@ -93,7 +96,7 @@ def _end(node: ast.Lambda) -> tuple[int, int]:
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement of a module defines, assigns or changes (`x[0] = 1`, `x.append(1)`), inside of an `if` or `try` too."""
+    """Return the names that a module's statement defines, assigns or changes (`x[0] = 1`, `x.append(1)`), also inside `if` or `try`."""
     if isinstance(statement, Definition):
         return {statement.name}
     found = set()
@@ -114,7 +117,7 @@ def _assigned(statement: ast.stmt) -> set[str]:
 
 @functools.cache
 def changes_in(file: str) -> dict[str, list[ast.stmt]]:
-    """The statements of a module that define, assign or change a name, by the name."""
+    """Return the statements of a module that define, assign or change a name, by that name."""
     found: dict[str, list[ast.stmt]] = {}
     for statement in _tree(file).body:
         for name in _assigned(statement):
@@ -124,7 +127,7 @@ def changes_in(file: str) -> dict[str, list[ast.stmt]]:
 
 @functools.cache
 def imports_in(file: str) -> list[ast.stmt]:
-    """The imports of a module, those inside of an `if` or `try` too."""
+    """Return the import statements of a module, also those inside `if` or `try`."""
     return [node for node in inside(_tree(file)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
@@ -134,7 +137,7 @@ def _first_line(node: Definition) -> int:
 
 @functools.cache
 def _functions(file: str) -> dict[int, list[ast.AST]]:
-    """The definitions of a file by their first line, that of a decorator included."""
+    """Return the definitions of a file by first line. The first line of a decorated definition is its first decorator."""
     found: dict[int, list[ast.AST]] = {}
     for node in ast.walk(_tree(file)):
         if isinstance(node, Definition):

@@ -1,4 +1,4 @@
-"""The question: arms × seeds on one data set, one baseline."""
+"""A study: arms × seeds on one data set, with one baseline."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,22 +26,22 @@ class Study:
     epochs: int
     seeds: Sequence[int]
     baseline: str
-    """The arm that all others are compared with."""
+    """Name of the arm that all others are compared with."""
     arms: Mapping[str, Arm | Tuned]
-    """How to build each; or candidate settings of each, the same number for every arm: an equal tuning budget."""
+    """Factory of each arm, by name; or candidate settings of each arm, the same number for all (an equal tuning budget)."""
     metric: str = "test/miou"
     precision: Precision = "32-true"
     accumulate: int = 1
     """Batches per optimizer step."""
     gradient_clip: float | None = None
-    """Largest norm of the gradient, penalty included; None does not clip."""
+    """Maximum norm of the gradient, penalty included; None does not clip."""
     tuning_seeds: Sequence[int] = (1000, 1001)
-    """Seeds under which each setting of a tuned arm is tried; none of them is among `seeds`."""
+    """Seeds under which each setting of a tuned arm is tried. They differ from all `seeds`."""
     tuning_metric: str = "val/miou"
-    """The score by which a tuned arm's setting is chosen: the largest mean over the tuning seeds."""
+    """Metric that chooses the setting of a tuned arm: the setting with the largest mean over the tuning seeds."""
     factors: Sequence[str] = ()
-    """Two factors that the arms cross, as ("penalty", "schedule") with the arms none+full, l2+full, none+frozen, l2+frozen: the
-    comparison then adds the effect of each, and whether one depends on the other. None: the arms are just arms."""
+    """Names of two factors that the arms cross, such as ("penalty", "schedule") for the arms none+full, l2+full, none+frozen, l2+frozen.
+    The comparison then adds the effect of each factor and their interaction. Empty if the arms cross no factors."""
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
@@ -64,17 +64,17 @@ class Study:
 
     @property
     def tuned(self) -> dict[str, Tuned]:
-        """The candidate settings of the arms that have any, chosen from already or not."""
+        """Candidate settings of each tuned arm, by arm, whether its setting has been chosen or not."""
         found = {arm: this.tuned if isinstance(this, Chosen) else this for arm, this in self.arms.items()}
         return {arm: this for arm, this in found.items() if isinstance(this, Tuned)}
 
     @property
     def budget(self) -> int | None:
-        """How many settings of each arm are tried; None where no arm is tuned."""
+        """Number of settings that are tried for each arm; None if no arm is tuned."""
         return next((len(tuned.settings) for tuned in self.tuned.values()), None)
 
     def runs(self, arm: str | None = None, seed: int | None = None) -> list[Run]:
-        """All runs, or those of one arm or one seed; seed by seed, so that what is there early is already paired."""
+        """Return all runs, or the runs of one arm or one seed. The order is seed by seed, so that the first results are already paired."""
         if arm is not None:
             self._check_arm(arm, "arm")
         if self.budget is not None and seed in self.tuning_seeds:
@@ -83,7 +83,7 @@ class Study:
         return [Run(self.name, this, number) for number in (self.seeds if seed is None else [seed]) for this in arms]
 
     def tuning_runs(self, arm: str | None = None, setting: str | None = None, seed: int | None = None) -> list[Run]:
-        """The runs of `tuning()`, or those of one arm, one setting of it, or one tuning seed; seed by seed."""
+        """Return the runs of `tuning()`, or its runs of one arm, one setting of this arm, or one tuning seed; seed by seed."""
         if arm is not None:
             self._check_arm(arm, "arm")
         if setting is not None and arm is None:
@@ -102,7 +102,7 @@ class Study:
         return [run for run in study.runs(seed=seed) if run.arm in wanted]
 
     def tuning(self) -> "Study":
-        """The study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric."""
+        """Return the study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric."""
         tuned = self.tuned
         return dataclasses.replace(
             self,
@@ -115,14 +115,14 @@ class Study:
         )
 
     def with_settings(self, chosen: Mapping[str, str]) -> "Study":
-        """The same study with the setting of each arm that `chosen` names; the other arms stay as they are."""
+        """Return the study with the setting that `chosen` names for each arm. Arms that `chosen` does not name stay unchanged."""
         tuned = self.tuned
         return dataclasses.replace(
             self, arms={arm: Chosen(tuned[arm], chosen[arm]) if arm in chosen else this for arm, this in self.arms.items()}
         )
 
     def factory(self, arm: str) -> Arm:
-        """What builds an arm; a ValueError for one whose setting has not been chosen."""
+        """Return the factory of an arm; raise a ValueError if the arm's setting has not been chosen."""
         found = self.arms[arm]
         if isinstance(found, Tuned):
             raise ValueError(f"arm {arm!r} has {len(found.settings)} settings to choose from; choose one, as in with_settings")
