@@ -1,4 +1,4 @@
-"""The `seglab` command. Reading results imports no torch; training, checking and pruning do, when they are asked for."""
+"""The `seglab` command. Reading results imports no torch. Training, checking and pruning import it when they start."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ TRAINING = {
 
 
 def main() -> None:
-    """Entry point; exit code 2 and one line for bad input."""
+    """Run the `seglab` command. For bad input, print one line and exit with code 2."""
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] in ("test", "validate") and not arguments[1].startswith("-"):
         arguments = _evaluated(Path(arguments[1]), "test" if arguments[0] == "test" else "validate")
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _evaluated(folder: Path, verb: "Verb") -> list[str]:
-    """Evaluate a study's run and exit; or return the arguments that evaluate the folder of a `seglab fit`."""
+    """Evaluate the run of a study and exit. If the folder was made by `seglab fit`, return the arguments that evaluate it."""
     from seglab.script.rerun import evaluate_run, fit_arguments
 
     try:
@@ -50,7 +50,7 @@ def _evaluated(folder: Path, verb: "Verb") -> list[str]:
 
 
 def read(arguments: Sequence[str]) -> int:
-    """`seglab compare` and `seglab status`: what is in folders of finished runs."""
+    """Run `seglab compare` or `seglab status`, which show the results in folders of runs. Return the exit code."""
     given = _parser().parse_args(arguments)
     if given.command == "prune":
         return prune(given)
@@ -75,7 +75,7 @@ def read(arguments: Sequence[str]) -> int:
 
 
 def prune(given: argparse.Namespace) -> int:
-    """`seglab prune`: a checkpoint's network without its zero filters, as a program that runs without seglab."""
+    """Run `seglab prune`: export a checkpoint's network, without its zero filters, as a program that runs without seglab."""
     from rich.console import Console
 
     from seglab.script.errors import one_line
@@ -102,7 +102,7 @@ def prune(given: argparse.Namespace) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line instead of the usage."""
+        """Exit with one line in place of the usage."""
         self.exit(2, f"error: {message}; --help lists what there is\n")
 
 

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all. No torch here: reading and writing results must not wait for it."""
+"""Write a file atomically: whole or not at all. No torch, so that reading and writing results does not wait for its import."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
         durable: wait until the bytes are on the disk before renaming, so that a power failure cannot leave an empty file.
 
     Raises:
-        OSError: the file cannot be written, for example because the disk is full; `filename` is `path` where the system names no other.
+        OSError: the file cannot be written, for example because the disk is full. If the system names no file, `filename` is `path`.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp(), "a.txt")
@@ -60,7 +60,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _errors_with_name(path: Path) -> Iterator[None]:
-    """Give an `OSError` that names no file the name `path`, and turn torch's "unexpected pos" error into the `OSError` behind it."""
+    """Add the name `path` to an `OSError` that names no file. Raise the `OSError` that is the cause of torch's "unexpected pos" error."""
     try:
         yield
     except OSError as error:

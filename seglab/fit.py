@@ -1,4 +1,4 @@
-"""`seglab fit`, `test` and `validate`: a single training without a script, by Lightning's own command line on our classes."""
+"""`seglab fit`, `test` and `validate`: train and evaluate without a script, by Lightning's command line on seglab's classes."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ FOLDER = "runs/fit"
 
 
 class SeglabCLI(LightningCLI):
-    """LightningCLI with our defaults; the data's number of classes reaches network and module by itself."""
+    """LightningCLI with seglab's defaults. Network and module take their number of classes from the data."""
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -38,7 +38,7 @@ class SeglabCLI(LightningCLI):
                 "model.optimizer": {
                     "class_path": "torch.optim.AdamW",
                     "init_args": asdict(AdamW()),
-                },  # a parser cannot express seglab.AdamW here
+                },  # a parser cannot represent seglab.AdamW here
                 "data.source": Shapes(),
             }
         )
@@ -52,7 +52,7 @@ class SeglabCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer, with our plugin in place of `sync_batchnorm`, which drops the activation in timm's batch norms."""
+        """Make the trainer. Seglab's plugin replaces `sync_batchnorm`, which drops the activation in timm's batch norms."""
         if self._given("trainer.sync_batchnorm"):
             from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
 
@@ -62,7 +62,7 @@ class SeglabCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def before_fit(self) -> None:
-        """A bad sample is found before anything trains, by one process for all; studies look before they start their runs."""
+        """Check all samples on rank 0, so that a bad sample is found before the training. A study checks before it starts its runs."""
         if self.trainer.is_global_zero:
             self.datamodule.check()
 
@@ -71,7 +71,7 @@ class SeglabCLI(LightningCLI):
         return self.config[self.subcommand].get(key)
 
     def _check_checkpoint(self) -> None:
-        """Without one, Lightning would evaluate the weights that the network starts with, and say nothing."""
+        """Check that an evaluation has a checkpoint. Without a checkpoint, Lightning would evaluate the initial weights without a warning."""
         path = self._given("ckpt_path")
         if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
             what = "none is named" if path is None else f"{path} is no file"

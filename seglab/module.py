@@ -32,8 +32,8 @@ Split = Literal["train", "val", "test"]
 class SegmentationModule(L.LightningModule):
     """Trains and evaluates a segmentation network.
 
-    **Settings.** `settings()` says what makes two modules the same run. A subclass's own settings are the arguments of its `__init__`,
-    each kept as an attribute of the same name:
+    **Settings.** Two modules are the same run if their `settings()` are equal. The settings of a subclass are the arguments of its
+    `__init__`, each kept as an attribute of the same name:
 
         class Mixed(SegmentationModule):
             def __init__(self, network: nn.Module, loss: nn.Module, *, num_classes: int, alpha: float = 0.2) -> None:
@@ -51,11 +51,11 @@ class SegmentationModule(L.LightningModule):
         regularizer: a weight penalty, applied beside the data loss and not inside of it.
         freeze: schedule of the stages' learning rates; None trains all stages at the optimizer's rate.
         batch_norm: "train": batch norms of training stages use the statistics of the batch and update their running statistics;
-            "frozen": they use the statistics that they started with. Scales and shifts train in both cases.
+            "frozen": they use their initial statistics. Scales and shifts train in both cases.
         allow_double_decay: accept an optimizer with weight decay beside a penalty, which is refused otherwise.
         optimizer: makes an optimizer from parameter groups, one named group for each stage.
-        scheduler: makes a scheduler from the optimizer and the total number of optimizer steps. It is stepped at each of them
-            (`torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` can be given as they are).
+        scheduler: makes a scheduler from the optimizer and the total number of optimizer steps. The scheduler is stepped at each optimizer
+            step. The classes `torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` can be given directly.
         boundary_iou, calibration_error: whether an evaluation also scores boundaries and probabilities, see `Evaluation`.
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
 
@@ -96,7 +96,7 @@ class SegmentationModule(L.LightningModule):
         self.scheduler = scheduler
         self.stages: Stages = stages(network)
         self.frozen_by_schedule: set[str] = set()
-        """Names of the parameters that a schedule has frozen, those that were frozen by hand not included."""
+        """Names of the parameters that a schedule has frozen. Parameters that were frozen by hand are not included."""
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -110,9 +110,9 @@ class SegmentationModule(L.LightningModule):
     def settings(self) -> dict[str, object]:
         """Return the module's settings by name: values that, beside network, loss, regularizer, schedules and optimizer, define a run.
 
-        They are `ignore_index`, `mean`, `std`, `batch_norm` and each argument that a subclass adds in its own `__init__`. All other
+        The settings are `ignore_index`, `mean`, `std`, `batch_norm` and each argument that a subclass adds in its own `__init__`. All other
         attributes are state or follow from settings. Permissions (`allow_double_decay`) and additional scores (`boundary_iou`,
-        `calibration_error`) are no settings, because they do not change what is trained.
+        `calibration_error`) are not settings, because they do not change the training.
 
         Raises:
             ValueError: a subclass does not keep an argument of its `__init__` as an attribute of the same name.
@@ -126,7 +126,7 @@ class SegmentationModule(L.LightningModule):
         }
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logits (N,num_classes,H,W) of images (N,C,H,W) of any height and width, with values as the data set gives them.
+        """Return the logits (N,num_classes,H,W) of images (N,C,H,W) of any height and width, with the data set's own range of values.
 
         Raises:
             ValueError: the network gives another number of logits per pixel.
@@ -322,7 +322,7 @@ class SegmentationModule(L.LightningModule):
         return name.startswith("network.") and name.removeprefix("network.") in self.stages.unreachable
 
     def _start(self, split: Split) -> None:
-        if self.trainer.world_size > 1:  # each rank has its own batch-norm statistics; all evaluate with those of the first
+        if self.trainer.world_size > 1:  # each rank has its own batch norm statistics; all ranks evaluate with the first rank's statistics
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
         self.evaluation(split).reset()

@@ -1,7 +1,7 @@
-"""Names, folders and records of runs. No torch here: reading results must cost nothing.
+"""Names, folders and records of runs. No torch, so that reading results is fast.
 
-A study's folder is `<root>/<study>/`. It holds `study.json` (the settings that all its runs share, and each arm's own)
-and one folder per run, `<arm>/seed-<n>/`, in which `result.json` is written last and whole: a run without it is not done.
+A study's folder is `<root>/<study>/`. It holds `study.json` (the settings that all runs share, and the settings of each arm)
+and one folder for each run, `<arm>/seed-<n>/`. In this folder `result.json` is written last, atomically: a run without it is not done.
 
 Both files carry `schema`, the version of their layout. Records of older schemas are read and compared; no run is added to them.
 """
@@ -27,19 +27,20 @@ SCHEMA = 2
 """
 
 NUMERICS = 1
-"""Raised by hand by each release of seglab that changes the numbers of a run. A part of a run's identity, as seglab's version is not."""
+"""Version of the numbers: each release of seglab that changes the numbers of a run increases it. It is part of a run's identity; the
+version of seglab is not."""
 
 TUNING = "tuning"
-"""The folder of a study's tuning runs, inside the study's own; to those who read it, a study like any other."""
+"""Name of the folder of a study's tuning runs, inside the study's folder. It is read like the folder of any study."""
 
 CROSSING = "+"
-"""Stands between the levels that an arm of a factorial study crosses."""
+"""Separator of the levels in the name of an arm of a factorial study."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 
 def check_name(kind: str, name: str) -> str:
-    """`name` itself, if it can be a folder on every file system; else a ValueError that says what is allowed."""
+    """Return `name`; raise a ValueError that lists the allowed characters if `name` cannot be a folder on every file system."""
     if _NAME.fullmatch(name) is None:
         raise ValueError(
             f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"
@@ -48,7 +49,7 @@ def check_name(kind: str, name: str) -> str:
 
 
 def levels_of(arm: str) -> tuple[str, ...]:
-    """The levels that an arm of a factorial study crosses, in the order of its factors.
+    """Return the levels that an arm of a factorial study crosses, in the order of the factors.
 
     >>> levels_of("l2+frozen")
     ('l2', 'frozen')
@@ -72,34 +73,34 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What people call it, in logs and in W&B."""
+        """Name of the run in logs and in W&B."""
         return f"{self.study}/{self.arm}/s{self.seed}"
 
     def directory(self, folder: Path) -> Path:
-        """The run's own folder inside its study's `folder`."""
+        """Return the folder of the run, inside the study's `folder`."""
         return folder / self.arm / f"seed-{self.seed}"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one finished run found. Scores are in [0, 1]; NaN where one is undefined."""
+    """Result of a finished run. Scores are in [0, 1]; an undefined score is NaN."""
 
     run: Run
     identity: str
-    """Hash of everything that determines the numbers, the seed aside (see `fingerprint`)."""
+    """Hash of all settings that determine the numbers, except the seed (see `fingerprint`)."""
     class_names: tuple[str, ...]
     val: Mapping[str, float]
     """`miou`, `dice`, `pixel_accuracy`, ... on the validation split."""
     test: Mapping[str, float]
     per_class: Mapping[str, Mapping[str, tuple[float, ...]]]
-    """Split, then score (`iou`, `dice`, `precision`, `recall`), then one value per class."""
+    """One value for each class, by split and by score (`iou`, `dice`, `precision`, `recall`)."""
     cost: Mapping[str, float]
     """`seconds` (training, validation and test), `training_seconds` (without the test), `peak_memory_mib`, `parameters`, `trainable_parameters`, `exact_zeros`
     (fraction of the weights that a penalty applies to, the same weights in every arm)."""
     commit: str | None
     version: str
     train: Mapping[str, float] = field(default_factory=dict)
-    """As `val`, on as many training images, without augmentation; empty where they were not evaluated."""
+    """Scores as in `val`, on as many training images, without augmentation; empty if training images were not evaluated."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -110,16 +111,16 @@ class Result:
 
     @property
     def gap(self) -> dict[str, float]:
-        """Training score minus validation score: how far the network has fitted its own images beyond new ones."""
+        """Training score minus validation score, by name: a measure of overfitting."""
         return {name: value - self.val[name] for name, value in self.train.items() if name in self.val}
 
     @property
     def means(self) -> dict[str, Mapping[str, float]]:
-        """The numbers of a whole split or run: `train`, `val`, `gap`, `test` and `cost`."""
+        """Numbers of a whole split or run, by `train`, `val`, `gap`, `test` and `cost`."""
         return {"train": self.train, "val": self.val, "gap": self.gap, "test": self.test, "cost": self.cost}
 
     def score(self, metric: str) -> float:
-        """The value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`; a ValueError lists what there is."""
+        """Return the value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`; a ValueError lists the existing metrics."""
         found = self._scores()
         if metric not in found:
             raise ValueError(f"unknown metric {metric!r}: {self.run.name} has {', '.join(sorted(found))}")
@@ -135,55 +136,55 @@ class Result:
 
 @dataclass(frozen=True)
 class AcceptedEdit:
-    """An edit of the user's code that somebody has declared to change no number, so that runs go on after it."""
+    """An edit of the user's code that a user has declared to change no number, so that the study can continue."""
 
     name: str
-    """Public name of the definition, as `my_losses.MyLoss`."""
+    """Public name of the edited definition, such as `my_losses.MyLoss`."""
     recorded: str | None
-    """Hash of its source in the study's record; None if the record does not have it."""
+    """Hash of the definition's source in the study's record; None if the record does not contain the definition."""
     now: str | None
-    """Hash of its source after the edit; None if it is gone."""
+    """Hash of the definition's source after the edit; None if the edit removed the definition."""
     why: str
-    """The reason that was given."""
+    """Reason that the user gave."""
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """`study.json`: what all runs of a folder share. A folder never mixes two settings."""
+    """Content of `study.json`: the settings of all runs of a folder. A folder never mixes two settings."""
 
     study: str
     baseline: str
     metric: str
     shared: Mapping[str, Any]
-    """Data, epochs, batch size, precision, numerics: equal for every arm."""
+    """Settings that are equal for every arm: data, epochs, batch size, precision, numerics."""
     arms: Mapping[str, Mapping[str, Any]]
-    """Network, loss, regularizer, schedule, optimizer and code of each arm; under `display`, what is shown to people and is no setting."""
+    """Network, loss, regularizer, schedule, optimizer and code of each arm. Values under `display` are shown only, and are not settings."""
     factors: tuple[str, ...] = ()
-    """Names of the factors that the arms cross, in the order of the levels in an arm's name. Not a part of a run's identity."""
+    """Names of the factors that the arms cross, in the order of the levels in an arm's name. They are not part of a run's identity."""
     accepted: tuple[AcceptedEdit, ...] = ()
-    """Edits of the user's code since the record was written. Not a part of a run's identity."""
+    """Accepted edits of the user's code since the record was written. They are not part of a run's identity."""
     version: str = ""
-    """Version of seglab that wrote the record first."""
+    """Version of seglab that created the record."""
     schema: int = SCHEMA
 
 
 def fingerprint(description: object) -> str:
-    """A short hash of plain data (dicts, lists, strings, numbers), independent of the order of keys."""
+    """Return a short hash of plain data (dicts, lists, strings, numbers), independent of the order of keys."""
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def identity(record: StudyRecord, run: Run) -> str:
-    """Return the hash that a run's result carries: of the settings that all runs share, and of its arm's own."""
+    """Return the hash of a run's settings: the settings that all runs share, and the settings of the run's arm."""
     return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[run.arm])})
 
 
 def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an arm's record, without what is only shown to people."""
+    """Return the settings in an arm's record, without the values that are only displayed."""
     return {name: value for name, value in arm.items() if name != "display"}
 
 
 def check_schema(folder: Path, record: StudyRecord) -> None:
-    """Raise a ValueError if runs of this version of seglab do not fit into a folder that another version has recorded."""
+    """Raise a ValueError if another version of seglab has recorded the folder with another schema. Such a folder accepts no runs."""
     if record.schema != SCHEMA:
         raise ValueError(
             f"{folder}: was recorded by seglab {record.version} (schema {record.schema}), and seglab {seglab.__version__} (schema {SCHEMA}) "
@@ -204,7 +205,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write `result.json`; after this the run is done."""
+    """Write `result.json`, which marks the run as done."""
     write_json(path, result)
 
 
@@ -222,7 +223,7 @@ def read_result(path: Path) -> Result:
 
 
 def read_results(folder: Path) -> tuple[list[Result], list[str]]:
-    """Every readable result of a study's folder, ordered by arm and seed, and one line for each that is damaged."""
+    """Return all readable results in a study's folder, ordered by arm and seed, and one line for each damaged result."""
     results, problems = [], []
     for path in sorted(folder.glob("*/seed-*/result.json")):
         try:
@@ -243,7 +244,7 @@ def write_record(folder: Path, record: StudyRecord) -> None:
 
 
 def read_record(folder: Path) -> StudyRecord | None:
-    """Read the record of a study's folder; None where there is none yet.
+    """Read the record of a study's folder; None if there is no record.
 
     Raises:
         ValueError: the file cannot be read, is damaged, or was written by a newer seglab.
@@ -253,7 +254,7 @@ def read_record(folder: Path) -> StudyRecord | None:
         return None
     raw = _read_object(path, _RESTORE)
     shared = raw.get("shared")
-    version = shared.get("seglab", "") if isinstance(shared, dict) else ""  # where schema 1 kept it
+    version = shared.get("seglab", "") if isinstance(shared, dict) else ""  # schema 1 kept the version here
     return _converted(path, {"schema": 1, "version": version, **raw}, StudyRecord, _RESTORE)
 
 
@@ -264,7 +265,7 @@ T = TypeVar("T")
 
 
 def _read_object(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON object. A ValueError names the file and what is wrong with it."""
+    """Read a JSON object. If the file is unreadable or damaged, raise a ValueError that names it and the reason."""
     try:
         raw = msgspec.json.decode(path.read_bytes())
     except OSError as error:
@@ -282,7 +283,7 @@ def _read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _converted(path: Path, raw: dict[str, Any], kind: type[T], remedy: str) -> T:
-    """Turn plain data into a dataclass. A ValueError names the file, the field, what it holds and what was expected."""
+    """Convert plain data to a dataclass. If it does not fit, raise a ValueError with the file, the field, its value and the expected type."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
@@ -290,7 +291,7 @@ def _converted(path: Path, raw: dict[str, Any], kind: type[T], remedy: str) -> T
 
 
 def _nan_for_null(value: object) -> object:
-    """Put NaN, which JSON does not know, back in place of null in scores."""
+    """Replace null in scores by NaN. Writing replaces NaN by null, because JSON has no NaN."""
     if isinstance(value, dict):
         return {name: math.nan if item is None else _nan_for_null(item) for name, item in value.items()}
     return [math.nan if item is None else item for item in value] if isinstance(value, list) else value

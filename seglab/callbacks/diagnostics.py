@@ -47,7 +47,7 @@ class WeightDiagnostics(Callback):
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Copy w⁰. A checkpoint is loaded later, so a resumed training has the same w⁰."""
+        """Copy w⁰. Lightning loads a checkpoint after this hook, so a resumed training has the same w⁰."""
         if stage == "fit":
             self._weights = {name: weight for name, weight in cast(Trainee, pl_module).weights().items() if weight.kind == "weight"}
             self._start = {name: weight.tensor.detach().clone() for name, weight in self._weights.items()}
@@ -95,7 +95,7 @@ def _step_order(trainer: L.Trainer) -> StepOrder:
 
 
 class _PenaltyMeasurement:
-    """Measures penalties before a step, without the factors on λ; `found` adds the factors, which the step sets."""
+    """Measures penalties before a step, without the factors on λ. The step sets these factors, and `found` multiplies them in."""
 
     def __init__(self, applied: Applied) -> None:
         self.terms: list[tuple[Term, list[Part], Sequence[Tensor]]] = []

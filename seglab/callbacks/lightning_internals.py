@@ -1,6 +1,6 @@
-"""Every use of what Lightning does not promise: private attributes, and the layout of its loops' state.
+"""All uses of Lightning's private parts: private attributes, and the layout of the state of its loops.
 
-One function for each use, with its reason and, if one is known, the issue of Lightning that would make it unnecessary. Nothing else
+Each use is a function with its reason and, if known, the Lightning issue whose solution would make it unnecessary. Nothing else
 in seglab may touch these parts. `tests/callbacks/test_lightning_internals.py` calls each function on real objects of the installed
 Lightning and names the attribute that is missing. pyproject.toml limits Lightning to the versions that were tested.
 
@@ -47,8 +47,8 @@ def rewind_batch(checkpoint: dict[str, Any]) -> None:
 
     Before the first batch of an epoch, the resumed training also begins the epoch again and calls its hooks.
 
-    Reason: Lightning counts a batch before its hooks run, and in a resume skips or repeats one (issues 18060, 19815). No public method
-    changes the counts.
+    Reason: Lightning counts a batch before its hooks run, so a resumed training skips or repeats a batch (issues 18060, 19815). No public
+    method changes the counts.
     """
     fit_loop = checkpoint["loops"]["fit_loop"]
     batches = fit_loop["epoch_loop.batch_progress"]
@@ -65,7 +65,7 @@ def rewind_batch(checkpoint: dict[str, Any]) -> None:
 def rewind_validation(checkpoint: dict[str, Any]) -> None:
     """Change a checkpoint that is saved within a validation so that a resumed training begins with the first batch of this validation.
 
-    Reason: Lightning would skip the batches that were done, and with them their scores, which no checkpoint holds.
+    Reason: Lightning would skip the batches that were validated already. No checkpoint holds the scores of these batches.
     """
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
     batches["is_last_batch"] = False

@@ -122,7 +122,7 @@ def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
 
 
 class AnyRank:
-    """Tells all ranks whether any of them says yes.
+    """Votes: tells all ranks whether any rank says yes.
 
     On CPUs the same call returns the answer. On GPUs the next call returns it, because an immediate answer would make the CPU wait for
     all queued work of the device. The call that returns yes takes no new vote, so that one yes is not reported twice.
@@ -136,7 +136,7 @@ class AnyRank:
         self._answer = torch.zeros((), pin_memory=device.type == "cuda")
         self._arrived = torch.Event(device) if device.type == "cuda" else None
         self._open = False
-        """Whether a vote was taken whose answer was not read yet."""
+        """Whether there is a vote whose answer has not been read yet."""
 
     def __call__(self, yes: bool) -> bool:
         if self._open and self._arrived is not None:

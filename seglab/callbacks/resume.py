@@ -1,4 +1,4 @@
-"""Save what an interrupted training needs to continue and to end as if it had not been interrupted."""
+"""Save the state that an interrupted training needs to continue, with the result of an uninterrupted training."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class ResumeCheckpoint(Callback):
     training that is asked to stop within a validation stops at the next validation batch, and a restart validates from the first batch.
 
     No checkpoint of Lightning holds the values that `self.log(..., on_epoch=True)` collects in a training step. A module that logs such
-    values is saved between epochs only; asked to stop elsewhere, it stops without saving.
+    values is saved between epochs only. If it is asked to stop within an epoch, it stops without saving.
 
     Args:
         path: file of the checkpoint; `trainer.fit(ckpt_path=path)` continues from it.

@@ -1,4 +1,4 @@
-"""Own the order of a training step.
+"""Define the order of a training step.
 
 The order is: backward → unscale → add penalty gradient → clip → decoupled decay → update → prox → restore learning rates. The freezing
 schedule scales the learning rates before the decay.
@@ -99,7 +99,7 @@ class StepOrder(Callback):
         self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._start.steps)
-            if trainer.world_size > 1:  # each rank may have begun with other weights; now all have those of the first
+            if trainer.world_size > 1:  # ranks may have begun with different weights; now all ranks have the weights of the first rank
                 self.applied.load_state_dict(trainer.strategy.broadcast(on_cpu(self.applied.state_dict())))
             if trainer.is_global_zero:
                 log_overview(module.regularizer, self.applied)
@@ -128,7 +128,10 @@ class StepOrder(Callback):
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Step a `ReduceLROnPlateau`. Lightning steps it after the epoch's checkpoint is saved, so a resumed training would lack that step."""
+        """Step a `ReduceLROnPlateau`.
+
+        Lightning would step it after saving the epoch's checkpoint, so a resumed training would lack the step.
+        """
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             for config in trainer.lr_scheduler_configs:
                 if isinstance(config.scheduler, ReduceLROnPlateau):

@@ -35,7 +35,7 @@ class TrainableStages:
         module.frozen_by_schedule = set(parameters) - trains - by_hand
 
     def keep_modes(self) -> None:
-        """Put frozen modules into evaluation mode again, because a call of `train()` has ended it."""
+        """Put frozen modules into evaluation mode again, after a call of `train()`."""
         for module in self._in_eval:
             module.training = False
 

@@ -1,4 +1,4 @@
-"""The seam to a scheduler. A `Cluster` submits jobs; a `JobContext` tells a job about itself. No torch.
+"""The interface to a scheduler. A `Cluster` submits jobs. A `JobContext` describes a job to its own processes. No torch.
 
 A scheduler of your own is one file with a subclass of each: see docs/schedulers.md.
 """
@@ -77,7 +77,7 @@ class Submission:
 
 
 class JobContext(ABC):
-    """What a process knows about the job that it runs in.
+    """Description of the job that this process runs in.
 
     The methods for several nodes have defaults for a scheduler whose jobs have one node.
     """
@@ -90,11 +90,11 @@ class JobContext(ABC):
     @property
     @abstractmethod
     def id(self) -> str:
-        """Id of the job, the same after it was queued again. It holds neither spaces nor slashes."""
+        """Id of the job, unchanged when the job is requeued. It contains neither spaces nor slashes."""
 
     @property
     def restarts(self) -> int:
-        """Number of times that the job was queued again; less is allowed if the scheduler does not count."""
+        """Number of times that the job was requeued. A lower bound is allowed if the scheduler does not count."""
         return 0
 
     @property
@@ -104,19 +104,19 @@ class JobContext(ABC):
 
     @property
     def signals_reach_all(self) -> bool:
-        """Whether the scheduler signals every process of the job. If it signals the first process alone, that one passes signals on."""
+        """Whether the scheduler signals every process of the job. If False, the first process passes signals on to the others."""
         return True
 
     @abstractmethod
     def should_requeue(self, signals: Collection[int]) -> bool:
-        """Return whether a job that stopped on `signals` goes on later: its time was up or it was preempted, but it was not cancelled."""
+        """Return whether to requeue a job that stopped on `signals`: it reached its time limit or was preempted, and was not cancelled."""
 
     @abstractmethod
     def requeue(self) -> int:
-        """Queue this job again and return the exit code to end with.
+        """Requeue this job and return the exit code with which it must end.
 
         Raises:
-            ValueError: The job cannot queue itself again. The message says why.
+            ValueError: The job cannot requeue itself. The message says why.
         """
 
     @property
@@ -125,10 +125,10 @@ class JobContext(ABC):
         return 1
 
     def start_on_nodes(self, nodes: int, devices: int) -> list[str]:
-        """Return the words that start the command behind them once for each device on each node.
+        """Return the words of a launcher command, such as `srun` with options. It starts the command after it for each device of each node.
 
         Raises:
-            ValueError: The scheduler cannot do it.
+            ValueError: The scheduler cannot start a command on several nodes.
         """
         raise ValueError(f"--num_nodes {nodes}: {type(self).__name__} cannot start a run on several nodes; use --num_nodes 1")
 
@@ -142,15 +142,15 @@ class JobContext(ABC):
 
 
 class Cluster(ABC):
-    """A scheduler and what to ask of it. Subclasses are frozen dataclasses; their fields are the flags `--launcher.FIELD`."""
+    """A scheduler and the options of its jobs. Subclasses are frozen dataclasses; their fields are the flags `--launcher.FIELD`."""
 
     context: ClassVar[type[JobContext]]
-    """Class that describes a job of this scheduler from within."""
+    """Class that describes a job of this scheduler to its own processes."""
 
     @property
     @abstractmethod
     def jobs(self) -> int:
-        """Largest number of jobs to submit for a study; a field."""
+        """Maximum number of jobs to submit for a study. Subclasses declare it as a field."""
 
     @abstractmethod
     def check(self) -> None:
@@ -158,7 +158,7 @@ class Cluster(ABC):
 
     @abstractmethod
     def for_run(self, needs: Needs) -> Self:
-        """Return a copy that asks for what one run needs; raise a ValueError if a field contradicts `needs`."""
+        """Return a copy with the nodes, processes and GPUs of one run; raise a ValueError if a field contradicts `needs`."""
 
     @abstractmethod
     def script(self, array: JobArray) -> str:
@@ -184,16 +184,17 @@ class Cluster(ABC):
 
     @final
     def job_words(self, array: JobArray, stop_after: int | None = None) -> list[str]:
-        """Return the command of each job as words. It passes signals on, and queues the job again where that is due.
+        """Return the command of each job as words. The command passes signals on, and requeues the job if `should_requeue` says so.
 
-        After `stop_after` seconds the job saves its run and stops, as on SIGUSR1: for schedulers that send no signal before the time limit.
+        After `stop_after` seconds the job saves its run and stops, as on SIGUSR1. Use this if the scheduler sends no signal before the
+        time limit.
         """
         limit = [] if stop_after is None else ["--stop-after", str(stop_after)]
         return [sys.executable, "-u", "-m", "seglab.cluster.job", *limit, class_path(self.context), *array.command]
 
     @final
     def submit(self, array: JobArray) -> Submission:
-        """Submit jobs; their script, `jobs.json` and logs come into the new folder `array.folder`.
+        """Submit jobs. Write their script, `jobs.json` and logs into the new folder `array.folder`.
 
         Raises:
             ValueError: The scheduler refuses. Nothing is left in the folder.

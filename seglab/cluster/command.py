@@ -12,12 +12,12 @@ Class = TypeVar("Class")
 
 
 def words_here(command: Sequence[str]) -> list[str]:
-    """Return a command for this machine: `python` becomes the interpreter that runs this."""
+    """Return a command for this machine: `python` becomes the interpreter of this process."""
     return [sys.executable if command[0] == "python" else command[0], *command[1:]]
 
 
 def shell(command: Sequence[str]) -> str:
-    """Return a command as a person would type it."""
+    """Return a command as text for a shell, with quotes where necessary."""
     return shlex.join(command)
 
 
@@ -25,7 +25,7 @@ def ask(words: Sequence[str], seconds: float = 60.0) -> str:
     """Return what a command of a scheduler prints.
 
     Raises:
-        ValueError: The command is missing, fails, or does not answer in time. If it fails, the message is its own.
+        ValueError: The command is missing, fails, or does not answer in time. If it fails, the message is the command's own.
     """
     if shutil.which(words[0]) is None:
         raise ValueError(f"there is no {words[0]} on this machine; a scheduler's commands are on the login nodes of its cluster")

@@ -22,13 +22,13 @@ from seglab.cluster.gridengine_job import GridEngineJob
 class GridEngine(Cluster):
     """A cluster with Grid Engine: an array job, whose tasks take one run after another until none is left.
 
-    A task that reaches its time limit, is to be suspended or loses its host is queued again and goes on. A deleted task is not.
+    A task that reaches its time limit, is to be suspended or loses its host is requeued and continues. A deleted task is not requeued.
     """
 
     queue: str | None = None
-    """Queue, as `qconf -sql` lists them; default: any that suits."""
+    """Queue, as listed by `qconf -sql`; default: any queue that suits."""
     project: str | None = None
-    """Project that the jobs count for."""
+    """Project to which the jobs are charged."""
     parallel_environment: str = "smp"
     """Parallel environment for jobs of several cores on one host, as `qconf -spl` lists them. Jobs of one core need none."""
     cpus: int = 4
@@ -118,7 +118,7 @@ class GridEngine(Cluster):
         return f"qsub refuses: {reason}.{self._offer(reason)}"
 
     def _offer(self, reason: str) -> str:
-        """Return what the cluster has instead of what it refuses; nothing if Grid Engine does not say."""
+        """Return the values that the cluster offers in place of the refused one; an empty text if Grid Engine does not answer."""
         try:
             if "unknown queue" in reason:
                 return f" --launcher.queue: this cluster has {', '.join(ask(['qconf', '-sql']).split())}"
@@ -152,7 +152,7 @@ class GridEngine(Cluster):
             "pe": None if self.cpus == 1 else f"{self.parallel_environment} {self.cpus}",
             "r": "y",
             "notify": "",
-            "w": "e",  # refuse what can never start
+            "w": "e",  # refuse jobs that can never start
             **self.options,
         }
 

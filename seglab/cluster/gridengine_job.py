@@ -11,7 +11,7 @@ from typing_extensions import override
 from seglab.cluster.cluster import JobContext
 
 QUEUE_AGAIN = 99
-"""Exit code by which a job asks Grid Engine to queue it again (sge_diagnostics(1))."""
+"""Exit code by which a job asks Grid Engine to requeue it (sge_diagnostics(1))."""
 
 
 @final
@@ -48,7 +48,10 @@ class GridEngineJob(JobContext):
 
     @override
     def should_requeue(self, signals: Collection[int]) -> bool:
-        """SIGUSR1 comes when the job's time is up or before a suspension, SIGUSR2 before a deletion (option -notify of qsub)."""
+        """Return whether SIGUSR1 came, and SIGUSR2 did not.
+
+        With option -notify of qsub, SIGUSR1 comes before a suspension or at the time limit, and SIGUSR2 before a deletion.
+        """
         return signal.SIGUSR1 in signals and signal.SIGUSR2 not in signals
 
     @override

@@ -1,4 +1,4 @@
-"""The schedulers that seglab knows, and the one that is here. No torch."""
+"""Find the scheduler of this machine among the schedulers that seglab knows. No torch."""
 
 import os
 
@@ -10,11 +10,11 @@ from seglab.cluster.slurm import Slurm
 CLUSTERS = (Slurm, GridEngine)
 
 CONTEXT = "SEGLAB_JOB_CONTEXT"
-"""Environment variable with the import path of the job's `JobContext`. A job that `launch` submitted has it, and so do its children."""
+"""Environment variable with the import path of the job's `JobContext`. It is set in jobs that `launch` submitted and in their children."""
 
 
 def cluster_here() -> Cluster:
-    """Return the first known cluster that this machine can submit jobs to; the first of all if there is none."""
+    """Return the first known cluster to which this machine can submit jobs. If there is none, return the first known cluster."""
     for made in (cluster() for cluster in CLUSTERS):
         try:
             made.check()

@@ -1,4 +1,4 @@
-"""The first process of a job: `python -m seglab.cluster.job CONTEXT COMMAND...` runs a command and queues the job again where that is due.
+"""The first process of a job: `python -m seglab.cluster.job CONTEXT COMMAND...` runs a command, then requeues the job if necessary.
 
 No torch.
 """
@@ -61,7 +61,7 @@ def run(command: Sequence[str], context: JobContext, stop_after: float | None = 
         heard.add(signal.SIGUSR1)
         process.send_signal(signal.SIGUSR1)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the command inherits the block and lifts it when it has its own handlers
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited by the command, which unblocks them after it has installed handlers
     process = subprocess.Popen(words_here(command), env={"OMP_NUM_THREADS": str(context.cores), **os.environ})
     for number in SIGNALS:
         signal.signal(number, hear)

@@ -41,7 +41,7 @@ def at_work(queued: Iterable[QueuedJob], submitted: Iterable[Submission], comman
 
 
 def cancel(submitted: Sequence[Submission], patience: float = 60.0) -> list[QueuedJob]:
-    """Cancel the submitted jobs that are in a queue, wait until they have left it, and return those left after `patience` seconds."""
+    """Cancel the submitted jobs that are in a queue, and wait until they have left it. Return the jobs left after `patience` seconds."""
     for cluster, ids in _classes(submitted):
         if queued := {job.id for job in cluster.queued(ids)} & ids:
             cluster.cancel(queued)
@@ -70,7 +70,7 @@ def _line(state: str, place: str, ids: Sequence[str], shown: int = 8) -> str:
 
 
 def _classes(submitted: Iterable[Submission]) -> Iterator[tuple[type[Cluster], set[str]]]:
-    """Yield each cluster with the ids of the jobs that it was given."""
+    """Yield each cluster with the ids of the jobs that were submitted to it."""
     for path, group in by_cluster(submitted).items():
         ids = {job for submission in group for job in submission.ids}
         yield class_at(path, Cluster), ids  # type: ignore[type-abstract]

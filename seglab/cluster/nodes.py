@@ -21,7 +21,7 @@ def job_with_nodes(wanted: int) -> JobContext:
 
 
 def check_reachable() -> None:
-    """Raise a ValueError if this machine finds no address of the first rank's machine. PyTorch would wait for it in silence."""
+    """Raise a ValueError if this machine cannot resolve the address of rank 0's machine. PyTorch would wait without a message."""
     first = os.environ["MASTER_ADDR"]
     try:
         socket.getaddrinfo(first, int(os.environ["MASTER_PORT"]))

@@ -20,11 +20,11 @@ from seglab.cluster.slurm_job import SlurmJob
 class Slurm(Cluster):
     """A cluster with Slurm: a job array, whose jobs take one run after another until none is left.
 
-    A job that is preempted, reaches its time limit or loses its node is queued again and goes on. A cancelled job is not.
+    A job that is preempted, reaches its time limit or loses its node is requeued and continues. A cancelled job is not requeued.
     """
 
     partition: str | None = None
-    """Partition of the cluster, as `sinfo` lists them; default: the cluster's."""
+    """Partition, as listed by `sinfo`; default: the cluster's default partition."""
     account: str | None = None
     """Account that pays for the jobs."""
     qos: str | None = None
@@ -40,7 +40,7 @@ class Slurm(Cluster):
     cpus: int = 4
     """Processor cores of a job on each node."""
     memory: int | None = None
-    """Memory of a job on each node, in GB; default: the cluster's."""
+    """Memory of a job on each node, in GB; default: the cluster's default."""
     jobs: int = 16
     """Largest number of jobs. There are never more jobs than runs to do."""
     array_parallelism: int | None = None
@@ -129,7 +129,7 @@ class Slurm(Cluster):
         return f"sbatch refuses: {reason}.{self._offer(reason)}"
 
     def _offer(self, reason: str) -> str:
-        """Return what the cluster has instead of what it refuses; nothing if Slurm does not say."""
+        """Return the values that the cluster offers in place of the refused one; an empty text if Slurm does not answer."""
         try:
             if "partition" in reason.lower():
                 return f" --launcher.partition: this cluster has {', '.join(ask(['sinfo', '--noheader', '--format', '%R']).split())}"
@@ -168,5 +168,5 @@ class Slurm(Cluster):
 
 
 def _arrays(ids: Iterable[str]) -> list[str]:
-    """Return the jobs without their task numbers. The list stays short, and an array was submitted as a whole."""
+    """Return the ids of the job arrays: job ids without task numbers. An array is submitted as a whole, so the list is short."""
     return sorted({job.partition("_")[0] for job in ids})

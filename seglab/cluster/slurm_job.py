@@ -52,13 +52,16 @@ class SlurmJob(JobContext):
     @property
     @override
     def signals_reach_all(self) -> bool:
-        """With cgroups, which most clusters use, Slurm signals the first process of a step alone."""
+        """False if processes are tracked by cgroups, as on most clusters: Slurm then signals only the first process of a step."""
         printed = _scontrol("show", "config")
         return "ProctrackType" in printed and "proctrack/cgroup" not in printed
 
     @override
     def should_requeue(self, signals: Collection[int]) -> bool:
-        """Without an answer from scontrol nothing tells a preempted job from a cancelled one: then `requeue` says what is missing."""
+        """Return whether the job still runs, and was preempted or has reached its time limit.
+
+        If scontrol does not answer, return True: `requeue` then raises an error that names the reason.
+        """
         said = _facts(_scontrol("--oneliner", "show", "job", self.number))
         if not said:
             return True
@@ -81,7 +84,7 @@ class SlurmJob(JobContext):
 
     @override
     def start_on_nodes(self, nodes: int, devices: int) -> list[str]:
-        """Use a step that shares the resources of the step that this process is in."""
+        """Return an `srun` command whose step shares the resources of this process's step."""
         cores = max(1, int(os.environ.get("SLURM_CPUS_PER_TASK", devices)) // devices)
         return [
             *("srun", "--overlap", "--kill-on-bad-exit=1", "--unbuffered", "--distribution=block"),
@@ -90,7 +93,7 @@ class SlurmJob(JobContext):
 
     @override
     def rendezvous(self) -> dict[str, str]:
-        """Use the address by which Slurm itself reaches the first node.
+        """Return the address by which Slurm reaches the first node, and a port that is free on this machine.
 
         Raises:
             ValueError: Slurm does not answer.

@@ -1,4 +1,4 @@
-"""By which criteria arms are judged."""
+"""Criteria of a comparison: baseline, metric, significance level and margin."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from seglab.compare.metric import Metric
 
 @dataclass(frozen=True)
 class Criteria:
-    """What is compared with what, and when a difference counts.
+    """Metric and baseline of a comparison, and the limits from which a verdict follows.
 
     Raises:
         ValueError: `alpha` is not between 0 and 0.5, or `margin` is not a number above 0.
@@ -16,7 +16,7 @@ class Criteria:
 
     metric: Metric
     baseline: str
-    """The arm that all others are compared with."""
+    """Name of the arm that all others are compared with."""
     alpha: float = 0.05
     """Largest adjusted p of a verdict, between 0 and 0.5."""
     margin: float | None = None

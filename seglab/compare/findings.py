@@ -1,4 +1,4 @@
-"""Everything that is shown about a study: computed once, for the terminal and for the report."""
+"""All results that are shown about a study: computed once, for the terminal and for the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED}
 
 @dataclass(frozen=True)
 class Findings:
-    """A study and all that was computed from it."""
+    """A study and all results that were computed from it."""
 
     study: StudyFolder
     comparison: Comparison
@@ -39,7 +39,7 @@ class Findings:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One line for everything that was left out, and for everything that limits the answer."""
+        """One line for each item that was left out, and for each limit of the answer."""
         return (*self.comparison.notes, *self.factor_notes, *self.class_notes, *self.curves[1])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Read the folder of a study: finished runs, and one line for everything that is damaged, unfinished or missing."""
+"""Read the folder of a study: finished runs, and one line for each damaged, unfinished or missing run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from seglab.records import Result, StudyRecord, identity, read_record, read_resu
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """What a study has produced so far."""
+    """Results of a study so far, and problems of its folder."""
 
     folder: Path
     results: tuple[Result, ...]

@@ -1,11 +1,11 @@
-"""What a metric such as `test/iou/car` means: its title, unit, direction and margin. Imports nothing heavy."""
+"""Metrics such as `test/iou/car`: title, unit, direction and margin. Imports no large library."""
 
 from dataclasses import dataclass
 
 from seglab.compare.unit import MEBIBYTES, PERCENT, PLAIN, SECONDS, Unit
 
 SPLITS = ("train", "val", "test", "gap", "cost")
-"""First part of a metric. `gap` is the score on the training images minus the score on the validation images; `cost` is what a run used."""
+"""First part of a metric. `gap` is the score on the training images minus the score on the validation images; `cost` is the run's."""
 
 _EXPECTED = (
     "expected SPLIT/SCORE, or SPLIT/SCORE/CLASS for one class, such as test/miou, gap/miou, test/iou/car or cost/seconds; "
@@ -40,7 +40,7 @@ SCORES = {
     "seconds": _cost("seconds", SECONDS),
     "training_seconds": _cost("training seconds", SECONDS),
     "peak_memory_mib": _cost("peak memory mib", MEBIBYTES),
-    "exact_zeros": _cost("exact zeros", PERCENT, smaller_is_better=False),  # zeros are what sparsity is for
+    "exact_zeros": _cost("exact zeros", PERCENT, smaller_is_better=False),  # the goal of sparsity is more zeros
 }
 """Scores by name. A score that is not listed is a segmentation score, or a cost without a unit if its split is `cost`."""
 

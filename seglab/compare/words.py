@@ -24,14 +24,14 @@ def verdict(found: Contrast | Effect) -> str:
 
 
 def equivalence(criteria: Criteria) -> str:
-    """Return what counts as equivalent, for the legend of a table of arms."""
+    """Return the definition of "equivalent" as text, for the legend of a table of arms."""
     if criteria.within is None:
         return _no_margin("No arm is called equivalent", criteria.metric)
     return f"Equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
 def equivalence_of_effects(criteria: Criteria) -> str:
-    """Return what counts as alike and as equivalent, for the legend of a table of effects."""
+    """Return the definitions of "alike" and "equivalent" as text, for the legend of a table of effects."""
     if criteria.within is None:
         return _no_margin("No effects are called alike or equivalent", criteria.metric)
     return f"Effects alike, equivalent: within {criteria.within}; ≈ marks a real difference that small."
@@ -86,7 +86,7 @@ def interaction(effect: Effect, factors: Factorial) -> str:
 
 
 def protocol(criteria: Criteria) -> tuple[str, ...]:
-    """Return how the numbers were computed, one sentence a line."""
+    """Return sentences that describe how the numbers were computed."""
     direction = "smaller is better" if criteria.metric.smaller_is_better else "larger is better"
     if criteria.within is None:
         equivalent = equivalence(criteria)
@@ -105,7 +105,7 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
 
 
 def tuning(record: StudyRecord | None) -> str | None:
-    """Return which setting of each arm was chosen, and how, as one sentence; None for a study without tuning."""
+    """Return a sentence that names the chosen setting of each arm and the method of choice; None for a study without tuning."""
     budget = None if record is None else record.shared.get("tuning")
     if record is None or not isinstance(budget, Mapping):
         return None

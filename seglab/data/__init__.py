@@ -1,4 +1,4 @@
-"""Data: a source says what a data set is, loading makes batches of it. Order and augmentation are functions of (seed, epoch, index)."""
+"""Data: a source describes a data set, and loading makes batches of it. Order and augmentation are functions of (seed, epoch, index)."""
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import class_pixels, effective_number, inverse_frequency, median_frequency

@@ -1,4 +1,4 @@
-"""Images as arrays (H,W,C), as OpenCV and albumentations want them, and as tensors (C,H,W)."""
+"""Convert images between arrays (H,W,C), the format of OpenCV and albumentations, and tensors (C,H,W)."""
 
 from typing import Any
 

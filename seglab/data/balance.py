@@ -30,7 +30,7 @@ def class_pixels(dataset: SegmentationDataset) -> Counts:
 
 
 def inverse_frequency(pixels: Counts) -> tuple[float, ...]:
-    """n/(C'·n_c), where n_c of n pixels are of class c and C' classes have any: each class then weighs the same in all.
+    """Return the weights n/(C'·n_c), n_c of n pixels being of class c, and C' classes having pixels: all classes then weigh the same.
 
     G. King, L. Zeng, "Logistic regression in rare events data", Political Analysis 9 (2001); scikit-learn's "balanced".
 
@@ -49,7 +49,9 @@ def inverse_frequency(pixels: Counts) -> tuple[float, ...]:
 
 
 def median_frequency(pixels: Counts) -> tuple[float, ...]:
-    """median(f)/f_c, where f_c is the part that class c has of the pixels of the images it is in; the median is over classes that occur.
+    """Return the weights median(f)/f_c, f_c being the fraction of class c in the pixels of the images that contain it.
+
+    The median is over the classes that occur.
 
     D. Eigen, R. Fergus, "Predicting depth, surface normals and semantic labels" (arXiv:1411.4734), section 6.3.2; used by SegNet. Ignored
     pixels count nowhere. The weights that SegNet published for CamVid (segnet_train.prototxt) do not follow from its masks, whether void
@@ -72,11 +74,12 @@ def median_frequency(pixels: Counts) -> tuple[float, ...]:
 
 
 def effective_number(pixels: Counts, beta: float = 0.999999) -> tuple[float, ...]:
-    """(1-β)/(1-β^n_c), of mean 1 over the classes that occur: the inverse of the effective number of class c's samples.
+    """Return the weights (1-β)/(1-β^n_c), the inverse effective number of class c's samples, scaled to mean 1 over occurring classes.
 
-    Y. Cui et al., "Class-balanced loss based on effective number of samples" (arXiv:1901.05555). Samples overlap, so that each further one
-    tells less; 1/(1-β) is how many tell all. Here n_c counts pixels: classes of far fewer than 1/(1-β) pixels, a million by default, weigh
-    as their inverse frequency, and classes of far more weigh the same. β = 0 weighs all the same, β → 1 by inverse frequency.
+    Y. Cui et al., "Class-balanced loss based on effective number of samples" (arXiv:1901.05555). Samples overlap, so that each further
+    sample adds less information; the effective number is at most 1/(1-β). Here n_c counts pixels. Classes with far fewer than 1/(1-β) pixels
+    (a million by default) are weighted by inverse frequency. Classes with far more pixels have equal weights. β = 0 gives all classes equal
+    weights; β → 1 gives inverse frequency.
 
     Args:
         pixels: (N,C) int64 counts, see `class_pixels`.
@@ -98,9 +101,9 @@ def effective_number(pixels: Counts, beta: float = 0.999999) -> tuple[float, ...
 
 
 def image_probabilities(pixels: Counts, balanced: float) -> Numbers:
-    """(N,) the probability of each image, (1-s)/N + s·p_i; they sum to 1.
+    """Return the probability of each image, (1-s)/N + s·p_i, (N,). The probabilities sum to 1.
 
-    p_i is its part in drawing a class, among those that occur, then a pixel of that class among all images, and taking the pixel's image:
+    p_i is the probability of image i if first a class is drawn among the classes that occur, then a pixel of this class among all images:
     the mean over the classes of n_ic / Σ_j n_jc. An image without a labelled pixel has p_i = 0.
 
     Args:
@@ -120,7 +123,7 @@ def image_probabilities(pixels: Counts, balanced: float) -> Numbers:
 
 
 def _of_each_class(pixels: Counts) -> Counts:
-    """Return n_c, (C,)."""
+    """Return n_c, the number of pixels of each class, (C,)."""
     if pixels.ndim != 2:
         raise ValueError(f"pixels have the shape {pixels.shape}: expected (N,C), a row per image and a column per class, of class_pixels()")
     n: Counts = pixels.sum(axis=0, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Checks of every sample before training, which name the file that is wrong."""
+"""Check every sample before training. An error names the bad file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ def check_shapes(sample: Sample, where: str) -> None:
     """Check that a sample has an image (C,H,W) and a uint8 mask (H,W) of the same size.
 
     Raises:
-        ValueError: it has not.
+        ValueError: shape, dtype or size is wrong.
     """
     if sample.image.ndim != 3 or sample.mask.ndim != 2 or sample.mask.dtype != torch.uint8:
         raise ValueError(
@@ -77,10 +77,10 @@ def check_shapes(sample: Sample, where: str) -> None:
 
 
 def count_labels(sample: Sample, num_classes: int, where: str) -> Tensor:
-    """Count the pixels of each class, (C,) int64. Every label is below `num_classes`, or `IGNORE`, which is not counted.
+    """Count the pixels of each class, (C,) int64. Pixels with the label `IGNORE` are not counted.
 
     Raises:
-        ValueError: a label is neither; the largest is named.
+        ValueError: a label is neither below `num_classes` nor `IGNORE`. The message names the largest label.
     """
     counts = torch.bincount(sample.mask.flatten(), minlength=IGNORE + 1)
     wrong = [label for label in counts.nonzero().flatten().tolist() if label >= num_classes and label != IGNORE]

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def in_threads(function: Callable[[int], T], length: int) -> Iterator[T]:
-    """Yield `function` of 0…length-1 in order, computed in several threads."""
+    """Yield `function(i)` for i = 0…length-1 in order, computed in several threads."""
     with ThreadPoolExecutor(max_workers=min(8, available_cpus())) as pool:
         futures = [pool.submit(function, index) for index in range(length)]
         try:

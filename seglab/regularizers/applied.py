@@ -1,4 +1,4 @@
-"""The objects that apply a bound regularizer: all that a training step calls.
+"""The objects that apply a bound regularizer. A training step calls only these.
 
 `Regularizer.bind` makes them. `Applied` has one method for each moment of a step at which a regularizer may act; `Term` is one penalty
 on its weights, and its subclasses say how the penalty is applied.
@@ -171,7 +171,7 @@ class Term(Applied):
                 yield alone, [part._replace(filters=slice(first, first + size))]
 
     def _settle(self) -> None:
-        """Move anchors and penalty state to the device of the weights, and forget the portions of their earlier tensors."""
+        """Move anchors and penalty state to the device of the weights, and drop the portions that refer to earlier tensors."""
         self._works = {}
         self.weights = {
             name: weight if weight.anchor is None else weight._replace(anchor=weight.anchor.to(weight.tensor))

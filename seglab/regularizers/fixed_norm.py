@@ -1,4 +1,4 @@
-"""Hold weights before a norm layer at their initial norm."""
+"""Keep weights before a norm layer at their initial norm."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

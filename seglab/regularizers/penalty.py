@@ -1,4 +1,4 @@
-"""What an author of a weight penalty writes.
+"""`Penalty`: the methods that an author of a weight penalty writes.
 
 A new penalty is a frozen dataclass with one method:
 
@@ -58,7 +58,7 @@ class Penalty(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no proximal operator")
 
     def fixed(self, weights: Sequence[Tensor]) -> "Penalty":
-        """Return this penalty with everything that depends on the starting weights computed, or itself if nothing does."""
+        """Return this penalty with all values computed that depend on the initial weights; itself if no value does."""
         return self
 
     def select(self, index: Sequence[int]) -> "Penalty":
@@ -66,11 +66,11 @@ class Penalty(ABC):
         return self
 
     def state(self) -> dict[str, Any]:
-        """Return, as plain data and tensors for a checkpoint, what `fixed` computed and what changes during training."""
+        """Return the values that `fixed` computed and that change during training, as plain data and tensors for a checkpoint."""
         return {}
 
     def with_state(self, state: Mapping[str, Any], device: torch.device) -> "Penalty":
-        """Return the fixed penalty with the result of an earlier `state`, its tensors on `device`."""
+        """Return the fixed penalty with a result of `state` restored, its tensors on `device`."""
         return self
 
 

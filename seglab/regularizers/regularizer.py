@@ -1,4 +1,4 @@
-"""`Regularizer`: a penalty with what binds it to the weights of a network, and the wrappers that change how it acts."""
+"""`Regularizer`: a penalty that can be bound to the weights of a network. `Wrapper`: the base of classes that change how a penalty acts."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,7 +24,7 @@ class Regularizer(Penalty):
 
     @property
     def acts_last(self) -> bool:
-        """Whether the regularizer must act on the weights after all others, as it sets a property that another would spoil."""
+        """Whether the regularizer must act on the weights after all others, because the others would change the property that it sets."""
         return any(part.acts_last for part in self.parts())
 
     @property
@@ -37,7 +37,7 @@ class Regularizer(Penalty):
         """Check that the regularizer can act beside `optimizer`.
 
         Raises:
-            ValueError: it cannot, for example because it does not know the step size of this kind of optimizer.
+            ValueError: the regularizer cannot, for example because it does not know the step size of this kind of optimizer.
         """
         for part in self.parts():
             part.check_optimizer(optimizer)
@@ -51,7 +51,7 @@ class Regularizer(Penalty):
 
         Args:
             weights: all parameters of the network, by name.
-            route: how a penalty is applied; None adds its gradient. A wrapper that is no route itself passes `route` on.
+            route: makes the object that applies a penalty; None adds the penalty's gradient. Wrappers without their own route pass it on.
 
         Raises:
             ValueError: the regularizer cannot act on these weights.

@@ -22,9 +22,9 @@ log = logging.getLogger("seglab")
 class Relative(Wrapper):
     """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`. λ is measured once and then fixed; the strength of `inner` must only be above 0.
 
-    Both norms are of gradients on the penalized weights that train, averaged over `steps` optimizer steps. The measurement starts at
-    `after`, a fraction of the training; nothing is penalized until it ends. The gradient of an anchored penalty is that of the drift until
-    then. The measured factor on λ is logged as `train/penalty_factor`.
+    Both gradient norms are taken over the penalized weights that train, and averaged over `steps` optimizer steps. The measurement starts
+    at `after`, a fraction of the training. Until the measurement ends, nothing is penalized. The gradient of an anchored penalty is
+    measured on the weights' drift from their anchors up to that point. The measured factor on λ is logged as `train/penalty_factor`.
 
     Raises:
         ValueError: an argument is out of range; when training starts, if it is too short for the measurement; after the measurement,

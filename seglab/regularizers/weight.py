@@ -1,4 +1,4 @@
-"""The parameters that a penalty acts on, and the parts of them that are worked on at a time."""
+"""The parameters that a penalty acts on, and the parts of a parameter that are processed at a time."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -39,7 +39,7 @@ class Resources:
     diagnostics: int = 20
     """Approximate number of times that a run measures the weights of each stage; 0 is never."""
     checkpoint_minutes: float = 10.0
-    """Minutes from one checkpoint of a run to the next; 0 saves before every step. An interrupted run continues from its last checkpoint."""
+    """Minutes from one checkpoint of a run to the next; 0 saves before every step. An interrupted run continues from the last one."""
     retries: int = 0
     """Number of times that a failed run is tried again."""
 

@@ -43,9 +43,7 @@ class Trained:
         if "test" in self.job.splits:
             self.trainer.test(self.module, datamodule=self.data, verbose=False)
         else:
-            FiniteLoss().on_test_start(
-                self.trainer, self.module
-            )  # check the trained weights also if there is no test, which does it otherwise
+            FiniteLoss().on_test_start(self.trainer, self.module)  # without a test, nothing else checks the trained weights
         found = cost(self.module, spent, training_seconds)
         with self.module.validating("train"):
             self.trainer.validate(self.module, dataloaders=self.data.train_evaluation_dataloader(), verbose=False)

@@ -82,7 +82,10 @@ def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
 
 
 def _validation_interval(epochs: int) -> int:
-    """Return the number of epochs from one validation to the next. A run has at least ten validations, one of them after the last epoch."""
+    """Return the number of epochs from one validation to the next: ten validations or a few more, the last of them after the last epoch.
+
+    A run of fewer than ten epochs is validated after each.
+    """
     return max(interval for interval in range(1, max(1, epochs // 10) + 1) if epochs % interval == 0)
 
 

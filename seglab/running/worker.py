@@ -26,7 +26,7 @@ from seglab.running.ledger import claim, remove_leftovers
 from seglab.running.resources import Resources
 
 _LIFELINE = "SEGLAB_LIFELINE"
-"""Environment variable that a worker sets for a process that it starts. The worker keeps the process's standard input open while it lives."""
+"""Environment variable that marks a process started by a worker. The worker keeps the process's standard input open while it lives."""
 
 
 class RunFailedError(Exception):
@@ -40,9 +40,7 @@ def work(jobs: Sequence[Job], interruption: Interruption) -> int:
     """
     gc.freeze()  # each run begins with a garbage collection, which now skips the imported objects
     failed: set[Run] = set()
-    while sum(
-        [_take(job, failed, interruption) for job in jobs]
-    ):  # repeat for runs that failed, or that other workers have given up meanwhile
+    while sum([_take(job, failed, interruption) for job in jobs]):  # repeat for runs that failed or that other workers gave up
         pass
     return len(failed)
 

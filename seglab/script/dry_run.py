@@ -1,4 +1,4 @@
-"""`run --dry_run`: the runs of a plan with their states, and the commands that repeat them. Plain text, as there may be ten thousand."""
+"""`run --dry_run`: print the runs of a plan with their states, and the command of each run. Plain text: there may be ten thousand runs."""
 
 from collections.abc import Sequence
 

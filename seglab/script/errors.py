@@ -9,7 +9,7 @@ import seglab
 
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
-_PLAINER = (  # jsonargparse's phrase → the same for the user who typed the flag; from the outer phrases to the inner
+_PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the flag; outer phrases first
     (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*?)(?:\. Got value: .*)?$", r"\1"),
     (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
     (
@@ -44,7 +44,7 @@ _NO_SUCH_CLASS = re.compile(
 
 
 def one_line(error: BaseException) -> str:
-    """Return what was wrong in one line: the flag by its name, then the reason."""
+    """Return an error as one line: the name of the flag, then the reason."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = re.sub(r"<class '([\w.]+)'>", r"\1", str(error))
@@ -59,7 +59,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _as_class(found: re.Match[str]) -> str:
-    """Return which class does not exist, the class that may be meant, and how classes are named."""
+    """Return a message that names the missing class, the class with the closest name, and the form in which classes are named."""
     name = found[1] or found[2] or found[3] or ""
     what = f"there is no class {name!r}" if found[1] or found[3] else found[0]
     close = difflib.get_close_matches(name.rpartition(".")[2], seglab.__all__, n=1)

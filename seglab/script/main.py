@@ -1,4 +1,4 @@
-"""An experiment script's verbs: `run`, `launch`, `status`, `cancel` and `compare`, and those that they start themselves."""
+"""Verbs of an experiment script: `run`, `launch`, `status`, `cancel`, `compare`, and the internal verbs that `run` and jobs start."""
 
 import os
 import sys
@@ -33,14 +33,14 @@ READING = ("status", "cancel", "compare")
 """Verbs that train nothing and build no study."""
 
 LISTENING = ("work", "work-tuning", "execute")
-"""Verbs that save a checkpoint when their process is asked to stop. They are started by `run` and by the jobs of a cluster."""
+"""Verbs that save a checkpoint when their process is asked to stop. `run` and the jobs of a cluster start these verbs."""
 
 
 def main(function: StudyFunction) -> None:
     """Run an experiment script: parse its command line, do what it asks and exit.
 
-    The exit code is one of `seglab.exit_codes`: 0 done, 1 a run failed, 2 bad input (one line says which), 75 interrupted and ready to
-    go on.
+    The exit code is one of `seglab.exit_codes`: 0 done, 1 a run failed, 2 bad input (one line names it), 75 interrupted and ready to
+    continue.
     """
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     try:
@@ -93,7 +93,7 @@ def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
 
 
 def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
-    """Bring the plan's runs to a result on this machine, `jobs` at a time, then compare the study."""
+    """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
     if dry_run:
         print_runs(stages_of(plan))
         return DONE
@@ -118,7 +118,7 @@ def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
 
 
 def _compare(plan: Plan, complete: bool, console: Console) -> None:
-    """Print the comparison of the study. It may be impossible unless all runs are `complete`."""
+    """Print the comparison of the study. If the runs are not `complete` and no comparison is possible, print the reason."""
     console.print()
     try:
         show_comparison(plan.folder, Wanted(), console)
@@ -129,7 +129,7 @@ def _compare(plan: Plan, complete: bool, console: Console) -> None:
 
 
 def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Console) -> int:
-    """Submit the first stage that is not done to the cluster. A study whose arms are tuned has two stages, and is launched twice."""
+    """Submit the first unfinished stage of the study to the cluster. A study with tuned arms has two stages, and is launched twice."""
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
     resources = plan.resources
@@ -151,7 +151,7 @@ def _work(plan: Plan, interruption: Interruption) -> int:
 
 
 def _execute(plan: Plan, interruption: Interruption) -> int:
-    """Do one run of several devices. This process is one of its ranks."""
+    """Do one run on several devices. This process is one of the ranks."""
     if plan.selection.arm is None or plan.selection.seed is None:
         raise ValueError("execute is for one run: name it with --arm and --seed")
     (job,) = (final_plan(plan) if plan.selection.setting is None else tuning_plan(plan)).jobs()
@@ -165,14 +165,14 @@ def _execute(plan: Plan, interruption: Interruption) -> int:
         if plan.resources.is_first_process:
             raise
         return DONE  # Lightning kills the first process of a run when another ends with any other code
-    except Exception as error:  # noqa: BLE001 - whatever it was, it is written beside the run
+    except Exception as error:  # noqa: BLE001 - any failure is written into the folder of the run
         write_failure(job.directory, error, job.study.data.batch_size)
         return FAILED
     return DONE
 
 
 def _retest(plan: Plan, split: EvaluatedSplit, console: Console) -> int:
-    """Evaluate the weights of one run again, and show its scores beside those of its result."""
+    """Evaluate the weights of one run again, and show the new scores beside the scores of its result."""
     (job,) = (final_plan(plan) if plan.selection.setting is None else tuning_plan(plan)).jobs()
     result = recorded(job)
     before = result.means[split]

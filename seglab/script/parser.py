@@ -1,4 +1,4 @@
-"""The command line of an experiment script: its verbs, and the study function's parameters as flags of each."""
+"""Parse the command line of an experiment script. The parameters of the study function are flags of each verb."""
 
 import inspect
 import json
@@ -22,9 +22,9 @@ StudyFunction = Callable[..., Study]
 
 
 def underscored(words: Sequence[str]) -> list[str]:
-    """Return a command line with underscores in the names of its flags, which may be typed with hyphens too.
+    """Replace hyphens in the names of flags by underscores, so that users may type either.
 
-    Names after a dot stay as they are: they may be keys of the user's own.
+    Names after a dot stay unchanged, because they may be keys that the user has chosen.
 
     >>> underscored(["run", "--dry-run", "--num-nodes=2", "--launcher.options.mail-type", "END", "half-done"])
     ['run', '--dry_run', '--num_nodes=2', '--launcher.options.mail-type', 'END', 'half-done']
@@ -123,13 +123,13 @@ def _add_place(parser: ArgumentParser) -> None:
 
 
 def study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
-    """Return the flags that are parameters of the study function."""
+    """Return the values of the flags that are parameters of the study function."""
     names = [action.dest for action in study_parser(function)._actions if action.dest != "help"]
     return Namespace({name: given[name] for name in dict.fromkeys(name.split(".")[0] for name in names) if name in given})  # type: ignore[no-untyped-call]
 
 
 def study_parser(function: StudyFunction) -> ArgumentParser:
-    """Return a parser whose flags are the parameters of a study function: those of its data as `--data.source` and `--data.NAME`."""
+    """Return a parser whose flags are the parameters of a study function. A data module becomes `--data.source` and `--data.NAME`."""
     parser = ArgumentParser(exit_on_error=False)
     data = {name: parameter for name, parameter in inspect.signature(function).parameters.items() if _is_data(parameter)}
     parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
@@ -141,13 +141,13 @@ def study_parser(function: StudyFunction) -> ArgumentParser:
 
 
 def _is_data(parameter: inspect.Parameter) -> bool:
-    """Return whether a parameter is a data module, by its annotation, which is text in files with `from __future__ import annotations`."""
+    """Return whether a parameter is annotated as a data module. With `from __future__ import annotations` the annotation is text."""
     annotation = parameter.annotation
     return annotation is SegmentationDataModule or str(annotation).rpartition(".")[2] == SegmentationDataModule.__name__
 
 
 def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return parameters as the flags that reproduce them: a class by its path, then each of its own by `--name.parameter`."""
+    """Return parameters as the flags that reproduce them: a class as its import path, then each argument as `--name.argument`."""
     words: list[str] = []
     for name, value in parameters.items():
         if isinstance(value, Mapping) and "class_path" in value:

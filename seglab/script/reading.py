@@ -1,4 +1,4 @@
-"""`status` and `compare` on folders of finished runs. No torch, so that they start at once."""
+"""`status` and `compare` on folders of finished runs. No torch, so that both commands start at once."""
 
 import sys
 from argparse import ArgumentParser
@@ -14,7 +14,7 @@ from seglab.running.status import runs_in, status_table
 
 
 def study_folders(path: Path) -> list[Path]:
-    """`path` itself if it is a study's folder, else the studies in it; a ValueError if there are none."""
+    """Return `path` if it is a study's folder, else the folders of the studies in it; raise a ValueError if there are none."""
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
     if _is_study(path):
@@ -27,7 +27,7 @@ def study_folders(path: Path) -> list[Path]:
 
 
 def show_status(folder: Path, console: Console) -> int:
-    """Print where each run stands; 1 if a result is damaged."""
+    """Print the state of each run; return 1 if a result is damaged, else 0."""
     _existing(folder)
     tuning = tuning_folder(folder)
     places = [folder] if tuning is None else [tuning, *([folder] if (folder / "study.json").exists() else [])]
@@ -41,7 +41,7 @@ def show_status(folder: Path, console: Console) -> int:
 
 
 def _show_jobs(folder: Path, console: Console) -> None:
-    """Print the jobs in the queue of a study that was launched."""
+    """Print the queued jobs of a study that was launched."""
     submitted = jobs.submissions(folder)
     if not submitted:
         return
@@ -73,7 +73,7 @@ def add_comparison_flags(parser: ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a comparison should show. None takes the value of the study, or of the metric."""
+    """Values of the flags of `compare`. None takes the value of the study, or of the metric."""
 
     metric: str | None = None
     baseline: str | None = None
@@ -112,7 +112,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
         console.print(tuned, style="dim", highlight=False, markup=False)
     try:
         console.print(f"report: {write_report(found)}", highlight=False, soft_wrap=True)
-    except OSError as error:  # somebody else's folder, or a full disk
+    except OSError as error:  # for example another user's folder, or a full disk
         console.print(f"no report: {folder / 'report.html'} cannot be written ({error.strerror})", highlight=False, soft_wrap=True)
     return DONE
 
@@ -129,6 +129,6 @@ def _is_study(folder: Path) -> bool:
 
 
 def tuning_folder(folder: Path) -> Path | None:
-    """The folder of a study's tuning runs; None if it has none. A study that is itself called tuning is not one."""
+    """Return the folder of a study's tuning runs; None without such runs. A study that is named "tuning" is not a folder of tuning runs."""
     record = read_record(folder / TUNING)
     return folder / TUNING if record is not None and record.study.endswith(f"-{TUNING}") else None

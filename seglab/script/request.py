@@ -1,4 +1,4 @@
-"""From a parsed command line to the plan that it asks for."""
+"""Convert a parsed command line to a plan."""
 
 import dataclasses
 import json
@@ -18,12 +18,12 @@ Flags = TypeVar("Flags", Resources, Selection)
 
 
 def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
-    """Return the plan that a command line asks for.
+    """Return the plan of a command line.
 
     Args:
         function: the script's study function.
-        given: the flags of the verb as they were typed.
-        built: the same flags with their classes instantiated.
+        given: the flags of the verb as the user typed them.
+        built: the same flags, with classes instantiated.
 
     Raises:
         ValueError: the study or a flag is not valid.
@@ -40,12 +40,12 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan
 
 
 def default_name(function: StudyFunction) -> str:
-    """Return the name of the study that the script's defaults make, for verbs that read and do not train."""
+    """Return the name of the study that the script builds by default, for verbs that only read."""
     parser = study_parser(function)
     study: Study = function(**vars(parser.instantiate(parser.parse_args([]))))
     return study.name
 
 
 def _fields(kind: type[Flags], given: Mapping[str, Any] | Namespace) -> Flags:
-    """Return the dataclass whose fields are flags, from the flags' values."""
+    """Build a dataclass whose fields are flags from the values of the flags."""
     return kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)})

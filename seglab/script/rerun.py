@@ -1,4 +1,4 @@
-"""`seglab test FOLDER` and `seglab validate FOLDER`: from a run's folder to the command that evaluates its weights again. No torch."""
+"""`seglab test FOLDER` and `seglab validate FOLDER`: evaluate the weights in a run's folder again. No torch."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ Verb = Literal["test", "validate"]
 
 
 def fit_arguments(folder: Path, verb: Verb) -> list[str] | None:
-    """Return the arguments of `seglab` that evaluate a training of `seglab fit`; None if the folder is not of one.
+    """Return the arguments of `seglab` that evaluate a training of `seglab fit`; None if another command made the folder.
 
     Raises:
         ValueError: the folder has no checkpoint.
@@ -29,7 +29,7 @@ def evaluate_run(folder: Path, verb: Verb) -> int:
     """Evaluate the weights of a study's run by its script, and return the exit code.
 
     Raises:
-        ValueError: the folder is not of a run, or its script is not where the command that is recorded expects it.
+        ValueError: the folder is not a run's folder, or the recorded command names a script that does not exist.
     """
     words = _recorded_command(folder)
     if words[0] == "python" and not Path(words[1]).is_file():
@@ -39,7 +39,7 @@ def evaluate_run(folder: Path, verb: Verb) -> int:
 
 
 def _recorded_command(folder: Path) -> list[str]:
-    """The command that repeats a run, from its `settings.yaml`."""
+    """Return the command that repeats a run, from `settings.yaml` in its folder."""
     path = folder / "settings.yaml"
     if not path.is_file():
         raise ValueError(

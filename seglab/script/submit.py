@@ -1,4 +1,4 @@
-"""`launch` and `cancel`: jobs go to a cluster, or leave it, and the user is told which."""
+"""`launch` and `cancel`: submit jobs to a cluster or cancel them, and tell the user which jobs."""
 
 import os
 import time
@@ -14,13 +14,13 @@ from seglab.script.supervise import count, prepare
 
 
 def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
-    """Submit a job for each run to do, at most `cluster.jobs`, less the jobs that are already in the queue for these runs."""
+    """Submit one job for each unfinished run, at most `cluster.jobs`. Jobs that are already in the queue for these runs are subtracted."""
     cluster.check()
     todo = prepare(plan, console)
     if not todo:
         return
     command = plan.worker_command()
-    mine = class_path(type(cluster))  # another cluster's queue may be out of reach from here
+    mine = class_path(type(cluster))  # the queue of another cluster may be unreachable from this machine
     before = [submission for submission in jobs.submissions(plan.folder) if submission.cluster == mine]
     there = jobs.in_queue(before)
     number = min(len(todo), cluster.jobs) - jobs.at_work(there, before, command)
@@ -41,7 +41,7 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
 
 
 def preview(plan: Plan, cluster: Cluster) -> str:
-    """Return the script that `submit` would send; nothing if no run is to be done."""
+    """Return the script that `submit` would send; an empty text if no run is unfinished."""
     number = min(len(plan.unsettled), cluster.jobs)
     if not number:
         return ""
@@ -49,7 +49,7 @@ def preview(plan: Plan, cluster: Cluster) -> str:
 
 
 def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
-    """Cancel the jobs in the queue of the study in `folder` and return whether none is left."""
+    """Cancel the queued jobs of the study in `folder`, and return whether no job is left."""
     submitted = jobs.submissions(folder)
     there = jobs.in_queue(submitted)
     for line in jobs.lines(there):
@@ -65,5 +65,5 @@ def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
 
 
 def _stamp() -> str:
-    """Return a name for a submission that sorts by time and that no other process uses."""
+    """Return a unique name for a submission. Names sort by time."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

@@ -1,4 +1,4 @@
-"""`run` as its user sees it: the runs that are to be done, their progress, their scores and their failures."""
+"""Supervise `run`: show the unfinished runs, their progress, their scores and their failures."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from seglab.running.status import Clock, duration, fraction_done, run_status
 
 
 def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
-    """Bring all runs of the plan to a result, and return whether all of them have one.
+    """Bring all runs of the plan to a result, and return whether all runs have one.
 
     Raises:
         ValueError: the request cannot be done; nothing has been written.
@@ -35,7 +35,7 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bo
 
 
 def prepare(plan: Plan, console: Console) -> list[Run]:
-    """Check the request, write the study's record, and return the runs that are to be done."""
+    """Check the request, write the study's record, and return the runs to do."""
     check_place(plan.folder)
     check_split(plan)
     agreed = agree(plan)
@@ -54,7 +54,7 @@ def prepare(plan: Plan, console: Console) -> list[Run]:
 
 
 def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
-    """Raise a ValueError if one run is asked for and another process works on it. Of many runs, the others can be done."""
+    """Raise a ValueError if a single run is requested and another process works on it. If many runs are requested, the others are done."""
     if plan.selection.arm is not None and plan.selection.seed is not None and len(todo) == 1:
         directory = todo[0].directory(plan.folder)
         holder = ledger.owner(directory) if directory.exists() else None
@@ -117,7 +117,7 @@ def _outcome(run: Run, plan: Plan) -> str:
 
 
 def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> None:
-    """Print a line for each worker that ended in another way than it should."""
+    """Print a line for each worker that ended abnormally."""
     for slot, code in enumerate(codes):
         if code in (DONE, FAILED, INTERRUPTED):
             continue

@@ -1,6 +1,6 @@
-"""Tuning: the choice of each arm's setting among its candidates.
+"""Tuning: choose the setting of each arm among its candidates.
 
-The choice follows from the results in the folder of the tuning runs each time it is needed. `choice.json` is for people to read.
+The choice is recomputed from the results of the tuning runs each time it is needed. `choice.json` is written for people and never read.
 """
 
 import dataclasses
@@ -60,12 +60,12 @@ class Choice:
 
     @property
     def expected_best(self) -> list[float]:
-        """Expected score of the best of 1, 2, ... candidates drawn at random; -inf where all of these may have diverged."""
+        """Expected score of the best of k candidates drawn at random, for k = 1, 2, ...; -inf if all k may have diverged."""
         return [float(value) for value in statistics.expected_best(np.array([candidate.mean for candidate in self.candidates]))]
 
 
 def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
-    """Bring the tuning runs of the plan's arms to an end and choose a setting of each; return whether every arm has one."""
+    """Finish the tuning runs of the plan's arms, and choose a setting of each arm. Return whether every arm has a setting."""
     check_shared(plan)
     runs = tuning_plan(plan)
     supervise(runs, launcher, jobs, console)
@@ -92,7 +92,7 @@ def final_plan(plan: Plan) -> Plan:
     """
     if plan.study.budget is None:
         return plan
-    plan.study.runs(plan.selection.arm, plan.selection.seed)  # refuses what does not exist
+    plan.study.runs(plan.selection.arm, plan.selection.seed)  # raises an error if the arm or the seed does not exist
     found = choices(plan.study, plan.folder / TUNING)
     lacking = _all_lacking(plan, found)
     if lacking and plan.selection.seed is not None:
@@ -111,7 +111,7 @@ def stages_of(plan: Plan) -> list[Plan]:
 
 
 def choices(study: Study, folder: Path) -> list[Choice]:
-    """Return a choice for every arm whose tuning runs in `folder` are all settled: they have a result, or have diverged."""
+    """Return a choice for every arm whose tuning runs in `folder` are all settled: each has a result, or has diverged."""
     record = read_record(folder)
     if record is None:
         return []
@@ -163,7 +163,7 @@ def _lacking(arm: str, found: Sequence[Choice]) -> list[str]:
 
 
 def _keep(study: Study, found: Sequence[Choice], folder: Path) -> None:
-    """Write the choices to `choice.json`, unless they stand there already."""
+    """Write the choices to `choice.json`, unless the file holds the same choices already."""
     path = folder / "choice.json"
     now = {
         "metric": study.tuning_metric,

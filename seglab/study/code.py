@@ -103,8 +103,8 @@ class Sources:
     def _count_value(self, namespace: Mapping[str, Any], name: str) -> None:
         """Collect the statements of a user's module that assign or change `name`. If `name` is imported, collect those of its own module.
 
-        The definition of a function or class is left out, because `follow` collects it. A definition that a decorator has turned into another
-        kind of object is included, because `follow` cannot find it.
+        The definition of a function or class is left out, because `follow` collects it. A definition that a decorator has turned into
+        another kind of object is included, because `follow` cannot find it.
         """
         module = sys.modules.get(str(namespace.get("__name__")))
         if module is None or vars(module) is not namespace or not is_own(module):

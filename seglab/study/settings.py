@@ -4,8 +4,8 @@
 |---|---|
 | dataclass | its fields, except private ones, those with `init=False`, and paths: where files lie is no setting |
 | class of the user | attributes that its code assigns, arguments of `__init__` that are kept under their name, and its source |
-| class of an installed package or seglab | arguments of `__init__` that are kept under their name, unless `None` or `False`, which mean "off" |
-| `nn.Module` | in addition: shapes of its parameters and whether they train, values of its buffers, its children and forward hooks |
+| class of an installed package or seglab | arguments of `__init__` kept under their name; `None` and `False` mean "off" and do not count |
+| `nn.Module` | in addition: shapes of its parameters, whether they train, values of its buffers, its children and forward hooks |
 | function, class | its public name; for the user's own also its source and the variables of its closure |
 | tensor, array | its values, or a hash of many values |
 

@@ -1,4 +1,4 @@
-"""Compare arms class by class. Exploratory: these differences suggest questions, and do not answer the study's."""
+"""Compare arms class by class. The comparison is exploratory: its differences suggest questions, and do not answer the study's question."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -63,7 +63,7 @@ class Contrast:
     correlation: float
     verdict: Verdict
     within_margin: bool
-    """Equivalence is shown. The verdict is still better or worse if the difference is real, but too small to matter."""
+    """Whether equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
     reason: str
     """Why there is no verdict; empty if there is one."""
 
@@ -79,7 +79,7 @@ class Comparison:
     contrasts: tuple[Contrast, ...]
     """One for each arm except the baseline, in the order of `arms`."""
     notes: tuple[str, ...]
-    """One line for everything that was left out, and for everything that limits the answer."""
+    """One line for each item that was left out, and for each limit of the answer."""
 
 
 def compare(results: Sequence[Result], criteria: Criteria) -> Comparison:
@@ -148,7 +148,7 @@ def _contrast(arm: str, seeds: tuple[int, ...], scores: tuple[Floats, Floats], p
         seeds: n seeds that the arm and the baseline have in common.
         scores: (n,) of the arm and (n,) of the baseline.
         p: (4,) sign-flip p and equivalence p, then both adjusted.
-        criteria: what decides.
+        criteria: limits from which the verdict follows.
     """
     differences = statistics.paired_differences(*scores)
     low, high = statistics.t_interval(differences, 1 - criteria.alpha)

@@ -21,7 +21,7 @@ Levels = tuple[tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Effect:
-    """What changes if a factor has some level in place of its reference level.
+    """Change of the score if a factor has another level than its reference level.
 
     With y_ab the score of the arm `a+b`, and a0, b0 the reference levels, `difference` is the mean over the seeds of
 
@@ -54,7 +54,7 @@ class Effect:
     verdict: EffectVerdict
     """The verdict on an interaction says whether the two simple effects differ. The simple effects say which of them is better."""
     within_margin: bool
-    """Equivalence is shown. A difference can be real, and too small to matter."""
+    """Whether equivalence is shown. A difference can be significant and still within the margin."""
     reason: str
     """Why there is no verdict; empty if there is one."""
 

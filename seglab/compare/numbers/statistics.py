@@ -76,7 +76,7 @@ def sign_flip_p(differences: Floats, generator: np.random.Generator | None = Non
 
 
 def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | None = None) -> Floats:
-    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs. Problems of one size share the flips, which are what costs."""
+    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs. Problems of one size share the flips, to save time."""
     p = np.full(len(problems), np.nan)
     for n in sorted({len(problem) for problem in problems}):
         places = [place for place, problem in enumerate(problems) if len(problem) == n]
@@ -150,7 +150,7 @@ def expected_best(scores: Floats) -> Floats:
     can be useless.
     """
     n = scores.shape[-1]
-    chances = np.array([[math.comb(i, k - 1) / math.comb(n, k) for i in range(n)] for k in range(1, n + 1)])  # of being the best of k
+    chances = np.array([[math.comb(i, k - 1) / math.comb(n, k) for i in range(n)] for k in range(1, n + 1)])  # P(i-th is best of k)
     ordered = np.broadcast_to(np.sort(scores, axis=-1)[..., None, :], (*scores.shape, n))
     return np.asarray(np.multiply(chances, ordered, out=np.zeros(ordered.shape), where=chances > 0).sum(axis=-1), dtype=np.float64)
 

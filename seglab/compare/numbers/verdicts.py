@@ -28,7 +28,7 @@ def verdict_of(gain: float, different: bool, equivalent: bool) -> Verdict:
 
 
 def too_few(pairs: int, alpha: float) -> str:
-    """Return why no verdict is possible; an empty text if the exact p of this number of pairs can reach `alpha`."""
+    """Return the reason why no verdict is possible; an empty text if the exact p of this number of pairs can reach `alpha`."""
     needed = statistics.pairs_needed(alpha)
     if pairs >= needed:
         return ""

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def plot_curves(curves: Curves, ax: "Axes | None" = None, metric: Metric | None = None) -> "Axes":
-    """Draw the mean curve of each arm over its seeds by epoch, and a shade from the lowest to the highest seed. None is val/miou."""
+    """Draw the mean curve of each arm over its seeds by epoch, and a shade from the lowest to the highest seed.
+
+    `metric` sets the label and the unit; None is `val/miou`.
+    """
     from matplotlib.ticker import MaxNLocator
 
     metric = Metric.parse(COLUMN) if metric is None else metric

@@ -14,7 +14,7 @@ INK = "#1b1f24"
 MUTED = "#8b949e"
 ACCENT = "#d55e00"
 _ARM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7e57c2", "#a1887f", "#b8860b")
-"""Colours of Okabe & Ito 2008 and three more. Colour-blind readers can tell them apart, on light and on dark ground."""
+"""Colours of Okabe & Ito 2008 and three more. Colour-blind readers can distinguish them, on light and on dark backgrounds."""
 
 
 def line_of(place: int) -> tuple[str, str]:

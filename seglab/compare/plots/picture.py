@@ -22,13 +22,13 @@ class Picture:
 
     @property
     def drawing(self) -> "Markup":
-        """The figure as inline SVG: transparent, in the text colour of the page, its words set by the browser."""
+        """The figure as inline SVG: transparent, in the text colour of the page, with text that the browser renders."""
         import matplotlib
         from markupsafe import Markup, escape
 
         file = StringIO()
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": self.title}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has the letters of every class name
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser's fonts contain the letters of every class name
             self.figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None, "Creator": None})
         drawing = file.getvalue()
         drawing = drawing[drawing.index("<svg") :].replace(INK, "currentColor")

@@ -1,4 +1,4 @@
-"""The learning rate of each stage at each step: when which stage trained, and how fast."""
+"""Plot the learning rate of each stage at each step, which shows when a stage trained."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Scale:
     colours: "Colormap"
     norm: "Normalize"
     clipped: bool
-    """Some rates are below the lowest colour."""
+    """Whether some rates are below the lowest colour."""
 
 
 def plot_schedules(rates: StageRates) -> "Figure":
@@ -50,7 +50,7 @@ def plot_schedules(rates: StageRates) -> "Figure":
         ax.set_title(textwrap.fill(arm, 36), fontsize=8, color=INK)
     for place in range(len(rates), down * across):
         grid.flat[place].set_visible(False)
-    for place in range(max(0, len(rates) - across), len(rates)):  # the lowest of each column
+    for place in range(max(0, len(rates) - across), len(rates)):  # the lowest panel of each column
         grid.flat[place].set_xlabel("optimizer step", fontsize=8)
         grid.flat[place].tick_params(labelbottom=True)
     _explain(figure, grid.ravel()[: len(rates)].tolist(), scale)
@@ -58,7 +58,7 @@ def plot_schedules(rates: StageRates) -> "Figure":
 
 
 def scale_of(rates: StageRates) -> Scale:
-    """Return one scale for the rates of all arms, without the ends of the colour map that vanish on dark and on light ground."""
+    """Return one scale for the rates of all arms. It omits the ends of the colour map, which vanish on dark and light backgrounds."""
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap, LogNorm
 
@@ -81,7 +81,7 @@ def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale, ax: "Axes |
 
     ax = axes_in(ax, width=5.0, height=1.3 + 0.17 * len(stages))
     steps = sorted({step for curve in rates.values() for step in curve})
-    end = steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)  # a rate is taken to last until the next that was logged
+    end = steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)  # a rate is assumed to last until the next logged rate
     places = np.linspace(steps[0], end, COLUMNS, endpoint=False)
     image = np.stack([_held(rates.get(stage, {}), places) for stage in stages])
     ax.imshow(
@@ -89,7 +89,7 @@ def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale, ax: "Axes |
         extent=(steps[0], end, -0.5, len(stages) - 0.5),
         origin="lower",
         aspect="auto",
-        interpolation="none",  # so it stays as small in the page as it is, with sharp edges
+        interpolation="none",  # embeds the small image itself in the page, with sharp edges
         cmap=scale.colours,
         norm=scale.norm,
     )
@@ -107,7 +107,7 @@ def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale, ax: "Axes |
 
 
 def picture(found: Findings) -> Picture | None:
-    """Return the picture for the report; None if all stages of every arm trained alike."""
+    """Return the picture for the report; None if in every arm all stages had the same learning rates."""
     rates = rates_of(found.logs)
     if not rates:
         return None

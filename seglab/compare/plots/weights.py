@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def plot_weights(curves: StageCurves) -> "Figure":
-    """Draw a row for each quantity and a column for each stage. Scales differ, as stages differ by far more than arms do."""
+    """Draw a row for each quantity and a column for each stage. Each panel has its own scale, because stages differ far more than arms."""
     stages = sorted({stage for columns in curves.values() for stage in columns}, key=depth)
     arms = list(dict.fromkeys(arm for columns in curves.values() for by_arm in columns.values() for arm in by_arm))
     figure = canvas(width=0.8 + 1.3 * len(stages), height=0.8 + 1.3 * len(curves))

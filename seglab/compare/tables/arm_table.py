@@ -148,6 +148,6 @@ def _legend(comparison: Comparison) -> str:
 
 
 def _remarks(comparison: Comparison) -> list[str]:
-    """Return why there is no verdict, and what was left out."""
+    """Return lines that say why there is no verdict and which data were left out."""
     reasons = dict.fromkeys(contrast.reason for contrast in comparison.contrasts if contrast.reason)
     return [*(f"no verdict is possible: {reason}" for reason in reasons), *comparison.notes]

@@ -1,4 +1,4 @@
-"""A table is a list of columns. The terminal, Markdown and the report show the same columns."""
+"""Tables as lists of columns. The terminal, Markdown and the report show the same columns."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,10 +55,10 @@ class Table(Generic[Row]):
     columns: Sequence[Column[Row]]
     blocks: Sequence[Block[Row]]
     legend: str
-    """What the rows and columns mean."""
+    """Meaning of the rows and columns."""
     title: str = ""
     remarks: Sequence[str] = ()
-    """What was left out, and what limits the answer."""
+    """Lines about data that were left out, and about limits of the answer."""
     kind: Callable[[Row], Kind] = lambda row: ""
 
     @property

@@ -58,7 +58,7 @@ def _legend(factors: Factorial) -> str:
 
 
 def _remarks(factors: Factorial) -> list[str]:
-    """Return why there is no verdict, and what was left out."""
+    """Return lines that say why there is no verdict and which data were left out."""
     reasons = {len(effect.seeds): effect.reason for effect in factors.effects if effect.reason}
     return [*(f"no verdict where n is {pairs}: {reasons[pairs]}" for pairs in sorted(reasons)), *factors.notes]
 

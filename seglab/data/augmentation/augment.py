@@ -1,4 +1,4 @@
-"""The only module that imports albumentations, inside its functions: `--help` must not wait for it."""
+"""Augment samples with albumentations. Only this module imports it, and only inside functions, because `--help` must not wait for it."""
 
 import os
 import random
@@ -13,7 +13,7 @@ from seglab.sample import IGNORE
 if TYPE_CHECKING:
     import albumentations as A
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # its import asks PyPI for news, with a time-out of two seconds
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # otherwise the import asks PyPI for updates, with a time-out of two seconds
 
 
 def default_augmentation() -> "A.Compose":
@@ -35,9 +35,9 @@ def default_augmentation() -> "A.Compose":
 
 
 def ignore_outside(compose: "A.Compose") -> "A.Compose":
-    """Set every padding of a mask to `IGNORE`, in place, and return the pipeline: the default of albumentations is class 0."""
+    """Set the fill value of masks to `IGNORE` in each step, in place, and return the pipeline. The default of albumentations is class 0."""
     for step in _steps(compose):
-        if getattr(step, "fill_mask", None) is not None:  # None leaves the mask alone, as CoarseDropout does
+        if getattr(step, "fill_mask", None) is not None:  # None leaves the mask unchanged, as in CoarseDropout
             step.fill_mask = IGNORE  # type: ignore[attr-defined]
     return compose
 
@@ -52,7 +52,7 @@ def _steps(compose: "A.BaseCompose") -> Iterator[object]:
 def transform(image: Array, mask: Array, compose: "A.Compose", seed: np.random.SeedSequence) -> tuple[Array, Array]:
     """Augment one sample. The result is a function of the arguments alone.
 
-    `Compose(seed=…)` would give every step the same random numbers (flips then happen together), so the generators are set by hand.
+    Each step gets its own generator. `Compose(seed=…)` would give every step the same random numbers, so that flips happen together.
 
     Args:
         image: (H,W,C), uint8, uint16 or float32.

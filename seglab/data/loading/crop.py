@@ -1,4 +1,4 @@
-"""Crops of training samples: anywhere, or around a pixel of a class that is drawn first, so that rare classes are seen more often."""
+"""Crop training samples: at any place, or around a pixel of a class that is drawn first, so that rare classes are seen more often."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ class Cropped(Dataset[Sample]):
     Args:
         samples: the augmented samples.
         size: rows and columns of a crop.
-        balanced: part of the crops that contain a pixel of a class of the image, see `draw_pixel`; the others lie anywhere.
+        balanced: fraction of the crops that contain a pixel drawn by `draw_pixel`; the other crops lie anywhere.
         seed: seed of the run.
     """
 
@@ -49,7 +49,10 @@ def draw_pixel(mask: Tensor, rng: np.random.Generator) -> tuple[int, int] | None
 
 
 def draw_span(length: int, size: int, inside: int | None, rng: np.random.Generator) -> slice:
-    """Draw `size` neighbours of 0…length-1, all if there are fewer. Every span that contains `inside` is equally likely."""
+    """Draw a span of `size` consecutive indices in 0…length-1; all indices if `size` is larger.
+
+    All spans that contain `inside` are equally likely; None allows every span.
+    """
     first, last = 0, max(0, length - size)
     if inside is not None:
         first, last = max(first, inside - size + 1), min(last, inside)

@@ -1,4 +1,4 @@
-"""`SegmentationDataModule`: how the samples of a source become batches. Seed, epoch and rank reach it per run."""
+"""`SegmentationDataModule`: make batches of the samples of a source. Each run sets the seed; Lightning sets epoch and rank."""
 
 import copy
 import dataclasses
@@ -32,7 +32,7 @@ Augmentation = Callable[[], Any]
 
 @final
 class SegmentationDataModule(LightningDataModule):
-    """Loading: how the samples of a source become batches.
+    """Loads batches of the samples of a source.
 
         data = SegmentationDataModule(CamVid(root), batch_size=16, size=(96, 128))
 
@@ -122,11 +122,11 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def caches(self) -> bool:
-        """Whether the resized images are kept in memory: `cache`, or what the source says."""
+        """Whether the resized images are kept in memory: `cache`, or the source's `worth_caching` if `cache` is None."""
         return self.source.worth_caching if self.cache is None else self.cache
 
     def used(self, split: Split) -> SegmentationDataset:
-        """Return the samples of one split that are read: all of them, or the part of the training split that the source has `chosen`.
+        """Return the samples of one split that are used: all samples, or the training samples that `source.chosen` selects.
 
         Raises:
             ValueError: `train_fraction` leaves fewer samples than a batch has.
@@ -198,9 +198,9 @@ class SegmentationDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def train_evaluation_dataloader(self) -> DataLoader[Batch]:
-        """Return training samples as evaluation reads them: once, in order, whole.
+        """Return training samples for evaluation: each sample once, in order, without crop and augmentation.
 
-        They are spread evenly, and as many as the validation samples, or all.
+        There are as many training samples as validation samples, spread evenly; all training samples if there are fewer.
         """
         train, val = self.used("train"), self.used("val")
         indices = spread(len(train), min(1.0, len(val) / len(train)))
@@ -209,7 +209,8 @@ class SegmentationDataModule(LightningDataModule):
     def identity(self) -> dict[str, Any]:
         """Return everything that determines the samples: the source, the arguments that change samples, and a fingerprint of each split.
 
-        The source and the augmentation are objects, which the study makes plain. `num_workers` and `cache` change no sample.
+        The source and the augmentation are returned as objects, which the study converts to plain data. `num_workers` and `cache` are left
+        out, because they change no sample.
         """
         return {
             "source": self.source,
@@ -224,14 +225,14 @@ class SegmentationDataModule(LightningDataModule):
         }
 
     def fill_cache(self) -> None:
-        """Load the images that are cached, and count the pixels that `balanced_images` needs, before the time of a run is measured."""
+        """Fill the cache and count the pixels for `balanced_images`. Called before the time of a run is measured."""
         for split in SPLITS:
             self._samples(split)
         if self.balanced_images > 0:
             self.class_pixels()
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Read every sample that is used: images are readable and of one format, masks have their size, labels are classes.
+        """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
 
         Args:
             progress: called with (samples read, samples in all).
@@ -274,7 +275,7 @@ class SegmentationDataModule(LightningDataModule):
         )
 
     def _samples(self, split: Split) -> Samples:
-        """Return the split, resized, from memory if it is cached."""
+        """Return the resized samples of a split, from memory if they are cached."""
         if split in self._cached:
             return self._cached[split]
         samples: Samples = Resized(self.used(split), self.resized_to, masks=split == "train")
@@ -293,7 +294,7 @@ class SegmentationDataModule(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _workers(self) -> int:
-        """Return the number of workers. Two processors a rank are left for training; with fewer than four a rank there are no workers."""
+        """Return the number of workers. Each rank keeps two processors for training. With fewer than four a rank, return 0."""
         if self.num_workers is not None:
             return self.num_workers
         ranks = 1 if self.trainer is None else max(1, self.trainer.num_devices)

@@ -1,4 +1,4 @@
-"""Loaders: samples become batches, in workers that ignore signals. The training loader can resume in the middle of an epoch."""
+"""Loaders: make batches of samples, in worker processes that ignore signals. The training loader can resume within an epoch."""
 
 import signal
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Ba
 
 
 def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> Tensor:
-    """Stack N tensors (…,H,W) to (N,…,max H,max W). NumPy does it, as torch would wake its threads for every batch."""
+    """Stack N tensors (…,H,W) to (N,…,max H,max W). Uses NumPy, because torch would wake its threads for every batch."""
     height, width = (max(at_least[axis], *(tensor.shape[axis - 2] for tensor in tensors)) for axis in (0, 1))
     arrays = [tensor.numpy() for tensor in tensors]
     stacked = np.full((len(arrays), *arrays[0].shape[:-2], height, width), fill, arrays[0].dtype)
@@ -38,7 +38,7 @@ def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> T
 
 
 def ignore_signals(worker: int) -> None:
-    """Ignore signals in a worker: Ctrl-C and the signals of a scheduler reach every process, and the main process alone answers them."""
+    """Ignore signals in a worker. Ctrl-C and the signals of a scheduler reach every process, but only the main process handles them."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -47,8 +47,8 @@ def ignore_signals(worker: int) -> None:
 class TrainLoader(DataLoader[Batch]):
     """A `DataLoader` over an `EpochSampler` whose position Lightning saves and loads, so that an interrupted epoch continues there.
 
-    The iterator is lazy on purpose: Lightning makes the first one before it sets the sampler's epoch.
-    The length is that of the whole epoch, as Lightning counts batches from its start.
+    The iterator is lazy, because Lightning makes the first iterator before it sets the sampler's epoch.
+    The length is the length of the whole epoch, because Lightning counts batches from the start of the epoch.
     """
 
     sampler: EpochSampler
@@ -67,9 +67,9 @@ class TrainLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch and the number of its batches that were yielded."""
+        """Return the epoch, and the number of batches yielded in it."""
         return {"epoch": self._epoch, "batches": self._batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iterator start after these batches, if it is of the same epoch."""
+        """Skip the batches in `state` in the next iterator, if it belongs to the same epoch."""
         self._epoch, self._batches, self._resuming = state["epoch"], state["batches"], True

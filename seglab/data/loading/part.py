@@ -1,4 +1,4 @@
-"""A part of a data set, which is a data set too."""
+"""Subsets of a data set, which are data sets too."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ class _Files(SegmentationDataset, OnDisk, Protocol):
 
 
 class Part:
-    """The samples `indices` of another data set, in this order, with its classes."""
+    """Subset of a data set: the samples `indices`, in this order, with the same classes."""
 
     def __init__(self, whole: SegmentationDataset, indices: Sequence[int]) -> None:
         self.whole, self.indices = whole, indices
@@ -26,7 +26,7 @@ class Part:
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """C, the number of classes."""
         return self.whole.num_classes
 
     def __len__(self) -> int:
@@ -37,23 +37,23 @@ class Part:
 
 
 class PartOnDisk(Part):
-    """A part of a data set of files."""
+    """Subset of a data set of files."""
 
     def __init__(self, whole: _Files, indices: Sequence[int]) -> None:
         super().__init__(whole, indices)
         self.files = whole
 
     def fingerprint(self) -> str:
-        """Return a hash of the part's own files. If the whole cannot tell its files apart, hash all files and the indices of the part."""
+        """Return a hash of the subset's files. If the whole data set lacks `fingerprint_of`, hash all its files and the indices."""
         if isinstance(self.files, OnDiskInParts):
             return self.files.fingerprint_of(self.indices)
         return hashlib.sha256(f"{self.files.fingerprint()} {list(self.indices)}".encode()).hexdigest()[:16]
 
     def mask_file(self, index: int) -> Path:
-        """Return the file of the mask of sample `index` of the part."""
+        """Return the file of the mask of sample `index` of the subset."""
         return self.files.mask_file(self.indices[index])
 
 
 def part_of(whole: SegmentationDataset, indices: Sequence[int]) -> Part:
-    """Return the samples `indices` of `whole`; a part of a data set of files is one of files."""
+    """Return the subset `indices` of `whole`: a `PartOnDisk` if `whole` is a data set of files, else a `Part`."""
     return PartOnDisk(whole, indices) if isinstance(whole, OnDisk) else Part(whole, indices)

@@ -1,4 +1,4 @@
-"""Steps from a data set to batches, as wrappers around a data set: resized, kept in memory, augmented."""
+"""Wrappers around a data set that resize its samples, keep them in memory, or augment them."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +19,7 @@ _AUGMENT = 2  # separates these random numbers from those of the sampler
 
 
 class Samples(Protocol):
-    """Samples by index: what a step of the pipeline needs."""
+    """Samples by index: the input of a step of the pipeline."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -29,7 +29,7 @@ class Samples(Protocol):
 
 
 class Resized(Dataset[Sample]):
-    """Samples whose images have `size` (rows, columns). Masks are resized if `masks`, by the nearest pixel; otherwise they are kept."""
+    """Samples with images resized to `size` (rows, columns). If `masks`, masks are resized too, by the nearest pixel."""
 
     def __init__(self, samples: Samples, size: tuple[int, int] | None, masks: bool) -> None:
         self.samples, self.size, self.masks = samples, size, masks
@@ -47,7 +47,7 @@ class Resized(Dataset[Sample]):
 
 
 class Cached(Dataset[Sample]):
-    """All samples in memory. They are read at once, before workers are forked: workers share them, and no epoch reads a file."""
+    """All samples in memory. They are read once, before the workers are forked. The workers share the memory, and no epoch reads a file."""
 
     def __init__(self, samples: Samples) -> None:
         self.samples = list(in_threads(samples.__getitem__, len(samples)))
@@ -60,7 +60,7 @@ class Cached(Dataset[Sample]):
 
 
 class Augmented(Dataset[Sample]):
-    """Training samples by a key of `EpochSampler`. The random numbers of their augmentation are a function of (seed, key) alone."""
+    """Augmented training samples by key of `EpochSampler`. The random numbers of the augmentation are a function of (seed, key)."""
 
     def __init__(self, samples: Samples, compose: "A.Compose | None", seed: int) -> None:
         self.samples, self.seed = samples, seed
@@ -79,7 +79,7 @@ class Augmented(Dataset[Sample]):
 
 
 def resize_image(image: Array, size: tuple[int, int]) -> Array:
-    """Resize (H,W,C) to (*size, C): average if it shrinks, interpolate linearly if it grows. Keep the dtype."""
+    """Resize an image (H,W,C) to (*size, C), with the same dtype: by averaging to shrink, by linear interpolation to enlarge."""
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     groups = [image[..., channel : channel + 4] for channel in range(0, image.shape[-1], 4)]  # OpenCV takes four at a time
@@ -87,5 +87,5 @@ def resize_image(image: Array, size: tuple[int, int]) -> Array:
 
 
 def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
-    """Resize (H,W) to `size`: each pixel gets the label nearest to its centre (plain INTER_NEAREST is half a pixel off)."""
+    """Resize a mask (H,W) to `size`: each pixel gets the label nearest to its centre (OpenCV's INTER_NEAREST is half a pixel off)."""
     return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

@@ -13,10 +13,10 @@ _ORDER = 1  # separates these random numbers from those of the augmentation
 class EpochSampler(Sampler[tuple[int, ...]]):
     """Yields keys (epoch, index) for one rank. At every step, the parts of all ranks together are one global batch of the permuted data.
 
-    With `probabilities` the order is no permutation: as many samples as there are come, drawn with replacement. A sample may then come
-    again in an epoch. Its key is (epoch, index, number of times it came before), so that it is augmented in another way.
+    With `probabilities`, an epoch draws `length` samples with replacement, in place of a permutation. If a sample is drawn again in an
+    epoch, its key is (epoch, index, number of earlier draws), so that it is augmented in another way.
 
-    A smaller last batch is dropped, unless it is the only one. Lightning calls `set_epoch` on a loader's `sampler` (never on a
+    A smaller last batch is dropped, unless it is the only batch. Lightning calls `set_epoch` on a loader's `sampler` (never on a
     `batch_sampler`) at the start of each epoch, after it has made the first iterator: see `TrainLoader`.
 
     Args:
@@ -25,7 +25,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         seed: a non-negative integer.
         rank: number of this process.
         world_size: number of processes that share a batch.
-        probabilities: returns the probability of each sample, (length,), the same on all ranks. It is called when an epoch begins, as
+        probabilities: returns the probability of each sample, (length,), the same on all ranks. It is called when an epoch begins, because
             counting pixels takes time. None for a permutation.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Sources: what a data set is."""
+"""Sources: descriptions of data sets."""

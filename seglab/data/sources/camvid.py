@@ -40,13 +40,13 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class CamVid(SegmentationSource):
-    """CamVid, evaluated at 360×480 whatever the size of training is; label 11 (void) is ignored.
+    """CamVid, evaluated at 360×480 for every training size; label 11 (void) is ignored.
 
-    `train_fraction` keeps frames that are spread evenly over each drive, at least one of it: neighbours in time are nearly alike, and a
-    random choice would hold more of them.
+    `train_fraction` keeps frames that are spread evenly over each drive, at least one frame a drive. Neighbours in time are nearly alike,
+    and a random choice would contain more neighbours.
 
     Raises:
-        ValueError: the root has neither layout, or files are missing.
+        ValueError: the root has neither of the two layouts, or files are missing.
     """
 
     root: Path
@@ -70,7 +70,7 @@ class CamVid(SegmentationSource):
         return PairedFiles(self.root, self._frames(name), self.class_names, VOID)
 
     def chosen(self, dataset: SegmentationDataset, fraction: float) -> list[int]:
-        """Return the indices of frames at even distances in each drive, at least one of it."""
+        """Return the indices of frames at even distances in each drive, at least one frame a drive."""
         frames = enumerate(self._frames("train"))
         drives = [[index for index, _ in drive] for _, drive in groupby(frames, key=lambda frame: frame[1].image.stem.split("_")[0])]
         return [drive[place] for drive in drives for place in spread(len(drive), fraction)]
@@ -88,7 +88,7 @@ class CamVid(SegmentationSource):
 
 
 def _listed(root: Path, split: Split) -> list[Pair]:
-    """Return the pairs of SegNet's list, by their file names: the list has the folders of its authors' machine."""
+    """Return the pairs of SegNet's list. Only file names are used, because the list has the folders of its authors' machine."""
     pairs = []
     for number, line in enumerate((root / f"{split}.txt").read_text().splitlines(), start=1):
         if not (names := line.split()):

@@ -1,4 +1,4 @@
-"""The protocol of a data set: indexed samples with named classes. Any class with these members will do; it inherits nothing."""
+"""The protocol of a data set: indexed samples with named classes. A data set needs these members and no base class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class SegmentationDataset(Protocol):
 
     @property
     def num_classes(self) -> int:
-        """C."""
+        """C, the number of classes."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -33,10 +33,10 @@ class SegmentationDataset(Protocol):
 
 @runtime_checkable
 class OnDisk(Protocol):
-    """Additional methods of a data set of files: data are recognised in any folder, and errors name a file."""
+    """Additional methods of a data set of files, so that its identity does not depend on its folder, and errors name a file."""
 
     def fingerprint(self) -> str:
-        """Return a hash that changes with the names or sizes of the files, and not with the folder in which they lie."""
+        """Return a hash of the names and sizes of the files. It does not depend on the folder that contains the files."""
 
     def mask_file(self, index: int) -> Path:
         """Return the file of the mask of sample `index`."""
@@ -44,7 +44,7 @@ class OnDisk(Protocol):
 
 @runtime_checkable
 class OnDiskInParts(OnDisk, Protocol):
-    """A data set of files that can hash some of them: with `train_fraction`, files that are not used then change no identity."""
+    """A data set of files that can hash some of its files. With `train_fraction`, unused files then do not change the identity."""
 
     def fingerprint_of(self, indices: Sequence[int]) -> str:
         """Return the `fingerprint` of the files of these samples."""

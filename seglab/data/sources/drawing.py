@@ -1,4 +1,4 @@
-"""Drawing the images of `Shapes`: signed distances to outlines (negative inside), painted over each other."""
+"""Draw the images of `Shapes`: shapes are signed distances to outlines (negative inside), and are painted over each other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,38 +15,38 @@ from seglab.sample import Sample
 Field = npt.NDArray[np.float32]
 Colour = npt.NDArray[np.float64]
 Outline = Callable[[Field, Field, float], Field]
-"""(x, y, radius) → signed distance, all in pixels; x and y (H,W) are measured from the shape's centre, along its own axes."""
+"""Function (x, y, radius) → signed distance, in pixels. x and y (H,W) are coordinates in the shape's own frame, from its centre."""
 
 
 def disc(x: Field, y: Field, radius: float) -> Field:
-    """A filled circle."""
+    """Return the signed distance to a filled circle."""
     return np.hypot(x, y) - np.float32(0.85 * radius)
 
 
 def square(x: Field, y: Field, radius: float) -> Field:
-    """A filled square."""
+    """Return the signed distance to a filled square."""
     return np.maximum(np.abs(x), np.abs(y)) - np.float32(0.75 * radius)
 
 
 def triangle(x: Field, y: Field, radius: float) -> Field:
-    """A filled equilateral triangle."""
+    """Return the signed distance to a filled equilateral triangle."""
     sides = np.float32(0.866) * np.abs(x) - np.float32(0.5) * y
     return np.maximum(sides, y) - np.float32(0.5 * radius)
 
 
 def cross(x: Field, y: Field, radius: float) -> Field:
-    """Two crossing bars."""
+    """Return the signed distance to two crossing bars."""
     long, short = np.maximum(np.abs(x), np.abs(y)), np.minimum(np.abs(x), np.abs(y))
     return np.asarray(np.maximum(long - np.float32(radius), short - np.float32(0.3 * radius)))
 
 
 def ring(x: Field, y: Field, radius: float) -> Field:
-    """A circle with a hole."""
+    """Return the signed distance to a circle with a hole."""
     return np.abs(np.hypot(x, y) - np.float32(0.7 * radius)) - np.float32(0.24 * radius)
 
 
 def star(x: Field, y: Field, radius: float) -> Field:
-    """A star of five points, its edge a cosine of the angle."""
+    """Return the signed distance to a star of five points. Its radius is a cosine of the angle."""
     edge = np.float32(radius) * (np.float32(0.68) + np.float32(0.32) * np.cos(5 * np.arctan2(y, x)))
     return np.asarray(np.hypot(x, y) - edge, np.float32)
 
@@ -54,7 +54,7 @@ def star(x: Field, y: Field, radius: float) -> Field:
 OUTLINES: Mapping[str, Outline] = {"disc": disc, "square": square, "triangle": triangle, "cross": cross, "ring": ring, "star": star}
 """Kinds of shapes, from frequent to rare."""
 
-SHADOW = 0.06  # reach of the shadow around a shape, as a part of the image size
+SHADOW = 0.06  # reach of the shadow around a shape, as a fraction of the image size
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ShapeImages(Dataset[Sample]):
 
     @property
     def num_classes(self) -> int:
-        """C: the kinds of shapes, and the background."""
+        """C, the number of kinds of shapes plus the background."""
         return len(self.class_names)
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class ShapeImages(Dataset[Sample]):
 
 
 def draw(rng: np.random.Generator, kinds: tuple[str, ...], style: Style) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Draw an image (S,S,3) and its mask (S,S): 0 is the background, 1… are `kinds`, each 0.7 times as frequent as the one before."""
+    """Draw an image (S,S,3) and its mask (S,S). Label 0 is the background, 1… are `kinds`, each 0.7 times as frequent as the previous."""
     size = style.image_size
     frequency = 0.7 ** np.arange(len(kinds))
     ground = rng.uniform(0.35, 0.65) + rng.uniform(-0.1, 0.1, 3)
@@ -118,7 +118,7 @@ def _place(rng: np.random.Generator, outline: Outline, size: int) -> tuple[tuple
 
 
 def _colour(rng: np.random.Generator, kind: int, ground: Colour) -> Colour:
-    """Draw a colour. Each kind has a typical hue; the drawn hue may be as far from it as the neighbours' hues, and its contrast varies."""
+    """Draw a colour. The hue varies around the typical hue of the kind, up to the typical hues of neighbouring kinds. Contrast varies."""
     hue = 2 * np.pi * kind / len(OUTLINES) + 0.3 * rng.standard_normal()
     shade = rng.uniform(-0.15, 0.15) + rng.uniform(0.2, 0.5) * np.cos(hue - 2 * np.pi / 3 * np.arange(3))
     return np.asarray(np.clip(ground + shade, 0.05, 0.95))
@@ -133,7 +133,7 @@ def _paint(rng: np.random.Generator, canvas: Field, distance: Field, colour: Col
 
 
 def _texture(rng: np.random.Generator, colour: Colour, shape: tuple[int, ...], size: int, strength: float) -> Field:
-    """Draw (H,W,3): a colour with blotches and a grating, both in one random tint. Wavelengths are parts of the image's `size`."""
+    """Draw a texture (H,W,3): a colour with blotches and a grating, both in one random tint. Wavelengths are proportional to `size`."""
     height, width = shape
     blotches = cv2.resize(rng.standard_normal((6, 6), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     angle, frequency = rng.uniform(0, np.pi), 2 * np.pi * rng.uniform(3, 12) / size
@@ -145,7 +145,7 @@ def _texture(rng: np.random.Generator, colour: Colour, shape: tuple[int, ...], s
 
 
 def _light(rng: np.random.Generator, size: int) -> Field:
-    """(S,S,1): brightness that falls off across the image in a random direction."""
+    """Draw the brightness (S,S,1), which decreases across the image in a random direction."""
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.4)
     across = np.linspace(-1, 1, size, dtype=np.float32)
     slope = np.float32(np.sin(angle)) * across[:, None] + np.float32(np.cos(angle)) * across

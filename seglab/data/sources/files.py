@@ -29,7 +29,7 @@ class PairedFiles(Dataset[Sample]):
     """One split of a data set on disk. The name of a sample is the path of its image below `root`.
 
     Args:
-        root: folder in which the paths of the data are always the same.
+        root: folder from which names of samples are relative paths, so that names do not depend on where the data lie.
         pairs: files of the images and masks.
         class_names: names of the C classes, in the order of the labels.
         void: label in the files, besides 255, that means "not annotated" and is read as `IGNORE`.
@@ -58,11 +58,14 @@ class PairedFiles(Dataset[Sample]):
         return self.pairs[index].mask
 
     def fingerprint(self) -> str:
-        """Return a hash of the names below `root`, the images' sizes in bytes, and the masks' contents, which are small and get corrected."""
+        """Return a hash of the file names below `root`, the images' sizes in bytes, and the masks' contents.
+
+        Masks are hashed in full, because they are small and are corrected more often than images.
+        """
         return self.fingerprint_of(range(len(self)))
 
     def fingerprint_of(self, indices: Sequence[int]) -> str:
-        """Return the `fingerprint` of a data set that has only these samples."""
+        """Return the `fingerprint` of a data set of only the samples `indices`."""
         lines = []
         for image, mask in (self.pairs[index] for index in indices):
             content = hashlib.sha256(mask.read_bytes()).hexdigest()
@@ -74,13 +77,13 @@ class PairedFiles(Dataset[Sample]):
 
 
 def read_image(file: Path) -> npt.NDArray[Any]:
-    """Read an image as people see it: (H,W,C) uint8, uint16 or float32.
+    """Read an image as a viewer shows it: (H,W,C) uint8, uint16 or float32.
 
-    Grey images have one channel, 16-bit and float images keep their dtype. Transparency is dropped, palettes and other colour spaces
-    become RGB, and a camera's orientation flag (EXIF) is applied, since masks are drawn over the image as it is shown.
+    Grey images have one channel. 16-bit and float images keep their dtype. Transparency is dropped. Palettes and other colour spaces
+    become RGB. A camera's orientation flag (EXIF) is applied, because masks are drawn over the image as a viewer shows it.
 
     Raises:
-        ValueError: the file is no image, or broken; it is named.
+        ValueError: the file is no image, or is damaged. The message names the file.
     """
     try:
         with Image.open(file) as image:
@@ -94,7 +97,7 @@ def read_image(file: Path) -> npt.NDArray[Any]:
 
 
 def read_mask(file: Path) -> npt.NDArray[np.uint8]:
-    """Read a mask: (H,W) class indices. Palette images give their indices, not their colours.
+    """Read a mask (H,W) of class indices. The indices of a palette image are read, not its colours.
 
     Raises:
         ValueError: the file is no image, has several channels, or labels above 255.

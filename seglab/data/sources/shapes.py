@@ -1,4 +1,4 @@
-"""Shapes: a data set without files, to try seglab, test it, and study what needs known truth (label noise, rare classes, few images)."""
+"""Shapes: a data set without files, for trials, tests, and questions that need known truth (label noise, rare classes, few images)."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ COLOURS = ((33, 37, 43), (213, 94, 0), (240, 228, 66), (0, 158, 115), (86, 180, 
 class Shapes(SegmentationSource):
     """Shapes of random place, size, turn and colour that hide each other on textured ground, in uneven light and noise.
 
-    A hue is typical of a class, but no proof; the outline decides. Classes become rarer in the order disc, square, triangle, cross,
+    The outline determines the class; the hue is only typical of it. Classes become rarer in the order disc, square, triangle, cross,
     ring, star. Image i of a split is a function of (split, i) and the fields, whatever the number of images.
 
     Raises:
@@ -39,7 +39,7 @@ class Shapes(SegmentationSource):
     label_noise: float = 0.0
     """part of the shapes that have a wrong label in the training masks; validation and test masks are correct."""
 
-    worth_caching = True  # to draw an image takes longer than to read one
+    worth_caching = True  # drawing an image takes longer than reading one
 
     def __post_init__(self) -> None:
         for name in ("num_train", "num_val", "num_test"):

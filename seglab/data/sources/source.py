@@ -1,4 +1,4 @@
-"""`SegmentationSource`: the description of a data set, apart from how it is loaded."""
+"""`SegmentationSource`: the description of a data set. It does not cover loading."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An even choice among samples that have an order."""
+"""Choose samples evenly from an ordered data set."""
 
 
 def spread(length: int, fraction: float) -> list[int]:
