@@ -71,7 +71,7 @@ class SeglabCLI(LightningCLI):
         return self.config[self.subcommand].get(key)
 
     def _check_checkpoint(self) -> None:
-        """Check that an evaluation has a checkpoint. Without a checkpoint, Lightning would evaluate the initial weights without a warning."""
+        """Check that an evaluation has a checkpoint. Lightning would evaluate the initial weights without a warning."""
         path = self._given("ckpt_path")
         if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
             what = "none is named" if path is None else f"{path} is no file"

@@ -283,7 +283,7 @@ def _read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _converted(path: Path, raw: dict[str, Any], kind: type[T], remedy: str) -> T:
-    """Convert plain data to a dataclass. If it does not fit, raise a ValueError with the file, the field, its value and the expected type."""
+    """Convert plain data to a dataclass. If the data do not fit, raise a ValueError with the file, the field and the expected type."""
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from seglab.compare.unit import MEBIBYTES, PERCENT, PLAIN, SECONDS, Unit
 
 SPLITS = ("train", "val", "test", "gap", "cost")
-"""First part of a metric. `gap` is the score on the training images minus the score on the validation images; `cost` is the run's."""
+"""First part of a metric. `gap` is the score on training images minus the score on validation images; `cost` is a cost of the run."""
 
 _EXPECTED = (
     "expected SPLIT/SCORE, or SPLIT/SCORE/CLASS for one class, such as test/miou, gap/miou, test/iou/car or cost/seconds; "

@@ -77,9 +77,9 @@ def effective_number(pixels: Counts, beta: float = 0.999999) -> tuple[float, ...
     """Return the weights (1-β)/(1-β^n_c), the inverse effective number of class c's samples, scaled to mean 1 over occurring classes.
 
     Y. Cui et al., "Class-balanced loss based on effective number of samples" (arXiv:1901.05555). Samples overlap, so that each further
-    sample adds less information; the effective number is at most 1/(1-β). Here n_c counts pixels. Classes with far fewer than 1/(1-β) pixels
-    (a million by default) are weighted by inverse frequency. Classes with far more pixels have equal weights. β = 0 gives all classes equal
-    weights; β → 1 gives inverse frequency.
+    sample adds less information; the effective number is at most 1/(1-β). Here n_c counts pixels. Classes with far fewer than 1/(1-β)
+    pixels (a million by default) are weighted by inverse frequency. Classes with far more pixels have equal weights. β = 0 gives all
+    classes equal weights; β → 1 gives inverse frequency.
 
     Args:
         pixels: (N,C) int64 counts, see `class_pixels`.
