@@ -48,7 +48,7 @@ class SegmentationModule(L.LightningModule):
             names to 0-dim tensors, these are logged too. If it has `follow(progress)`, this is called before each optimizer step.
         num_classes: number of classes, 2 or more.
         ignore_index: mask value that metrics ignore. Give the loss the same value.
-        regularizer: a weight penalty, applied beside the data loss and not inside of it.
+        regularizer: a weight penalty. It is applied to gradients or weights, and is not part of the data loss.
         freeze: schedule of the stages' learning rates; None trains all stages at the optimizer's rate.
         batch_norm: "train": batch norms of training stages use the statistics of the batch and update their running statistics;
             "frozen": they use their initial statistics. Scales and shifts train in both cases.

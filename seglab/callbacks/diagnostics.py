@@ -142,7 +142,7 @@ def _key(part: Part) -> tuple[str, int]:
 def _weight_numbers(
     weights: Mapping[str, Weight], start: Mapping[str, Tensor], before: Mapping[str, Tensor], rates: Mapping[str, float]
 ) -> dict[str, Tensor]:
-    """Return the numbers that depend on the weights alone, of each stage: 0-dim tensors by metric name."""
+    """Return the quantities of each stage that depend only on the weights: 0-dim tensors by metric name."""
     found: dict[str, Tensor] = {}
     for stage in dict.fromkeys(weight.stage for weight in weights.values()):
         names = [name for name, weight in weights.items() if weight.stage == stage]

@@ -36,7 +36,7 @@ class FiniteLoss(Callback):
 
     @override
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check the weights, because no training loss shows what the last update did to them."""
+        """Check the weights, because no training loss is computed after the last update."""
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in pl_module.state_dict().values() if tensor.is_floating_point())
         if trainer.strategy.reduce_boolean_decision(not finite, all=False):
             raise NonFiniteLossError("the trained weights are not finite; lower the learning rate, or clip gradients")

@@ -76,7 +76,7 @@ def rewind_validation(checkpoint: dict[str, Any]) -> None:
 def end_loader_workers(trainer: L.Trainer) -> None:
     """End the worker processes of the training loader.
 
-    Reason: after an exception in a validation, Lightning tears down the validation loop alone. The training loader's workers then live
+    Reason: after an exception in a validation, Lightning tears down only the validation loop. The training loader's workers then live
     until the process exits, which asks them to stop by SIGTERM. They ignore it, and the exit waits.
     """
     trainer.fit_loop.teardown()

@@ -184,7 +184,7 @@ class StepOrder(Callback):
             self.applied.load_state_dict(state_dict["applied"])
 
     def _scale(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
-        """Multiply each stage's learning rate by the schedule's factor, for this step only; `_finish` restores what the scheduler set.
+        """Multiply each stage's learning rate by the schedule's factor, for this step only. `_finish` restores the scheduler's rates.
 
         torch runs an optimizer's hooks again if a subclass calls `super().step()`; only the outermost call is a step.
         """
@@ -202,7 +202,7 @@ class StepOrder(Callback):
             self.applied.decouple(OptimizerStepSizes(optimizer))
 
     def _finish(self, optimizer: Optimizer) -> None:
-        """Apply what acts after the update, and restore the learning rates."""
+        """Apply the regularizer's part after the update (such as a prox), and restore the learning rates."""
         self._depth -= 1
         if self._depth > 0:
             return

@@ -1,4 +1,4 @@
-"""The parts of a module and of a loss that the callbacks use."""
+"""Protocols of the module, the loss and the logger that the callbacks use."""
 
 from typing import Literal, Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from seglab.stage import Progress
 
 
 class Trainee(Protocol):
-    """A module that trains a network stage by stage, beside a penalty."""
+    """A module that trains a network with a freezing schedule and a penalty."""
 
     network: nn.Module
     loss: nn.Module

@@ -1,4 +1,4 @@
-"""Schedulers: submitting jobs, and what a job knows about itself.
+"""Schedulers: submit jobs, and describe a job to its own processes.
 
 A scheduler of your own subclasses `Cluster` and `JobContext` (docs/schedulers.md).
 """

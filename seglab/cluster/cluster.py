@@ -171,7 +171,7 @@ class Cluster(ABC):
     @classmethod
     @abstractmethod
     def queued(cls, ids: Collection[str]) -> list[QueuedJob]:
-        """Return those of the jobs `ids` that are in the queue; raise a ValueError if the scheduler does not answer."""
+        """Return the jobs of `ids` that are in the queue; raise a ValueError if the scheduler does not answer."""
 
     @classmethod
     @abstractmethod
@@ -179,7 +179,7 @@ class Cluster(ABC):
         """Ask the scheduler to cancel the jobs `ids`; raise a ValueError if it does not answer."""
 
     def explain(self, refusal: str) -> str:
-        """Return the error for a refused submission: the scheduler's words, and what it offers instead."""
+        """Return the error message for a refused submission: the scheduler's words, and the alternatives that the cluster offers."""
         return f"the scheduler refuses: {refusal}"
 
     @final

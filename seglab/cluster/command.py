@@ -22,7 +22,7 @@ def shell(command: Sequence[str]) -> str:
 
 
 def ask(words: Sequence[str], seconds: float = 60.0) -> str:
-    """Return what a command of a scheduler prints.
+    """Run a command of a scheduler and return its output.
 
     Raises:
         ValueError: The command is missing, fails, or does not answer in time. If it fails, the message is the command's own.

@@ -40,11 +40,11 @@ class GridEngine(Cluster):
     resources: Mapping[str, str] = field(default_factory=dict)
     """Further resources, as in `{"mem_free": "16G"}`."""
     time: str = "12:00:00"
-    """Time limit of a job, hours:minutes:seconds. A run that takes longer goes on when the job is queued again."""
+    """Time limit of a job, hours:minutes:seconds. A run that takes longer continues when the job is requeued."""
     jobs: int = 16
-    """Largest number of jobs. There are never more jobs than runs to do."""
+    """Maximum number of jobs. There are never more jobs than unfinished runs."""
     array_parallelism: int | None = None
-    """Largest number of jobs that run at the same time."""
+    """Maximum number of jobs that run at the same time."""
     setup: tuple[str, ...] = ()
     """Shell lines before each job, as in `["module load cuda"]`."""
     warning: int = 120
@@ -159,8 +159,8 @@ class GridEngine(Cluster):
     def _resources(self) -> dict[str, str]:
         """Return the resources of a job by name.
 
-        The soft limit s_rt would also announce the end of a job. Grid Engine 8.1.9 ends a job that was queued again at s_rt instead of
-        h_rt, so that the job stops itself in time.
+        The soft limit s_rt, which announces the end of a job, is not used: Grid Engine 8.1.9 ends a requeued job at s_rt instead of h_rt.
+        The job therefore stops itself before the limit.
         """
         gpus = {self.gpu_resource: str(self.gpus)} if self.gpus else {}
         return {"h_rt": str(seconds_of(self.time)), **gpus, **self.resources}

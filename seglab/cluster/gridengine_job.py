@@ -38,7 +38,7 @@ class GridEngineJob(JobContext):
     @property
     @override
     def restarts(self) -> int:
-        """0 or 1: Grid Engine says whether the job was queued again, not how often."""
+        """0 or 1: Grid Engine reports that the job was requeued, but not how many times."""
         return int(os.environ.get("RESTARTED", 0))
 
     @property

@@ -1,4 +1,4 @@
-"""The jobs that were submitted for a study, and what their schedulers say about them. No torch."""
+"""The jobs that were submitted for a study, and their states in the schedulers' queues. No torch."""
 
 import json
 import re

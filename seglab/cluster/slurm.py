@@ -26,13 +26,13 @@ class Slurm(Cluster):
     partition: str | None = None
     """Partition, as listed by `sinfo`; default: the cluster's default partition."""
     account: str | None = None
-    """Account that pays for the jobs."""
+    """Account to which the jobs are charged."""
     qos: str | None = None
     """Quality of service, which limits and orders jobs."""
     constraint: str | None = None
     """Features that a node must have, as in `a100|h100`."""
     time: str = "12:00:00"
-    """Time limit of a job, hours:minutes:seconds. A run that takes longer goes on when the job is queued again."""
+    """Time limit of a job, hours:minutes:seconds. A run that takes longer continues when the job is requeued."""
     nodes: int | None = None
     """Nodes of a job; default: --num_nodes."""
     gpus: int | None = None
@@ -42,9 +42,9 @@ class Slurm(Cluster):
     memory: int | None = None
     """Memory of a job on each node, in GB; default: the cluster's default."""
     jobs: int = 16
-    """Largest number of jobs. There are never more jobs than runs to do."""
+    """Maximum number of jobs. There are never more jobs than unfinished runs."""
     array_parallelism: int | None = None
-    """Largest number of jobs that run at the same time."""
+    """Maximum number of jobs that run at the same time."""
     setup: tuple[str, ...] = ()
     """Shell lines before each job, as in `["module load cuda"]`."""
     warning: int = 120

@@ -15,7 +15,7 @@ from seglab.cluster.command import ask
 from seglab.exit_codes import INTERRUPTED
 
 RESTARTS = 1000
-"""Largest number of times that a job queues itself again."""
+"""Maximum number of times that a job requeues itself."""
 
 TIME_IS_UP = {signal.SIGUSR1, signal.SIGUSR2}
 
@@ -111,7 +111,7 @@ class SlurmJob(JobContext):
 
 
 def _scontrol(*words: str) -> str:
-    """Return what scontrol prints; nothing if it fails or is missing."""
+    """Return the output of scontrol; an empty text if scontrol fails or is missing."""
     try:
         return ask(["scontrol", *words])
     except ValueError:

@@ -1,6 +1,6 @@
 """From finished runs to an answer: statistics, tables, plots and report. No module here imports torch.
 
-The public names stand in `__init__.pyi` and are loaded on first use, so that `import seglab.compare` costs nothing.
+The public names are listed in `__init__.pyi` and loaded on first use, so that `import seglab.compare` is fast.
 """
 
 import lazy_loader

@@ -25,7 +25,7 @@ class StudyFolder:
     def criteria(
         self, metric: str | None = None, baseline: str | None = None, alpha: float = 0.05, margin: float | None = None
     ) -> Criteria:
-        """Return criteria for this study. The metric and the baseline are those of `study.json`, the margin is the metric's, unless given.
+        """Return criteria for this study. Default metric and baseline come from `study.json`; the default margin is the metric's margin.
 
         Raises:
             ValueError: a value is invalid, or no baseline is given and `study.json` is missing or damaged.

@@ -15,13 +15,13 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Score:
-    """Declaration of a score. The defaults are those of a segmentation score: in [0, 1], and larger is better."""
+    """Declaration of a score. The defaults describe a segmentation score: in [0, 1], and larger is better."""
 
     title: str
     unit: Unit = PERCENT
     smaller_is_better: bool = False
     margin: float | None = 0.005
-    """Largest difference that does not matter; None for a score without a scale of its own, such as a loss."""
+    """Largest difference that does not matter; None for a score without a fixed scale, such as a loss."""
 
 
 def _cost(title: str, unit: Unit = PLAIN, smaller_is_better: bool = True) -> Score:

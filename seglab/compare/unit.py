@@ -41,7 +41,7 @@ def equals(p: float) -> str:
 
 @dataclass(frozen=True)
 class Unit:
-    """How the values of a metric are printed. All methods take raw values, before multiplication with `factor`."""
+    """Format of a metric's printed values. All methods take raw values, before multiplication with `factor`."""
 
     factor: float = 1.0
     """Printed values are raw values times this factor."""

@@ -1,4 +1,4 @@
-"""Decay weights beside the optimizer, so that its gradient statistics do not see the penalty."""
+"""Decay weights outside of the optimizer, so that the optimizer's gradient statistics do not include the penalty."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from seglab.regularizers.weight import Weight
 
 @dataclass(frozen=True)
 class Decoupled(Wrapper):
-    """Applies `inner` beside the optimizer: w ← w − η∇λR(w) just before the update, η being the learning rate of the weight's stage.
+    """Applies `inner` outside of the optimizer: w ← w − η∇λR(w) just before the update, η being the learning rate of the weight's stage.
 
     `Decoupled(L2(λ))` under Adam is AdamW's weight decay λ (Loshchilov & Hutter 2019): the second moment does not divide the penalty's
     gradient. Typical λ are therefore larger than for a penalty in the loss, 1e-3 to 1e-1.

@@ -43,8 +43,8 @@ class L1(Regularizer):
 class L2(Regularizer):
     """½λΣw², with gradient λw and prox v/(1+τ).
 
-    Because of the ½ the gradient is that of SGD's `weight_decay=λ`. Under Adam the penalty differs from decoupled weight decay, because
-    the second moment divides its gradient (Loshchilov & Hutter 2019).
+    Because of the ½, the gradient equals the gradient of SGD's `weight_decay=λ`. Under Adam the penalty differs from decoupled weight
+    decay, because the second moment divides the penalty's gradient (Loshchilov & Hutter 2019).
 
     Raises:
         ValueError: `strength` is not a finite number, 0 or more.

@@ -1,4 +1,4 @@
-"""A regularizer of its own for each stage of a network."""
+"""Apply a different regularizer to each stage of a network."""
 
 import difflib
 from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ class Spent(Callback):
     A resumed run continues from the values in its checkpoint, so that the time of repeated steps counts once.
 
     Args:
-        on_gpu: measure the memory of the CUDA device; otherwise that of this process.
+        on_gpu: measure the memory of the CUDA device; otherwise the memory of this process.
     """
 
     def __init__(self, on_gpu: bool) -> None:

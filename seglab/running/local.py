@@ -56,7 +56,7 @@ class Local:
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
-        with log.open("wb") as file, held():  # a session of its own: Ctrl-C in the terminal must reach the workers through us, once
+        with log.open("wb") as file, held():  # a new session, so that Ctrl-C reaches a worker once: from this process
             return subprocess.Popen(
                 words_here(command),
                 stdin=subprocess.DEVNULL,

@@ -214,7 +214,7 @@ def check_split(plan: Plan) -> None:
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:
-    """Write the study's record before the first run starts. Arms that another `run` has added meanwhile are kept."""
+    """Write the study's record before the first run starts. Keep arms that another `run` has added meanwhile."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)
     write_record(plan.folder, _merged(plan, agreed))

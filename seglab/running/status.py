@@ -1,4 +1,4 @@
-"""The state of each run of a study, read from its folder alone: done, running, failed and why. No torch."""
+"""The state of each run of a study (done, running, failed with its cause), read only from the run's folder. No torch."""
 
 import json
 import time

@@ -207,7 +207,7 @@ def _imported(statements: Iterable[ast.stmt], module: ModuleType) -> dict[str, l
 def _module(name: str, importer: ModuleType) -> ModuleType | None:
     try:
         return importlib.import_module(name, importer.__package__ or None)
-    except Exception:  # noqa: BLE001 - an import in code that may never run fails in any way
+    except Exception:  # noqa: BLE001 - an import in code that may never run can fail with any exception
         return None
 
 

@@ -1,1 +1,1 @@
-"""The `metrics.csv` of each run: one reader, and views of what it has read."""
+"""Read the `metrics.csv` of each run, and extract curves, learning rates and quantities of weights."""

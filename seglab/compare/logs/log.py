@@ -23,7 +23,7 @@ class RunLog:
     problem: str = ""
     """Why the file cannot be read; empty if it was read."""
     damaged: Mapping[str, str] = field(default_factory=dict)
-    """What is wrong with the columns that have a cell which is no number."""
+    """Error of each damaged column, by column. A column is damaged if one of its cells is not a number."""
 
     def by_stage(self, quantity: str) -> dict[str, Mapping[int, float]]:
         """Return the columns `stage/<stage>/<quantity>` by stage. If one of them is damaged, return none."""
@@ -57,7 +57,7 @@ def _read(run: Run, path: Path, wanted: Mapping[str, Index]) -> RunLog:
 
 
 def _columns(lines: Iterable[str], wanted: Mapping[str, Index]) -> tuple[dict[str, dict[int, float]], dict[str, str]]:
-    """Return the values of the wanted columns, and what is wrong with damaged ones."""
+    """Return the values of the wanted columns, and the error of each damaged column."""
     rows = csv.reader(lines)
     header = next(rows, [])
     columns: dict[str, dict[int, float]] = {}

@@ -1,4 +1,4 @@
-"""Brightness and contrast for photographs alone."""
+"""Augment brightness and contrast of photographs only."""
 
 from typing import Any
 

@@ -49,12 +49,12 @@ class SegmentationDataModule(LightningDataModule):
         cache: keep the resized images in memory; None lets the source decide.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
             Validation and test use all samples.
-        balanced_images: part of the training order that is drawn, with replacement, to favour images of rare classes: 0 shows every image
-            once an epoch; 1 draws a class, one of its pixels, and that pixel's image; values between mix the two.
+        balanced_images: fraction of the training samples that are drawn, with replacement, to favour images of rare classes. 0 shows every
+            image once an epoch; 1 draws a class, one of its pixels, and the pixel's image; values between mix the two.
         crop: rows and columns of the crops to train on, cut after resizing and augmenting, and padded if the image is smaller; None trains
             on whole images. Evaluation uses whole images.
-        balanced_crops: part of the crops that contain a pixel of a class, drawn uniformly from the classes of the image; the others lie
-            anywhere.
+        balanced_crops: fraction of the crops that contain a pixel of a class drawn uniformly from the classes of the image; the other crops
+            lie anywhere.
 
     Raises:
         ValueError: an argument is out of its range, or the source is no dataclass with class names.

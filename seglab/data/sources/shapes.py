@@ -35,9 +35,9 @@ class Shapes(SegmentationSource):
     num_shapes: int = 5
     """number of kinds of shapes, 1 to 6; the background is one more class."""
     noise: float = 0.06
-    """standard deviation of the pixels' noise, as a part of the range of values; the difficulty of the data."""
+    """standard deviation of the pixels' noise, as a fraction of the range of values; it sets the difficulty of the data."""
     label_noise: float = 0.0
-    """part of the shapes that have a wrong label in the training masks; validation and test masks are correct."""
+    """fraction of the shapes that have a wrong label in the training masks; validation and test masks are correct."""
 
     worth_caching = True  # drawing an image takes longer than reading one
 
