@@ -21,7 +21,7 @@ import seglab
 from seglab.files import atomic_write
 
 SCHEMA = 2
-"""Version of the layout of `study.json` and `result.json`, and of how settings are described and hashed in them.
+"""Version of the layout of `study.json` and `result.json`, and of the method that describes and hashes settings.
 
 1: settings with the paths of files inside seglab, and its version (seglab 0.1). 2: public names, the user's code by its text, `NUMERICS`.
 """

@@ -69,7 +69,7 @@ class PredictionPictures(Callback):
         from matplotlib.figure import Figure
 
         height, width = self._pictures[0].truth.shape
-        title = 0.3  # of the height, in inches
+        title = 0.3  # height of the title, in inches
         tall = 7.5 / 3 * height / width * len(self._pictures) + title
         figure = Figure(figsize=(7.5, tall))
         edges = {"left": 0, "right": 1, "bottom": 0, "top": 1 - title / tall, "wspace": 0.02, "hspace": 0.02}

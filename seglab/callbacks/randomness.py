@@ -1,4 +1,4 @@
-"""Make all randomness on the device a function of (seed, step, rank)."""
+"""Seed all random draws on the device by (seed, step, rank)."""
 
 from typing import Any
 

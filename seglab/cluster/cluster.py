@@ -184,7 +184,7 @@ class Cluster(ABC):
 
     @final
     def job_words(self, array: JobArray, stop_after: int | None = None) -> list[str]:
-        """Return the command of each job as words. The command passes signals on, and requeues the job if `should_requeue` says so.
+        """Return the command of each job as words. The command passes signals on, and requeues the job if `should_requeue` is True.
 
         After `stop_after` seconds the job saves its run and stops, as on SIGUSR1. Use this if the scheduler sends no signal before the
         time limit.

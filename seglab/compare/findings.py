@@ -25,11 +25,11 @@ class Findings:
     study: StudyFolder
     comparison: Comparison
     factors: Factorial | None
-    """None if the study crosses no factors, or its results are no grid."""
+    """Effects of the factors; None if the study crosses no factors, or if its results do not form a grid."""
     factor_notes: tuple[str, ...]
     """Notes on `factors` that are not among the notes of `comparison`."""
     classes: PerClass | None
-    """None if there is nothing to compare with the baseline, or if the results have no scores for each class."""
+    """Contrasts of each class; None without an arm besides the baseline, or without scores of each class."""
     class_notes: tuple[str, ...]
 
     @property

@@ -62,7 +62,7 @@ class Metric:
     split: str
     score: str
     class_name: str | None = None
-    """None for the number of a whole split or run."""
+    """Name of the class; None for the number of a whole split or run."""
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS or not self.score or self.class_name == "":
@@ -96,7 +96,7 @@ class Metric:
 
     @property
     def unit(self) -> Unit:
-        """How values and differences are printed."""
+        """Format of printed values and differences."""
         return self._declared.unit
 
     @property
@@ -106,7 +106,7 @@ class Metric:
 
     @property
     def smaller_is_better(self) -> bool:
-        """Direction. A gap has the opposite direction of its score: a loss is smaller on training images, so its gap is negative."""
+        """Whether smaller values are better. For a gap, the direction of its score is reversed: the gap of a loss is usually negative."""
         return self._declared.smaller_is_better != (self.split == "gap")
 
     @property

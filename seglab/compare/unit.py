@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 UNDEFINED = "–"
-"""Printed in place of NaN."""
+"""Text that is printed for NaN."""
 
 
 def number(value: float, digits: int | None) -> str:

@@ -1,4 +1,4 @@
-"""One run, from its seed to its result."""
+"""Execute one run: seed, train, evaluate, and write the result."""
 
 from pathlib import Path
 

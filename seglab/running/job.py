@@ -17,7 +17,7 @@ EvaluatedSplit = Literal["val", "test"]
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a study, and the folder, the record, the command and the resources with which it is trained."""
+    """One run of a study, with its folder, record, command and resources."""
 
     study: Study
     run: Run

@@ -57,8 +57,11 @@ class Owner:
         return cls(found[1], int(found[2]), found[3] or "", int(found[4] or 0)) if found else cls("an unknown host", 0)
 
     def is_certainly_dead(self) -> bool:
-        """Return whether the owner is known to be dead: its process no longer exists on this host, or it belonged to an earlier run of this
-        requeued job. For other owners the time stamp of the lease decides."""
+        """Return whether the owner is known to be dead.
+
+        Its process no longer exists on this host, or it belonged to an earlier run of this requeued job. For other owners, the time stamp
+        of the lease decides.
+        """
         me = Owner.this_process()
         if self.job and self.job == me.job and self.restarts < me.restarts:
             return True
@@ -166,7 +169,7 @@ def state(directory: Path) -> State:
 
 
 def settled(directory: Path, tuning: bool = False) -> bool:
-    """Return whether nothing is left to do in `directory`: it has a result, or holds a tuning run that has diverged."""
+    """Return whether nothing is left to do for the run in `directory`: it has a result, or it is a tuning run that has diverged."""
     return (directory / "result.json").exists() or (tuning and has_diverged(directory))
 
 

@@ -1,4 +1,4 @@
-"""The arms of a factorial study: two factors, and every level of one with every level of the other."""
+"""The arms of a factorial study: every combination of a level of one factor with a level of another."""
 
 from collections.abc import Sequence
 

@@ -130,7 +130,7 @@ def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
 
 
 def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
-    """Return the record with every edit of the user's code since then listed as accepted: declared to change no number."""
+    """Return the record with every edit of the user's code between `recorded` and `now` listed as accepted, for the reason `why`."""
     edits = dict[tuple[str, str | None, str | None], None]()
     pairs = [(recorded.shared, now.shared), *((recorded.arms[arm], now.arms[arm]) for arm in now.arms if arm in recorded.arms)]
     for there, here in pairs:
@@ -156,7 +156,7 @@ def _edited(name: str, old: str | None, new: str | None) -> str:
 
 
 def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: StudyRecord) -> Mapping[str, Any]:
-    """Return the description `now` with the recorded hash in place of the new one for each accepted edit of the user's code."""
+    """Return the description `now` in which each accepted edit of the user's code has the hash that the record holds."""
     code, old = dict(now.get("code", {})), there.get("code", {})
     for edit in record.accepted:
         if code.get(edit.name) == edit.now and old.get(edit.name) == edit.recorded:
@@ -184,7 +184,7 @@ def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:
 
 
 def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: int) -> None:
-    """Raise the errors of the regularizer now that the training would raise at its start.
+    """Check the regularizer before any training: raise the errors that it would raise when its training starts.
 
     Examples: a stage that does not exist, `Anchored` without pretrained weights, a training too short for the measurement of `Relative`,
     an optimizer with weight decay beside a penalty.

@@ -13,7 +13,7 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 def is_own(thing: Any) -> bool:
-    """Return whether a class, function or module is the user's own: it belongs neither to Python, nor to an installed package or seglab."""
+    """Return whether a class, function or module is the user's own, not part of Python, an installed package or seglab."""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
     if not isinstance(module, str) or module.partition(".")[0] in ("seglab", *sys.builtin_module_names):
         return False

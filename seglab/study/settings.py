@@ -2,7 +2,7 @@
 
 | object | its settings |
 |---|---|
-| dataclass | its fields, except private ones, those with `init=False`, and paths: where files lie is no setting |
+| dataclass | its fields, except private fields, fields with `init=False`, and paths (the place of a file is no setting) |
 | class of the user | attributes that its code assigns, arguments of `__init__` that are kept under their name, and its source |
 | class of an installed package or seglab | arguments of `__init__` kept under their name; `None` and `False` mean "off" and do not count |
 | `nn.Module` | in addition: shapes of its parameters, whether they train, values of its buffers, its children and forward hooks |
@@ -111,7 +111,7 @@ class Settings:
         return {name: self.plain(getattr(value, name)) for name in sorted(added)}
 
     def _key(self, value: Any) -> str:
-        """Return a mapping's key or a set's member as text. If its `str` contains an address or a module's name, use its settings."""
+        """Return a mapping's key or a set's member as text: its `str`, or its settings if it is a class or its `str` contains an address."""
         text = str(value)
         return json.dumps(self.plain(value), sort_keys=True) if isinstance(value, type) or _ADDRESS.search(text) else text
 

@@ -21,7 +21,7 @@ class RunLog:
     columns: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     """Finite values by column, then by epoch or optimizer step. A resumed run can repeat an epoch or a step; its last value counts."""
     problem: str = ""
-    """Why the file cannot be read; empty if it was read."""
+    """Reason why the file cannot be read; empty if it was read."""
     damaged: Mapping[str, str] = field(default_factory=dict)
     """Error of each damaged column, by column. A column is damaged if one of its cells is not a number."""
 

@@ -24,7 +24,7 @@ class ClassContrast:
     difference: float
     low: float
     high: float
-    """95 % t interval of `difference`, for this cell alone."""
+    """Upper end of the 95 % t interval of `difference`, for this cell alone. `low` is the lower end."""
     p: float
     """Exact sign-flip p."""
     p_bh: float
@@ -39,9 +39,9 @@ class PerClass:
     metric: Metric
     """A score that each class has, such as `test/iou`."""
     class_names: tuple[str, ...]
-    """From frequent to rare."""
+    """Names of the classes, from frequent to rare."""
     cells: tuple[ClassContrast, ...]
-    """Arm by arm, the classes in the order of `class_names`."""
+    """Contrast of each arm and class: arm by arm, with the classes in the order of `class_names`."""
     notes: tuple[str, ...]
 
     @property

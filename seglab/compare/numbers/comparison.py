@@ -45,10 +45,10 @@ class Contrast:
     seeds: tuple[int, ...]
     """Seeds for which both arms have a score: the pairs."""
     difference: float
-    """Mean over the pairs of arm minus baseline, in raw units of the metric, whatever the metric's direction."""
+    """Mean over the pairs of the arm's score minus the baseline's, in raw units of the metric. Its sign ignores the metric's direction."""
     low: float
     high: float
-    """t interval of `difference` at level 1 - alpha, for this contrast alone."""
+    """Upper end of the t interval of `difference` at level 1 - alpha, for this contrast alone. `low` is the lower end."""
     p: float
     """Exact sign-flip p."""
     p_holm: float
@@ -65,7 +65,7 @@ class Contrast:
     within_margin: bool
     """Whether equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
     reason: str
-    """Why there is no verdict; empty if there is one."""
+    """Reason why there is no verdict; empty if there is a verdict."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Comparison:
     study: str
     criteria: Criteria
     arms: tuple[ArmSummary, ...]
-    """The baseline first, then the other arms in the order of the results."""
+    """Summaries of all arms: the baseline first, then the other arms in the order of the results."""
     contrasts: tuple[Contrast, ...]
-    """One for each arm except the baseline, in the order of `arms`."""
+    """Contrast of each arm except the baseline, in the order of `arms`."""
     notes: tuple[str, ...]
     """One line for each item that was left out, and for each limit of the answer."""
 

@@ -39,10 +39,10 @@ class Effect:
     seeds: tuple[int, ...]
     """Seeds for which every arm involved has a score: the pairs."""
     difference: float
-    """In raw units of the metric, whatever the metric's direction."""
+    """Size of the effect, in raw units of the metric. Its sign ignores the metric's direction."""
     low: float
     high: float
-    """t interval of `difference` at level 1 - alpha, for this effect alone."""
+    """Upper end of the t interval of `difference` at level 1 - alpha, for this effect alone. `low` is the lower end."""
     p: float
     """Exact sign-flip p."""
     p_holm: float
@@ -56,7 +56,7 @@ class Effect:
     within_margin: bool
     """Whether equivalence is shown. A difference can be significant and still within the margin."""
     reason: str
-    """Why there is no verdict; empty if there is one."""
+    """Reason why there is no verdict; empty if there is a verdict."""
 
 
 def effects_of(factors: tuple[str, str], levels: Levels, scores: Scores, criteria: Criteria, notes: list[str]) -> tuple[Effect, ...]:

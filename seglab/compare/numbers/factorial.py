@@ -23,7 +23,7 @@ class Factorial:
     levels: Levels
     criteria: Criteria
     scores: Scores
-    """Arms without any score are left out."""
+    """Scores by arm and seed. Arms without any score are left out."""
     effects: tuple[Effect, ...]
     """Main effects of both factors, interactions, simple effects of both factors."""
     notes: tuple[str, ...]
