@@ -111,7 +111,7 @@ class Settings:
         return {name: self.plain(getattr(value, name)) for name in sorted(added)}
 
     def _key(self, value: Any) -> str:
-        """Return a mapping's key or a set's member as text: its `str`, or its settings if it is a class or its `str` contains an address."""
+        """Return a mapping's key or a set's member as text: its settings if it is a class or its `str` has an address, else its `str`."""
         text = str(value)
         return json.dumps(self.plain(value), sort_keys=True) if isinstance(value, type) or _ADDRESS.search(text) else text
 
