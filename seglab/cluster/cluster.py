@@ -125,7 +125,7 @@ class JobContext(ABC):
         return 1
 
     def start_on_nodes(self, nodes: int, devices: int) -> list[str]:
-        """Return the words of a launcher command, such as `srun` with options. It starts the command after it for each device of each node.
+        """Return the words of a command that starts processes on several nodes. It starts the command after it for each device of each node.
 
         Raises:
             ValueError: The scheduler cannot start a command on several nodes.

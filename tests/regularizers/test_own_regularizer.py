@@ -187,6 +187,7 @@ jsonargparse_names = pytest.mark.filterwarnings(
 )  # Lightning 2.6 calls old ones
 
 
+@pytest.mark.slow
 @jsonargparse_names
 def test_it_is_named_on_the_command_line(command: Any) -> None:
     rows = command("--model.regularizer", "mine.Cauchy", "--model.regularizer.strength", "1e-3")

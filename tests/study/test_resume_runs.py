@@ -130,7 +130,11 @@ def test_killed_within_a_window_of_batches(whole_by_two: Path, begun: Beginning)
     assert_same(place, whole_by_two, "gradual")
 
 
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGUSR1", "SIGUSR2 SIGTERM"], ids=["term", "usr1", "one on two ways"])
+@pytest.mark.parametrize(
+    "number",
+    ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow), pytest.param("SIGUSR2 SIGTERM", marks=pytest.mark.slow)],
+    ids=["term", "usr1", "one on two ways"],
+)
 def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun: Beginning) -> None:
     """Between two steps, whatever the time since the last checkpoint; its lease is free."""
     place = begun(whole)

@@ -135,6 +135,7 @@ def test_it_ends_with_the_comparison(finished: Path) -> None:
     assert report.count("<img ") == 3  # pictures of each arm
 
 
+@pytest.mark.slow
 def test_the_second_time_does_nothing(finished: Path, experiment: Command) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "report.html"}
     again = experiment("run", cwd=finished.parents[1])

@@ -231,6 +231,7 @@ def test_the_setting_that_diverges_is_not_chosen_and_not_repeated(finished: Path
     assert [path.name for path in (folder / "l2@lr=1e9" / "seed-1000").glob("lease.*")] == ["lease.0"]
 
 
+@pytest.mark.slow
 def test_tuning_runs_never_see_the_test_split(finished: Path) -> None:
     runs = list((finished / "runs" / "tuned" / "tuning").glob("*/seed-*/result.json"))
     assert len(runs) == 6
