@@ -55,7 +55,7 @@ class Candidate:
         return torch.where(hits, size, -size)
 
     def takes(self, logits: Tensor, mask: Tensor) -> bool:
-        """Whether the loss gives a finite value and gradient for logits (N,C,H,W) and mask (N,H,W)."""
+        """Return whether the loss gives a finite value and gradient for logits (N,C,H,W) and mask (N,H,W)."""
         try:
             return tried(self.build(), logits, mask).finite
         except Exception:  # noqa: BLE001 - whatever a loss raises

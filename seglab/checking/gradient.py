@@ -29,7 +29,7 @@ def gradient_of_the_value(candidate: Candidate) -> Outcome:
 
 
 def keeps_float64(candidate: Candidate) -> bool:
-    """Whether digits that float32 does not have reach the value: a dtype alone would not say so."""
+    """Return whether digits that float32 does not have reach the value: a dtype alone would not say so."""
     logits, mask = candidate.batch()
     fine = logits.double() * (1 + 1e-9)
     try:

@@ -104,7 +104,7 @@ class JobContext(ABC):
 
     @property
     def signals_reach_all(self) -> bool:
-        """Whether the scheduler signals every process of the job. If False, the first process passes signals on to the others."""
+        """Return whether the scheduler signals every process of the job. If False, the first process passes signals on to the others."""
         return True
 
     @abstractmethod

@@ -106,7 +106,7 @@ class Metric:
 
     @property
     def smaller_is_better(self) -> bool:
-        """Whether smaller values are better. For a gap, the direction of its score is reversed: the gap of a loss is usually negative."""
+        """Return whether smaller values are better. For a gap, the direction of its score is reversed: the gap of a loss is usually negative."""
         return self._declared.smaller_is_better != (self.split == "gap")
 
     @property

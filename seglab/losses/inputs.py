@@ -40,5 +40,5 @@ def class_logits(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def one_hot(mask: Tensor, num_classes: int) -> Tensor:
-    """Whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes where it is ignored."""
+    """Return whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes where it is ignored."""
     return mask.unsqueeze(1) == torch.arange(num_classes, device=mask.device).view(1, -1, 1, 1)

@@ -62,7 +62,7 @@ def gathered(local: Tensor) -> Tensor:
 
 
 def many_ranks() -> bool:
-    """Whether several processes train together."""
+    """Return whether several processes train together."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

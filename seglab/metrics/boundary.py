@@ -85,7 +85,7 @@ class BoundaryIoU(Metric):
 
 
 def near_contour(labels: Tensor, distance: int, outside: int) -> Tensor:
-    """Whether the square of 2·`distance` + 1 pixels around a pixel holds another label than its own.
+    """Return whether the square of 2·`distance` + 1 pixels around a pixel holds another label than its own.
 
     It is what `distance` erosions by 3×3 take away from the pixels of each label, for all labels at once.
 

@@ -135,7 +135,7 @@ def _checked(labels: Tensor, name: str) -> Tensor:
 
 
 def _is_within(labels: Tensor, low: int, high: int) -> bool:
-    """Whether all labels are in low…high; what their dtype cannot exceed needs no look, which would synchronise the device."""
+    """Return whether all labels are in low…high; what their dtype cannot exceed needs no look, which would synchronise the device."""
     limits = torch.iinfo(labels.dtype)
     if low <= limits.min and limits.max <= high:
         return True

@@ -54,7 +54,7 @@ def _of(leaf: Any, consumers: Mapping[Any, list[Any]]) -> ScaleFree:
 
 
 def _is_by_channel(norm: Any, convolution: Any) -> bool:
-    """Whether a norm takes the statistics of each output channel of a convolution, over the batch or of each image, by themselves."""
+    """Return whether a norm takes the statistics of each output channel of a convolution, over the batch or of each image, by themselves."""
     weight = convolution._saved_weight
     channels = weight.shape[1] * convolution._saved_groups if convolution._saved_transposed else weight.shape[0]
     return norm.name() == _BATCH_NORM and norm._saved_input.shape[1] in (channels, channels * _IMAGES)

@@ -52,7 +52,7 @@ def foreign(match: Match, encoder: nn.Module, theirs: Iterable[str]) -> list[str
 
 
 def _fits(own: Tensor, other: Tensor, in_channels: int) -> bool:
-    """Whether `own` can hold `other`: the same shape, or the filters (O,3,h,w) of a first convolution, here (O,in_channels,h,w)."""
+    """Return whether `own` can hold `other`: the same shape, or the filters (O,3,h,w) of a first convolution, here (O,in_channels,h,w)."""
     first = own.ndim == other.ndim == 4 and own.shape[1] == in_channels and other.shape[1] == 3
     shape = (own.shape[0], 3, *own.shape[2:]) if first else own.shape
     return other.shape == shape and own.is_floating_point() == other.is_floating_point()

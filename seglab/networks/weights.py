@@ -76,7 +76,7 @@ def _unused(network: nn.Module) -> set[str]:
 
 
 def _is_cut(network: nn.Module) -> bool:
-    """Whether timm has left out the encoder's deepest blocks, as PSPNet's depth of three makes it do: a whole file has more of them."""
+    """Return whether timm has left out the encoder's deepest blocks, as PSPNet's depth of three makes it do: a whole file has more of them."""
     encoder = network.get_submodule("encoder")
     return hasattr(encoder, "model") and int(getattr(encoder, "_depth", 5)) < 5
 

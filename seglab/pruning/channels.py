@@ -118,7 +118,7 @@ def _run(node: Node, pixels: dict[Node, Tensor]) -> Tensor:
 
 
 def is_pointwise(node: Node) -> bool:
-    """Whether each element of the result depends on that element of the inputs alone, and on no random number."""
+    """Return whether each element of the result depends on that element of the inputs alone, and on no random number."""
     tags = getattr(node.target, "tags", ())
     aten = torch.ops.aten
     untagged = (aten.hardswish.default, aten.log_sigmoid.default)
@@ -126,7 +126,7 @@ def is_pointwise(node: Node) -> bool:
 
 
 def is_spatial(node: Node) -> bool:
-    """Whether each channel of the result depends on that channel of the first input alone, a constant staying what it is inside."""
+    """Return whether each channel of the result depends on that channel of the first input alone, a constant staying what it is inside."""
     aten = torch.ops.aten
     if node.target in (aten.pad.default, aten.constant_pad_nd.default):
         return len(argument(node, 1, "pad", [])) <= 4

@@ -204,7 +204,7 @@ class _Modules:
         self._shared = {name for name, tensor in tensors if uses[id(tensor)] > 1}
 
     def holds(self, node: Node) -> bool:
-        """Whether a placeholder is a parameter or buffer."""
+        """Return whether a placeholder is a parameter or buffer."""
         return node.name in self._names
 
     def module(self, path: str) -> Any:
@@ -226,7 +226,7 @@ def _detached(tensor: Tensor | None) -> Any:
 
 
 def _is_padded(node: Node) -> bool:
-    """Whether a convolution's zero padding can reach its output."""
+    """Return whether a convolution's zero padding can reach its output."""
     padding = argument(node, 4, "padding", [0])
     if isinstance(padding, str):
         return padding == "same" and any(size > 1 for size in argument(node, 1, "weight", None).meta["val"].shape[2:])

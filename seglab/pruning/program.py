@@ -154,7 +154,7 @@ def _outputs(network: nn.Module, image: Tensor) -> list[Tensor]:
 
 
 def _runs(network: nn.Module, image: Tensor) -> bool:
-    """Whether a network takes images of this size; some take one alone."""
+    """Return whether a network takes images of this size; some take one alone."""
     try:
         _outputs(network, image)
     except (RuntimeError, AssertionError):

@@ -19,17 +19,17 @@ class Regularizer(Penalty):
 
     @property
     def has_prox(self) -> bool:
-        """Whether this regularizer can be wrapped in `Proximal`."""
+        """Return whether this regularizer can be wrapped in `Proximal`."""
         return type(self).prox is not Penalty.prox
 
     @property
     def acts_last(self) -> bool:
-        """Whether the regularizer must act on the weights after all others, because the others would change the property that it sets."""
+        """Return whether the regularizer must act on the weights after all others, because the others would change the property that it sets."""
         return any(part.acts_last for part in self.parts())
 
     @property
     def decays_weights(self) -> bool:
-        """Whether the regularizer penalizes weights, so that an optimizer's `weight_decay` beside it would penalize them twice."""
+        """Return whether the regularizer penalizes weights, so that an optimizer's `weight_decay` beside it would penalize them twice."""
         parts = self.parts()
         return any(part.decays_weights for part in parts) if parts else True
 

@@ -64,12 +64,12 @@ class Job:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to do for the run."""
+        """Return whether nothing is left to do for the run."""
         return ledger.settled(self.directory, self.tuning)
 
     @property
     def is_open(self) -> bool:
-        """Whether the run has no result yet and may be tried, or tried again."""
+        """Return whether the run has no result yet and may be tried, or tried again."""
         return not self.is_settled and ledger.failures(self.directory) <= self.resources.retries
 
     def seeded_data(self) -> SegmentationDataModule:

@@ -62,12 +62,12 @@ class Resources:
 
     @property
     def is_first_process(self) -> bool:
-        """Whether this process has rank 0 of its run. Lightning sets the ranks; on several nodes, `JobContext.ranks` sets them."""
+        """Return whether this process has rank 0 of its run. Lightning sets the ranks; on several nodes, `JobContext.ranks` sets them."""
         return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
     @property
     def on_gpu(self) -> bool:
-        """Whether runs compute on CUDA devices."""
+        """Return whether runs compute on CUDA devices."""
         return self.accelerator != "cpu" and torch.cuda.is_available()
 
     @property

@@ -122,7 +122,7 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def caches(self) -> bool:
-        """Whether the resized images are kept in memory: `cache`, or the source's `worth_caching` if `cache` is None."""
+        """Return whether the resized images are kept in memory: `cache`, or the source's `worth_caching` if `cache` is None."""
         return self.source.worth_caching if self.cache is None else self.cache
 
     def used(self, split: Split) -> SegmentationDataset:
