@@ -18,17 +18,6 @@ from seglab.study.names import file_of, functions_of, is_own, public_name, stem
 from seglab.study.source import PLAIN, Chain, Definition, bare, changes_in, imports_in, names_in, nodes_of, text_of
 
 
-def sources(thing: Any) -> dict[str, str]:
-    """Return source hashes of a class or function and of all the user's definitions that it depends on, by public name.
-
-    If the source of a definition cannot be found, for example after typing it at a Python prompt, its byte code is hashed. A file is hashed
-    as it was when this process first read it, because that version is close to the code that the process runs.
-    """
-    found = Sources()
-    found.follow(thing)
-    return found.hashes()
-
-
 def captured(function: FunctionType) -> dict[str, Any]:
     """Return the variables of an enclosing function that a function uses (its closure). Variables without a value yet are left out."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -45,7 +34,9 @@ class Sources:
     """Collects the source of definitions, and of the definitions that they name.
 
     Different definitions can share a public name, such as two lambdas of a function, or `utils.f` of two packages. They are numbered in the
-    order in which they are found.
+    order in which they are found. If the source of a definition cannot be found, for example after typing it at a Python prompt, its byte
+    code is collected. A file counts as it was when this process first read it, because that version is close to the code that the process
+    runs.
     """
 
     def __init__(self) -> None:

@@ -151,13 +151,6 @@ class Settings:
         return {**shapes, **buffers, **children, **({"hooks": self.plain(hooks, depth + 1)} if hooks else {})}
 
 
-def plain(value: Any) -> Any:
-    """Return a value's settings as plain data, with the hashes of the user's code that they depend on."""
-    settings = Settings()
-    found = settings.plain(value)
-    return {"settings": found, "code": dict(sorted(settings.code.items()))}
-
-
 def setting_names(value: Any) -> list[str]:
     """Return the names of the attributes that are settings of an object; see the table in this module's docstring."""
     cls: type = type(value)

@@ -1,10 +1,12 @@
 """The clusters of a session, and a study that has run to its end without one."""
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,32 +23,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("cluster")
 
 
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[SlurmCluster]:
-    missing = slurm_cluster.obtain()
+Made = TypeVar("Made", SlurmCluster, GridEngineCluster)
+
+
+@contextlib.contextmanager
+def running(kind: type[Made], missing: str) -> Iterator[Made]:
+    """Start a cluster in a folder of its own and stop it at the end. Skip the test if something is `missing` that the cluster needs."""
     if missing:
         pytest.skip(missing)
-    with tempfile.TemporaryDirectory(prefix="seglab-slurm-") as folder:
-        made = SlurmCluster(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="seglab-cluster-") as folder:
+        made = kind(Path(folder))
         try:
             made.start()
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    with running(SlurmCluster, slurm_cluster.obtain()) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
 def gridengine() -> Iterator[GridEngineCluster]:
-    missing = gridengine_cluster.obtain()
-    if missing:
-        pytest.skip(missing)
-    with tempfile.TemporaryDirectory(prefix="seglab-gridengine-") as folder:
-        made = GridEngineCluster(Path(folder))
-        try:
-            made.start()
-            yield made
-        finally:
-            made.stop()
+    with running(GridEngineCluster, gridengine_cluster.obtain()) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from seglab.study.code import sources
 from seglab.study.names import is_own, public_name
-from seglab.study.settings import plain
+from tests.study.described import plain, sources
 
 LOSSES = '''
 """Losses of mine."""
@@ -430,7 +429,7 @@ def test_what_is_held_in_objects_is_noticed(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.slow
 def test_a_script_and_an_imported_module_describe_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     imported = held(tmp_path, monkeypatch)
-    script = HELD + "\nimport json\nfrom seglab.study.settings import plain\nprint(json.dumps(plain(Held())))\n"
+    script = HELD + "\nimport json\nfrom tests.study.described import plain\nprint(json.dumps(plain(Held())))\n"
     (tmp_path / "held.py").write_text(script)
     done = subprocess.run([sys.executable, "held.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
     assert json.loads(done.stdout) == imported

@@ -32,8 +32,8 @@ from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning,
 from seglab.stage import Progress, Stage
 from seglab.study.arms import Arm
 from seglab.study.identity import describe, differences, planned
-from seglab.study.settings import plain
 from seglab.study.study import Study
+from tests.study.described import plain
 
 ENCODER = "tu-test_resnet"
 START = {name: torch.ones_like(value) for name, value in unet(ENCODER, 4).state_dict().items()}

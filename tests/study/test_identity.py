@@ -21,7 +21,7 @@ from seglab import FreezeSchedule, Progress, Regularizer, SegmentationModule, un
 from seglab.losses import CrossEntropy
 from seglab.records import AcceptedEdit, StudyRecord
 from seglab.study.identity import accept, changes, describe
-from seglab.study.settings import plain
+from tests.study.described import plain
 
 DESCRIBED = """
 import json
