@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that ask to stop: that of `kill`, and those that schedulers send some time before they end a job."""
+"""Signals that ask to stop: the signal of `kill`, and signals that schedulers send some time before they end a job."""
 
 ECHO_SECONDS = 1.0
 """Seconds within which a second signal counts as a copy of the first: a scheduler may send one directly and one through the parent."""
 
 
 class Interrupted(BaseException):
-    """This process was asked to stop. It is no error of the run, so it is no `Exception`."""
+    """Raised if this process was asked to stop. A stop is no error of the run, so this class is no `Exception`."""
 
 
 class Interruption:
@@ -42,13 +42,16 @@ class Interruption:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def listen_again(self) -> None:
-        """Set the signal handlers again, if `listen` has set them: Lightning replaces that of SIGTERM when a training or evaluation starts."""
+        """Set the signal handlers again, if `listen` has set them.
+
+        Lightning replaces the handler of SIGTERM when a training or evaluation starts.
+        """
         if self._listening:
             for number in SIGNALS:
                 signal.signal(number, self._receive)
 
     def stop_deferring(self) -> None:
-        """From now on stop at once; stop now if a signal has asked for it meanwhile."""
+        """Let any later signal stop this process at once. Raise `Interrupted` now if a signal has already asked to stop."""
         self.deferred = False
         if self.asked:
             raise Interrupted
@@ -65,7 +68,10 @@ class Interruption:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Block signals for processes that are started in this context, until they call `listen`; otherwise a signal kills them while they import."""
+    """Block signals for processes that are started in this context, until they call `listen`.
+
+    Otherwise a signal kills such a process while it imports.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

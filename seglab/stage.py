@@ -1,46 +1,48 @@
-"""Where in a network a parameter sits, and how far a training has come: the two things that schedules are functions of."""
+"""The two arguments of a schedule: the position of a parameter in a network, and the progress of a training."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 ScaleFree = Literal["filter", "tensor", "no", "unknown"]
-"""What of a weight can be scaled without changing the network's output, as a norm layer that uses the statistics of its input follows:
-each output filter by itself, the tensor as a whole, or nothing."""
+"""Part of a weight that can be scaled without changing the network's output: each output filter by itself, the tensor, or nothing.
+
+The output does not change because a norm layer follows that uses the statistics of its input. "unknown" if this cannot be found out.
+"""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A group of parameters that is trained, frozen and logged as one."""
+    """A group of parameters that are trained, frozen and logged together."""
 
     name: str
     """`encoder.0` (the input side) ... `encoder.4`, `decoder`, `head`."""
     depth: int
-    """0 at the input, counting up."""
+    """Number of stages before this one: 0 at the input."""
     height: int
-    """0 at the head, counting up towards the input."""
+    """Number of stages after this one: 0 at the head."""
     part: Literal["encoder", "decoder", "head"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come, before the optimizer step that is about to happen."""
+    """Progress of a training before its next optimizer step."""
 
     step: int
-    """Optimizer steps done."""
+    """Number of optimizer steps done."""
     steps: int
-    """Optimizer steps that are planned in all."""
+    """Number of optimizer steps planned in total."""
     steps_per_epoch: int
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """Return the number of epochs done."""
         return self.step // self.steps_per_epoch
 
     @property
     def fraction(self) -> float:
-        """Steps done over all that are planned, in [0, 1)."""
+        """Return the number of steps done divided by the number of steps planned, in [0, 1)."""
         return self.step / self.steps
 
     def at(self, step: int) -> "Progress":
-        """The progress of the same training at another step."""
+        """Return the progress of the same training at another step."""
         return Progress(step, self.steps, self.steps_per_epoch)

@@ -1,4 +1,4 @@
-"""The loss that is checked, the batches it is tried on, and what one trial gives."""
+"""The loss under test, the batches on which it is evaluated, and the result of one evaluation."""
 
 import sys
 import traceback
@@ -14,11 +14,11 @@ from seglab.sample import IGNORE
 
 @dataclass(frozen=True)
 class Candidate:
-    """A loss to check, made anew where a check begins, so that none sees what another one left behind.
+    """A loss to check. Each check builds a new instance, so that no state carries over from one check to the next.
 
     Args:
-        make: builds the loss; it can be pickled, because other processes make one too: a class, or a `partial` of one.
-        classes: C ≥ 1 channels of the logits; 1 is one logit for each pixel, and two labels.
+        make: callable that builds the loss: a class, or a `partial` of one. It must be picklable: other processes build it too.
+        classes: number of channels C ≥ 1 of the logits. C = 1 means one logit for each pixel, and two labels.
     """
 
     make: Callable[[], nn.Module]
@@ -26,17 +26,19 @@ class Candidate:
 
     @property
     def labels(self) -> int:
-        """How many different labels a mask has."""
+        """Return the number of labels that a mask can have."""
         return max(self.classes, 2)
 
     def build(self) -> nn.Module:
-        """The loss, with the same initial weights each time if it has any."""
+        """Build the loss. Initial weights, if the loss has any, are the same on each call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return self.make()
 
     def batch(self, images: int = 2, height: int = 16, width: int = 24, *, ignored: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Logits (N,C,H,W) float32, standard normal, and mask (N,H,W) int64: all labels in each image that has as many pixels.
+        """Return logits (N,C,H,W) float32, standard normal, and a mask (N,H,W) int64.
+
+        Each image contains all labels, if it has as many labelled pixels. Lower labels are more frequent.
 
         Args:
             ignored: fraction of the pixels of each image that has no label.
@@ -50,7 +52,10 @@ class Candidate:
         return torch.randn(images, self.classes, height, width, generator=generator), mask.view(images, height, width)
 
     def sure(self, mask: Tensor, size: float) -> Tensor:
-        """Logits (N,C,H,W) float32 of a network that is sure of the labels in mask (N,H,W): ±`size`."""
+        """Return logits (N,C,H,W) float32 of a network that is certain of the labels in mask (N,H,W).
+
+        A logit is +`size` in the channel of the pixel's label and −`size` in all other channels. If C = 1, the channel is that of label 1.
+        """
         hits = mask.unsqueeze(1) == torch.arange(self.labels).view(1, -1, 1, 1)[:, -self.classes :]
         return torch.where(hits, size, -size)
 
@@ -64,12 +69,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """What a loss says about one batch.
+    """Value and gradient of a loss on one batch.
 
     Args:
-        logits: (N,C,H,W), what it was given.
+        logits: (N,C,H,W), the input of the loss.
         value: 0-dim, detached.
-        gradient: (N,C,H,W), of the value by the logits.
+        gradient: (N,C,H,W), of the value with respect to the logits.
     """
 
     logits: Tensor
@@ -81,23 +86,26 @@ class Trial:
         return bool(self.value.isfinite()) and bool(self.gradient.isfinite().all())
 
     def off(self, value: Tensor) -> float:
-        """How far another 0-dim value is from this one, relative to |L| + Σ|z·∂L/∂z|: L alone may be a difference of large terms."""
+        """Return the distance of another 0-dim value from this value L, relative to |L| + Σ|z·∂L/∂z| over the logits z.
+
+        |L| alone is no suitable scale, because L may be a small difference of large terms.
+        """
         scale = self.value.double().abs() + (self.logits.double() * self.gradient.double()).abs().sum()
         return ((value.double() - self.value.double()).abs() / scale.clamp(min=torch.finfo(torch.float32).tiny)).item()
 
 
 def tried(loss: nn.Module, logits: Tensor, mask: Tensor, seed: int = 0) -> Trial:
-    """Call a loss as a training does, and differentiate it; random numbers that it draws from torch are those of `seed`.
+    """Call a loss as a training does, and differentiate its value. Random numbers that the loss draws from torch follow `seed`.
 
     Raises:
-        Exception: whatever the loss raises, with a note on the logits it was given.
-        TypeError: if it does not return a number that has a gradient.
+        Exception: any exception of the loss, with a note on the line in the loss's file and on the shape and dtype of the logits.
+        TypeError: if the loss does not return a number that has a gradient.
     """
     leaf = logits.detach().clone().requires_grad_()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            value = number(loss(leaf.clone(), mask.clone()))  # a network's output is no leaf either
+            value = number(loss(leaf.clone(), mask.clone()))  # a clone, because the output of a network is no leaf tensor
             (gradient,) = torch.autograd.grad(value, leaf, materialize_grads=True)
     except Exception as error:
         error.add_note(f"{place(error, loss)}logits {tuple(logits.shape)} {str(logits.dtype).removeprefix('torch.')}")
@@ -106,14 +114,17 @@ def tried(loss: nn.Module, logits: Tensor, mask: Tensor, seed: int = 0) -> Trial
 
 
 def place(error: Exception, loss: nn.Module) -> str:
-    """Where in the loss's own file an exception passed, as `my_file.py, line 12; `; nothing if it did not."""
+    """Return the last line in the loss's own file through which an exception passed, as `my_file.py, line 12; `.
+
+    Return an empty string if the exception passed through no line of this file.
+    """
     file = getattr(sys.modules.get(type(loss).__module__), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f"{Path(str(file)).name}, line {lines[-1]}; " if lines else ""
 
 
 def number(value: object) -> Tensor:
-    """A loss's value, if it is a 0-dim floating tensor that has a gradient; a TypeError that says what it is instead."""
+    """Return the value of a loss. Raise a TypeError that describes it unless it is a 0-dim floating tensor that has a gradient."""
     if not isinstance(value, Tensor):
         raise TypeError(f"the loss returns {value!r:.40}, which is no tensor")
     if value.ndim > 0 or not value.is_floating_point():

@@ -1,4 +1,4 @@
-"""All checks, in the order in which one would ask."""
+"""All checks, in the order in which they run."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -15,14 +15,14 @@ from seglab.sample import IGNORE
 
 
 class Check(NamedTuple):
-    """A question to a loss, and what a ✗ means and asks for."""
+    """A check of a loss: its title, the function that runs it, and the explanation and advice printed with a ✗."""
 
     title: str
     run: Callable[[Candidate], Outcome]
     advice: str
 
     def outcome(self, candidate: Candidate) -> Outcome:
-        """What it finds; a loss that raises has failed."""
+        """Run the check and return its outcome. The check fails if the loss raises an exception."""
         try:
             return self.run(candidate)
         except Exception as error:  # noqa: BLE001 - whatever a loss raises, the other checks go on
@@ -104,7 +104,10 @@ CHECKS = (
 
 
 def outcomes(candidate: Candidate) -> Iterator[tuple[Check, Outcome]]:
-    """Each check with what it finds, one after another; a loss that gives no number is asked nothing else."""
+    """Run the checks in order and yield each check with its outcome.
+
+    If the first check fails, the loss gives no number with a gradient, and no other check runs.
+    """
     for check in CHECKS:
         outcome = check.outcome(candidate)
         yield check, outcome

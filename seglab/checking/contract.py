@@ -1,4 +1,4 @@
-"""What every training asks of a loss: a finite number with a gradient, on every batch."""
+"""Checks of what every training requires of a loss: a finite number with a gradient, on every batch."""
 
 import torch
 from torch import Tensor
@@ -11,14 +11,14 @@ SIZES = (1.0, 50.0, 1e4)
 
 
 def number_with_gradient(candidate: Candidate) -> Outcome:
-    """One floating number whose gradient by the logits is not all 0."""
+    """Check that the loss gives one floating number whose gradient with respect to the logits is not all 0."""
     trial = tried(candidate.build(), *candidate.batch())
     norm = trial.gradient.norm().item()
     return verdict(norm != 0, f"{trial.value.item():.4g} with a gradient of norm {norm:.2g}")
 
 
 def all_shapes(candidate: Candidate) -> Outcome:
-    """A single image, upright images, odd sizes."""
+    """Check that the loss accepts a single image, upright images and odd image sizes."""
     loss = candidate.build()
     for shape in SHAPES:
         tried(loss, *candidate.batch(*shape))
@@ -26,13 +26,16 @@ def all_shapes(candidate: Candidate) -> Outcome:
 
 
 def finite(candidate: Candidate) -> Outcome:
-    """Value and gradient, for logits as large as float32 trainings meet them, with all classes and with one."""
+    """Check that value and gradient are finite for logits as large as they occur in float32 trainings.
+
+    The masks contain all labels, label 0 alone, or the last label alone.
+    """
     loss = candidate.build()
     drawn, mask = candidate.batch()
     masks = [mask, *(torch.full_like(mask, label) for label in (0, candidate.labels - 1))]
     for labels in masks:
         if labels is not mask and not candidate.takes(drawn, labels):
-            continue  # not a matter of size: the check of absent classes says so
+            continue  # fails at logits of any size: `absent_classes` reports this
         for name, logits in _extreme(candidate, drawn.sign(), labels).items():
             trial = tried(loss, logits, labels)
             if not trial.finite:

@@ -1,4 +1,4 @@
-"""The gradient against finite differences of the value."""
+"""Check of the gradient against finite differences of the value."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,13 @@ DIRECTIONS = 9
 
 
 def gradient_of_the_value(candidate: Candidate) -> Outcome:
-    """Against central differences, in float64 if the loss keeps it; on one of four batches, as some may lie on a kink."""
+    """Check the gradient against central differences of the value, in float64 if the loss keeps this precision.
+
+    The check passes if one of four batches passes, because some batches may lie on a kink of the loss.
+    """
     loss = candidate.build()
     logits, mask = candidate.batch(8, 8, 8, ignored=0.2)
-    if not candidate.takes(logits, mask):  # the check of ignored pixels says so
+    if not candidate.takes(logits, mask):  # `ignored_pixels` reports this
         logits, mask = candidate.batch(8, 8, 8)
     name, tolerance, steps = "float32", 5e-3, [1e-1, 3e-2, 1e-2, 3e-3, 1e-3]
     if keeps_float64(candidate):
@@ -29,7 +32,10 @@ def gradient_of_the_value(candidate: Candidate) -> Outcome:
 
 
 def keeps_float64(candidate: Candidate) -> bool:
-    """Return whether digits that float32 does not have reach the value: a dtype alone would not say so."""
+    """Return whether the loss computes in float64: digits beyond the precision of float32 change its value.
+
+    The dtype of the value does not prove this, because a loss may convert to float32 and back.
+    """
     logits, mask = candidate.batch()
     fine = logits.double() * (1 + 1e-9)
     try:
@@ -41,10 +47,11 @@ def keeps_float64(candidate: Candidate) -> bool:
 
 
 def gradient_error(loss: nn.Module, logits: Tensor, mask: Tensor, steps: Sequence[float]) -> float:
-    """median_d min_h |(L(z+hd) − L(z−hd))/2h − ⟨∇L,d⟩| / ‖∇L‖ over standard normal directions d.
+    """Return median_d min_h |(L(z+hd) − L(z−hd))/2h − ⟨∇L,d⟩| / ‖∇L‖ over standard normal directions d and the step sizes h in `steps`.
 
-    An error δ of the gradient, be it in all elements or in one, gives |⟨δ,d⟩|, with a median of 0.67‖δ‖. A kink or a jump of a right
-    loss is met by few directions. The best step is one that is longer than rounding and shorter than the way to the next kink.
+    An error δ of the gradient, in all elements or in one, gives |⟨δ,d⟩|, with a median of 0.67‖δ‖.
+    Few directions meet a kink or a jump of a correct loss, so the median over directions is hardly affected by them.
+    The best step size is larger than the effect of rounding and smaller than the distance to the next kink.
     """
     gradient = tried(loss, logits, mask).gradient
     generator = torch.Generator().manual_seed(1)

@@ -1,4 +1,4 @@
-"""Pixels without a label, and labels without a pixel."""
+"""Checks of pixels without a label, and of labels without a pixel."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,10 @@ ROUNDING = 1e-5
 
 
 def all_ignored(candidate: Candidate) -> Outcome:
-    """A batch without a label: a finite value without a gradient; an image without one beside another: finite."""
+    """Check that a batch without labels gives a finite value and a gradient of 0.
+
+    Also check that value and gradient are finite if one image of a batch has no labels and the other image has labels.
+    """
     loss = candidate.build()
     logits, mask = candidate.batch()
     trial = tried(loss, logits, torch.full_like(mask, IGNORE))
@@ -25,7 +28,10 @@ def all_ignored(candidate: Candidate) -> Outcome:
 
 
 def absent_classes(candidate: Candidate) -> Outcome:
-    """Finite where one class is all there is; and what false positives of an absent class cost."""
+    """Check that value and gradient are finite if all pixels have the same label.
+
+    Also measure the gradient at false positives of an absent class, relative to the gradient if the class is present.
+    """
     loss = candidate.build()
     logits, mask = candidate.batch()
     for label in range(candidate.labels):
@@ -40,7 +46,11 @@ def absent_classes(candidate: Candidate) -> Outcome:
 
 
 def _share(candidate: Candidate) -> float:
-    """The gradient of the last class's logit at its false positives: where the class is absent, over where it is elsewhere present."""
+    """Return the gradient of the last class's logit at false positives if the class is absent, divided by that if it is present.
+
+    The false positives are the first 8 rows, which have label 0. If the class is present, it has all other rows.
+    Return NaN if the divisor is 0.
+    """
     logits, mask = candidate.batch()
     last = candidate.labels - 1
     logits[:, -1] += 1.0
@@ -53,7 +63,7 @@ def _share(candidate: Candidate) -> float:
 
 
 def ignored_pixels(candidate: Candidate) -> Outcome:
-    """No gradient at pixels without a label, and the same value whatever is predicted there."""
+    """Check that the gradient is 0 at pixels without a label, and that the value does not depend on the logits at these pixels."""
     loss = candidate.build()
     logits, mask = candidate.batch(ignored=0.2)
     ignored = (mask == IGNORE).unsqueeze(1)
@@ -64,7 +74,7 @@ def ignored_pixels(candidate: Candidate) -> Outcome:
 
 
 def padding(candidate: Candidate) -> Outcome:
-    """The same value if pixels without a label are added below and to the right."""
+    """Check that the value does not change if pixels without a label are added below and to the right."""
     loss = candidate.build()
     logits, mask = candidate.batch()
     trial = tried(loss, logits, mask)

@@ -1,4 +1,4 @@
-"""The command line of `seglab check`; torch is imported only once there is a loss to check."""
+"""The command line of `seglab check`. torch is imported only once there is a loss to check."""
 
 import difflib
 import importlib
@@ -23,7 +23,7 @@ NAMING = "a loss is named by the import path of its class, your own from the wor
 
 
 def main(words: Sequence[str]) -> NoReturn:
-    """Check the loss that `words` name and exit: 0 nothing failed, 1 something did, 2 bad input, 75 interrupted."""
+    """Check the loss that `words` name and exit: 0 if nothing failed, 1 if a check failed, 2 for bad input, 75 if interrupted."""
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     try:
         sys.exit(check(words))
@@ -36,12 +36,12 @@ def main(words: Sequence[str]) -> NoReturn:
 
 
 def check(words: Sequence[str]) -> int:
-    """Build the loss, try it and print what was found: an exit code."""
+    """Build the loss, run the checks, print their outcomes and return an exit code."""
     if not words or words[0].startswith("-"):
         if {"-h", "--help"} & set(words):
             _parser("LOSS", None)[0].parse_args(["--help"])
         raise ValueError(f"name the loss first; {NAMING}")
-    built(words)  # bad values are refused here, before anything is tried
+    built(words)  # raises for bad values before any check runs
 
     from seglab.checking.candidate import Candidate
     from seglab.checking.report import report
@@ -52,10 +52,10 @@ def check(words: Sequence[str]) -> int:
 
 
 def built(words: Sequence[str]) -> "nn.Module":
-    """The loss that the words of a command line describe.
+    """Build the loss that the words of a command line describe.
 
     Raises:
-        ValueError, ArgumentError: if there is no such loss, or not with such arguments.
+        ValueError, ArgumentError: if there is no such loss, or the loss does not accept these arguments.
     """
     request = parsed(words)
     try:
@@ -65,7 +65,7 @@ def built(words: Sequence[str]) -> "nn.Module":
 
 
 class Request(NamedTuple):
-    """A class, its arguments, and the number of classes to try it with."""
+    """A loss class, the arguments of its constructor, and the number of classes for the checks."""
 
     loss: "type[nn.Module]"
     arguments: dict[str, Any]
@@ -73,13 +73,17 @@ class Request(NamedTuple):
 
 
 def parsed(words: Sequence[str]) -> Request:
-    """The path of a loss, then flags; errors as in `built`."""
+    """Parse the words of a command line: the import path of a loss, then flags.
+
+    Raises:
+        ValueError, ArgumentError: if there is no such loss, or it does not accept these flags.
+    """
     path, *flags = words
     loss = loss_class(path)
     parser, own = _parser(path, loss)
     given: dict[str, Any] = vars(parser.instantiate(parser.parse_args(flags)))
     arguments = {name: given[name] for name in own}
-    for name, parameter in inspect.signature(loss).parameters.items():  # of those without a type, jsonargparse requires none
+    for name, parameter in inspect.signature(loss).parameters.items():  # jsonargparse requires no argument that has no type
         if parameter.default is parameter.empty and arguments.get(name, ...) is None:
             raise ValueError(f"{path} needs {name}, as in --{name} VALUE")
     numbers = (number for number in (given["classes"], given.get("num_classes")) if isinstance(number, int))
@@ -90,10 +94,10 @@ def parsed(words: Sequence[str]) -> Request:
 
 
 def loss_class(path: str) -> "type[nn.Module]":
-    """The class at an import path.
+    """Return the class at an import path.
 
     Raises:
-        ValueError: if there is none, its file cannot be imported, or it is no `nn.Module`.
+        ValueError: if there is no such class, its file cannot be imported, or it is no `nn.Module`.
     """
     file, _, name = path.rpartition(".")
     if not file or not all(map(str.isidentifier, path.split("."))):
@@ -128,13 +132,19 @@ def _meant(name: str, file: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an exception; a ValueError's is written for people, the others' need their names."""
+    """Return the first line of an exception's message, after the name of its type unless it is a ValueError.
+
+    The message of a ValueError is written for people. The messages of other types are often unclear without the name of the type.
+    """
     first = next(iter(str(error).strip().splitlines()), "")
     return first if isinstance(error, ValueError) else f"{type(error).__name__}: {first}"
 
 
 def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, list[str]]:
-    """The flags of a loss, and ours, unless the loss has one of that name; and the names of those that are the loss's."""
+    """Return a parser with the flags of a loss, and the names of these flags.
+
+    The parser also has the flag `--classes` of `seglab check`, unless the loss has an argument `classes`.
+    """
     parser = ArgumentParser(
         prog=f"seglab check {path}",
         exit_on_error=False,

@@ -1,4 +1,4 @@
-"""What must not change the value: precision, repetition, the order of images, the layout of memory."""
+"""Checks of what must not change the value: precision, repetition, the order of images, the memory layout."""
 
 import torch
 from torch import nn
@@ -8,11 +8,14 @@ from seglab.checking.outcomes import Outcome, verdict
 
 ROUNDING = 1e-5
 LARGE = (4, 360, 480)
-"""Images, height and width of a batch whose sums do not fit float16 (65504)."""
+"""Number of images, height and width of a batch whose sums over pixels exceed the largest float16 number (65504)."""
 
 
 def half_precision(candidate: Candidate) -> Outcome:
-    """A batch in float16 and bfloat16 against the same numbers in float32; large enough for a sum of its pixels to overflow."""
+    """Compare the value of a batch in float16 and bfloat16 with the value of the same rounded numbers in float32.
+
+    The batch is so large that a sum over its pixels overflows float16.
+    """
     logits, mask = candidate.batch(*LARGE)
     found, right = [], True
     for dtype in (torch.float16, torch.bfloat16):
@@ -24,7 +27,7 @@ def half_precision(candidate: Candidate) -> Outcome:
 
 
 def repeatable(candidate: Candidate) -> Outcome:
-    """Bit for bit the same value and gradient, twice, under one seed."""
+    """Check that two calls under one seed give values and gradients that are equal bit for bit."""
     loss = candidate.build()
     batch = candidate.batch()
     first, second, other = tried(loss, *batch), tried(loss, *batch), tried(loss, *batch, seed=1)
@@ -35,7 +38,7 @@ def repeatable(candidate: Candidate) -> Outcome:
 
 
 def untouched(candidate: Candidate) -> Outcome:
-    """Neither inputs nor, in evaluation, parameters and buffers are written to."""
+    """Check that a call in evaluation mode changes neither the inputs nor the parameters and buffers of the loss."""
     loss = candidate.build().eval()
     logits, mask = candidate.batch()
     given = logits.clone(), mask.clone()
@@ -54,7 +57,7 @@ def _state(loss: nn.Module) -> list[torch.Tensor]:
 
 
 def order(candidate: Candidate) -> Outcome:
-    """The same value for images in another order, and for logits that lie in memory class by class."""
+    """Check that the value depends neither on the order of the images nor on the memory layout of the logits (channels_last)."""
     loss = candidate.build()
     logits, mask = candidate.batch(3)
     trial = tried(loss, logits, mask)

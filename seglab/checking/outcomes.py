@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Outcomes of checks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ Mark = Literal["✓", "✗", "–"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A mark (✓ right, ✗ wrong, – no verdict) and what was measured, in words for people."""
+    """A mark (✓ right, ✗ wrong, – no verdict), and what was measured in words for people."""
 
     mark: Mark
     measured: str
@@ -19,21 +19,21 @@ class Outcome:
 
 
 def verdict(right: bool, measured: str) -> Outcome:
-    """✓ or ✗; a comparison with NaN is wrong."""
+    """Return an outcome with ✓ if `right`, otherwise ✗. A comparison with NaN is False, and so gives ✗."""
     return Outcome("✓" if right else "✗", measured)
 
 
 def told(measured: str) -> Outcome:
-    """Without a verdict."""
+    """Return an outcome without a verdict (–)."""
     return Outcome("–", measured)
 
 
 def raised(error: Exception) -> Outcome:
-    """✗, with the first line of an exception and its notes."""
+    """Return an outcome with ✗, and the first line of an exception and its notes."""
     return Outcome("✗", f"raises {first_line(error)}")
 
 
 def first_line(error: Exception) -> str:
-    """`IndexError: Target 255 is out of bounds.`, and the notes it was given."""
+    """Return the type, first line and notes of an exception, as `IndexError: Target 255 is out of bounds. (note)`."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}{notes}"

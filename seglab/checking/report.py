@@ -1,4 +1,4 @@
-"""The checks as lines for people."""
+"""The outcomes of the checks, printed as lines for people."""
 
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +13,7 @@ WIDTH = max(len(check.title) for check in CHECKS)
 
 
 def report(candidate: Candidate, title: str, console: Console) -> int:
-    """Print each outcome as soon as it is there; gives the number of failures."""
+    """Print each outcome as soon as its check has run, and return the number of failures."""
     console.print(Text(f"{title}, {candidate.classes} class{'es' * (candidate.classes > 1)}\n"))
     found: list[Outcome] = []
     with console.status("checking"):

@@ -1,4 +1,4 @@
-"""What a loss costs, in units of cross-entropy."""
+"""Run time of a loss, relative to cross-entropy."""
 
 from statistics import median
 from time import perf_counter
@@ -13,7 +13,7 @@ REPETITIONS = 5
 
 
 def cost(candidate: Candidate) -> Outcome:
-    """Forward and backward in turn with cross-entropy, medians; no verdict."""
+    """Time forward and backward passes of the loss and of cross-entropy in turn, and compare their medians, without a verdict."""
     batch = candidate.batch(4, 256, 256)
     pairs = [[_seconds(loss, *batch) for loss in (candidate.build(), CrossEntropy())] for _ in range(REPETITIONS)]
     mine, reference = (median(times) for times in zip(*pairs, strict=True))

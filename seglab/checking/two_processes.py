@@ -1,4 +1,4 @@
-"""Two real processes, each with half of a batch, against one with all of it."""
+"""Check of two processes, each with half of a batch, against one process with the whole batch."""
 
 import contextlib
 import os
@@ -21,16 +21,16 @@ from seglab.checking.outcomes import Outcome, first_line, told, verdict
 from seglab.sample import IGNORE
 
 DEADLINE = 180.0
-"""Seconds after which the processes are ended, whatever they do."""
+"""Seconds after which the processes are killed in any case."""
 PATIENCE = timedelta(seconds=60)
-"""How long one of them waits for the other."""
+"""Time for which one process waits for the other."""
 TOLERANCE = 1e-3
 
 Batch = tuple[Tensor, Tensor]
 
 
 class _Trained(nn.Module):
-    """A small network with its loss, which is where a loss is in a training."""
+    """A small network followed by the loss, as in a training."""
 
     def __init__(self, candidate: Candidate) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Trained(nn.Module):
 
 
 def two_processes(candidate: Candidate) -> Outcome:
-    """The gradient that two processes average is that of one process on the joint batch."""
+    """Check that the gradient averaged over two processes equals the gradient of one process on the joint batch."""
     if not dist.is_available() or not dist.is_gloo_available():
         return told("not tried: this PyTorch has no gloo")
     joint, network = joint_batch(candidate), _Trained(candidate).network
@@ -55,14 +55,17 @@ def two_processes(candidate: Candidate) -> Outcome:
 
 
 def compared(candidate: Candidate, averaged: Tensor) -> Outcome:
-    """The averaged gradient (all weights in a row) against that of one process."""
+    """Compare the averaged gradient (all weights in one vector) with the gradient of one process."""
     alone = gradient(_Trained(candidate), *joint_batch(candidate))
     error = ((averaged - alone).norm() / alone.norm()).item()
     return verdict(error <= TOLERANCE, f"the gradient that two processes average is {error:.2g} of its norm off that of one")
 
 
 def joint_batch(candidate: Candidate) -> Batch:
-    """Images (4,3,H,W) and mask (4,H,W); the halves differ in classes and labelled pixels, and one image has none."""
+    """Return images (4,3,H,W) and a mask (4,H,W).
+
+    The two halves of the batch differ in classes and in the number of labelled pixels. One image has no labels.
+    """
     _, mask = candidate.batch(4, ignored=0.2)
     last = candidate.labels - 1
     mask[:2] = torch.where(mask[:2] == last, 0, mask[:2])
@@ -71,17 +74,17 @@ def joint_batch(candidate: Candidate) -> Batch:
 
 
 def gradient(model: nn.Module, images: Tensor, mask: Tensor) -> Tensor:
-    """Of all weights in a row."""
+    """Return the gradient of all weights in one vector."""
     model(images, mask).backward()
     return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
 
 
 def averaged_gradients(candidates: Sequence[Candidate]) -> list[Tensor]:
-    """What DDP gives each candidate's weights on two gloo processes.
+    """Return the gradient of each candidate's weights (one vector), averaged by DDP over two gloo processes.
 
     Raises:
-        RuntimeError: if a process ended early, with the first reason.
-        TimeoutError: if they did not end in time.
+        RuntimeError: if a process ends early, with the reason of the process that failed first.
+        TimeoutError: if the processes do not end in time.
     """
     with TemporaryDirectory(prefix="seglab-check-") as name:
         _spawn(Path(name), candidates)
@@ -95,7 +98,7 @@ def _halves(joint: Batch) -> Iterator[Batch]:
 
 
 def _spawn(folder: Path, candidates: Sequence[Candidate]) -> None:
-    """Run the two processes to their end, which comes in any case."""
+    """Run the two processes until they end. Kill them if one fails or the deadline has passed."""
     with _deaf_to_interrupts():
         context = spawn(_work, args=(folder, candidates), nprocs=2, join=False)  # type: ignore[no-untyped-call]
     deadline = time.monotonic() + DEADLINE
@@ -114,7 +117,10 @@ def _spawn(folder: Path, candidates: Sequence[Candidate]) -> None:
 
 @contextlib.contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started in here begin without Ctrl-C's KeyboardInterrupt: while they import they would print a traceback."""
+    """Start processes in this context with Ctrl-C ignored.
+
+    Otherwise Ctrl-C raises KeyboardInterrupt while a process imports its modules, and the process prints a traceback.
+    """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -123,7 +129,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _work(rank: int, folder: Path, candidates: Sequence[Candidate]) -> None:
-    """One of the two processes: the first writes the gradients; whichever fails first writes the reason."""
+    """Run one of the two processes. Rank 0 writes the gradients. The process that fails first writes the reason."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _silence()
     torch.set_num_threads(1)
@@ -145,7 +151,7 @@ def _averaged(candidate: Candidate, rank: int) -> Tensor:
 
 
 def _silence() -> None:
-    """Gloo prints from C++."""
+    """Redirect stdout and stderr to nowhere at the level of file descriptors, because gloo prints from C++."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

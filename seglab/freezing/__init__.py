@@ -1,4 +1,4 @@
-"""When which stage of a network trains, and how fast."""
+"""Freeze schedules: which stages of a network train, when, and at which learning rate."""
 
 from seglab.freezing.composition import Product, WarmUp
 from seglab.freezing.phases import Phase, phase_table, phases_of, scales

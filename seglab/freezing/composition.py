@@ -1,4 +1,4 @@
-"""Schedules made of schedules."""
+"""Schedules composed of other schedules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from seglab.stage import Progress, Stage
 
 @dataclass(frozen=True)
 class Product(FreezeSchedule):
-    """Several at once: factors multiply, so a stage is frozen when one of them freezes it.
+    """Several schedules at once: their factors multiply, so a stage is frozen if one of them freezes it.
 
-    `Product([GradualUnfreeze(0.1), LayerwiseDecay(0.65)])` is ULMFiT's pair.
+    `Product([GradualUnfreeze(0.1), LayerwiseDecay(0.65)])` is the pair of ULMFiT.
     """
 
     schedules: Sequence[FreezeSchedule]
@@ -31,10 +31,10 @@ class Product(FreezeSchedule):
 
 @dataclass(frozen=True)
 class WarmUp(FreezeSchedule):
-    """What `schedule` unfreezes in the course of the training begins with a small rate, and has its own after `over`, linearly.
+    """Linear warm-up of each stage that `schedule` unfreezes during the training. Its learning rate is that of `schedule` after `over`.
 
-    The optimizer knows nothing yet of a stage that it has not trained: Adam's first steps are as long as its rate. Stages that
-    train from the first step on are left to the optimizer's scheduler.
+    The optimizer has no statistics yet of a stage that it has not trained, and Adam's first steps are as long as its learning rate.
+    Stages that train from the first step on have no warm-up here: this is left to the optimizer's scheduler.
     """
 
     schedule: FreezeSchedule
@@ -56,7 +56,10 @@ class WarmUp(FreezeSchedule):
             raise ValueError(f"{self!r}: a warm-up of {spoken(self.over)} is not over before the training is")
 
     def _unfrozen(self, stage: Stage, progress: Progress, steps: int) -> int:
-        """The last step at which the stage was frozen; `steps` ago if it was not within them. What trained then has trained since."""
+        """Return the last step at which the stage was frozen, by bisection among the last `steps` steps.
+
+        If the stage already trained `steps` steps ago, it is assumed to have trained since, and the step at that time is returned.
+        """
         frozen, trains = max(0, progress.step - steps), progress.step
         if self.schedule.lr_scale(stage, progress.at(frozen)) > 0:
             return progress.step - steps

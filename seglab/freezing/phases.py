@@ -1,4 +1,4 @@
-"""The phases of a training: stretches of steps in which the same stages train."""
+"""The phases of a training: intervals of steps in which the same stages train."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,33 +9,33 @@ from seglab.freezing.schedule import FreezeSchedule
 from seglab.stage import Progress, Stage
 
 LOOKS = 2000
-"""At about how many steps a schedule is looked at to find its phases; a change between two looks is found exactly."""
+"""Approximate number of steps at which a schedule is evaluated to find its phases. A change between two of them is located exactly."""
 
 Scales = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps `first` to `last`, in which the same stages train."""
+    """The steps from `first` to `last`, in which the same stages train."""
 
     first: Progress
     last: Progress
     start: Scales
-    """Each stage's factor on the learning rate at the first step, by name; 0 is frozen."""
+    """Factor of each stage on the learning rate at the first step, by stage name. 0 means frozen."""
     end: Scales
-    """The same at the last step."""
+    """Factor of each stage on the learning rate at the last step, by stage name."""
 
     @property
     def trains(self) -> list[str]:
-        """The names of the stages that train."""
+        """Return the names of the stages that train."""
         return [name for name, factor in self.start.items() if factor > 0]
 
 
 def scales(schedule: FreezeSchedule | None, stages: Iterable[Stage], progress: Progress) -> dict[str, float]:
-    """Each stage's factor on the learning rate, by name; 1 without a schedule.
+    """Return the factor of each stage on the learning rate, by stage name. Without a schedule each factor is 1.
 
     Raises:
-        ValueError: for a factor that is negative or no finite number, or if no stage trains.
+        ValueError: if a factor is negative or not finite, or if no stage trains.
     """
     if schedule is None:
         return {stage.name: 1.0 for stage in stages}
@@ -51,10 +51,10 @@ def scales(schedule: FreezeSchedule | None, stages: Iterable[Stage], progress: P
 
 
 def phases_of(schedule: FreezeSchedule | None, stages: Sequence[Stage], start: Progress) -> list[Phase]:
-    """The phases of a whole training, of which `start` is the beginning, in order.
+    """Return the phases of a whole training, in order. `start` is the progress before its first step.
 
     Raises:
-        ValueError: what `FreezeSchedule.check` and `scales` refuse.
+        ValueError: if `FreezeSchedule.check` or `scales` raises one.
     """
     if schedule is not None:
         schedule.check(stages, start)
@@ -68,11 +68,11 @@ def phases_of(schedule: FreezeSchedule | None, stages: Sequence[Stage], start: P
 
 
 def phase_table(phases: Sequence[Phase], parameters: Mapping[str, int]) -> list[dict[str, str]]:
-    """A row for each phase, in words: epochs, steps, stages that train, their parameters, factors on the learning rate.
+    """Return a row of text for each phase: epochs, steps, stages that train, their parameters, factors on the learning rate.
 
     Args:
-        phases: as `phases_of` gives them.
-        parameters: how many of them each stage has, by its name.
+        phases: as `phases_of` returns them.
+        parameters: number of parameters of each stage, by stage name.
     """
     return [
         {
@@ -87,14 +87,14 @@ def phase_table(phases: Sequence[Phase], parameters: Mapping[str, int]) -> list[
 
 
 def _changes(at: Callable[[int], Scales], steps: int) -> list[int]:
-    """The steps at which another set of stages begins to train."""
+    """Return the steps at which the set of stages that train changes."""
     looks = sorted({0, steps - 1, *range(0, steps, max(1, steps // LOOKS))})
     sets = [_set(at(step)) for step in looks]
     return [_first(at, *ends) for ends, (before, after) in zip(pairwise(looks), pairwise(sets), strict=True) if before != after]
 
 
 def _first(at: Callable[[int], Scales], low: int, high: int) -> int:
-    """The first step after `low` whose stages are not those of `low`, by bisection."""
+    """Return the first step after `low` at which other stages train than at `low`, by bisection up to `high`."""
     before = _set(at(low))
     while high - low > 1:
         middle = (low + high) // 2
@@ -115,7 +115,7 @@ def _share(some: int, whole: int) -> str:
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """`encoder.2, encoder.3, encoder.4` as `encoder.2-4`."""
+    """Abbreviate successive encoder stages: `encoder.2, encoder.3, encoder.4` becomes `encoder.2-4`."""
     numbered = [name for name in names if name.startswith("encoder.")]
     places = [int(name.partition(".")[2]) for name in numbered]
     if len(places) < 2 or places != list(range(places[0], places[-1] + 1)):
@@ -124,7 +124,10 @@ def _short(names: Sequence[str]) -> list[str]:
 
 
 def _factors(phase: Phase) -> str:
-    """Factors of the stages that train, those that are alike together: `encoder.0-4 0.1, decoder, head 1`."""
+    """Describe the factors of the stages that train, with equal factors grouped: `encoder.0-4: 0.1; decoder, head: 1`.
+
+    If all factors are equal, return this factor alone. A factor that changes within the phase reads `0.1 → 1`.
+    """
     alike: dict[str, list[str]] = {}
     for name in phase.trains:
         start, end = (f"{factors[name]:.2g}" for factors in (phase.start, phase.end))

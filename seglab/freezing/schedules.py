@@ -1,4 +1,7 @@
-"""The schedules of the literature, each in a few lines. Networks whose decoder and head are new train those from the start."""
+"""The schedules of the literature, each in a few lines.
+
+All except `Surgical` train decoder and head, which are usually new, from the start.
+"""
 
 import difflib
 import math
@@ -10,13 +13,13 @@ from seglab.stage import Progress, Stage
 
 
 def level(stage: Stage) -> int:
-    """0 for decoder and head, 1 for the deepest stage of the encoder, and so on towards the input."""
+    """Return 0 for decoder and head, 1 for the deepest stage of the encoder, and so on towards the input."""
     return stage.height - 1 if stage.part == "encoder" else 0
 
 
 @dataclass(frozen=True)
 class FullFineTuning(FreezeSchedule):
-    """All stages train; the encoder, which usually comes pretrained, at `encoder` times the learning rate."""
+    """All stages train. The encoder, which is usually pretrained, trains at `encoder` times the learning rate."""
 
     encoder: float = 0.1
 
@@ -31,7 +34,7 @@ class FullFineTuning(FreezeSchedule):
 
 @dataclass(frozen=True)
 class FrozenEncoder(FreezeSchedule):
-    """Feature extraction: decoder and head train, the encoder stays what it was, its batch-norm statistics included."""
+    """Feature extraction: decoder and head train. The encoder, with its batch-norm statistics, stays as it is."""
 
     def lr_scale(self, stage: Stage, progress: Progress) -> float:
         return 0.0 if stage.part == "encoder" else 1.0
@@ -39,10 +42,10 @@ class FrozenEncoder(FreezeSchedule):
 
 @dataclass(frozen=True)
 class LPFT(FreezeSchedule):
-    """Linear probing, then fine-tuning: decoder and head alone for `probe`, then all stages (Kumar et al. 2022, arXiv:2202.10054).
+    """Linear probing, then fine-tuning: decoder and head train alone for `probe`, then all stages (Kumar et al. 2022, arXiv:2202.10054).
 
-    A new head that has settled does not distort pretrained features when they begin to train. `Product([LPFT(0.1),
-    FullFineTuning(0.1)])` trains the encoder at a tenth of the rate from then on.
+    A new head that has settled does not distort pretrained features when the encoder begins to train. `Product([LPFT(0.1),
+    FullFineTuning(0.1)])` trains the encoder at a tenth of the learning rate after the probe.
     """
 
     probe: When = 0.1
@@ -60,7 +63,10 @@ class LPFT(FreezeSchedule):
 
 @dataclass(frozen=True)
 class GradualUnfreeze(FreezeSchedule):
-    """Decoder and head first; after each `every`, one more stage of the encoder, the deepest first (Howard & Ruder 2018, arXiv:1801.06146)."""
+    """Decoder and head train first. After each `every`, one more stage of the encoder trains, the deepest first.
+
+    Source: Howard & Ruder 2018, arXiv:1801.06146.
+    """
 
     every: When = 0.1
 
@@ -81,9 +87,10 @@ class GradualUnfreeze(FreezeSchedule):
 
 @dataclass(frozen=True)
 class LayerwiseDecay(FreezeSchedule):
-    """Discriminative rates: ×`decay` for each stage of the encoder on the way from the decoder to the input; decoder and head at 1.
+    """Discriminative learning rates: the factor of each encoder stage is `decay` times that of the next deeper stage.
 
-    Howard & Ruder 2018 (arXiv:1801.06146) divide by 2.6 a layer; BEiT (arXiv:2106.08254) multiplies by 0.65 to 0.95.
+    Decoder and head have the factor 1, and the deepest encoder stage has the factor `decay`.
+    Howard & Ruder 2018 (arXiv:1801.06146) divide by 2.6 per layer. BEiT (arXiv:2106.08254) multiplies by 0.65 to 0.95.
     """
 
     decay: float = 0.65
@@ -97,10 +104,11 @@ class LayerwiseDecay(FreezeSchedule):
 
 @dataclass(frozen=True)
 class Surgical(FreezeSchedule):
-    """Only the named stages train (Lee et al. 2023, arXiv:2210.11466): early ones for a shift of the input, late ones for one of the labels.
+    """Only the named stages train (Lee et al. 2023, arXiv:2210.11466).
 
-    A name is that of a stage (`encoder.0`, …, `decoder`, `head`), or `encoder` for all of its stages. A new decoder or head is to be
-    among them: what is not named stays as it was drawn.
+    Name early stages for a shift of the input, and late stages for a shift of the labels. A name is that of a stage (`encoder.0`, …,
+    `decoder`, `head`), or `encoder` for all of its stages. Name a new decoder or head too:
+    stages that are not named keep their initial weights.
     """
 
     stages: Sequence[str]
@@ -125,11 +133,13 @@ class Surgical(FreezeSchedule):
 
 @dataclass(frozen=True)
 class FreezeOut(FreezeSchedule):
-    """Each stage's rate falls to 0 along half a cosine and stays there, the shallow ones first (Brock et al. 2017, arXiv:1706.04983).
+    """The learning rate of each stage falls to 0 along half a cosine and stays 0, the shallow stages first.
 
-    Stage l of L ends at t_l, spaced evenly from `first` at the input to 1 at the head, cubed if `cubic`: later for the shallow ones
-    without, earlier with it. `scaled` begins at 1/t_l times the rate, so that all stages have the same sum of rates. The cosine is
-    the schedule of the rates: give the module no other scheduler. The paper's own choice is the default.
+    Source: Brock et al. 2017, arXiv:1706.04983.
+    Stage l of L ends at the fraction t_l of the training. The t_l are spaced evenly from `first` at the input to 1 at the head.
+    If `cubic`, they are cubed, so that shallow stages end earlier. If `scaled`, a stage begins at 1/t_l times the learning rate, so
+    that all stages have the same sum of learning rates. The cosine is the schedule of the learning rates: give the module no other
+    scheduler. The defaults are the choice of the paper.
     """
 
     first: float = 0.8

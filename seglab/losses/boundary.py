@@ -1,4 +1,4 @@
-"""Boundary loss: probabilities weighted by how far they are on the wrong side."""
+"""Boundary loss: probabilities weighted by the signed distance to the boundary of their class."""
 
 from torch import Tensor, nn
 
@@ -13,15 +13,15 @@ class BoundaryLoss(nn.Module):
 
     φ_c is the signed distance to the boundary of class c in its image, in pixels: positive outside, negative inside, 0 on the outermost
     pixels of the class, and 0 everywhere if the image has no such pixel or no other (see `signed_distances`). The mean runs over all
-    classes; the authors' code takes those that are named to it, for two classes the foreground alone.
+    classes. The authors' code takes a list of classes instead: for two classes, the foreground alone.
 
-    It is negative where most is right, as φ is. An image of one class says nothing: meant beside a region loss, as the authors use it
-    with `GeneralizedDice`.
+    The loss is negative where most pixels are right, because φ is negative inside of a class. An image of one class adds 0. Add this
+    loss to a region loss, as the authors add it to `GeneralizedDice`.
 
-    The distances are found on the CPU: on another device each call waits for the mask to arrive there.
+    The distances are computed on the CPU. If the mask is on another device, each call waits until the mask is copied to the CPU.
 
     Args:
-        ignore_index: the mask value that counts for nothing: left out of the mean, and on neither side of a boundary.
+        ignore_index: the mask value of ignored pixels. They are left out of the mean, and are on neither side of a boundary.
 
     >>> import torch
     >>> BoundaryLoss()(torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, 1]]]))  # φ_0 = 0, 1, 2, φ_1 = 1, 0, −1
@@ -33,12 +33,12 @@ class BoundaryLoss(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
-        It is 0, with a gradient of 0, if every pixel is ignored.
+        The loss is 0, with a gradient of 0, if every pixel is ignored.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         p = class_logits(logits, mask).softmax(1)
         valid = mask != self.ignore_index

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def checked_weight(weight: Sequence[float] | None) -> tuple[float, ...] | None:
-    """The weights as floats.
+    """Check the weights of the classes and return them as floats; return None for None.
 
     Raises:
         ValueError: if one is negative, infinite or NaN, or all are 0.
@@ -18,7 +18,9 @@ def checked_weight(weight: Sequence[float] | None) -> tuple[float, ...] | None:
 
 
 def weight_of_pixels(class_weight: Tensor | None, mask: Tensor, logits: Tensor, ignore_index: int) -> Tensor:
-    """w_y of every pixel (N,H,W), in the dtype of the logits (N,C,H,W): 0 where the mask is ignored, 1 elsewhere without class weights.
+    """Return the class weight w_y of every pixel, (N,H,W), in the dtype of the logits (N,C,H,W).
+
+    The weight of an ignored pixel is 0. If `class_weight` is None, the weight of every other pixel is 1.
 
     Raises:
         ValueError: if there are not C class weights.

@@ -13,14 +13,14 @@ from seglab.sample import IGNORE
 
 
 class CrossEntropy(nn.Module):
-    """Weighted mean over valid pixels, −Σ w_y log p_y / Σ w_y with p = softmax(logits), in float32.
+    """Weighted mean over valid pixels, −Σ w_y log p_y / Σ w_y with p = softmax(logits), in at least float32.
 
-    It equals `torch.nn.functional.cross_entropy`, except that it is 0, with a gradient of 0, where torch gives NaN: when every
-    pixel is ignored. Both sums run over all processes while training, so that ranks with different numbers of valid pixels
+    The loss equals `torch.nn.functional.cross_entropy`, with one exception: if every pixel is ignored, torch gives NaN, and this loss
+    is 0, with a gradient of 0. While training, both sums run over all processes, so that ranks with different numbers of valid pixels
     give the gradient of the joint batch.
 
     Args:
-        ignore_index: the mask value that counts for nothing.
+        ignore_index: the mask value of ignored pixels.
         weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all. `SegmentationDataModule.class_pixels` and
             `median_frequency` compute it from the training masks.
         label_smoothing: ε in [0,1): the target is (1−ε)·one-hot + ε/C (Szegedy et al. 2016, arXiv:1512.00567).
@@ -44,14 +44,14 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weight", None if weight is None else torch.tensor(self.weight, dtype=torch.float32), persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
         Raises:
-            ValueError: for another shape or dtype, or if the number of weights is not C.
+            ValueError: if a shape or dtype is wrong, or the number of weights is not C.
         """
         z = class_logits(logits, mask)
         w = weight_of_pixels(self.class_weight, mask, z, self.ignore_index)
-        # Reduced here, not by torch: its own sum over pixels has no deterministic CUDA kernel.
+        # The sum over pixels is taken below, because that of `F.cross_entropy` has no deterministic CUDA kernel.
         class_weight = None if self.class_weight is None else self.class_weight.to(z.dtype)
         pixels = F.cross_entropy(
             z, mask, class_weight, ignore_index=self.ignore_index, reduction="none", label_smoothing=self.label_smoothing

@@ -1,4 +1,4 @@
-"""Dice: overlap of probabilities with the truth over their mean size, class by class; and what was made of it."""
+"""Dice: overlap of probabilities and truth, divided by their mean size, class by class; and two losses derived from it."""
 
 import math
 
@@ -13,15 +13,16 @@ from seglab.sample import IGNORE
 class Dice(ClassMeanLoss):
     """Soft Dice loss, mean over classes of 1 − (2Σpy+s)/(Σp+Σy+s) with p = softmax(logits), y = one-hot, sums over valid pixels.
 
-    V-Net (Milletari et al. 2016, arXiv:1606.04797), with the sums of p and y not squared. In float32 whatever the logits are.
+    The loss of V-Net (Milletari et al. 2016, arXiv:1606.04797), with p and y in place of p² and y² in the denominator. It is computed
+    in at least float32.
 
     Args:
-        smooth: s ≥ 0. The default 0 is the formula itself: only present classes are divided, so that it never divides by 0. A
-            positive s makes rare classes cheaper to miss.
+        smooth: s ≥ 0. The default 0 adds nothing. It never leads to a division by 0, because only present classes are divided. A
+            positive s lowers the cost of missing a rare class.
         absent, reduction, ignore_index: see `ClassMeanLoss`.
 
     Raises:
-        ValueError: if `smooth` is negative, or `absent` or `reduction` is none of the words above.
+        ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
 
     >>> import torch
     >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
@@ -34,7 +35,7 @@ class Dice(ClassMeanLoss):
         self.smooth = check_smooth(smooth)
 
     def of_class(self, counts: SoftCounts) -> Tensor:
-        """1 − (2Σpy+s)/(Σp+Σy+s)."""
+        """Return 1 − (2Σpy+s)/(Σp+Σy+s) of each class."""
         return 1 - ratio(2 * counts.overlap + self.smooth, counts.predicted + counts.truth + self.smooth)
 
     def extra_repr(self) -> str:
@@ -42,7 +43,7 @@ class Dice(ClassMeanLoss):
 
 
 class LogCoshDice(Dice):
-    """log cosh of the Dice loss (Jadon 2020, arXiv:2006.14822): about half its square, and so flatter the nearer it is to 0.
+    """log cosh of the Dice loss (Jadon 2020, arXiv:2006.14822): near 0 about half the square of the Dice loss, so its slope falls to 0.
 
     >>> import torch
     >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
@@ -51,7 +52,7 @@ class LogCoshDice(Dice):
     """
 
     def of_counts(self, counts: SoftCounts) -> Tensor:
-        """log cosh L = L + log(1 + e^−2L) − log 2, of L the mean over classes."""
+        """Return log cosh L = L + log(1 + e^−2L) − log 2, where L is the mean Dice loss over classes."""
         loss = super().of_counts(counts)
         return loss + F.softplus(-2 * loss) - math.log(2)
 
@@ -59,21 +60,24 @@ class LogCoshDice(Dice):
 class GeneralizedDice(RegionLoss):
     """1 − 2 Σ_c w_c Σpy / Σ_c w_c (Σp+Σy) with w_c = 1/(Σy)², and 0 for an absent class (Sudre et al. 2017, arXiv:1707.03237).
 
-    The weights make every class count alike whatever its size, inside of one ratio. As an absent class has no weight, its false
-    positives cost only what they take from the present ones.
+    The weights give every class the same influence on the one ratio, whatever its size. An absent class has no weight, so its false
+    positives cost only the probability that they take from present classes.
 
     Args:
         reduction, ignore_index: see `RegionLoss`.
 
     Raises:
-        ValueError: if `reduction` is none of the words there.
+        ValueError: if `reduction` is not a word that `RegionLoss` allows.
     """
 
     def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
         super().__init__(reduction, ignore_index)
 
     def of_counts(self, counts: SoftCounts) -> Tensor:
-        """The weighted ratio over the classes; w is scaled by the square of the smallest class, which keeps it in float32's range."""
+        """Return 1 − the weighted ratio over classes.
+
+        The w_c are scaled by the square of the size of the smallest present class, which keeps them in float32's range.
+        """
         smallest = counts.truth.where(counts.present, math.inf).amin(-1, keepdim=True)
         w = ratio(smallest.where(counts.pixels > 0, 0.0), counts.truth).square()
         overlap, sizes = (w * counts.overlap).sum(-1), (w * (counts.predicted + counts.truth)).sum(-1)

@@ -1,4 +1,4 @@
-"""Focal loss: cross-entropy that looks away from pixels which are right already."""
+"""Focal loss: cross-entropy with a lower weight on pixels that are already predicted right."""
 
 import math
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from seglab.sample import IGNORE
 
 
 class Focal(nn.Module):
-    """Weighted mean over valid pixels, −Σ w_y (1−p_y)^γ log p_y / Σ w_y with p = softmax(logits), in float32.
+    """Weighted mean over valid pixels, −Σ w_y (1−p_y)^γ log p_y / Σ w_y with p = softmax(logits), in at least float32.
 
-    Lin et al. 2017 (arXiv:1708.02002), whose α are the weights w; theirs is for one sigmoid per class, this for a softmax, in which every
-    pixel has one class. γ = 0 is `CrossEntropy`.
+    The focal loss of Lin et al. 2017 (arXiv:1708.02002), with weights w in place of their α. They use one sigmoid per class; this loss
+    uses a softmax, in which every pixel has one class. γ = 0 is `CrossEntropy`.
 
     Args:
-        gamma: γ, 0 or at least 1: between them the gradient is infinite where p_y = 1.
+        gamma: γ, 0 or at least 1. Between 0 and 1 the gradient is infinite where p_y = 1.
         weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all.
-        ignore_index: the mask value that counts for nothing.
+        ignore_index: the mask value of ignored pixels.
 
     Raises:
-        ValueError: if γ is none of these, a weight is negative, infinite or NaN, or all are 0.
+        ValueError: if γ is neither 0 nor a finite number ≥ 1, a weight is negative, infinite or NaN, or all are 0.
 
     >>> Focal()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))  # ¼ log 2
     tensor(0.1733)
@@ -42,10 +42,10 @@ class Focal(nn.Module):
         self.register_buffer("class_weight", None if weight is None else torch.tensor(self.weight, dtype=torch.float32), persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
         Raises:
-            ValueError: for another shape or dtype, or if the number of weights is not C.
+            ValueError: if a shape or dtype is wrong, or the number of weights is not C.
         """
         z = class_logits(logits, mask)
         w = weight_of_pixels(self.class_weight, mask, z, self.ignore_index)

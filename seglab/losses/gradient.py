@@ -1,4 +1,4 @@
-"""Gradient loss: are the edges of the probabilities those of the truth?"""
+"""Gradient loss: squared difference between the spatial gradients of probabilities and truth."""
 
 from torch import Tensor, nn
 
@@ -10,14 +10,15 @@ from seglab.sample import IGNORE
 class GradientLoss(nn.Module):
     """(1/(|Ω'|·C)) Σ_{Ω',c} (∂x p_c − ∂x y_c)² + (∂y p_c − ∂y y_c)², with p = softmax(logits), y = one-hot, ∂ forward differences.
 
-    Ω' are the pixels whose right and lower neighbours are in the image and which are valid with them: nothing is assumed beyond a border
-    or about an ignored pixel. It compares two gradients, as the image gradient loss of Mathieu et al. 2016 (arXiv:1511.05440) does. What
-    some articles call gradient loss, the norm of ∂p alone, is total variation: it knows no truth, and is least for a constant p.
+    Ω' are the valid pixels whose right and lower neighbours are in the image and valid too: nothing is assumed beyond a border or about
+    an ignored pixel. The loss compares two gradients, as the image gradient loss of Mathieu et al. 2016 (arXiv:1511.05440) does. Some
+    articles call the norm of ∂p alone a gradient loss. That norm is total variation: it does not use the truth, and is least for a
+    constant p.
 
-    A constant error costs nothing, so it is meant beside a loss of values, such as `CrossEntropy`, with a weight of 0.1 to 1.
+    A constant error costs nothing. Therefore add this loss, with a weight of 0.1 to 1, to a loss of values such as `CrossEntropy`.
 
     Args:
-        ignore_index: the mask value that counts for nothing.
+        ignore_index: the mask value of ignored pixels.
 
     >>> import torch
     >>> edge = torch.tensor([[0, 1], [0, 1]])
@@ -30,12 +31,12 @@ class GradientLoss(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
-        It is 0, with a gradient of 0, where Ω' is empty: if all is ignored, or for images of one row or column.
+        The loss is 0, with a gradient of 0, if Ω' is empty: if every pixel is ignored, or for images of one row or column.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         p = class_logits(logits, mask).softmax(1)
         error = p - one_hot(mask, p.shape[1]).to(p.dtype)

@@ -1,4 +1,4 @@
-"""Hausdorff loss: squared errors weighted by how far they are from the boundaries."""
+"""Hausdorff loss: squared errors weighted by their distances to the boundaries of truth and prediction."""
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +12,19 @@ from seglab.sample import IGNORE
 class HausdorffDT(nn.Module):
     """(1/(|Ω|·C)) Σ_{Ω,c} (p_c − y_c)² (d_p^α + d_y^α), sums over valid pixels Ω (Karimi & Salcudean 2019, arXiv:1904.10030).
 
-    p = softmax(logits), y = one-hot. d_y is the distance in pixels to the boundary of class c in the truth of its image, d_p to that of
-    the prediction p_c > ½, both unsigned, to the nearest pixel of the other side (see `boundary_distances`). A class that is nowhere, or
-    everywhere, has no boundary: its distances are 0. The prediction's distances change by jumps, and are constants to the gradient.
+    p = softmax(logits), y = one-hot. d_y is the distance in pixels to the boundary of class c in the truth of its image. d_p is the
+    distance to the boundary of class c in the prediction p_c > ½. Both are unsigned distances to the nearest pixel on the other side (see
+    `boundary_distances`). A class that is nowhere, or everywhere, has no boundary: its distances are 0. The distances d_p
+    change by jumps, and the gradient treats them as constants.
 
-    A class that has no boundary in truth and prediction costs nothing, however probable it is below ½: meant beside a region loss, as
-    the authors use it.
+    A class that has a boundary in neither truth nor prediction costs nothing, even if its probabilities are just below ½. Add this loss
+    to a region loss, as the authors do.
 
-    The distances are found on the CPU: on another device each call waits for mask and prediction to arrive there.
+    The distances are computed on the CPU. On another device, each call waits until mask and prediction are copied to the CPU.
 
     Args:
-        alpha: α > 0, how much more a distant error costs; the authors take 2.
-        ignore_index: the mask value that counts for nothing: left out of the mean, and on neither side of a boundary.
+        alpha: α > 0, the exponent of the distances: the larger, the more a distant error costs. The authors take 2.
+        ignore_index: the mask value of ignored pixels. They are left out of the mean, and are on neither side of a boundary.
 
     Raises:
         ValueError: if α is not positive and finite.
@@ -41,12 +42,12 @@ class HausdorffDT(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
-        It is 0, with a gradient of 0, if every pixel is ignored.
+        The loss is 0, with a gradient of 0, if every pixel is ignored.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         p = class_logits(logits, mask).softmax(1)
         n, num_classes = p.shape[:2]

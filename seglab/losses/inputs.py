@@ -1,11 +1,13 @@
-"""What every loss accepts, checked without looking at a value: no device synchronisation."""
+"""Checks of the inputs of every loss. They read shapes and dtypes but no values, and so cause no device synchronisation."""
 
 import torch
 from torch import Tensor
 
 
 def check_inputs(logits: Tensor, mask: Tensor) -> None:
-    """Check shapes and dtypes of logits (N,C,H,W) floating and mask (N,H,W) int64; the labels themselves are checked once per data set.
+    """Check shapes and dtypes of logits (N,C,H,W) floating and mask (N,H,W) int64, not the labels.
+
+    The labels are checked once per data set.
 
     Raises:
         ValueError: if one of them is of another shape or dtype, or their sizes differ.
@@ -20,16 +22,16 @@ def check_inputs(logits: Tensor, mask: Tensor) -> None:
 
 
 def class_logits(logits: Tensor, mask: Tensor) -> Tensor:
-    """The checked logits, one for each class and at least in float32: what every loss computes with.
+    """Check logits and mask, and return one logit per class in at least float32. Every loss is computed from these logits.
 
-    One logit z per pixel is two classes, of which the second is the foreground: softmax(0, z) = (1 − σ(z), σ(z)).
+    One logit z per pixel means two classes, the second being the foreground: softmax(0, z) = (1 − σ(z), σ(z)).
 
     Args:
         logits: (N,C,H,W), any floating dtype; C = 1 is one logit.
         mask: (N,H,W) int64.
 
     Returns:
-        (N,C,H,W), or (N,2,H,W) for one logit: float64 if `logits` are, else float32.
+        (N,C,H,W), or (N,2,H,W) for one logit: float64 if `logits` are float64, else float32.
 
     Raises:
         ValueError: as `check_inputs`.
@@ -40,5 +42,5 @@ def class_logits(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 def one_hot(mask: Tensor, num_classes: int) -> Tensor:
-    """Return whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes where it is ignored."""
+    """Return whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes for an ignored pixel."""
     return mask.unsqueeze(1) == torch.arange(num_classes, device=mask.device).view(1, -1, 1, 1)

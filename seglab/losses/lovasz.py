@@ -13,19 +13,20 @@ from seglab.sample import IGNORE
 class Lovasz(nn.Module):
     """Lovász-softmax, mean over the present classes P of Σ_i e_(i) [Δ(S_i) − Δ(S_{i−1})] (Berman et al. 2018, arXiv:1705.08790).
 
-    e = |y − p| are the errors of a class at the valid pixels, with p = softmax(logits), y = one-hot; e_(1) ≥ e_(2) ≥ … are the same in
-    order, S_i are the pixels of the first i, and Δ(S) = |S| / |{y = 1} ∪ S| is 1 − IoU of the class if S were wrong and all else right.
-    Hard predictions cost 1 − mean IoU; between them each class costs the largest convex function of its errors that is nowhere above.
-    A class that is not in the truth costs only what it takes from the present ones.
+    e = |y − p| are the errors of a class at the valid pixels, with p = softmax(logits), y = one-hot. e_(1) ≥ e_(2) ≥ … are the sorted
+    errors, and S_i are the pixels of the i largest errors. Δ(S) = |S| / |{y = 1} ∪ S| is 1 − IoU of the class if the pixels S are wrong
+    and all others right. Hard predictions cost 1 − mean IoU. For soft predictions, a class costs the convex closure of Δ: the largest
+    convex function of the errors that nowhere exceeds Δ at hard predictions. A class that is not in the truth costs only the probability
+    that it takes from present classes.
 
-    The pixels are sorted once for each class. To the gradient the order is a constant, as in the authors' code.
+    The pixels are sorted once for each class. The gradient treats the order as a constant, as in the authors' code.
 
     Args:
-        reduction: over which pixels the sum of a class runs.
-            `"batch"`: all of the batch, over all processes while training. Every rank then sorts the errors of all: the batches must
-            have one shape on all ranks, and time and memory grow with their number.
-            `"image"`: those of each image; the loss is the mean over images that have a valid pixel.
-        ignore_index: the mask value that counts for nothing.
+        reduction: the pixels over which the sum of a class runs.
+            `"batch"`: all pixels of the batch, over all processes while training. Every rank then sorts the errors of all ranks: the
+            batches must have one shape on all ranks, and time and memory grow with the number of ranks.
+            `"image"`: the pixels of each image; the loss is the mean over images that have a valid pixel.
+        ignore_index: the mask value of ignored pixels.
 
     Raises:
         ValueError: if `reduction` is none of the words above.
@@ -43,12 +44,12 @@ class Lovasz(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
-        It is 0, with a gradient of 0, if every pixel is ignored.
+        The loss is 0, with a gradient of 0, if every pixel is ignored.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         p = class_logits(logits, mask).softmax(1)
         is_valid = mask != self.ignore_index
@@ -61,14 +62,18 @@ class Lovasz(nn.Module):
         return ratio_over_ranks(_mean_of_present(costs, sizes).sum(), valid.any(1).sum())
 
     def _sets(self, pixels: Tensor) -> Tensor:
-        """(N,C,H,W) as the B sets of M pixels of each class that are sorted together, (C,B,M)."""
+        """Reshape (N,C,H,W) to (C,B,M): for each class, B sets of M pixels that are sorted together. A set is the batch or one image."""
         by_image = pixels.transpose(0, 1).flatten(2)
         return by_image.flatten(1).unsqueeze(1) if self.reduction == "batch" else by_image
 
     def _cost(self, p: Tensor, y: Tensor, valid: Tensor) -> Tensor:
-        """Σ e·g (B,) of one class, over the pixels of this process: p floating, y and valid bool, all (B,M)."""
+        """Return Σ e·g (B,) of one class over the pixels of this process, g being the Jaccard increments.
+
+        p is floating, y and valid are bool, all (B,M).
+        """
         errors = torch.where(y, 1 - p, p)
-        # Behind all valid pixels an ignored one is in no S_i of theirs, and adds 0 itself: no pixel of the class is left to miss.
+        # The key −1 sorts ignored pixels behind all valid ones, so that no S_i of a valid pixel holds an ignored pixel. The increment of an
+        # ignored pixel is 0, because all pixels of the class come before it.
         keys = errors.detach().where(valid, -1.0)
         if self.reduction == "image" or not (p.requires_grad and many_ranks()):
             return (errors * jaccard_increments(keys, y)).sum(1)
@@ -80,14 +85,14 @@ class Lovasz(nn.Module):
 
 
 def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:
-    """What each pixel adds to Δ(S) = |S| / |{y = 1} ∪ S| as pixels join S in the order of falling errors.
+    """Return the increase of Δ(S) = |S| / |{y = 1} ∪ S| by each pixel, when pixels join S in the order of falling errors.
 
-    A pixel of the class leaves |{y = 1} ∪ S| as it is and adds 1 / |{y = 1} ∪ S|; another one enlarges it to u and adds
-    |{y = 1} \\ S| / u(u − 1). These are never negative and keep float32's precision, which differences of Δ do not. The sums
-    are of integers, so exact in any order.
+    A pixel of the class does not change |{y = 1} ∪ S|, and adds 1 / |{y = 1} ∪ S|. Any other pixel enlarges |{y = 1} ∪ S| to u, and adds
+    |{y = 1} \\ S| / u(u − 1). Both expressions are never negative and keep float32's precision; differences of Δ do neither. All sums
+    are of integers, and so exact in any order.
 
     Args:
-        errors: (B,M) floating, B sets of M pixels; among equal ones the earlier comes first.
+        errors: (B,M) floating, B sets of M pixels; of equal errors the earlier comes first.
         y: (B,M) bool, whether the pixel is of the class.
 
     Returns:
@@ -106,6 +111,6 @@ def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:
 
 
 def _mean_of_present(costs: Tensor, sizes: Tensor) -> Tensor:
-    """The mean (B,) of costs (C,B) over classes of which sizes (C,B) says that they have a pixel; 0 where none has."""
+    """Return the mean (B,) of costs (C,B) over the present classes, whose number of pixels in `sizes` (C,B) is positive; 0 if none is."""
     present = sizes > 0
     return costs.where(present, 0.0).sum(0) / present.sum(0).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Online hard example mining: cross-entropy of the pixels that are not right yet."""
+"""Online hard example mining: cross-entropy over the pixels that are predicted worst."""
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from seglab.sample import IGNORE
 class OHEM(nn.Module):
     """Mean cross-entropy over the valid pixels whose probability of the true class is below θ, and at least over the hardest k.
 
-    Shrivastava et al. 2016 (arXiv:1604.03540), for pixels as in Yu et al. 2018 (arXiv:1808.00897). The pixels are those of the joint batch
-    of all processes: k of them altogether, not of each. Which are taken is a constant to the gradient; ties with the k-th are all in.
+    Shrivastava et al. 2016 (arXiv:1604.03540), for pixels as in Yu et al. 2018 (arXiv:1808.00897). The k pixels are selected from the
+    joint batch of all processes, not k on each process. All pixels that tie with the k-th are selected. The gradient treats the selection
+    as a constant.
 
     Args:
         threshold: θ in (0,1].
-        at_least: k as a part of all pixels of the batch, in (0,1]; at 1 it is `CrossEntropy`.
-        ignore_index: the mask value that counts for nothing.
+        at_least: k as a part of all pixels of the batch, in (0,1]; with 1 the loss is `CrossEntropy`.
+        ignore_index: the mask value of ignored pixels.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -35,10 +36,10 @@ class OHEM(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         cross_entropy = F.cross_entropy(class_logits(logits, mask), mask, ignore_index=self.ignore_index, reduction="none")
         valid = mask != self.ignore_index

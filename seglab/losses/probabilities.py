@@ -1,4 +1,4 @@
-"""Regression losses on probabilities: how far is the softmax from the one-hot truth?"""
+"""Regression losses on probabilities: a function of the difference between softmax and one-hot truth."""
 
 from abc import ABC, abstractmethod
 
@@ -11,9 +11,9 @@ from seglab.sample import IGNORE
 
 
 class ProbabilityLoss(nn.Module, ABC):
-    """(1/|Ω|) Σ_pixels Σ_c f(p_c − y_c), sums over valid pixels Ω, p = softmax(logits), y = one-hot, in float32.
+    """(1/|Ω|) Σ_pixels Σ_c f(p_c − y_c), sums over valid pixels Ω, p = softmax(logits), y = one-hot, in at least float32.
 
-    A subclass says f.
+    A subclass defines f in `of_errors`.
     """
 
     def __init__(self, ignore_index: int = IGNORE) -> None:
@@ -22,13 +22,13 @@ class ProbabilityLoss(nn.Module, ABC):
 
     @abstractmethod
     def of_errors(self, errors: Tensor) -> Tensor:
-        """f of the errors p − y (N,C,H,W) in [−1,1], element by element."""
+        """Return f of each of the errors p − y (N,C,H,W), which are in [−1,1]."""
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         p = class_logits(logits, mask).softmax(1)
         valid = mask != self.ignore_index
@@ -47,19 +47,19 @@ class Brier(ProbabilityLoss):
     """
 
     def of_errors(self, errors: Tensor) -> Tensor:
-        """e²."""
+        """Return e² of each error e."""
         return errors.square()
 
 
 class SmoothL1Loss(ProbabilityLoss):
     """Mean over valid pixels of Σ_c h(p_c − y_c), h(e) = e²/2β if |e| < β, else |e| − β/2 (Huber 1964; Girshick 2015, arXiv:1504.08083).
 
-    Two-sided: a probability that is too small costs what one as much too large does. As |e| ≤ 1, β ≥ 1 is `Brier` over 2β. The penalty
-    on weights of this shape is `seglab.SmoothL1`.
+    The loss is symmetric: a probability that is too small by some amount costs as much as one that is too large by it. Because |e| ≤ 1,
+    the loss with β ≥ 1 is `Brier` divided by 2β. `seglab.SmoothL1` is the same function as a penalty on weights.
 
     Args:
         beta: β > 0.
-        ignore_index: the mask value that counts for nothing.
+        ignore_index: the mask value of ignored pixels.
 
     Raises:
         ValueError: if β is not positive.
@@ -75,7 +75,7 @@ class SmoothL1Loss(ProbabilityLoss):
         self.beta = beta
 
     def of_errors(self, errors: Tensor) -> Tensor:
-        """h(e)."""
+        """Return h(e) of each error e."""
         return nn.functional.smooth_l1_loss(errors, torch.zeros_like(errors), reduction="none", beta=self.beta)
 
     def extra_repr(self) -> str:

@@ -26,17 +26,17 @@ class _SumOverRanks(torch.autograd.Function):
 def sum_over_ranks(local: Tensor) -> Tensor:
     """Sum a tensor over all processes, with a gradient.
 
-    Every rank computes the same loss L(Σ_r s_r) from what is returned, and DDP averages the gradients of R ranks. The gradient
-    R·L'(Σ)·∂s_r that leaves each rank therefore averages to that of one process on the joint batch.
+    Every rank r computes the same loss L(Σ_r s_r) from the sum, and DDP averages the gradients of the R ranks. Rank r has the gradient
+    R·L'(Σ)·∂s_r. The average over ranks is therefore the gradient of one process on the joint batch.
 
-    A tensor that asks for no gradient is returned as it is: in evaluation ranks may hold different numbers of batches, and a
+    A tensor that requires no gradient is returned unchanged: in evaluation, ranks may hold different numbers of batches, and a
     collective would wait for ever.
 
     Args:
         local: floating, any shape, the same on every rank.
 
     Returns:
-        The sum, of the same shape; `local` itself where there is one process or no gradient.
+        The sum, of the same shape; `local` itself if there is one process, or if `local` requires no gradient.
     """
     if not (local.requires_grad and many_ranks()):
         return local
@@ -45,16 +45,16 @@ def sum_over_ranks(local: Tensor) -> Tensor:
 
 
 def ratio_over_ranks(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide two 0-dim sums that were summed over all processes first; 0, with a gradient of 0, where the denominator is 0."""
+    """Sum two 0-dim tensors over all processes, then divide; return 0, with a gradient of 0, if the denominator is 0."""
     top, bottom = sum_over_ranks(torch.stack([numerator, denominator.to(numerator.dtype)])).unbind()
     return top / torch.where(bottom == 0, 1.0, bottom)
 
 
 def gathered(local: Tensor) -> Tensor:
-    """The values of a tensor on all processes, one after another along the first dimension; no gradient.
+    """Return the tensors of all processes, concatenated along the first dimension in the order of ranks, without a gradient.
 
     Args:
-        local: any shape and dtype, the same on every rank.
+        local: any shape and dtype, both the same on every rank.
     """
     parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, local.contiguous())
@@ -67,12 +67,12 @@ def many_ranks() -> bool:
 
 
 def kth_largest_over_ranks(local: Tensor, part: float, training: bool) -> Tensor:
-    """The k-th largest value of all processes together, k being a `part` in (0,1] of their number, rounded up: 0-dim.
+    """Return the k-th largest value over all processes, 0-dim; k is the number of all values times `part`, rounded up.
 
     Args:
         local: (M,) floating, without a gradient; M the same on every rank.
-        part: k over the number of values.
-        training: whether all ranks take part; in evaluation they may hold different numbers of batches.
+        part: k divided by the number of values, in (0,1].
+        training: whether all ranks take part; in evaluation ranks may hold different numbers of batches.
     """
     ranks = dist.get_world_size() if training and many_ranks() else 1
     k = math.ceil(part * len(local) * ranks)

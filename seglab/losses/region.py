@@ -1,4 +1,4 @@
-"""What region losses have in common: over which pixels they sum, and what a class costs that is not there."""
+"""Base classes of region losses: the pixels over which they sum, and the cost of an absent class."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -15,13 +15,13 @@ Reduction = Literal["batch", "image"]
 
 
 class RegionLoss(nn.Module, ABC):
-    """A function of the soft counts of all pixels together, in float32 whatever the logits are; a subclass says which.
+    """A function of the soft counts of classes, in at least float32; a subclass defines it in `of_counts`.
 
     Args:
-        reduction: over what the sums run.
-            `"batch"`: all pixels of the batch, over all processes, make one loss; a class is present if it is in any image.
-            `"image"`: each image has its own; the loss is the mean over images that have a valid pixel.
-        ignore_index: the mask value that counts for nothing.
+        reduction: the pixels over which the soft counts are summed.
+            `"batch"`: all pixels of the batch, over all processes. A class is present if it is in any image.
+            `"image"`: the pixels of each image. The loss is the mean over images that have a valid pixel.
+        ignore_index: the mask value of ignored pixels.
 
     Raises:
         ValueError: if `reduction` is none of these words.
@@ -36,15 +36,15 @@ class RegionLoss(nn.Module, ABC):
 
     @abstractmethod
     def of_counts(self, counts: SoftCounts) -> Tensor:
-        """The loss (…) of counts (…,C); 0 where there is no valid pixel."""
+        """Return the loss (…) of counts (…,C); it must be 0 where there is no valid pixel."""
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compare logits (N,C,H,W), any floating dtype, C = 1 being one logit, with a mask (N,H,W) int64: 0-dim float32.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
 
-        It is 0, with a gradient of 0, if every pixel is ignored.
+        The loss is 0, with a gradient of 0, if every pixel is ignored.
 
         Raises:
-            ValueError: for another shape or dtype.
+            ValueError: if a shape or dtype is wrong.
         """
         counts = soft_counts(logits, mask, self.ignore_index)
         if self.reduction == "batch":
@@ -57,15 +57,15 @@ class RegionLoss(nn.Module, ABC):
 
 
 class ClassMeanLoss(RegionLoss):
-    """The mean over classes of what each costs; a subclass says what a class costs that is present.
+    """The mean over classes of the cost of each; a subclass defines the cost of a present class in `of_class`.
 
     Args:
-        absent: what a class costs that has no valid pixel in the truth.
-            `"skip"`: nothing; the mean runs over the classes that are present. False positives of an absent class then cost only
-            what they take from the present ones.
-            `"penalize"`: its mean probability Σp/|Ω|; the mean runs over all classes, so false positives keep a gradient.
+        absent: the cost of an absent class, one that has no valid pixel in the truth.
+            `"skip"`: none; the mean runs over present classes. False positives of an absent class then cost only the probability that
+            they take from present classes.
+            `"penalize"`: its mean probability Σp/|Ω|; the mean runs over all classes, so that false positives keep a gradient.
         reduction: see `RegionLoss`.
-        ignore_index: the mask value that counts for nothing.
+        ignore_index: the mask value of ignored pixels.
 
     Raises:
         ValueError: if `absent` or `reduction` is none of these words.
@@ -79,10 +79,10 @@ class ClassMeanLoss(RegionLoss):
 
     @abstractmethod
     def of_class(self, counts: SoftCounts) -> Tensor:
-        """The costs (…,C) of classes with counts (…,C); what it says of an absent class is not used, but must be finite."""
+        """Return the costs (…,C) of classes with counts (…,C); the cost of an absent class is not used, but must be finite."""
 
     def of_counts(self, counts: SoftCounts) -> Tensor:
-        """The mean of the costs over the classes."""
+        """Return the mean of the costs over the classes, an absent class being treated as `absent` says."""
         costs = self.of_class(counts).where(counts.present, 0.0)
         if self.absent == "skip":
             return costs.sum(-1) / counts.present.sum(-1).clamp(min=1)
@@ -93,7 +93,7 @@ class ClassMeanLoss(RegionLoss):
 
 
 def check_smooth(smooth: float) -> float:
-    """`smooth` itself; a ValueError where it is negative or not finite."""
+    """Return `smooth`; raise a ValueError if it is negative or not finite."""
     if not 0 <= smooth < torch.inf:
         raise ValueError(f"smooth must be a finite number ≥ 0, got {smooth}")
     return smooth

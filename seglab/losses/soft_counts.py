@@ -1,4 +1,4 @@
-"""The soft confusion that region losses are made of."""
+"""The per-class sums over pixels from which region losses are computed."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from seglab.losses.inputs import class_logits, one_hot
 
 
 class SoftCounts(NamedTuple):
-    """Per-class sums over valid pixels, at least float32; p are probabilities, y the one-hot truth.
+    """Per-class sums over valid pixels, in at least float32; p are probabilities, y the one-hot truth.
 
-    Each is (N,C) for the images of a batch, or (C,) for all of them together.
+    Each sum is (N,C), one row per image of a batch, or (C,) for all images together.
     """
 
     overlap: Tensor
@@ -22,20 +22,22 @@ class SoftCounts(NamedTuple):
 
     @property
     def present(self) -> Tensor:
-        """Which classes have a valid pixel in the truth: bool."""
+        """Return whether each class has a valid pixel in the truth: bool, (N,C) or (C,)."""
         return self.truth > 0
 
     @property
     def pixels(self) -> Tensor:
-        """|Ω|, the number of valid pixels: (N,1), or (1,)."""
+        """Return |Ω|, the number of valid pixels: (N,1) or (1,)."""
         return self.truth.sum(-1, keepdim=True)
 
 
 def soft_counts(logits: Tensor, mask: Tensor, ignore_index: int) -> SoftCounts:
-    """Count the classes of logits (N,C,H,W), any floating dtype, and mask (N,H,W) int64, leaving out pixels with `ignore_index`.
+    """Compute the soft counts of each image from logits (N,C,H,W), any floating dtype, and mask (N,H,W) int64.
+
+    Pixels with `ignore_index` are left out.
 
     Raises:
-        ValueError: for another shape or dtype.
+        ValueError: if a shape or dtype is wrong.
     """
     p = class_logits(logits, mask).softmax(dim=1)
     valid = (mask != ignore_index).unsqueeze(1)
@@ -44,6 +46,6 @@ def soft_counts(logits: Tensor, mask: Tensor, ignore_index: int) -> SoftCounts:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide element by element; 0, with a gradient of 0, where the denominator is 0."""
+    """Divide element by element; return 0, with a gradient of 0, where the denominator is 0."""
     some = denominator > 0
     return (numerator / denominator.where(some, 1.0)).where(some, 0.0)

@@ -1,4 +1,4 @@
-"""Tversky: overlap over a union in which false positives and false negatives weigh what one chooses. Jaccard is its case of 1 and 1."""
+"""Tversky: overlap divided by a union with chosen weights of false positives and false negatives. With weights of 1 it is Jaccard."""
 
 import math
 
@@ -12,16 +12,17 @@ from seglab.sample import IGNORE
 class Tversky(ClassMeanLoss):
     """Mean over classes of 1 − (TP+s)/(TP+αFP+βFN+s): TP = Σpy, FP = Σp − TP, FN = Σy − TP (Salehi et al. 2017, arXiv:1706.05721).
 
-    α = β = ½ is `Dice` (with s/2), α = β = 1 `Jaccard`; β > α makes missing a class dearer than finding it where it is not.
+    α = β = ½ is `Dice` (with s/2), α = β = 1 is `Jaccard`. With β > α a false negative costs more than a false positive.
 
     Args:
         alpha: α ≥ 0, the weight of false positives.
-        beta: β ≥ 0, that of false negatives.
+        beta: β ≥ 0, the weight of false negatives.
         smooth: s ≥ 0; see `Dice`.
         absent, reduction, ignore_index: see `ClassMeanLoss`.
 
     Raises:
-        ValueError: if a number is negative or not finite, α + β = 0 (then every prediction is right), or a word is none of those there.
+        ValueError: if a number is negative or not finite, α + β = 0 (no mistake would cost anything), or
+            `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Tversky(ClassMeanLoss):
         self.smooth = check_smooth(smooth)
 
     def of_class(self, counts: SoftCounts) -> Tensor:
-        """1 − TI, the Tversky index."""
+        """Return 1 − TI of each class, TI being the Tversky index."""
         overlap = counts.overlap
         mistakes = self.alpha * (counts.predicted - overlap) + self.beta * (counts.truth - overlap)
         return 1 - ratio(overlap + self.smooth, overlap + mistakes + self.smooth)
@@ -54,15 +55,16 @@ class Tversky(ClassMeanLoss):
 class FocalTversky(Tversky):
     """Mean over classes of (1−TI)^γ, TI the Tversky index, γ inside of the mean (Abraham & Khan 2018, arXiv:1810.07842).
 
-    They write the exponent as 1/γ with γ = 4/3, and sum where this takes the mean, so that γ = 1 is `Tversky`.
+    The authors write the exponent as 1/γ with γ = 4/3, and take the sum over classes. Here γ is the exponent itself, and the mean is taken,
+    so that γ = 1 is `Tversky`.
 
     Args:
         alpha, beta, smooth, absent, reduction, ignore_index: see `Tversky`.
-        gamma: the exponent, above 0. Below 1, the default ¾, a class counts the more in the gradient the better it is already;
-            above 1 the less.
+        gamma: the exponent, above 0. Below 1 (the default is ¾), the larger the TI of a class, the larger its weight in the gradient.
+            Above 1, the larger its TI, the smaller its weight.
 
     Raises:
-        ValueError: as `Tversky`, or if `gamma` is not positive.
+        ValueError: as `Tversky`, or if `gamma` is not positive and finite.
     """
 
     def __init__(
@@ -81,7 +83,10 @@ class FocalTversky(Tversky):
         self.gamma = gamma
 
     def of_class(self, counts: SoftCounts) -> Tensor:
-        """(1−TI)^γ, and nothing where TI is 1 but for rounding: the slope of the power is infinite there."""
+        """Return (1−TI)^γ of each class; 0, with a gradient of 0, where 1 − TI ≤ 10⁻⁶.
+
+        For γ < 1 the slope of the power is infinite at 0.
+        """
         cost = super().of_class(counts)
         some = cost > 1e-6
         return cost.where(some, 1.0).pow(self.gamma).where(some, 0.0)
@@ -93,14 +98,14 @@ class FocalTversky(Tversky):
 class Jaccard(ClassMeanLoss):
     """Soft Jaccard (IoU) loss, mean over classes of 1 − (Σpy+s)/(Σp+Σy−Σpy+s) (Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22).
 
-    What some call Dice, intersection over union, is this.
+    Some call intersection over union Dice; this class is that loss.
 
     Args:
         smooth: s ≥ 0; see `Dice`.
         absent, reduction, ignore_index: see `ClassMeanLoss`.
 
     Raises:
-        ValueError: if `smooth` is negative, or a word is none of those there.
+        ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
     """
 
     def __init__(self, smooth: float = 0.0, absent: Absent = "skip", reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
@@ -108,7 +113,7 @@ class Jaccard(ClassMeanLoss):
         self.smooth = check_smooth(smooth)
 
     def of_class(self, counts: SoftCounts) -> Tensor:
-        """1 − (Σpy+s)/(Σp+Σy−Σpy+s)."""
+        """Return 1 − (Σpy+s)/(Σp+Σy−Σpy+s) of each class."""
         overlap = counts.overlap
         return 1 - ratio(overlap + self.smooth, counts.predicted + counts.truth - overlap + self.smooth)
 

@@ -1,7 +1,7 @@
-"""Metrics of a data set: pixels are summed first, over batches and processes, and divided last.
+"""Metrics of a data set: pixels are first summed over batches and processes, then divided.
 
-So they depend neither on the batch size, nor on padding, nor on the number of processes. `scores` of one image's matrix gives the scores
-of that image: other numbers, with another name.
+The metrics therefore depend neither on the batch size, nor on padding, nor on the number of processes. `scores` of one image's matrix are
+the scores of that image. These numbers differ from the metrics of the data set, and need another name.
 """
 
 from seglab.metrics.boundary import BoundaryIoU

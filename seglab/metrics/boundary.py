@@ -1,4 +1,4 @@
-"""Boundary IoU: the IoU of the pixels near the contours, which small errors of large objects do not leave untouched."""
+"""Boundary IoU: the IoU of the pixels near the contours, which is sensitive to small errors of large objects."""
 
 import math
 from collections.abc import Callable
@@ -15,16 +15,17 @@ from seglab.sample import IGNORE
 class BoundaryIoU(Metric):
     """Boundary IoU of each class over a data set (Cheng et al. 2021, arXiv:2103.16562): |G_d∩P_d| / |G_d∪P_d|.
 
-    G_d are the pixels of the truth G of a class that have a pixel outside of G at most d rows and d columns away, P_d those of the
-    prediction P: what d erosions by 3×3 take away, as in the authors' code. Outside of the image nothing is of any class, so that its
-    border is contour. Ignored pixels are taken out of truth and prediction alike: both have the same hole, whose rim is contour.
+    G_d are the pixels of the truth G of a class that have a pixel outside of G at most d rows and d columns away. P_d are the same for
+    the prediction P. These are the pixels that d erosions by 3×3 remove, as in the authors' code. Pixels outside of the image are of no
+    class, so that the border of the image is contour. Ignored pixels are removed from truth and prediction alike: both have the same
+    hole, and the rim of the hole is contour.
 
-    d is 2 % of the image's diagonal, at least 1, for each image by its own size: padding changes nothing. Pixels are summed over all
-    images, batches and processes before they are divided.
+    d is 2 % of the diagonal of the image, at least 1. It is computed from the size of each image without padding, so that padding changes
+    nothing. Pixels are summed over all images, batches and processes before they are divided.
 
     Args:
         num_classes: C ≥ 2.
-        ignore_index: the mask value that counts for nothing; none of the classes.
+        ignore_index: the mask value of ignored pixels; none of the classes.
         ratio: d in parts of the image's diagonal, in (0, 1].
 
     Raises:
@@ -61,12 +62,12 @@ class BoundaryIoU(Metric):
         Args:
             prediction: class indices.
             mask: class indices or `ignore_index`.
-            size: (N,2) integer, rows and columns of each image; what lies below and to the right of them is padding. None: all are H×W.
+            size: (N,2) integer, rows and columns of each image; pixels below and to the right are padding. None: all images are H×W.
 
         Raises:
-            ValueError: as `confusion_matrices`, or for a size that is none of these images; the state stays as it was.
+            ValueError: as `confusion_matrices`, or if `size` does not fit these images; the state is then unchanged.
         """
-        confusion_matrices(prediction, mask, self.num_classes, self.ignore_index)  # refuses what it cannot count
+        confusion_matrices(prediction, mask, self.num_classes, self.ignore_index)  # raises if a pixel cannot be counted
         dtype, nowhere = narrowest(max(self.num_classes, abs(self.ignore_index))), self.num_classes
         total = torch.zeros(nowhere + 1, nowhere + 1, dtype=torch.int64, device=mask.device)
         for (rows, columns), *pair in zip(_sizes(size, mask), prediction.to(dtype), mask.to(dtype), strict=True):
@@ -80,19 +81,19 @@ class BoundaryIoU(Metric):
         self.union += total.sum(0)[:nowhere] + total.sum(1)[:nowhere] - both
 
     def compute(self) -> Tensor:
-        """Give (C,) float64, the boundary IoU of each class over all processes; NaN for a class that is in neither truth nor prediction."""
+        """Return the boundary IoU of each class over all processes, (C,) float64; NaN for a class in neither truth nor prediction."""
         return self.intersection.double() / self.union
 
 
 def near_contour(labels: Tensor, distance: int, outside: int) -> Tensor:
-    """Return whether the square of 2·`distance` + 1 pixels around a pixel holds another label than its own.
+    """Return whether the square of 2·`distance` + 1 pixels around each pixel holds another label than that of the pixel.
 
-    It is what `distance` erosions by 3×3 take away from the pixels of each label, for all labels at once.
+    These are the pixels that `distance` erosions by 3×3 remove from the pixels of each label, for all labels at once.
 
     Args:
         labels: (…,H,W) integer.
         distance: at least 1.
-        outside: the label of all that is not in the image.
+        outside: the label of all pixels outside of the image.
 
     Returns:
         (…,H,W) bool.
@@ -105,7 +106,10 @@ def near_contour(labels: Tensor, distance: int, outside: int) -> Tensor:
 
 
 def _over_windows(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, dim: int, width: int) -> Tensor:
-    """The minimum or maximum over each window of `width` values: those of windows twice as wide come from two of the last."""
+    """Return the minimum or maximum over each window of `width` values along `dim`.
+
+    Each round combines two overlapping or adjacent windows of the round before, so that the width of the windows at most doubles.
+    """
     span = 1
     while span < width:
         step = min(span, width - span)
@@ -116,7 +120,7 @@ def _over_windows(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, d
 
 
 def _sizes(size: Tensor | None, mask: Tensor) -> list[list[int]]:
-    """Rows and columns of each image."""
+    """Return the rows and columns of each image; raise a ValueError if `size` does not fit the mask."""
     n, height, width = mask.shape
     if size is None:
         return [[height, width]] * n

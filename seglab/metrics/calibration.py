@@ -1,4 +1,4 @@
-"""Calibration: whether a network is right as often as it says."""
+"""Calibration: the difference between the confidence of predictions and their accuracy."""
 
 import torch
 from torch import Tensor
@@ -11,15 +11,16 @@ from seglab.sample import IGNORE
 class CalibrationError(Metric):
     """Expected calibration error over the valid pixels of a data set (Guo et al. 2017, arXiv:1706.04599): Σ_b n_b/n · |acc_b − conf_b|.
 
-    A pixel's confidence is its largest probability, its bin b one of `bins` equally wide ones, ((b−1)/bins, b/bins] for b = 1…bins;
-    n_b pixels are in bin b, of which the share acc_b is predicted right and conf_b is the mean confidence. Sums are in float64.
+    The confidence of a pixel is its largest probability. The pixel is in the bin b whose interval ((b−1)/bins, b/bins] holds its
+    confidence, b = 1…bins. n_b is the number of pixels in bin b, acc_b the share of them that is predicted right, and conf_b their mean
+    confidence. n is the number of valid pixels. Sums are in float64.
 
     Args:
-        bins: at least 1.
-        ignore_index: the mask value that counts for nothing; none of the classes.
+        bins: number of bins of equal width, at least 1.
+        ignore_index: the mask value of ignored pixels; none of the classes.
 
     Raises:
-        ValueError: if there are fewer bins than one.
+        ValueError: if `bins` is below 1.
 
     >>> metric = CalibrationError()
     >>> probabilities = torch.tensor([0.7, 0.3]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
@@ -46,19 +47,19 @@ class CalibrationError(Metric):
         self.add_state("confidences", torch.zeros(bins, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, mask: Tensor) -> None:
-        """Add a batch.
+        """Add the logits and masks of a batch.
 
         Args:
-            logits: (N,C,H,W), any floating dtype. C = 1 is one logit z, that of the second of two classes: softmax(0, z).
+            logits: (N,C,H,W), any floating dtype. C = 1 is one logit z, of the second of two classes: softmax(0, z).
             mask: (N,H,W), any integer dtype, class indices or `ignore_index`.
 
         Raises:
-            ValueError: for another shape or dtype, a label that is no class, or logits of a valid pixel that have no softmax; the state
-                stays as it was.
+            ValueError: if a shape or dtype is wrong, a label is no class, or the logits of a valid pixel have no softmax; the state
+                is then unchanged.
         """
         logits = _class_logits(logits.detach(), mask)
         predicted = logits.max(1).indices
-        confusion_matrices(predicted, mask, logits.shape[1], self.ignore_index)  # refuses what it cannot count
+        confusion_matrices(predicted, mask, logits.shape[1], self.ignore_index)  # raises if a pixel cannot be counted
         truth = mask.long()
         valid = truth != self.ignore_index
         confidence = logits.softmax(1).amax(1)[valid].double()
@@ -74,12 +75,12 @@ class CalibrationError(Metric):
         self.confidences += confidences
 
     def compute(self) -> Tensor:
-        """Give the error over all processes, 0-dim float64 in [0, 1]; NaN before the first valid pixel."""
+        """Return the error over all processes, 0-dim float64 in [0, 1]; NaN before the first valid pixel."""
         return (self.hits - self.confidences).abs().sum() / self.counts.sum()
 
 
 def _class_logits(logits: Tensor, mask: Tensor) -> Tensor:
-    """The checked logits, one for each class and at least in float32."""
+    """Check the shapes of logits (N,C,H,W) and mask (N,H,W), and return one logit per class in at least float32."""
     if logits.ndim != 4 or not logits.is_floating_point():
         raise ValueError(f"logits must be (N,C,H,W) and floating, got {tuple(logits.shape)} {logits.dtype}")
     n, classes, h, w = logits.shape

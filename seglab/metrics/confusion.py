@@ -1,4 +1,4 @@
-"""The confusion matrix, from which all other scores follow."""
+"""The confusion matrix, from which the scores are computed."""
 
 import torch
 from torch import Tensor
@@ -10,21 +10,21 @@ from seglab.sample import IGNORE
 
 
 def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignore_index: int = IGNORE) -> Tensor:
-    """Count the pixels of each image by truth and prediction; ignored pixels do not count, whatever their prediction.
+    """Count the pixels of each image by truth and prediction; ignored pixels are not counted, whatever their prediction.
 
-    It is deterministic.
+    The count is deterministic.
 
     Args:
         prediction: (N,H,W), any integer dtype, class indices.
         mask: (N,H,W), any integer dtype, class indices or `ignore_index`.
         num_classes: C ≥ 2.
-        ignore_index: the mask value that counts for nothing; none of the classes, and within ±65535.
+        ignore_index: the mask value of ignored pixels: none of the classes, and within ±65535.
 
     Returns:
         (N,C,C) int64, rows truth, columns prediction.
 
     Raises:
-        ValueError: for another shape or dtype, a prediction or a label that is no class, or wrong classes.
+        ValueError: if a shape or dtype is wrong, a prediction or a label is no class, or `check_classes` raises.
 
     >>> confusion_matrices(torch.tensor([[[0, 1, 1]]]), torch.tensor([[[0, 0, 255]]]), 2)
     tensor([[[1, 1],
@@ -34,11 +34,11 @@ def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignor
     prediction, mask = _checked(prediction, "prediction"), _checked(mask, "mask")
     if prediction.shape != mask.shape or not mask.numel():
         raise ValueError(f"prediction and mask must have one shape, and pixels, got {tuple(prediction.shape)} and {tuple(mask.shape)}")
-    # A row for every label from the lowest to the highest that may occur, ignored or not: so no pixel has to be compared with
-    # ignore_index, which takes as long as counting it.
+    # Every label from the lowest to the highest that may occur has a row, ignored or not. So no pixel is compared with ignore_index:
+    # the comparison takes as long as the count.
     first, last = min(0, ignore_index), max(num_classes - 1, ignore_index)
     rows, ignored = last - first + 1, ignore_index - first
-    # Checked before they are narrowed, which lets 65536 become 0.
+    # The check precedes the conversion to a narrow dtype, in which 65536 would become 0.
     if not (_is_within(prediction, 0, num_classes - 1) and _is_within(mask, first, last)):
         raise _no_classes(prediction, mask, num_classes, ignore_index)
     dtype = narrowest(rows * num_classes)
@@ -53,12 +53,12 @@ def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignor
 
 
 class ConfusionMatrix(Metric):
-    """The confusion matrix of a data set, summed over batches and processes; its `compute()` gives `Scores`.
+    """The confusion matrix of a data set, summed over batches and processes; `compute()` returns `Scores`.
 
     Args:
         num_classes: C ≥ 2.
-        ignore_index: the mask value that counts for nothing; none of the classes.
-        per_image: keep the matrix of every image too, 4·C² bytes each.
+        ignore_index: the mask value of ignored pixels; none of the classes.
+        per_image: whether to keep the matrix of every image too, 4·C² bytes each.
 
     Raises:
         ValueError: if there are fewer than two classes, or `ignore_index` is one of them.
@@ -89,7 +89,7 @@ class ConfusionMatrix(Metric):
         """Add predictions (N,H,W) and masks (N,H,W), both of any integer dtype.
 
         Raises:
-            ValueError: as `confusion_matrices`; the state stays as it was.
+            ValueError: as `confusion_matrices`; the state is then unchanged.
         """
         matrices = confusion_matrices(prediction, mask, self.num_classes, self.ignore_index)
         self.matrix += matrices.sum(0)
@@ -97,19 +97,19 @@ class ConfusionMatrix(Metric):
             self.images.append(matrices.int())
 
     def compute(self) -> Scores:
-        """Give the scores of everything added so far, on all processes; all NaN before the first update."""
+        """Return the scores of all pixels added so far on all processes; all are NaN before the first update."""
         return scores(self.matrix)._replace(images=dim_zero_cat(self.images) if self.per_image else None)
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Set all counts to 0, and remove the matrices of images."""
         super().reset()
         if self.per_image:
-            # A rank without an image has a tensor to gather then; what torchmetrics makes up has another rank and dtype.
+            # A rank without an image needs a tensor to gather. The empty tensor of torchmetrics has another number of dimensions and dtype.
             self.images.append(self.matrix.new_zeros(0, self.num_classes, self.num_classes, dtype=torch.int32))
 
 
 def check_classes(num_classes: int, ignore_index: int) -> None:
-    """Refuse what cannot be counted.
+    """Check the number of classes and the ignored label.
 
     Raises:
         ValueError: if there are fewer than two classes, or `ignore_index` is one of them or beyond ±65535.
@@ -123,19 +123,25 @@ def check_classes(num_classes: int, ignore_index: int) -> None:
 
 
 def narrowest(values: int) -> torch.dtype:
-    """The narrowest dtype from int16 on that holds 0…`values`: counting int16 takes a third of the time of int64."""
+    """Return the narrowest of int16, int32 and int64 that holds 0…`values`. Counting int16 takes a third of the time of int64."""
     return next(dtype for dtype in (torch.int16, torch.int32, torch.int64) if values <= torch.iinfo(dtype).max)
 
 
 def _checked(labels: Tensor, name: str) -> Tensor:
-    """The labels (N,H,W), of a dtype that torch computes with."""
+    """Check shape and dtype of labels (N,H,W), and return the labels.
+
+    Labels of uint16, uint32 or uint64 are returned as int64, because torch lacks operations on these dtypes.
+    """
     if labels.ndim != 3 or labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise ValueError(f"{name} must be (N,H,W) of an integer dtype, got {tuple(labels.shape)} {labels.dtype}")
     return labels.long() if labels.dtype in (torch.uint16, torch.uint32, torch.uint64) else labels
 
 
 def _is_within(labels: Tensor, low: int, high: int) -> bool:
-    """Return whether all labels are in low…high; what their dtype cannot exceed needs no look, which would synchronise the device."""
+    """Return whether all labels are in low…high.
+
+    If the range of their dtype is within low…high, no label is read: reading one would synchronise the device.
+    """
     limits = torch.iinfo(labels.dtype)
     if low <= limits.min and limits.max <= high:
         return True

@@ -1,4 +1,4 @@
-"""The scores that follow from confusion matrices."""
+"""The scores that are computed from confusion matrices."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class Scores(NamedTuple):
 
     | mean | is |
     |---|---|
-    | `miou`, `dice` | the mean over classes in truth or prediction: present and missed counts as 0 |
+    | `miou`, `dice` | the mean over classes in truth or prediction; a present class that is missed counts as 0 |
     | `rare_miou` | the mean of `iou` over the rarer half, rounded down but at least one, of the classes in the truth |
     | `pixel_accuracy` | Σ_c \\|T∩P\\| / Σ_c \\|T\\| |
     | `class_accuracy` | the mean of `recall` over classes in the truth |
@@ -31,13 +31,13 @@ class Scores(NamedTuple):
     mean: dict[str, Tensor]
     """(…) float64 by name, 0-dim for one matrix; NaN without a valid pixel."""
     confusion: Tensor
-    """(…,C,C) int64, rows truth, columns prediction: what the scores were computed from."""
+    """The confusion matrices (…,C,C) int64 of the scores: rows truth, columns prediction."""
     images: Tensor | None = None
-    """(N,C,C) int32, one matrix per image, if `ConfusionMatrix` kept them: in the order of updates, rank after rank."""
+    """(N,C,C) int32, one matrix per image in the order of updates, rank after rank; None unless `ConfusionMatrix` kept them."""
 
 
 def scores(matrix: Tensor) -> Scores:
-    """Compute all scores of confusion matrices (…,C,C), integer, rows truth: float64 on the same device; see `Scores`."""
+    """Compute all `Scores` of confusion matrices (…,C,C), integer, rows truth: float64 on the same device."""
     counts = matrix.double()
     hit, truth, predicted = counts.diagonal(dim1=-2, dim2=-1), counts.sum(-1), counts.sum(-2)
     iou, dice, recall = hit / (truth + predicted - hit), 2 * hit / (truth + predicted), hit / truth
@@ -55,7 +55,10 @@ def scores(matrix: Tensor) -> Scores:
 
 
 def _rarer_half(truth: Tensor) -> Tensor:
-    """Which classes (…,C) are the rarer half of those with pixels `truth` (…,C): of equal ones the first."""
+    """Return which classes are the rarer half of the present ones, (…,C) bool, from the numbers of pixels `truth` (…,C).
+
+    The half is rounded down, but at least one class. Of classes with equally many pixels the first is taken.
+    """
     rank = truth.where(truth > 0, torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
     present = (truth > 0).sum(-1, keepdim=True)
     return rank < (present // 2).clamp(min=1).minimum(present)

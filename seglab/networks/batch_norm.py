@@ -1,4 +1,4 @@
-"""Batch norms that take mean and variance over the images of all processes, so that a network does not depend on their number."""
+"""Batch norms that take mean and variance over the images of all processes, so that outputs do not depend on the number of processes."""
 
 from typing import Any
 
@@ -17,7 +17,8 @@ class JointBatchNorm(LayerSync):
     Lightning's own conversion drops the activation that timm's batch norms contain (timm's issue 1254), and works on GPUs only.
 
     Args:
-        on_gpu: whether the network computes on CUDA devices, for which torch has kernels; None asks the LightningModule that is converted.
+        on_gpu: whether the network computes on CUDA devices, for which torch has kernels. None takes this from the device of the
+            LightningModule that is converted.
     """
 
     def __init__(self, on_gpu: bool | None = None) -> None:
@@ -25,10 +26,10 @@ class JointBatchNorm(LayerSync):
 
     @override
     def apply(self, model: nn.Module) -> nn.Module:
-        """Change the batch norms of `model`, which keeps its parameters and their names.
+        """Convert the batch norms of `model`, which keeps its parameters and their names.
 
         Raises:
-            ValueError: a norm has a forward pass of its own, which would be lost.
+            ValueError: if a norm has a forward pass of its own, which the conversion would lose.
         """
         on_gpu = isinstance(model, L.LightningModule) and model.device.type == "cuda" if self.on_gpu is None else self.on_gpu
         for place, parent in list(model.named_modules()):
@@ -48,12 +49,12 @@ class JointBatchNorm(LayerSync):
 
     @override
     def revert(self, model: nn.Module) -> nn.Module:
-        """Nothing to do: outside of training such a norm is a plain one."""
+        """Return `model` unchanged, because outside of training a converted norm computes what a plain norm does."""
         return model
 
 
 class _Joint(_BatchNorm):
-    """On a CPU, where torch has no kernel for it: written out."""
+    """Batch norm over all processes on a CPU, written out because torch has no CPU kernel for it."""
 
     @override
     def _check_input_dim(self, input: Tensor) -> None:
@@ -65,7 +66,7 @@ class _Joint(_BatchNorm):
 
 
 class _JointAct(BatchNormAct2d):
-    """The same, with timm's dropout and activation."""
+    """Batch norm over all processes on a CPU, with timm's dropout and activation."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ def _of_all(norm: _BatchNorm) -> bool:
 
 
 def _normalized(norm: _BatchNorm, image: Tensor) -> Tensor:
-    """(N,C,...) over the N of all processes; running statistics move as torch's do."""
+    """Normalize `image` (N,C,...) over the N of all processes, and update the running statistics as torch does."""
     dims = [0, *range(2, image.ndim)]
     values = image.to(torch.promote_types(image.dtype, torch.float32))
     count = _SumOfAll.apply(torch.tensor(float(values.numel() // values.shape[1])))
@@ -106,7 +107,7 @@ def _normalized(norm: _BatchNorm, image: Tensor) -> Tensor:
 
 
 class _SumOfAll(torch.autograd.Function):
-    """The sum over all processes; each one's loss depends on all addends, so gradients are summed too."""
+    """The sum over all processes. The loss of each process depends on all addends, so gradients are summed too."""
 
     @staticmethod
     def forward(context: Any, value: Tensor) -> Tensor:

@@ -25,18 +25,18 @@ def network(
         architecture: an SMP class, such as `Unet`, `FPN` or `DeepLabV3Plus`.
         encoder: an SMP encoder (`resnet18`, `mit_b0`, …), or `tu-` and a timm model (`tu-convnext_atto`).
         num_classes: the number of logits per pixel.
-        weights: where pretrained weights come from. `None`: from scratch. A `.pt`, `.pth` or `.safetensors` file: the state dict of an
-            encoder, or of a whole model that has it below one prefix, with the names of torchvision, timm or SMP, of any floating
-            dtype. A `.ckpt` of seglab: its encoder, and its decoder and its head where they are the same here. Any other word is the
-            name of weights on the hub, such as "imagenet". The encoder is taken whole, or refused.
-        in_channels: of the images. A pretrained first layer is repeated over channels and scaled, as SMP and timm do.
+        weights: the source of pretrained weights. `None`: from scratch. A `.pt`, `.pth` or `.safetensors` file: the state dict of an
+            encoder, or of a whole model that has the encoder below one prefix, with the names of torchvision, timm or SMP, of any floating
+            dtype. A `.ckpt` of seglab: its encoder, and its decoder and its head if their names and shapes are the same in this network.
+            Any other word is the name of weights on the hub, such as "imagenet". Weights that do not fill the whole encoder are refused.
+        in_channels: the number of channels of the images. A pretrained first layer is repeated over channels and scaled by SMP or timm.
 
     Returns:
-        The network, in train mode; `loaded_weights` tells what was loaded, `weights_summary` in words.
+        The network, in train mode. `loaded_weights` reports what was loaded, `weights_summary` in words.
 
     Raises:
-        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, or an
-            encoder that the architecture cannot use.
+        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, or an encoder
+            that the architecture cannot use.
     """
     architectures = _architectures()
     if architecture not in architectures:
@@ -54,15 +54,15 @@ def network(
 
 
 def unet(encoder: str, num_classes: int, weights: str | Path | None = None) -> nn.Module:
-    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder; the arguments and errors are those of `network`."""
+    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder. Arguments and errors are those of `network`."""
     return network("Unet", encoder, num_classes=num_classes, weights=weights)
 
 
 def description(network: nn.Module) -> dict[str, Any]:
-    """Identify a network in plain JSON data.
+    """Return plain JSON data that identify a network.
 
-    An SMP network is its class and configuration, without the weights' origin, and can be rebuilt from it. Any other module is its
-    class path and the SHA-256 of its repr, which tells whether it is the same, and no more.
+    The description of an SMP network is its class and configuration, without the origin of its weights. `rebuilt` builds the network
+    from them. The description of any other module is its class path and the SHA-256 of its repr, which only tell two modules apart.
     """
     cls = type(network)
     if cls in _architectures().values():
@@ -72,17 +72,20 @@ def description(network: nn.Module) -> dict[str, Any]:
 
 
 def size_divisor(network: nn.Module) -> int:
-    """Give the number that must divide the height and width of the images; 1 if any size works, and for modules that are not SMP's."""
+    """Return the number that must divide the height and width of the images.
+
+    Return 1 if any size works, and for modules that are not SMP's.
+    """
     if not getattr(network, "requires_divisible_input_shape", False):
         return 1
     return int(network.get_submodule("encoder").output_stride)  # type: ignore[arg-type]
 
 
 def rebuilt(description: Mapping[str, Any]) -> nn.Module:
-    """Build the network that `description` describes, from scratch: the inverse of `description`, for SMP's networks.
+    """Build the network of a `description` from scratch: the inverse of the function `description`, for SMP's networks.
 
     Raises:
-        ValueError: if it describes no network of SMP, or one that the installed SMP cannot build.
+        ValueError: if `description` is not that of an SMP network, or the installed SMP cannot build the network.
     """
     path, config = description.get("class"), description.get("config")
     if not isinstance(path, str) or not isinstance(config, Mapping):
@@ -100,20 +103,20 @@ def rebuilt(description: Mapping[str, Any]) -> nn.Module:
 
 
 def _built(architecture: str, encoder: str, num_classes: int, in_channels: int, weights: str | None) -> nn.Module:
-    """SMP's network, its encoder from the hub if `weights` names what is there."""
+    """Build an SMP network, with encoder weights from the hub if `weights` is their name."""
     hub = None if weights is None else hub_weights(encoder, weights)
     try:
         return _architectures()[architecture](encoder_name=encoder, encoder_weights=hub, in_channels=in_channels, classes=num_classes)
     except OSError as error:
         raise ValueError(how_to_fetch(architecture, encoder, str(weights))) from error
-    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:  # timm's models refuse in many ways
+    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:  # timm's models raise errors of many types
         reason = str(error) or type(error).__name__
         raise ValueError(f"{architecture} cannot use the encoder {encoder!r} ({reason}): choose another of the two") from error
 
 
 @cache
 def _architectures() -> dict[str, type[nn.Module]]:
-    """SMP's, by the names of their classes."""
+    """Return the architectures of SMP, by the names of their classes."""
     import segmentation_models_pytorch as smp
 
     return {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}

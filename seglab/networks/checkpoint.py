@@ -1,4 +1,4 @@
-"""The network of a training's checkpoint, built again."""
+"""Reconstruction of the network in a training's checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from seglab.networks.files import content
 
 
 class Restored(NamedTuple):
-    """What a checkpoint of `seglab fit` or of a study holds beside the training's state."""
+    """Content of a checkpoint of `seglab fit` or of a study, without the training's state."""
 
     network: nn.Module
     """In train mode, with the checkpoint's weights."""
@@ -19,12 +19,12 @@ class Restored(NamedTuple):
     in_channels: int
     class_names: list[str]
     mean: list[float]
-    """Of each image channel, or one for all, on the scale [0, 1]."""
+    """Mean of each image channel, or one for all channels, on the scale [0, 1]."""
     std: list[float]
 
 
 def restored(checkpoint: Path) -> Restored:
-    """Build the network of a checkpoint that Lightning saved of a `SegmentationModule`, with its weights.
+    """Build the network of a checkpoint that Lightning saved of a `SegmentationModule`, and load the checkpoint's weights.
 
     Raises:
         ValueError: if the file is no such checkpoint, or its network is none of SMP's.

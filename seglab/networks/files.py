@@ -1,4 +1,4 @@
-"""Files of weights, read without running what they hold, and the state dict found in what people save around it."""
+"""Reading of weight files without running code that they hold, and search for the state dict in their content."""
 
 import re
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from torch import Tensor
 SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt")
 
 _OF_TORCH_LOAD = (RuntimeError, EOFError, UnpicklingError, LookupError, ValueError, AssertionError, StructError, OSError)
-"""What `torch.load` raises on files that are truncated, altered or something else, as tried on 4,000 of them."""
+"""Exceptions of `torch.load` for files that are truncated, altered or of another kind, as found with 4,000 such files."""
 
 
 def content(file: Path) -> Any:
-    """What a file of weights holds, on the CPU.
+    """Return the content of a file of weights, on the CPU.
 
     Raises:
         ValueError: if there is no such file, or it holds other things than tensors and plain data.
@@ -39,10 +39,10 @@ def content(file: Path) -> Any:
 
 
 def state_dict(content: object, file: Path) -> dict[str, Tensor]:
-    """The state dict in what a file holds: all of it, or the only mapping from names to tensors at its top level.
+    """Return the state dict in the content of a file: the whole content, or the only mapping from names to tensors at its top level.
 
     Raises:
-        ValueError: if there is none, or more than one.
+        ValueError: if there is no state dict, or more than one.
     """
     if _is_state_dict(content):
         return dict(content)
@@ -55,14 +55,17 @@ def state_dict(content: object, file: Path) -> dict[str, Tensor]:
 
 
 def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
-    """Not empty: many a checkpoint has mappings that are."""
+    """Return whether `value` is a non-empty mapping from names to tensors.
+
+    Empty mappings are no state dicts, because many checkpoints hold empty mappings beside their weights.
+    """
     if not isinstance(value, Mapping) or not value:
         return False
     return all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
 
 
 def _reason(error: Exception) -> str:
-    """Why `torch.load` failed, without its advice to load the file in an unsafe way."""
+    """Describe why `torch.load` failed, without its advice to load the file in an unsafe way."""
     if kind := re.search(r"GLOBAL ([\w.]+) was not", str(error)):
         return f"it also holds objects of {kind[1]}, which could run code and are not read: save its state dict alone"
     return f"it is damaged, or torch.save did not write it ({type(error).__name__}); get it again"

@@ -1,10 +1,10 @@
-"""Weights on the hub: what SMP and timm call them, and how to fetch them for a machine without a network."""
+"""Names of weights on the hub in SMP and timm, and how to fetch the weights for a machine without a network."""
 
 from seglab.networks.files import SUFFIXES
 
 
 def hub_weights(encoder: str, weights: str) -> str | bool:
-    """Give what SMP calls these weights: their name, or True for a timm encoder.
+    """Return SMP's value for these weights: their name, or True for a timm encoder.
 
     Raises:
         ValueError: if this encoder has no such weights.
@@ -26,7 +26,10 @@ def hub_weights(encoder: str, weights: str) -> str | bool:
 
 
 def timm_name(encoder: str) -> str:
-    """Give the timm model behind `tu-…`, and behind those `timm-…` that SMP passes on to it; empty for other encoders."""
+    """Return the timm model of an encoder `tu-…`, or of an encoder `timm-…` that SMP passes on to timm.
+
+    Return an empty string for other encoders.
+    """
     import segmentation_models_pytorch as smp
 
     if smp.encoders.is_equivalent_to_timm_universal(encoder):
@@ -35,7 +38,7 @@ def timm_name(encoder: str) -> str:
 
 
 def how_to_fetch(architecture: str, encoder: str, weights: str) -> str:
-    """Say what to do where weights are neither on this machine nor can be downloaded."""
+    """Return instructions for weights that are not on this machine and cannot be downloaded."""
     call = f"seglab.network({architecture!r}, {encoder!r}, num_classes=2, weights={weights!r})"
     return (
         f"the weights {weights!r} of {encoder!r} are neither on this machine nor could they be downloaded. Where there is a network, run "

@@ -1,4 +1,4 @@
-"""Which weights have a scale that does not matter, as a norm layer follows."""
+"""Weights whose scale does not change the output of the network, because a norm layer follows."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,11 +20,13 @@ _IMAGES = 2
 
 @found_once
 def scale_free(network: nn.Module) -> dict[str, ScaleFree]:
-    """What of each parameter can be scaled without changing the output of `network` in train mode; by name.
+    """Return which part of each parameter can be scaled without changing the output of `network` in train mode, by parameter name.
 
-    A convolution whose outputs go into norm layers and nowhere else: each filter (output channel) by itself where these are batch or
-    instance norms; the tensor as a whole where a group or layer norm is among them and the convolution has no bias. "no" for all
-    other parameters; "unknown" for all where the network does not run on the meta device on images of 224 × 224.
+    "filter": each filter (output channel) by itself, for a convolution whose outputs go into batch or instance norms and nowhere else.
+    "tensor": the tensor as a whole, for a convolution without bias whose outputs go into norm layers and nowhere else, with a group or
+    layer norm among them.
+    "no": all other parameters.
+    "unknown": all parameters, if the network does not run on the meta device on images of 224 × 224.
     """
     meta = {name: torch.empty_like(parameter, device="meta", requires_grad=True) for name, parameter in network.named_parameters()}
     buffers = {name: torch.empty_like(buffer, device="meta") for name, buffer in network.named_buffers()}
@@ -34,7 +36,7 @@ def scale_free(network: nn.Module) -> dict[str, ScaleFree]:
     try:
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):  # the graph of compiled code is one node
             outputs = list(_tensors(functional_call(network, {**meta, **buffers}, (image,))))
-    except Exception:  # noqa: BLE001 - whatever a network has against this image or device, we do not know then
+    except Exception:  # noqa: BLE001 - a network may raise anything on this image or device
         return dict.fromkeys(meta, "unknown")
     consumers, leaves = _graph(outputs)
     return {name: _of(leaves.get(id(parameter)), consumers) for name, parameter in meta.items()}
@@ -54,14 +56,20 @@ def _of(leaf: Any, consumers: Mapping[Any, list[Any]]) -> ScaleFree:
 
 
 def _is_by_channel(norm: Any, convolution: Any) -> bool:
-    """Return whether a norm takes the statistics of each output channel of a convolution, over the batch or of each image, by themselves."""
+    """Return whether a norm computes the statistics of each output channel of a convolution separately.
+
+    The statistics may be those of the batch (batch norm) or of each image (instance norm).
+    """
     weight = convolution._saved_weight
     channels = weight.shape[1] * convolution._saved_groups if convolution._saved_transposed else weight.shape[0]
     return norm.name() == _BATCH_NORM and norm._saved_input.shape[1] in (channels, channels * _IMAGES)
 
 
 def _following(node: Any, consumers: Mapping[Any, list[Any]]) -> Iterator[tuple[Any, bool]]:
-    """The nodes that use a node's output, or what views and reorderings make of it; and whether there were reorderings."""
+    """Yield each node that uses the output of `node`, directly or through views and reorderings.
+
+    Each node comes with whether there were reorderings on the way to it.
+    """
     for consumer in consumers.get(node, []):
         if consumer is _OUTPUT or consumer.name() not in _REORDERS | _VIEWS:
             yield consumer, False
@@ -70,11 +78,14 @@ def _following(node: Any, consumers: Mapping[Any, list[Any]]) -> Iterator[tuple[
 
 
 _OUTPUT = object()
-"""Stands among the consumers of a node whose output the network gives."""
+"""Marker among the consumers of a node whose output is an output of the network."""
 
 
 def _graph(outputs: Iterable[Tensor]) -> tuple[dict[Any, list[Any]], dict[int, Any]]:
-    """For each node of the autograd graph those that use its output, and the leaf node of each parameter by its id."""
+    """Return the consumers of each node of the autograd graph, and the leaf node of each parameter by the parameter's id.
+
+    The consumers of a node are the nodes that use its output.
+    """
     consumers: dict[Any, list[Any]] = defaultdict(list)
     leaves: dict[int, Any] = {}
     todo, seen = [output.grad_fn for output in outputs if output.grad_fn is not None], set()

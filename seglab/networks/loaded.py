@@ -1,4 +1,4 @@
-"""What a network holds of pretrained weights, as it is kept on the network and as it is told."""
+"""Report of the pretrained weights in a network: stored on the network, and summarized in words."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,37 +6,43 @@ from dataclasses import dataclass
 from torch import nn
 
 COUNTER = "num_batches_tracked"
-"""A norm's count of batches: older files have none, and no output depends on it."""
+"""Name of a norm's count of batches. Older files have no such count, and no output depends on it."""
 
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What a network holds of pretrained weights. It names no folder, so that it is the same on every machine."""
+    """Report of the pretrained weights in a network. It names no folder, so that it is the same on every machine."""
 
     source: str
-    """The file's name, or that of weights on the hub."""
+    """Name of the file, or name of the weights on the hub."""
     loaded: tuple[str, ...]
-    """The network's parameters and buffers that were taken."""
+    """Names of the network's parameters and buffers that were loaded."""
     skipped: tuple[str, ...]
-    """What the file has beside them, under the file's names; of weights on the hub it is not known."""
+    """Names in the file of tensors that were not loaded. Empty for weights on the hub, where these names are unknown."""
     missing: tuple[str, ...]
-    """The network's parameters and buffers that are new."""
+    """Names of the network's parameters and buffers that were not loaded, and so are new."""
 
 
 def loaded_weights(network: nn.Module) -> LoadedWeights | None:
-    """Tell what `seglab.network` loaded into `network`; None from scratch, and for other modules."""
+    """Return the report of what `seglab.network` loaded into `network`.
+
+    Return None for a network from scratch, and for other modules.
+    """
     report: LoadedWeights | None = getattr(network, "loaded_weights", None)
     return report
 
 
 def pretrained_parameters(network: nn.Module) -> frozenset[str]:
-    """Give the names of the parameters that `network` loaded from pretrained weights; empty from scratch, and for other modules."""
+    """Return the names of the parameters that `network` loaded from pretrained weights.
+
+    The set is empty for a network from scratch, and for other modules.
+    """
     names: frozenset[str] = getattr(network, "pretrained", frozenset())
     return names
 
 
 def weights_summary(network: nn.Module) -> str:
-    """Say in one to three lines what `network` loaded, what it left in the file, and what of it is new."""
+    """Describe in one to three lines what `network` loaded, what was skipped in the file, and which part of `network` is new."""
     report = loaded_weights(network)
     if report is None:
         return f"from scratch: {sum(parameter.numel() for parameter in network.parameters()):,} parameters are new"
@@ -47,7 +53,7 @@ def weights_summary(network: nn.Module) -> str:
 
 
 def remember(network: nn.Module, source: str, loaded: Iterable[str], skipped: Iterable[str] = ()) -> None:
-    """Keep on a network what of it was loaded, by the names of its parameters and buffers."""
+    """Store on a network a report of which of its parameters and buffers were loaded, by name, and of what was skipped in the file."""
     taken, own = set(loaded), network.state_dict()
     report = LoadedWeights(source, tuple(n for n in own if n in taken), tuple(sorted(skipped)), tuple(n for n in own if n not in taken))
     network.loaded_weights = report  # type: ignore[assignment]
@@ -55,14 +61,17 @@ def remember(network: nn.Module, source: str, loaded: Iterable[str], skipped: It
 
 
 def some(names: Iterable[str], count: int = 3) -> str:
-    """The first few of some names, and how many more there are."""
+    """Return the first `count` names and the number of the other names, as text."""
     words = list(names)
     more = f" and {len(words) - count} more" if len(words) > count else ""
     return ", ".join(words[:count]) + more
 
 
 def _counts(network: nn.Module, names: Iterable[str]) -> str:
-    """`encoder 100 tensors (11,176,512 parameters)`, for each part of the network that `names` are of."""
+    """Count the tensors and parameters in `names` for each part of the network.
+
+    The result reads `encoder 100 tensors (11,176,512 parameters)`, with a comma between two parts.
+    """
     parameters, parts = dict(network.named_parameters()), {name: name.partition(".")[0] for name in names if not name.endswith(COUNTER)}
     return ", ".join(
         f"{part.removeprefix('segmentation_')} {sum(own == part for own in parts.values())} tensors "

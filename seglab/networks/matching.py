@@ -1,4 +1,4 @@
-"""Which tensor of a file is which of an encoder's, whatever the file's names begin with."""
+"""Assignment of the tensors in a file to the tensors of an encoder, whatever prefix the names in the file have."""
 
 import re
 from collections import defaultdict
@@ -8,27 +8,27 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+_(?:norm|relu|conv))_([12]_)")
-"""torchvision's published DenseNets are older than its own names: `norm.1` is `norm1` now."""
+"""Old names in torchvision's published DenseNets, which are older than torchvision's code: `norm.1` is `norm1` now."""
 
 
 class Match(NamedTuple):
     """One way to read an encoder's tensors from a file."""
 
     root: str
-    """What all names of the encoder begin with: `model.` for most of timm, nothing for a ResNet."""
+    """A common prefix of all names of the encoder: `model.` for most of timm, empty for a ResNet."""
     prefix: str
-    """What the file's names of these tensors begin with in its place, such as `module.encoder_q.`."""
+    """Prefix in place of `root` that the names of these tensors have in the file, such as `module.encoder_q.`."""
     fits: dict[str, str]
-    """Name in the encoder → name in the file, of the tensors that have a place in the encoder as they are."""
+    """Name in the encoder → name in the file, for each tensor that the encoder can hold."""
     wrong: dict[str, str]
-    """The same, of tensors of another shape or kind."""
+    """Name in the encoder → name in the file, for each tensor of another shape or kind."""
 
 
 def matches(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], in_channels: int) -> list[Match]:
-    """All ways in which names of the encoder (`own`) are found in a file (`theirs`) below one prefix; the best first.
+    """Return all ways to find names of the encoder (`own`) in a file (`theirs`) below one prefix, the best first.
 
-    timm flattens the names of its encoders (`stages.0.conv` is `stages_0.conv` there) and SMP puts `model.` before them, so points
-    count as underscores, and what all names of the encoder begin with may be absent from the file.
+    timm flattens the names of its encoders: `stages.0.conv` is `stages_0.conv` there. Points therefore count as underscores.
+    SMP puts `model.` before these names. A prefix that all names of the encoder have may therefore be absent from the file.
     """
     found: dict[frozenset[tuple[str, str]], Match] = {}
     for root in _roots(own):
@@ -40,7 +40,10 @@ def matches(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], in_channels
 
 
 def foreign(match: Match, encoder: nn.Module, theirs: Iterable[str]) -> list[str]:
-    """Names in a file that lie within the modules that `match` fills, without a place there: blocks of a deeper network, for one."""
+    """Return names in a file that lie within modules filled by `match` but are no names of the encoder.
+
+    An example are the blocks of a deeper network.
+    """
     filled = {_plain(path) for name in match.fits for path in _above(name.removeprefix(match.root))}
     known = {_plain(name.removeprefix(match.root)) for name in (*dict(encoder.named_parameters()), *dict(encoder.named_buffers()))}
     found = []
@@ -52,14 +55,20 @@ def foreign(match: Match, encoder: nn.Module, theirs: Iterable[str]) -> list[str
 
 
 def _fits(own: Tensor, other: Tensor, in_channels: int) -> bool:
-    """Return whether `own` can hold `other`: the same shape, or the filters (O,3,h,w) of a first convolution, here (O,in_channels,h,w)."""
+    """Return whether `own` can hold `other`. Both must be floating, or neither.
+
+    The shapes are the same, or `other` holds the filters (O,3,h,w) of a first convolution and `own` has the shape (O,in_channels,h,w).
+    """
     first = own.ndim == other.ndim == 4 and own.shape[1] == in_channels and other.shape[1] == 3
     shape = (own.shape[0], 3, *own.shape[2:]) if first else own.shape
     return other.shape == shape and own.is_floating_point() == other.is_floating_point()
 
 
 def _named(own: Mapping[str, Tensor], theirs: Iterable[str], root: str) -> dict[str, dict[str, str]]:
-    """By prefix: the encoder's names, which begin with `root`, and the names in the file that say the same after the prefix."""
+    """Return name in the encoder → name in the file, by prefix in the file.
+
+    Two names belong together if they are equal after `root` in the encoder and after the prefix in the file.
+    """
     mine = {_plain(name[len(root) :]): name for name in own}
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for name in theirs:
@@ -71,13 +80,13 @@ def _named(own: Mapping[str, Tensor], theirs: Iterable[str], root: str) -> dict[
 
 
 def _roots(names: Iterable[str]) -> list[str]:
-    """The paths that all names have in common, the longest first."""
+    """Return the module paths that all names begin with, each with a point at its end, the longest first. The last one is empty."""
     first, *others = names
     return [*(f"{path}." for path in _above(first) if all(name.startswith(f"{path}.") for name in others)), ""]
 
 
 def _above(name: str) -> Iterator[str]:
-    """The paths of the modules that a tensor lies in, the innermost first."""
+    """Yield the paths of the modules that a tensor lies in, the innermost first."""
     while name := name.rpartition(".")[0]:
         yield name
 

@@ -1,4 +1,4 @@
-"""The stages of a network, shallow to deep, found without knowing its encoder."""
+"""The stages of a network, shallow to deep, found without knowledge of its encoder."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,25 +15,28 @@ _PARTS: dict[str, Literal["encoder", "decoder", "head"]] = {"encoder": "encoder"
 
 
 class Stages(NamedTuple):
-    """What belongs to which stage; stages in order of depth."""
+    """The parameters and modules of each stage, with stages in order of depth."""
 
     stages: dict[Stage, list[str]]
-    """Names of the parameters: each is in one stage or in `unreachable`."""
+    """Names of the parameters by stage. Each parameter is in one stage or in `unreachable`."""
     unreachable: list[str]
-    """Names of the parameters that no output depends on: they never get a gradient, and DDP fails on them unless they are frozen."""
+    """Names of the parameters that no output depends on. They never get a gradient, and DDP fails on them unless they are frozen."""
     modules: dict[Stage, list[str]]
-    """The paths of the modules that lie within one stage, with their children, and of the dropout, drop-path and activation between
-    them: call `eval()` on each to freeze the stage's statistics and randomness. A container of several stages is in none. Paths, as
-    modules may be replaced later (by synchronised batch norms)."""
+    """Paths of the modules that lie within one stage, with their children, by stage.
+
+    Dropout, drop-path and activation modules between them are included. Call `eval()` on each module to freeze the statistics and
+    randomness of the stage. A container of several stages is in no stage. Paths are kept in place of modules, because modules may be
+    replaced later (by synchronised batch norms).
+    """
 
 
 @found_once
 def stages(network: nn.Module) -> Stages:
-    """Find the stages of a network by reachability, without knowing its encoder.
+    """Find the stages of a network by reachability, without knowledge of its encoder.
 
     A parameter belongs to the shallowest of the encoder's feature maps that depends on it. The network runs on the meta device with
-    meta parameters: nothing is computed, copied or changed. A module without `encoder`, `decoder` and `segmentation_head` is one
-    stage `network` of part "decoder": schedules that freeze encoders train all of it.
+    meta parameters, so nothing is computed, copied or changed. A module without `encoder`, `decoder` and `segmentation_head` is one
+    stage `network` of part "decoder", so schedules that freeze encoders train all of it.
 
     Raises:
         ValueError: if the network cannot run on the meta device.
@@ -50,15 +53,18 @@ def stages(network: nn.Module) -> Stages:
 
 
 def in_channels(network: nn.Module) -> int:
-    """Give the channels of a network's images, as SMP was asked for. For other modules a guess: those of the first filters, which are
-    fewer where the first convolution has groups."""
+    """Return the number of channels of a network's images.
+
+    For an SMP network this is the number in its configuration. For other modules this is a guess: the number of channels of the first
+    filters, which is too small if the first convolution has groups.
+    """
     config: Mapping[str, Any] = getattr(network, "_hub_mixin_config", None) or {}
     first = next((p.shape[1] for p in network.parameters() if p.ndim == 4), 3)
     return int(config.get("in_channels", first))
 
 
 def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
-    """The parameters that are new in each feature map of the encoder, and all parameters that the outputs depend on."""
+    """Return the parameters that are new in each feature map of the encoder, and all parameters that the outputs depend on."""
     meta = {name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in network.named_parameters()}
     buffers = {name: torch.empty_like(b, device="meta") for name, b in network.named_buffers()}
     features, outputs = _run(network, meta | buffers)
@@ -68,7 +74,11 @@ def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
 
 
 def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, object]:
-    """The encoder's feature maps and the network's outputs, with these meta tensors as parameters and buffers."""
+    """Return the encoder's feature maps and the network's outputs, with meta `tensors` as parameters and buffers.
+
+    Raises:
+        ValueError: if the network runs with none of the image sizes in `_sides`.
+    """
     encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     failed: Exception | None = None
     for side in _sides(network):
@@ -83,7 +93,10 @@ def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, obj
 
 
 def _sides(network: nn.Module) -> Iterator[int]:
-    """Sides of images to try: 224, which also suits patches of 14 and windows of 7, and what a timm encoder of a fixed size was made for."""
+    """Yield sides of images to try: 224, then the side that a timm encoder was made for.
+
+    224 also suits patches of 14 and windows of 7. A timm encoder of a fixed size may accept only its own side.
+    """
     yield 224
     for module in network.get_submodule("encoder").modules():
         config = getattr(module, "pretrained_cfg", None)
@@ -93,7 +106,7 @@ def _sides(network: nn.Module) -> Iterator[int]:
 
 
 def _groups(network: nn.Module, features: list[set[str]], outputs: set[str]) -> dict[str, list[str]]:
-    """Names of parameters by name of stage, in order of depth; what the outputs do not depend on is left out."""
+    """Return the names of parameters by name of stage, in order of depth. Parameters that the outputs do not depend on are left out."""
     rest = outputs.difference(*features)
     decoder = {name for name in rest if name.startswith("decoder.")}
     past_features = {name for name in rest if name.startswith("encoder.")}
@@ -104,7 +117,7 @@ def _groups(network: nn.Module, features: list[set[str]], outputs: set[str]) -> 
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors in nested lists, tuples and dicts, in order."""
+    """Yield the tensors in nested lists, tuples and dicts, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping | list | tuple):
@@ -113,7 +126,10 @@ def _tensors(value: object) -> Iterator[Tensor]:
 
 
 def _leaves(roots: Iterable[Tensor], seen: set[Any]) -> list[int]:
-    """The ids of the leaf tensors that `roots` depend on, found as DDP finds them: by a walk over the graph, past nodes `seen` before."""
+    """Return the ids of the leaf tensors that `roots` depend on.
+
+    The search walks over the autograd graph, as DDP does. It skips nodes in `seen`, and adds each visited node to `seen`.
+    """
     found, todo = [], [root.grad_fn for root in roots]
     while todo:
         node = todo.pop()
@@ -127,7 +143,11 @@ def _leaves(roots: Iterable[Tensor], seen: set[Any]) -> list[int]:
 
 
 def _modules(network: nn.Module, stages: Mapping[Stage, list[str]]) -> dict[Stage, list[str]]:
-    """Modules by stage. One without parameters goes with the sibling before it, or as the first child with its parent's shallowest."""
+    """Return the paths of modules by stage.
+
+    A module without parameters belongs to the deepest stage of the sibling before it. If it is the first child, it belongs to the
+    shallowest stage of its parent.
+    """
     within = _stages_within(stages)
     before: dict[str, Stage] = {}
     found: dict[Stage, list[str]] = {stage: [] for stage in stages}
@@ -143,7 +163,10 @@ def _modules(network: nn.Module, stages: Mapping[Stage, list[str]]) -> dict[Stag
 
 
 def _stages_within(stages: Mapping[Stage, list[str]]) -> dict[str, set[Stage]]:
-    """The stages of the parameters below each module that has any, by path; the network's path is the empty string."""
+    """Return the stages of the parameters below each module that has parameters, by the path of the module.
+
+    The path of the network is the empty string.
+    """
     within: defaultdict[str, set[Stage]] = defaultdict(set, {"": set(stages)})
     for stage, names in stages.items():
         for name in names:

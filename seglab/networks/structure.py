@@ -1,4 +1,7 @@
-"""What follows from a network's structure is found once for all networks of a process that share it: every run of an arm builds it anew."""
+"""Cache of results that follow from the structure of a network.
+
+Every run of an arm builds its network anew. A result is computed once for all networks of a process that have the same structure.
+"""
 
 import copy
 import functools
@@ -15,7 +18,7 @@ T = TypeVar("T")
 
 
 def found_once(find: Callable[[nn.Module], T]) -> Callable[[nn.Module], T]:
-    """Let `find`, which does not look at values of tensors, remember what it found for each structure."""
+    """Cache the results of `find` by the structure of the network. `find` must not depend on the values of tensors."""
     known: dict[bytes, T] = {}
 
     @functools.wraps(find)
@@ -31,22 +34,26 @@ def found_once(find: Callable[[nn.Module], T]) -> Callable[[nn.Module], T]:
 
 
 def structure(network: nn.Module) -> bytes | None:
-    """A hash of all that a network is made of, its classes and all attributes, tensors by shape, dtype and identity; None for one that
-    cannot be pickled. In one process, equal hashes mean equal structures."""
+    """Return a hash of the structure of a network: its classes, all attributes, and the shape, dtype and identity of tensors.
+
+    Return None for a network that cannot be pickled. In one process, equal hashes mean equal structures.
+    """
     written = io.BytesIO()
     try:
         _Structure(written, protocol=5).dump(network)
-    except Exception:  # noqa: BLE001 - objects refuse to be pickled in any way
+    except Exception:  # noqa: BLE001 - an object that cannot be pickled may raise anything
         return None
     return hashlib.sha256(written.getbuffer()).digest()
 
 
 class _Structure(pickle.Pickler):
-    """Writes a number in place of each tensor, the same for one that is used again, and what it is like; and of classes and functions their
-    identity, as a notebook may define a name a second time."""
+    """Pickles a module with every tensor replaced by (index, dtype, shape, requires_grad), so that shared tensors keep one index.
+
+    Classes and functions are replaced by their name and id, because a notebook may define a name a second time.
+    """
 
     _named: ClassVar[set[Any]] = set()
-    """Those that were met; kept, so that no other gets its id."""
+    """Classes and functions that were pickled. They are kept, so that no other object gets the id of one of them."""
 
     def __init__(self, file: io.BytesIO, protocol: int) -> None:
         super().__init__(file, protocol)
@@ -58,5 +65,5 @@ class _Structure(pickle.Pickler):
             return thing.__qualname__, id(thing)
         if not isinstance(thing, Tensor):
             return None
-        number, _ = self._tensors.setdefault(id(thing), (len(self._tensors), thing))  # kept, so that no other gets its id
+        number, _ = self._tensors.setdefault(id(thing), (len(self._tensors), thing))  # kept, so that no other tensor gets its id
         return number, thing.dtype, tuple(thing.shape), thing.requires_grad

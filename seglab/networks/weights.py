@@ -1,4 +1,4 @@
-"""Pretrained weights from a file or a checkpoint into a network: all of the encoder, or nothing."""
+"""Loading of pretrained weights from a file or a checkpoint into a network: the whole encoder, or nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +14,13 @@ from seglab.networks.stages import in_channels, stages
 
 
 def load_weights(network: nn.Module, file: Path, encoder: str) -> None:
-    """Fill a network that SMP built on `encoder` with what a file holds.
+    """Load the weights in a file into a network that SMP built on `encoder`.
 
-    A checkpoint of seglab gives the encoder, and decoder and head where they are the same; any other file gives the encoder.
+    A checkpoint of seglab fills the encoder, and decoder and head if their names and shapes are the same. Any other file fills only
+    the encoder.
 
     Raises:
-        ValueError: if the file cannot be read, or does not have all of the encoder. The network is unchanged then.
+        ValueError: if the file cannot be read, or does not have the whole encoder. The network is unchanged then.
     """
     held = content(file)
     saved = held.get("seglab") if isinstance(held, Mapping) else None
@@ -35,7 +36,11 @@ def load_weights(network: nn.Module, file: Path, encoder: str) -> None:
 
 
 def _encoder_names(network: nn.Module, state: Mapping[str, Tensor], what: str, encoder: str) -> dict[str, str]:
-    """The network's names of its encoder's tensors → the file's."""
+    """Return name in the network → name in the file, for each tensor of the encoder that the file has.
+
+    Raises:
+        ValueError: if the file has no whole encoder, has it more than once, or has another encoder.
+    """
     own = network.get_submodule("encoder").state_dict()
     found = matches(own, state, in_channels(network))
     if not found:
@@ -55,7 +60,7 @@ def _encoder_names(network: nn.Module, state: Mapping[str, Tensor], what: str, e
 
 
 def _misfit(match: Match, needed: set[str], own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """How much of an encoder a file has, what is missing, and what has another shape."""
+    """Describe how much of an encoder a file has, which tensors are missing, and which have another shape."""
     missing = [name for name in own if name in needed and name not in match.fits and name not in match.wrong]
     wrong = [f"{mine} {_shape(own[mine])} is {_shape(state[theirs])} there" for mine, theirs in match.wrong.items() if mine in needed]
     parts = [f"{len(needed & match.fits.keys())} of {len(needed)} tensors fit"]
@@ -65,7 +70,7 @@ def _misfit(match: Match, needed: set[str], own: Mapping[str, Tensor], state: Ma
 
 
 def _unused(network: nn.Module) -> set[str]:
-    """The encoder's parameters that no output depends on, and the buffers of modules that have no others."""
+    """Return the encoder's parameters that no output depends on, and the buffers of modules that have only such parameters."""
     unused = {name.removeprefix("encoder.") for name in stages(network).unreachable}
     buffers: set[str] = set()
     for path, module in network.get_submodule("encoder").named_modules():
@@ -76,13 +81,20 @@ def _unused(network: nn.Module) -> set[str]:
 
 
 def _is_cut(network: nn.Module) -> bool:
-    """Return whether timm has left out the encoder's deepest blocks, as PSPNet's depth of three makes it do: a whole file has more of them."""
+    """Return whether timm has left out the encoder's deepest blocks, as for PSPNet with its depth of three.
+
+    A file of the whole encoder then has more blocks than the network.
+    """
     encoder = network.get_submodule("encoder")
     return hasattr(encoder, "model") and int(getattr(encoder, "_depth", 5)) < 5
 
 
 def _of_network(checkpoint: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
-    """The tensors of the network in a checkpoint of seglab, under the checkpoint's names."""
+    """Return the tensors of the network in a checkpoint of seglab, by their names in the checkpoint.
+
+    Raises:
+        ValueError: if the checkpoint has no state_dict.
+    """
     state = checkpoint.get("state_dict")
     if not isinstance(state, Mapping):
         raise ValueError(f"{file} holds no weights: a checkpoint of seglab without its state_dict; get it again")
@@ -90,14 +102,17 @@ def _of_network(checkpoint: Mapping[str, Any], file: Path) -> dict[str, Tensor]:
 
 
 def _network_of(saved: Mapping[str, Any]) -> str:
-    """`Unet on resnet18`, as a checkpoint describes its network."""
+    """Return architecture and encoder of the network that a checkpoint describes, as `Unet on resnet18`."""
     described = saved.get("network", {})
     config = described.get("config", {})
     return " on ".join(filter(None, (str(described.get("class", "a network")).rpartition(".")[2], config.get("encoder_name"))))
 
 
 def _other_parts(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, str]:
-    """The network's names of decoder and head → the checkpoint's: each part whole, or left out."""
+    """Return name in the network → name in the checkpoint, for the tensors of decoder and head.
+
+    A part is included only if all its names and shapes are the same in the checkpoint.
+    """
     names: dict[str, str] = {}
     for part, module in network.named_children():
         own = {f"network.{part}.{name}": tensor.shape for name, tensor in module.state_dict().items()}
@@ -109,7 +124,10 @@ def _other_parts(network: nn.Module, state: Mapping[str, Tensor]) -> dict[str, s
 
 @torch.no_grad()
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors of any floating dtype into the network, first convolutions for as many channels as it takes."""
+    """Copy tensors of any floating dtype into the network.
+
+    A first convolution is adapted to the number of channels that the network takes.
+    """
     import timm
 
     own = network.state_dict()

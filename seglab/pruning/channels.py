@@ -1,4 +1,4 @@
-"""The channels of tensors: which must stay or go together, and which hold one known number at every pixel of every image."""
+"""The channels of tensors: which ones are kept or removed together, and which ones hold a known constant."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,51 +16,51 @@ class Channels(NamedTuple):
     """The channels of one tensor (N,C,H,W)."""
 
     ids: list[int]
-    """C numbers in `Ties`, by which channels are the same."""
+    """The C numbers of the channels in `Ties`; tensors that share a number share the channel."""
     constant: Tensor
-    """(C,) float64: what the channel holds at every pixel of every image; NaN where that differs or is not known."""
+    """(C,) float64: the value of the channel at every pixel of every image; NaN if the value varies or is not known."""
 
 
 class Ties:
-    """Channels that can only stay or go together, as sets that are merged, and why some sets must stay."""
+    """A disjoint-set forest of channels. The channels of a set are kept or removed together; some sets must stay, for a reason."""
 
     def __init__(self) -> None:
         self._parent: list[int] = []
         self._pinned: dict[int, str] = {}
 
     def new(self, count: int) -> list[int]:
-        """`count` channels that no other is tied to."""
+        """Add `count` channels, each in a set of its own, and return their numbers."""
         first = len(self._parent)
         self._parent += range(first, first + count)
         return self._parent[first:]
 
     def count(self) -> int:
-        """Of channels; the numbers of sets are below it."""
+        """Return the number of channels. The number of every set is below it."""
         return len(self._parent)
 
     def find(self, channel: int) -> int:
-        """The number that stands for the channel's set."""
+        """Return the number of the channel's set: that of the channel which represents it."""
         while self._parent[channel] != channel:
             self._parent[channel] = self._parent[self._parent[channel]]
             channel = self._parent[channel]
         return channel
 
     def tie(self, first: Sequence[int], second: Sequence[int]) -> None:
-        """The i-th of `first` stays or goes with the i-th of `second`."""
+        """Merge the set of the i-th channel of `first` with the set of the i-th channel of `second`, for each i."""
         for a, b in zip(first, second, strict=True):
             self._parent[self.find(a)] = self.find(b)
 
     def sets(self, channels: Sequence[int]) -> Tensor:
-        """(C,) int64: the sets that these channels are in, as long as no more are tied."""
+        """Return the number of each channel's set, (C,) int64. The numbers are valid until more channels are tied."""
         return torch.tensor([self.find(channel) for channel in channels])
 
     def pin(self, channels: Iterable[int], reason: str) -> None:
-        """These stay; of several reasons the first is kept."""
+        """Record that these channels must stay, and why. Of several reasons for a channel the first is kept."""
         for channel in channels:
             self._pinned.setdefault(channel, reason)
 
     def pinned(self) -> dict[int, str]:
-        """The sets that must stay, by the numbers that stand for them, and why."""
+        """Return the reason of each set that must stay, by the number of the set."""
         found: dict[int, str] = {}
         for channel, reason in self._pinned.items():
             found.setdefault(self.find(channel), reason)
@@ -68,19 +68,19 @@ class Ties:
 
 
 def unknown(count: int) -> Tensor:
-    """(count,) float64: nothing is known of these channels."""
+    """Return the constants (count,) float64 of channels of which nothing is known: all NaN."""
     return torch.full((count,), UNKNOWN, dtype=torch.float64)
 
 
 def normed(constant: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """(C,) constants behind a batch norm in eval mode, `scale * x + shift`; a scale of 0 makes a constant of any channel."""
+    """Return the constants (C,) behind a batch norm in eval mode, `scale * x + shift`. A scale of 0 makes every channel constant."""
     return torch.where(scale == 0, shift, constant * scale + shift)
 
 
 def convolved(constant: Tensor, weight: Tensor, bias: Tensor | None, *, padded: bool) -> Tensor:
-    """(O,) constants behind a convolution with `weight` (O,I,kH,kW), from the constants (I,) before it.
+    """Return the constants (O,) behind a convolution with `weight` (O,I,kH,kW), from the constants (I,) before the convolution.
 
-    Zero padding keeps the constant 0 alone: any other is cut off at the borders.
+    If the convolution is zero-padded, only the constant 0 is preserved: any other constant is cut off at the borders.
     """
     known = ~constant.isnan() & ((constant == 0) | (not padded))
     used = (weight != 0).flatten(2).any(2)
@@ -89,9 +89,9 @@ def convolved(constant: Tensor, weight: Tensor, bias: Tensor | None, *, padded: 
 
 
 def pointwise(node: Node, constants: Sequence[Tensor]) -> Tensor:
-    """(C,) constants behind an operation on each element by itself: the operation itself, on the `constants` of the node's inputs.
+    """Return the constants (C,) behind an elementwise operation, by running the operation on the `constants` of the node's inputs.
 
-    Each of these is (C,) or (1,). An unknown factor of a known 0 does not matter.
+    The constants of each input are (C,) or (1,). A product with a known 0 is 0, even if the other factor is not known.
     """
     pixels = {source: _typed(constant, source) for source, constant in zip(node.all_input_nodes, constants, strict=True)}
     result = _run(node, pixels).double().flatten()
@@ -103,7 +103,7 @@ def pointwise(node: Node, constants: Sequence[Tensor]) -> Tensor:
 
 
 def _typed(constant: Tensor, source: Node) -> Tensor:
-    """(1,C,1,1) in the dtype of the node's result, if that is of integers or booleans."""
+    """Return the constants as (1,C,1,1), in the dtype of the node's result if that is integer or boolean, else in float64."""
     dtype: torch.dtype = source.meta["val"].dtype
     return constant.view(1, -1, 1, 1).to(torch.float64 if dtype.is_floating_point else dtype)
 
@@ -118,7 +118,7 @@ def _run(node: Node, pixels: dict[Node, Tensor]) -> Tensor:
 
 
 def is_pointwise(node: Node) -> bool:
-    """Return whether each element of the result depends on that element of the inputs alone, and on no random number."""
+    """Return whether each element of the result depends on the same element of the inputs alone, and on no random number."""
     tags = getattr(node.target, "tags", ())
     aten = torch.ops.aten
     untagged = (aten.hardswish.default, aten.log_sigmoid.default)
@@ -126,7 +126,10 @@ def is_pointwise(node: Node) -> bool:
 
 
 def is_spatial(node: Node) -> bool:
-    """Return whether each channel of the result depends on that channel of the first input alone, a constant staying what it is inside."""
+    """Return whether each channel of the result depends on the same channel of the first input alone.
+
+    A constant channel must stay constant, except at borders.
+    """
     aten = torch.ops.aten
     if node.target in (aten.pad.default, aten.constant_pad_nd.default):
         return len(argument(node, 1, "pad", [])) <= 4
@@ -151,7 +154,7 @@ def is_spatial(node: Node) -> bool:
 
 
 def lasting(node: Node, constant: Tensor) -> Tensor:
-    """(C,) constants behind a spatial operation: those that zeros or other numbers at the border do not change."""
+    """Return the constants (C,) behind a spatial operation; NaN where the operation changes the constant, as padding can at the border."""
     aten = torch.ops.aten
     if node.target is aten.avg_pool2d.default:
         padded = any(argument(node, 3, "padding", [0])) and argument(node, 5, "count_include_pad", True)
@@ -168,5 +171,5 @@ def _pad_mode(node: Node) -> str:
 
 
 def argument(node: Node, place: int, name: str, default: Any) -> Any:
-    """An argument of a node, given by place, by name, or not at all."""
+    """Return the argument of a node at position `place` or with the keyword `name`; `default` if the node has neither."""
     return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)

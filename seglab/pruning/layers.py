@@ -1,4 +1,4 @@
-"""From a network to its layers, and the channels that go into and come out of each."""
+"""Reading the layers of a network, and the input and output channels of each."""
 
 import copy
 import operator
@@ -21,34 +21,34 @@ class Convolution(NamedTuple):
     name: str
     """The module's path in the network."""
     inputs: Tensor
-    """(I,) int64: the sets that the input channels are in."""
+    """(I,) int64: the number of each input channel's set."""
     outputs: Tensor
-    """(O,) int64: the sets that the filters are in."""
+    """(O,) int64: the number of each filter's set."""
     seen: Tensor
-    """(I,) float64: the constants of the inputs, NaN where there is none."""
+    """(I,) float64: the constant of each input channel, NaN if it has none."""
     used: Tensor
-    """(O,I) bool: where the filters have weights other than 0."""
+    """(O,I) bool: whether the filter has a weight other than 0 for the input channel."""
     padded: bool
-    """Zeros or gaps take part, so that no bias can stand for a constant input."""
+    """Whether zero padding or the gaps of a transposed convolution reach the output. If so, no bias can replace a constant input."""
 
 
 class PerChannel(NamedTuple):
-    """A depthwise convolution or a batch norm: output channel i is made of input channel i alone."""
+    """A depthwise convolution or a batch norm: output channel i depends on input channel i alone."""
 
     name: str
     channels: Tensor
-    """(C,) int64: the sets that the channels are in."""
+    """(C,) int64: the number of each channel's set."""
 
 
 class Layers(NamedTuple):
-    """What pruning has to know of a network. Channels that can only stay or go together are a set, and a set is a number."""
+    """The layers of a network and the sets of channels that are kept or removed together. Each set has a number."""
 
     convolutions: list[Convolution]
     per_channel: list[PerChannel]
     pinned: dict[int, str]
-    """The sets that must stay whatever the weights are, and why."""
+    """Reason of each set that must stay whatever the weights are, by the number of the set."""
     sets: int
-    """The numbers of the sets are below this."""
+    """Exclusive upper bound of the numbers of sets."""
 
 
 def read_layers(network: nn.Module, image: Tensor) -> Layers:
@@ -65,7 +65,11 @@ def read_layers(network: nn.Module, image: Tensor) -> Layers:
 
 
 def traced(network: nn.Module, image: Tensor) -> ExportedProgram:
-    """The operations of `network` in eval mode, none of them in place; the network stays as it is."""
+    """Trace the operations of `network` in eval mode, without in-place operations; the network itself is not changed.
+
+    Raises:
+        ValueError: if `torch.export` cannot trace the network.
+    """
     try:
         with torch.no_grad():
             program: ExportedProgram = torch.export.export(copy.deepcopy(network).eval(), (image,), strict=False)
@@ -76,7 +80,7 @@ def traced(network: nn.Module, image: Tensor) -> ExportedProgram:
 
 
 class _Reader:
-    """Walks over the operations in their order, from the channels of the inputs to those of the outputs."""
+    """Follows the channels through the operations in their order, from the inputs of the network to its outputs."""
 
     def __init__(self, network: nn.Module, program: ExportedProgram) -> None:
         self._modules = _Modules(network, program)
@@ -85,14 +89,14 @@ class _Reader:
         self._drafts: list[Callable[[], Convolution | PerChannel]] = []
 
     def layers(self) -> Layers:
-        """What was read, now that all ties are known."""
+        """Return the layers that were read; call it after the last `read`, when all ties are known."""
         found = [draft() for draft in self._drafts]
         convolutions = [layer for layer in found if isinstance(layer, Convolution)]
         per_channel = [layer for layer in found if isinstance(layer, PerChannel)]
         return Layers(convolutions, per_channel, self._ties.pinned(), self._ties.count())
 
     def read(self, node: Node) -> None:
-        """Keep what is known of the node's channels, if it has any."""
+        """Record the channels of the node, if it has any."""
         if node.op == "placeholder" and not self._modules.holds(node):
             self._opaque(node, "the network's input")
         elif node.op == "output":
@@ -105,7 +109,7 @@ class _Reader:
                 self._values[node] = value
 
     def _opaque(self, node: Node, reason: str) -> None:
-        """All channels that go in or come out must stay."""
+        """Pin all input and output channels of the node: they must stay for this reason."""
         for source in node.all_input_nodes:
             if source in self._values:
                 self._ties.pin(self._values[source].ids, reason)
@@ -116,7 +120,7 @@ class _Reader:
             self._values[node] = Channels(ids, unknown(len(ids)))
 
     def _channels(self, node: Node) -> Channels | None:
-        """The channels of the node's result; None if the operation is none that pruning can see through."""
+        """Return the channels of the node's result; None if pruning cannot follow channels through the operation."""
         sources = node.all_input_nodes
         known = [self._values[source] for source in sources if source in self._values]
         if not known or sources[0] not in self._values:
@@ -126,7 +130,7 @@ class _Reader:
             return self._convolution(node, known[0])
         if node.target is aten._native_batch_norm_legit_no_training.default:
             return self._norm(node, known[0])
-        if node.target is operator.getitem:  # of batch norm: no other operation with several results is seen through
+        if node.target is operator.getitem:  # of batch norm: no other operation with several results is followed
             return known[0] if node.args[1] == 0 else None
         return self._without_weights(node, known) if len(known) == len(sources) else None
 
@@ -140,7 +144,7 @@ class _Reader:
         return None
 
     def _pointwise(self, node: Node, values: Sequence[Channels]) -> Channels:
-        """Channels that meet are tied; one that meets many, as in spatial attention, stays."""
+        """Tie the channels that the operation combines. Pin a channel that is broadcast to many, as in spatial attention."""
         widest = max((value.ids for value in values), key=len)
         for value in values:
             if len(value.ids) == len(widest):
@@ -193,7 +197,7 @@ class _Reader:
 
 
 class _Modules:
-    """Which module an operation's weights are of."""
+    """The modules of a network, by the weights that an operation uses."""
 
     def __init__(self, network: nn.Module, program: ExportedProgram) -> None:
         self._network = network
@@ -211,7 +215,10 @@ class _Modules:
         return self._network.get_submodule(path)
 
     def owner(self, tensors: Sequence[Node], kind: Any) -> str | None:
-        """The path of the module of this kind that holds the tensors as they are, uses them once and shares them with none."""
+        """Return the path of the module of type `kind` that holds these tensors as its weights and buffers.
+
+        Return None if a tensor is computed from others, is used by several operations, or is shared with another module.
+        """
         names = [self._names.get(node.name, "") for node in tensors]
         paths = {name.rpartition(".")[0] for name in names}
         own = {name.rpartition(".")[2] for name in names} <= {"weight", "bias", "running_mean", "running_var"}

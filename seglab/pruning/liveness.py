@@ -1,4 +1,4 @@
-"""Which channels a network needs: from what must stay, backwards through the weights that are not zero."""
+"""The channels that a network needs, found from the pinned channels backwards through the weights that are not zero."""
 
 from typing import Self
 
@@ -12,11 +12,11 @@ BORDER = "its constant stands for others' at zero-padded borders"
 LAST = "the last of its layer"
 
 _STEADY = 1e-3
-"""A constant this much smaller than the largest may not stand for others: the quotient would magnify rounding."""
+"""Least ratio of a constant to the largest one, for it to carry other constants: a smaller divisor would magnify rounding."""
 
 
 class Kept:
-    """The sets of channels that stay, and why."""
+    """The sets of channels that stay, and the reason of each."""
 
     def __init__(self, layers: Layers) -> None:
         self.mask = torch.zeros(layers.sets, dtype=torch.bool)
@@ -25,14 +25,16 @@ class Kept:
             self.add(channel, reason)
 
     def add(self, channel: int, reason: str) -> None:
-        """Keep a set; the first reason counts."""
+        """Keep a set. Of several reasons the first is recorded."""
         self.mask[channel] = True
         self.reasons.setdefault(channel, reason)
 
     @classmethod
     def of(cls, layers: Layers) -> Self:
-        """The fewest that keep every output: a channel goes if each convolution that would mix it with others knows its constant
-        or has zero weights for it, in all filters that stay.
+        """Return the fewest sets that preserve every output.
+
+        A channel is removed if each convolution that mixes it with others knows its constant, or has zero weights for it in all filters
+        that stay.
         """
         kept = cls(layers)
         while any(grow(layers.convolutions, kept) for grow in (_needed_by_weights, _needed_at_borders, _needed_to_be_there)):
@@ -41,18 +43,21 @@ class Kept:
 
 
 def dropped_at_borders(layer: Convolution, kept: Kept) -> Tensor:
-    """(I,) bool: inputs that go, although the zero-padded layer sees constants other than 0 in them."""
+    """Return which inputs of a zero-padded layer are removed although their constant is not 0 and a kept filter uses them: (I,) bool."""
     return _weighted(layer, kept) & ~kept.mask[layer.inputs] & (layer.seen.nan_to_num() != 0) & layer.padded
 
 
 def representative(layer: Convolution, kept: Kept) -> int | None:
-    """The place of the input that stays and carries the constants of those that go: zero padding treats both alike."""
+    """Return the index of the kept input that carries the constants of the removed ones; None if no kept input can.
+
+    Zero padding cuts off the carried constants at the same pixels as the constant of the kept input.
+    """
     size = layer.seen.abs().where(_steady(layer) & kept.mask[layer.inputs], 0.0)
     return int(size.argmax()) if size.any() else None
 
 
 def _needed_by_weights(convolutions: list[Convolution], kept: Kept) -> bool:
-    """Keep what is no constant and meets a weight of a filter that stays; whether that is more than before."""
+    """Keep each input that is not constant and that a kept filter has a weight for; return whether any was added."""
     before = len(kept.reasons)
     for layer in reversed(convolutions):
         for channel in layer.inputs[_weighted(layer, kept) & layer.seen.isnan()].tolist():
@@ -61,7 +66,10 @@ def _needed_by_weights(convolutions: list[Convolution], kept: Kept) -> bool:
 
 
 def _needed_at_borders(convolutions: list[Convolution], kept: Kept) -> bool:
-    """Keep one more constant channel if a zero-padded layer needs one: that which serves most of such layers."""
+    """Keep one more constant channel if a zero-padded layer needs one to carry others; return whether one was added.
+
+    The channel is the one that serves most of the layers in need; of equal ones, the one with the largest sum of absolute constants.
+    """
     votes: dict[int, list[float]] = {}
     for layer in convolutions:
         if bool(dropped_at_borders(layer, kept).any()) and representative(layer, kept) is None:
@@ -74,7 +82,7 @@ def _needed_at_borders(convolutions: list[Convolution], kept: Kept) -> bool:
 
 
 def _needed_to_be_there(convolutions: list[Convolution], kept: Kept) -> bool:
-    """Keep a filter, a zero one if there is any, of each layer that would have none."""
+    """Keep one filter of each layer that would have none, a zero filter if there is one; return whether any was added."""
     before = len(kept.reasons)
     for layer in convolutions:
         if not kept.mask[layer.outputs].any():
@@ -83,7 +91,7 @@ def _needed_to_be_there(convolutions: list[Convolution], kept: Kept) -> bool:
 
 
 def _weighted(layer: Convolution, kept: Kept) -> Tensor:
-    """(I,) bool: the inputs that a filter that stays has a weight for."""
+    """Return which inputs a kept filter has a weight other than 0 for: (I,) bool."""
     return layer.used[kept.mask[layer.outputs]].any(0)
 
 

@@ -1,4 +1,4 @@
-"""A pruned network as a program that runs without seglab: checked, measured and written."""
+"""Writing a pruned network as a program that runs without seglab, after a check and a measurement."""
 
 import copy
 import io
@@ -17,33 +17,33 @@ from seglab.files import atomic_write
 from seglab.pruning.surgery import Report, prune_with_report
 
 METADATA = "seglab.json"
-"""The file in the program that says what goes in and what comes out."""
+"""The file in the program that describes its inputs and outputs."""
 
 EXACT = 1e-9
-"""Largest difference between outputs in float64, relative to the largest output: rounding, and nothing else."""
+"""Largest allowed difference between outputs in float64, relative to the largest output: rounding alone."""
 
 _REPEATS = 15
 
 
 class Written(NamedTuple):
-    """A pruned network in a file, beside what the whole one takes."""
+    """Sizes and times of the whole network and of the pruned network that was written."""
 
     report: Report
     bytes: tuple[int, int]
-    """Size of the `.pt2` of the whole network, and of the pruned one."""
+    """Sizes in bytes of the `.pt2` files of the whole network and of the pruned one."""
     milliseconds: tuple[float, float]
-    """Median time of a forward pass of one image on this machine's CPU, of the whole network and of the pruned one."""
+    """Median times of a forward pass of one image on this machine's CPU, of the whole network and of the pruned one."""
 
 
 def write_pruned(network: nn.Module, path: Path, *, size: Sequence[int], metadata: Mapping[str, object], channels: int = 3) -> Written:
-    """Prune `network`, check that nothing has changed, and write it as a `torch.export` program.
+    """Prune `network`, check that the outputs have not changed, and write the pruned network as a `torch.export` program.
 
-    The program takes (N,channels,H,W) float32 images of this `size` (H,W), in any number; it is read by
-    `torch.export.load(path).module()`, and `metadata` as JSON by `torch.export.load(path, extra_files=(files := {"seglab.json": ""}))`.
-    The check is in float64, on random images of this size and of one larger size that the network takes, if there is any.
+    The program takes any number N of float32 images (N,channels,H,W) of this `size` (H,W). `torch.export.load(path).module()` reads it.
+    `torch.export.load(path, extra_files=(files := {"seglab.json": ""}))` reads `metadata` as JSON. The check is in float64, on random
+    images of this size and, if the network takes it, of one larger size.
 
     Raises:
-        ValueError: if the network cannot be pruned or the outputs differ; nothing is written then.
+        ValueError: if the network cannot be pruned or exported, or the outputs differ; then nothing is written.
     """
     whole, pruned, report = _checked(network, channels, size)
     image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
@@ -52,7 +52,7 @@ def write_pruned(network: nn.Module, path: Path, *, size: Sequence[int], metadat
 
 
 def _checked(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[nn.Module, nn.Module, Report]:
-    """The network and the pruned one, in eval mode and float32, after a comparison in float64."""
+    """Prune the network, compare the outputs in float64, and return both networks in eval mode and float32, with the report."""
     if min(size) < 1:
         raise ValueError(f"size: expected the height and width of an image, got {tuple(size)}")
     generator = torch.Generator().manual_seed(0)
@@ -61,13 +61,14 @@ def _checked(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[nn
     pruned, report = prune_with_report(whole, image)
     check_equal(whole, pruned, image)
     others = (torch.randn(1, channels, size[0] + more, size[1] + 2 * more, generator=generator, dtype=torch.float64) for more in (7, 32))
-    other = next((other for other in others if _runs(whole, other)), image)  # an odd size if it can be: strides and paddings differ
+    # The first of these sizes has another parity than `size`, so that strides and paddings act differently.
+    other = next((other for other in others if _runs(whole, other)), image)
     check_equal(whole, pruned, other)
     return whole.float(), pruned.float(), report
 
 
 def to_table(written: Written) -> Table:
-    """Before and after, and why zero filters stayed."""
+    """Return a table of the costs before and after pruning. Its caption lists the reasons why zero filters stayed."""
     report, table = written.report, Table(caption_justify="left")
     for column in ("", "before", "after", "saved"):
         table.add_column(column, justify="right" if column else "left")
@@ -88,10 +89,10 @@ def to_table(written: Written) -> Table:
 
 
 def check_equal(network: nn.Module, pruned: nn.Module, image: Tensor) -> None:
-    """Compare the outputs for `image` (N,C,H,W) float64.
+    """Compare the outputs of both networks for `image` (N,C,H,W) float64.
 
     Raises:
-        ValueError: if they differ by more than rounding.
+        ValueError: if the outputs differ by more than rounding.
     """
     for whole, smaller in zip(_outputs(network, image), _outputs(pruned, image), strict=True):
         difference, scale = float((whole - smaller).abs().max()), float(whole.abs().max())
@@ -103,7 +104,7 @@ def check_equal(network: nn.Module, pruned: nn.Module, image: Tensor) -> None:
 
 
 def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[float, float]:
-    """The median times of a forward pass of `image` (N,C,H,W), taken in turns."""
+    """Measure a forward pass of `image` (N,C,H,W) by both networks in turns, and return the two median times in milliseconds."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_REPEATS):
         for network, taken in zip((whole, pruned), times, strict=True):
@@ -115,7 +116,7 @@ def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[fl
 
 
 def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, object]) -> int:
-    """Write the program whole or not at all, once it gives back what the network does; its size in bytes."""
+    """Write the program atomically, after a check that its outputs are those of the network; return its size in bytes."""
     content = _saved(_exported(pruned, image), metadata)
     loaded = torch.export.load(io.BytesIO(content)).module()
     for batch in (image, image.tile(3, 1, 1, 1)):
@@ -128,10 +129,10 @@ def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, 
 
 
 def _exported(network: nn.Module, image: Tensor) -> ExportedProgram:
-    """The program of a network in eval mode, for any number of images; without the paths of this machine's source files."""
+    """Export a network, already in eval mode, as a program for any batch size, without the paths of this machine's source files."""
     try:
         with torch.no_grad():
-            pair = image.tile(2, 1, 1, 1)  # a batch of one would be taken for the only one there is
+            pair = image.tile(2, 1, 1, 1)  # torch.export would fix a batch size of one
             program: ExportedProgram = torch.export.export(network, (pair,), dynamic_shapes=({0: Dim("batch")},), strict=False)
     except RuntimeError as error:
         raise ValueError(f"{type(network).__name__} cannot be written as a program for any number of images: {error}") from error
@@ -147,14 +148,14 @@ def _saved(program: ExportedProgram, metadata: Mapping[str, object]) -> bytes:
 
 
 def _outputs(network: nn.Module, image: Tensor) -> list[Tensor]:
-    """All tensors that the network gives, one or several."""
+    """Return all tensors that the network returns, one or several, as a list."""
     with torch.no_grad():
         outputs = network(image)
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
 def _runs(network: nn.Module, image: Tensor) -> bool:
-    """Return whether a network takes images of this size; some take one alone."""
+    """Return whether a network runs on images of this size; some networks run on one size alone."""
     try:
         _outputs(network, image)
     except (RuntimeError, AssertionError):

@@ -1,4 +1,4 @@
-"""Cutting zero filters out of a network."""
+"""Removing zero filters from a network."""
 
 import copy
 from collections import Counter
@@ -18,46 +18,50 @@ OPAQUE = "in a convolution that is grouped, shared or has computed weights"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes."""
+    """Size and computation of a network."""
 
     parameters: int
     flops: int
-    """Floating-point operations of a forward pass, a multiply-add being two, as `torch.utils.flop_counter` counts them."""
+    """Floating-point operations of a forward pass as `torch.utils.flop_counter` counts them: a multiply-add is two."""
     filters: int
     """Output channels of all 2-D convolutions, transposed ones too."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What pruning did."""
+    """The result of pruning: costs before and after, and the numbers of zero filters."""
 
     before: Cost
     after: Cost
     zero: int
-    """Filters whose weights are all exactly zero."""
+    """Number of filters whose weights are all exactly zero, before pruning."""
     kept: Mapping[str, int]
-    """Zero filters that had to stay, by the reason."""
+    """Number of zero filters that had to stay, by reason."""
 
     @property
     def removed(self) -> int:
-        """Filters that are gone: zero ones, and those whose output no other weight used."""
+        """Return the number of removed filters: zero filters, and filters whose output no other weight used."""
         return self.before.filters - self.after.filters
 
 
 def prune(network: nn.Module, image: Tensor) -> nn.Module:
-    """Give a smaller network with the same outputs in eval mode, without the filters that are exactly zero.
+    """Return a smaller network with the same outputs in eval mode, without the filters that are exactly zero.
 
-    A zero filter still emits a constant: its bias, behind batch norm and activation. That constant goes into the bias of the
-    convolutions that read it; where zero padding cuts it off at the borders, one constant channel stays and carries all others'.
-    So the outputs agree to rounding, borders included, for images of every size on which the network takes the same path. Filters
-    whose output meets zero weights only, and those that a batch norm scales by 0, go as well.
+    The output of a zero filter is a constant: its bias after batch norm and activation. The constant is added to the bias of the
+    convolutions that read it. If zero padding cuts off the constant at the borders, one constant channel stays and carries the constants
+    of all others. So the outputs agree to rounding, borders included, for images of every size on which the network runs the same
+    operations. Filters whose output is read by zero weights only, and filters that a batch norm scales by 0, are removed as well.
 
-    What stays: filters tied by a residual sum or a gate to others that are not zero; those whose output a group norm, linear layer,
-    attention, reshaping or anything else reads that is not seen through; grouped convolutions that are not depthwise; shared modules.
+    These stay:
+
+    - filters that a residual sum or a gate ties to filters that are not zero;
+    - filters whose output is read by an operation through which channels are not followed: a group norm, linear layer, attention,
+      reshaping and others;
+    - grouped convolutions that are not depthwise, and shared modules.
 
     Args:
-        network: any `nn.Module` that `torch.export` can trace; it stays as it is. The modules of the result are copies, of the same
-            classes and names, `Conv2d`, `ConvTranspose2d` and `BatchNorm2d` with fewer channels.
+        network: any `nn.Module` that `torch.export` can trace; it is not changed. The modules of the result are copies of the same
+            classes and names. `Conv2d`, `ConvTranspose2d` and `BatchNorm2d` have fewer channels.
         image: (N,C,H,W) float, of a size that the network takes; its values do not matter.
 
     Raises:
@@ -67,7 +71,7 @@ def prune(network: nn.Module, image: Tensor) -> nn.Module:
 
 
 def prune_with_report(network: nn.Module, image: Tensor) -> tuple[nn.Module, Report]:
-    """`prune`, and what it did; FLOPs are those of `image`."""
+    """Prune as `prune` does, and return the report too. Its FLOPs are for a forward pass of `image`."""
     before = cost(network, image)
     layers = read_layers(network, image)
     kept = Kept.of(layers)
@@ -81,7 +85,7 @@ def prune_with_report(network: nn.Module, image: Tensor) -> tuple[nn.Module, Rep
 
 
 def cost(network: nn.Module, image: Tensor) -> Cost:
-    """Parameters, filters, and the FLOPs of `image` (N,C,H,W).
+    """Count the parameters and filters of the network, and the FLOPs of a forward pass of `image` (N,C,H,W).
 
     Raises:
         ValueError: if the network does not run on the image.
@@ -98,7 +102,7 @@ def cost(network: nn.Module, image: Tensor) -> Cost:
 
 
 def _cut_convolution(module: Any, layer: Convolution, kept: Kept) -> None:
-    """Fold the constants of the inputs that go, then cut filters and inputs out of the module."""
+    """Fold the constants of the removed inputs into weights or bias, then remove filters and inputs from the module."""
     rows, columns = kept.mask[layer.outputs], kept.mask[layer.inputs]
     if rows.all() and columns.all():
         return
@@ -115,10 +119,10 @@ def _cut_convolution(module: Any, layer: Convolution, kept: Kept) -> None:
 
 
 def _folded(weight: Tensor, layer: Convolution, kept: Kept) -> tuple[Tensor, Tensor]:
-    """The weights (O,I,kH,kW) and what is added to the bias (O,), now that inputs go whose constants c are known.
+    """Return the weights (O,I,kH,kW) and the addition to the bias (O,) that make up for the removed inputs j with constants c_j.
 
-    Without padding, Σ_j c_j Σ w_j goes into the bias; with zero padding, w_r + Σ_j (c_j / c_r) w_j is the weight of a constant r
-    that stays.
+    Without padding, Σ_j c_j Σ w_j is added to the bias. With zero padding, w_r + Σ_j (c_j / c_r) w_j replaces the weight w_r of a kept
+    input r with the constant c_r.
     """
     constant = layer.seen.nan_to_num().where(~kept.mask[layer.inputs], 0.0)
     if not layer.padded:
@@ -131,7 +135,7 @@ def _folded(weight: Tensor, layer: Convolution, kept: Kept) -> tuple[Tensor, Ten
 
 
 def _cut_per_channel(module: Any, rows: Tensor) -> None:
-    """Cut channels out of a batch norm or depthwise convolution."""
+    """Keep only the channels `rows` (C,) bool of a batch norm or depthwise convolution."""
     for name in ("weight", "bias"):
         if getattr(module, name) is not None:
             setattr(module, name, _like(getattr(module, name), getattr(module, name).detach()[rows]))
@@ -143,7 +147,7 @@ def _cut_per_channel(module: Any, rows: Tensor) -> None:
 
 
 def _like(parameter: nn.Parameter, values: Tensor) -> nn.Parameter:
-    """A parameter with these values and the other's dtype, device and gradient flag."""
+    """Return a parameter with these values, and with the dtype, device and gradient flag of `parameter`."""
     return nn.Parameter(values.to(parameter).contiguous(), requires_grad=parameter.requires_grad)
 
 
@@ -154,7 +158,7 @@ def _convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Conv
 
 
 def _zero_filters(module: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """(O,) bool: the filters whose weights are all exactly zero."""
+    """Return which filters have only weights that are exactly zero: (O,) bool."""
     weight = module.weight.detach()
     if isinstance(module, nn.ConvTranspose2d):  # (I, O / groups, kH, kW)
         weight = weight.reshape(module.groups, -1, *weight.shape[1:]).transpose(1, 2).flatten(0, 1)
@@ -162,7 +166,7 @@ def _zero_filters(module: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
 
 
 def _reasons(network: nn.Module, layers: Layers, kept: Kept) -> dict[str, int]:
-    """The zero filters that stay, by reason."""
+    """Count the zero filters that stay, by reason."""
     sets = {**{layer.name: layer.outputs for layer in layers.convolutions}, **{layer.name: layer.channels for layer in layers.per_channel}}
     found: Counter[str] = Counter()
     for name, module in _convolutions(network):
