@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from seglab.networks.structure import found_once
+from seglab.networks.tensors import tensors_in
 from seglab.stage import ScaleFree
 
 _BATCH_NORM = "NativeBatchNormBackward0"
@@ -35,7 +36,7 @@ def scale_free(network: nn.Module) -> dict[str, ScaleFree]:
     image = torch.empty(_IMAGES, channels, 224, 224, dtype=dtype, device="meta")
     try:
         with torch.enable_grad(), torch.compiler.set_stance("force_eager"):  # the graph of compiled code is one node
-            outputs = list(_tensors(functional_call(network, {**meta, **buffers}, (image,))))
+            outputs = list(tensors_in(functional_call(network, {**meta, **buffers}, (image,))))
     except Exception:  # noqa: BLE001 - a network may raise anything on this image or device
         return dict.fromkeys(meta, "unknown")
     consumers, leaves = _graph(outputs)
@@ -103,11 +104,3 @@ def _graph(outputs: Iterable[Tensor]) -> tuple[dict[Any, list[Any]], dict[int, A
                 consumers[following].append(node)
                 todo.append(following)
     return consumers, leaves
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(item)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from seglab.networks.structure import found_once
+from seglab.networks.tensors import tensors_in
 from seglab.stage import Stage
 
 _PARTS: dict[str, Literal["encoder", "decoder", "head"]] = {"encoder": "encoder", "decoder": "decoder", "head": "head"}
@@ -70,7 +71,7 @@ def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
     features, outputs = _run(network, meta | buffers)
     names = {id(p): name for name, p in meta.items()}
     seen: set[Any] = set()
-    return [{names[i] for i in _leaves([f], seen)} for f in _tensors(features)], {names[i] for i in _leaves(_tensors(outputs), set())}
+    return [{names[i] for i in _leaves([f], seen)} for f in tensors_in(features)], {names[i] for i in _leaves(tensors_in(outputs), set())}
 
 
 def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, object]:
@@ -114,15 +115,6 @@ def _groups(network: nn.Module, features: list[set[str]], outputs: set[str]) -> 
     groups = {f"encoder.{depth}": names for depth, names in enumerate(maps)} | {"decoder": decoder, "head": rest - decoder - past_features}
     order = [name for name, _ in network.named_parameters()]
     return {stage: [name for name in order if name in names] for stage, names in groups.items() if names}
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """Yield the tensors in nested lists, tuples and dicts, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(item)
 
 
 def _leaves(roots: Iterable[Tensor], seen: set[Any]) -> list[int]:
