@@ -103,7 +103,7 @@ def prune(given: argparse.Namespace) -> int:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with one line in place of the usage."""
-        self.exit(2, f"error: {message}; --help lists what there is\n")
+        self.exit(BAD_INPUT, f"error: {message}; --help lists what there is\n")
 
 
 def _parser() -> argparse.ArgumentParser:

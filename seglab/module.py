@@ -20,7 +20,8 @@ from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
 from seglab.networks.invariance import scale_free
 from seglab.optimizers import AdamW
-from seglab.regularizers import Kind, Regularizer, Weight
+from seglab.regularizers import Regularizer, Weight
+from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
 from seglab.sample import IGNORE, Batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -369,23 +370,3 @@ def _labels_at(mask: Tensor, size: Sequence[int]) -> Tensor:
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if tuple(logits.shape[-2:]) == tuple(size) else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
-
-
-def kinds_of_parameters(network: nn.Module) -> dict[str, Kind]:
-    """Return the kind of each parameter, by name. Class tokens and other tensors outside of layers are weights."""
-    kinds: dict[str, Kind] = {}
-    for path, owner in network.named_modules():
-        is_norm = "Norm" in type(owner).__name__ or isinstance(owner, nn.modules.batchnorm._NormBase)
-        for name, parameter in owner.named_parameters(recurse=False):
-            kinds[f"{path}.{name}".lstrip(".")] = "norm" if is_norm else "weight" if parameter.ndim >= 2 else "bias"
-    return kinds
-
-
-def transposed_weights(network: nn.Module) -> set[str]:
-    """Return the names of weights whose output filters lie along dimension 1: transposed convolutions that are not depthwise."""
-    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    return {
-        f"{path}.weight".lstrip(".")
-        for path, owner in network.named_modules()
-        if isinstance(owner, transposed) and not owner.groups == owner.in_channels > 1
-    }

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seglab.stage import ScaleFree
 
@@ -66,3 +66,23 @@ def full_precision(weight: Tensor) -> Tensor:
     """Return a weight's values, detached, in float32, or in float64 if the weight is float64."""
     weight = weight.detach()
     return weight if weight.dtype in (torch.float32, torch.float64) else weight.float()
+
+
+def kinds_of_parameters(network: nn.Module) -> dict[str, Kind]:
+    """Return the kind of each parameter, by name. Class tokens and other tensors outside of layers are weights."""
+    kinds: dict[str, Kind] = {}
+    for path, owner in network.named_modules():
+        is_norm = "Norm" in type(owner).__name__ or isinstance(owner, nn.modules.batchnorm._NormBase)
+        for name, parameter in owner.named_parameters(recurse=False):
+            kinds[f"{path}.{name}".lstrip(".")] = "norm" if is_norm else "weight" if parameter.ndim >= 2 else "bias"
+    return kinds
+
+
+def transposed_weights(network: nn.Module) -> set[str]:
+    """Return the names of weights whose output filters lie along dimension 1: transposed convolutions that are not depthwise."""
+    transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return {
+        f"{path}.weight".lstrip(".")
+        for path, owner in network.named_modules()
+        if isinstance(owner, transposed) and not owner.groups == owner.in_channels > 1
+    }
