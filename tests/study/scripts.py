@@ -15,3 +15,10 @@ def start(*words: object, cwd: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+
+def seglab(*words: object, cwd: Path) -> tuple[int, str]:
+    """Run the `seglab` command in `cwd`, and return its exit code and what it printed."""
+    command = [sys.executable, "-c", "from seglab.cli import main; main()", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr

@@ -17,7 +17,7 @@ import yaml
 
 from seglab.compare import Criteria, Metric, compare
 from seglab.records import read_record, read_result, read_results
-from tests.study.scripts import Command, start
+from tests.study.scripts import Command, seglab, start
 
 NUMBERS = ("val", "test", "per_class")
 
@@ -278,3 +278,19 @@ def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Pa
     total = counted["test"].sum(0).astype(float)
     assert total.sum() == 5 * 32 * 32
     assert result.test["pixel_accuracy"] == pytest.approx(total.trace() / total.sum())
+
+
+def columns(text: str, name: str) -> list[str]:
+    """The cells of a row of the table."""
+    (row,) = [line for line in text.splitlines() if f" {name} " in line]
+    return row.replace("│", " ").split()[1:]
+
+
+@pytest.mark.parametrize(("verb", "split"), [("test", "test"), pytest.param("validate", "val", marks=pytest.mark.slow)])
+def test_a_finished_run_scores_as_its_result_says(finished: Path, verb: str, split: str) -> None:
+    run = finished / "l1" / "seed-1"
+    code, text = seglab(verb, run.relative_to(finished.parents[1]), cwd=finished.parents[1])
+    assert code == 0, text
+    recorded = json.loads((run / "result.json").read_text())[split]
+    for name, value in recorded.items():
+        assert columns(text, name) == [f"{value:.6f}"] * 2
