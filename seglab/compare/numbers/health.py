@@ -60,13 +60,14 @@ def is_still_falling(losses: Sequence[Floats], rate: float = FALSE_ALARMS) -> bo
     """Return whether losses fell in the last quarter of training as fast as on average, or faster.
 
     With L₁ … L₄ the mean loss of each quarter, a straight line gives L₃ - L₄ = (L₁ - L₄) / 3, and a curve that flattens gives less. The
-    loss still falls if L₃ - L₄ is at least that, and greater than 0 by a one-sided t test (Welch 1947) at level `rate`.
+    loss still falls if L₃ - L₄ is at least that, and greater than 0 by a one-sided t test (Welch 1947) at level `rate`. The mean of each
+    run is subtracted first, so that a difference between runs is no noise.
 
     Args:
         losses: training losses (n,) of each run in the order of the steps; a run with fewer than 8 losses is not used.
         rate: level of the test.
     """
-    quarters = [np.array_split(values, 4) for values in losses if len(values) >= 8]
+    quarters = [np.array_split(values - values.mean(), 4) for values in losses if len(values) >= 8]
     if not quarters:
         return False
     first, _, third, last = (np.concatenate(values) for values in zip(*quarters, strict=True))
