@@ -80,7 +80,7 @@ def chosen(count: int, images: int) -> list[int]:
 
 def _images(trainer: L.Trainer, dataloader_idx: int) -> int:
     """Return the number of images that the test evaluates on all ranks."""
-    loaders = trainer.test_dataloaders
+    loaders: Any = trainer.test_dataloaders
     loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
     limit = int(trainer.num_test_batches[dataloader_idx]) * int(loader.batch_size or 1) * trainer.world_size
     return min(len(loader.dataset), limit)

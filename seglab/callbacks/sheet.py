@@ -27,6 +27,8 @@ WRONG = (230, 0, 110)
 """Colour of wrongly predicted pixels, on a grey image."""
 
 _GAP, _LINE, _MARGIN = 6, 20, 8  # pixels: between panels, of a line of text, around the sheet
+_NARROWEST = 120  # pixels of a column of panels, so that texts have room
+_LETTER = 7  # pixels of most letters, and more than the mean letter
 _LETTERS = 24  # of a class name in the legend
 
 
@@ -51,45 +53,69 @@ class Classes(NamedTuple):
     ignore_index: int
 
 
+class Strip(NamedTuple):
+    """A part of the sheet from its left to its right edge."""
+
+    pixels: Pixels
+    texts: list[tuple[float, float, str, str]]
+    """Each text with its x, the y of its middle, both in pixels of the strip, and its alignment."""
+
+
 def draw(pictures: Sequence[Picture], classes: Classes) -> "Figure":
     """Return the sheet: one row for each picture, with its name and mIoU above, and the legend below."""
     from matplotlib.figure import Figure
 
     rows = [panels(picture, classes) for picture in pictures]
-    widest = max(row[0].shape[1] for row in rows)
-    entries = legend(pictures, classes)
-    width = 2 * _MARGIN + len(HEADINGS) * widest + (len(HEADINGS) - 1) * _GAP
-    columns = max(1, (width - 2 * _MARGIN) // (28 + 7 * max(len(name) for name, _ in entries)))
-    height = 2 * _MARGIN + _LINE * (1 + len(rows) + math.ceil(len(entries) / columns)) + sum(len(row[0]) + _GAP for row in rows)
-    sheet = np.full((height, width, 3), 255, np.uint8)
-    texts = [(place_of(column, widest) + widest / 2, _MARGIN + _LINE / 2, text, "center") for column, text in enumerate(HEADINGS)]
-    top = _MARGIN + _LINE
-    for picture, row in zip(pictures, rows, strict=True):
-        tall, wide = row[0].shape[:2]
-        texts.append((_MARGIN, top + _LINE / 2, _last(picture.name, 70), "left"))
-        texts.append((width - _MARGIN, top + _LINE / 2, iou_of(picture, classes.ignore_index), "right"))
-        top += _LINE
-        for column, panel in enumerate(row):
-            left = place_of(column, widest) + (widest - wide) // 2
-            sheet[top : top + tall, left : left + wide] = panel
-        top += tall + _GAP
-    for number, (name, colour) in enumerate(entries):
-        left = _MARGIN + number % columns * ((width - 2 * _MARGIN) // columns)
-        middle = top + number // columns * _LINE + _LINE // 2
-        sheet[middle - 7 : middle + 7, left : left + 18] = (120, 120, 120)  # a frame, for colours that are nearly white
-        sheet[middle - 6 : middle + 6, left + 1 : left + 17] = colour
-        texts.append((left + 24, middle, name, "left"))
+    cell = max(_NARROWEST, *(row[0].shape[1] for row in rows))
+    ious = [iou_of(picture, classes.ignore_index) for picture in pictures]
+    named = zip(rows, [picture.name for picture in pictures], ious, strict=True)
+    strips = [_headings(cell), *(_row(row, cell, name, iou) for row, name, iou in named), _keys(legend(pictures, classes), cell)]
+    sheet = np.concatenate([strip.pixels for strip in strips])
+    height, width, _ = sheet.shape
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.figimage(sheet)
-    fonts, _ = fonts_for("".join(text for *_, text, _ in texts))
-    for x, y, text, side in texts:
-        figure.text(x / width, 1 - y / height, text, ha=side, va="center_baseline", fontsize=8, family=fonts, parse_math=False)
+    fonts, _ = fonts_for("".join(text for strip in strips for *_, text, _ in strip.texts))
+    top = 0
+    for strip in strips:
+        for x, y, text, side in strip.texts:
+            figure.text(x / width, 1 - (top + y) / height, text, ha=side, va="center_baseline", fontsize=8, family=fonts, parse_math=False)
+        top += len(strip.pixels)
     return figure
 
 
-def place_of(column: int, widest: int) -> int:
-    """Return the first pixel column of the panels in a column of the sheet."""
-    return _MARGIN + column * (widest + _GAP)
+def _blank(height: int, cell: int) -> Pixels:
+    return np.full((height, 2 * _MARGIN + len(HEADINGS) * (cell + _GAP) - _GAP, 3), 255, np.uint8)
+
+
+def _headings(cell: int) -> Strip:
+    middles = [_MARGIN + column * (cell + _GAP) + cell / 2 for column in range(len(HEADINGS))]
+    return Strip(
+        _blank(_LINE + _MARGIN, cell), [(x, _MARGIN + _LINE / 2, text, "center") for x, text in zip(middles, HEADINGS, strict=True)]
+    )
+
+
+def _row(shown: Sequence[Pixels], cell: int, name: str, iou: str) -> Strip:
+    height, width, _ = shown[0].shape
+    pixels = _blank(_LINE + height + _GAP, cell)
+    for column, panel in enumerate(shown):
+        left = _MARGIN + column * (cell + _GAP) + (cell - width) // 2
+        pixels[_LINE : _LINE + height, left : left + width] = panel
+    right = pixels.shape[1] - _MARGIN
+    return Strip(pixels, [(_MARGIN, _LINE / 2, _last(name, right // _LETTER - len(iou) - 2), "left"), (right, _LINE / 2, iou, "right")])
+
+
+def _keys(entries: Sequence[tuple[str, Pixels | tuple[int, int, int]]], cell: int) -> Strip:
+    swatch = 26  # pixels, with the space beside it
+    room = _blank(0, cell).shape[1] - 2 * _MARGIN
+    columns = max(1, room // (swatch + _LETTER * (1 + max(len(name) for name, _ in entries))))
+    pixels = _blank(_GAP + _LINE * math.ceil(len(entries) / columns) + _MARGIN, cell)
+    texts = []
+    for number, (name, colour) in enumerate(entries):
+        left, middle = _MARGIN + number % columns * (room // columns), _GAP + number // columns * _LINE + _LINE // 2
+        pixels[middle - 7 : middle + 7, left : left + 18] = 120  # a frame, for colours that are nearly white
+        pixels[middle - 6 : middle + 6, left + 1 : left + 17] = colour
+        texts.append((float(left + swatch), float(middle), name, "left"))
+    return Strip(pixels, texts)
 
 
 def panels(picture: Picture, classes: Classes) -> tuple[Pixels, Pixels, Pixels, Pixels]:
@@ -133,8 +159,8 @@ def iou_of(picture: Picture, ignore_index: int) -> str:
     if not counted.any():
         return "no pixel is counted"
     labels, both = np.unique(np.stack([picture.prediction[counted], picture.truth[counted]]), return_inverse=True)
-    both = torch.from_numpy(both.reshape(2, 1, 1, -1))
-    miou = scores(confusion_matrices(both[0], both[1], max(2, len(labels)))).mean["miou"]
+    prediction, truth = torch.from_numpy(both.reshape(2, 1, 1, -1))
+    miou = scores(confusion_matrices(prediction, truth, max(2, len(labels)))).mean["miou"]
     return f"mIoU of this image {100 * float(miou):.1f} %"
 
 

@@ -11,6 +11,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers import health
 from seglab.compare.numbers.comparison import Comparison
 from seglab.compare.numbers.pairing import scores_of
+from seglab.compare.numbers.statistics import Floats
 from seglab.compare.unit import PERCENT
 from seglab.records import Result, Run
 
@@ -92,11 +93,11 @@ def outliers(evidence: Evidence) -> Iterator[str]:
         return
     for arm in evidence.comparison.arms:
         seeds, values = list(arm.scores), scores_of(arm.scores, list(arm.scores))
-        for place in health.outliers(values, metric.margin or 0.0, evidence.rate):
-            others = metric.unit.value(float(np.median(values)))
+        if found := health.outliers(values, metric.margin or 0.0, evidence.rate):
+            far = ", ".join(f"{metric.unit.value(values[place])} (seed {seeds[place]})" for place in found)
             yield (
-                f"{arm.arm}, seed {seeds[place]}: {metric.title} {metric.unit.value(values[place])} is far from the other seeds (median "
-                f"{others}). It moves the mean and widens the interval. Look at its log.txt and train/loss; do not leave it out afterwards."
+                f"{arm.arm}: {metric.title} {far} {'are' if len(found) > 1 else 'is'} far from the other seeds, whose median is {metric.unit.value(_median(values, found))}. "
+                "It moves the mean and widens the interval. Look at log.txt and train/loss; do not leave it out afterwards."
             )
 
 
@@ -165,7 +166,7 @@ def too_short(evidence: Evidence) -> Iterator[str]:
 
 def unfinished(evidence: Evidence) -> Iterator[str]:
     """Note arms whose training loss still falls steeply when the training ends."""
-    losses: dict[str, list[np.ndarray]] = {}
+    losses: dict[str, list[Floats]] = {}
     for log in evidence.logs:
         column = log.columns.get("train/loss", {})
         losses.setdefault(log.run.arm, []).append(np.array([column[step] for step in sorted(column)]))
@@ -233,6 +234,10 @@ def _scores(result: Result) -> dict[str, float]:
         for label, value in zip(result.class_names, values, strict=True)
     }
     return {str(metric): value for metric, value in (means | per_class).items() if metric.unit is PERCENT}
+
+
+def _median(values: Floats, without: Sequence[int]) -> float:
+    return float(np.median(np.delete(values, without)))
 
 
 def _is_collapsed(result: Result, split: str) -> bool:
