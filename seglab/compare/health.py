@@ -125,7 +125,7 @@ def equal_runs(evidence: Evidence) -> Iterator[str]:
         if not _is_collapsed(result, split):
             scores.setdefault(result.run.arm, {})[result.run.seed] = str(_scores(result))
     for group in (group for group in _equal_arms(scores) if len(group) > 1):
-        which = "all arms" if len(group) == len(scores) else " and ".join(group)
+        which = "all arms" if len(group) == len(evidence.comparison.arms) else " and ".join(group)
         yield (
             f"{which}: exactly equal scores under every seed. The arms train the same network: what should differ has no effect, or the arms "
             "share one object. Check that the factory of each arm builds its own objects and uses its setting."

@@ -101,6 +101,14 @@ FAULTS: dict[str, tuple[list[Result], list[RunLog], str]] = {
         [],
         "all arms: exactly equal scores under every seed",
     ),
+    "arms that train the same network, beside one that collapsed": (
+        [
+            *(run(arm, seed, (0.9, 0.6, 0.3 + seed / 100)) for arm in ("none", "l1") for seed in range(3)),
+            *(run("l2", seed, (0.7, 0.0, 0.0)) for seed in range(3)),
+        ],
+        [],
+        "none and l1: exactly equal scores under every seed",
+    ),
     "an arm that equals another": (
         [
             *healthy(),
