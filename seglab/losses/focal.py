@@ -19,13 +19,17 @@ class Focal(nn.Module):
     The focal loss of Lin et al. 2017 (arXiv:1708.02002), with weights w in place of their α. They use one sigmoid per class; this loss
     uses a softmax, in which every pixel has one class. γ = 0 is `CrossEntropy`.
 
+    For one logit the loss equals `torchvision.ops.sigmoid_focal_loss(alpha=-1, reduction="mean")`; its default α = ¼ multiplies the
+    foreground by ¼ and the background by ¾, and divides by the number of pixels. For several classes, the softmax losses of MONAI and
+    kornia are this loss divided by C, because their mean runs over the classes too. SMP takes one sigmoid per class: another loss.
+
     Args:
-        gamma: γ, 0 or at least 1. Between 0 and 1 the gradient is infinite where p_y = 1.
+        gamma: γ ≥ 0. The gradient goes to 0 as p_y goes to 1, for γ below 1 too.
         weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all.
         ignore_index: the mask value of ignored pixels.
 
     Raises:
-        ValueError: if γ is neither 0 nor a finite number ≥ 1, a weight is negative, infinite or NaN, or all are 0.
+        ValueError: if γ is negative or not finite, a weight is negative, infinite or NaN, or all are 0.
 
     >>> Focal()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))  # ¼ log 2
     tensor(0.1733)
@@ -33,8 +37,8 @@ class Focal(nn.Module):
 
     def __init__(self, gamma: float = 2.0, weight: Sequence[float] | None = None, ignore_index: int = IGNORE) -> None:
         super().__init__()
-        if not (gamma == 0 or 1 <= gamma < math.inf):
-            raise ValueError(f"gamma must be 0 or a finite number of at least 1, got {gamma}")
+        if not 0 <= gamma < math.inf:
+            raise ValueError(f"gamma must be a finite number ≥ 0, got {gamma}; 0 is cross-entropy, Lin et al. take 2")
         self.gamma = gamma
         self.weight = checked_weight(weight)
         self.ignore_index = ignore_index
@@ -51,6 +55,8 @@ class Focal(nn.Module):
         w = weight_of_pixels(self.class_weight, mask, z, self.ignore_index)
         cross_entropy = F.cross_entropy(z, mask, ignore_index=self.ignore_index, reduction="none")
         missed = -torch.expm1(-cross_entropy)  # 1 − p_y, exact where p_y is near 1
+        # Where p_y rounds to 1, the slope of the power is infinite for γ < 1, and ∞ · log 1 is NaN. The limit of the product is 0.
+        missed = missed.clamp_min(torch.finfo(missed.dtype).tiny)
         return ratio_over_ranks((w * missed**self.gamma * cross_entropy).sum(), w.sum())
 
     def extra_repr(self) -> str:

@@ -66,15 +66,19 @@ def many_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def kth_largest_over_ranks(local: Tensor, part: float, training: bool) -> Tensor:
-    """Return the k-th largest value over all processes, 0-dim; k is the number of all values times `part`, rounded up.
+def kth_largest_over_ranks(local: Tensor, valid: Tensor, part: float, training: bool) -> Tensor:
+    """Return the k-th largest valid value over all processes, 0-dim; k is the number of all valid values times `part`, rounded up.
 
     Args:
-        local: (M,) floating, without a gradient; M the same on every rank.
-        part: k divided by the number of values, in (0,1].
+        local: (M,) floating, without a gradient; M the same on every rank. An invalid value must be below every valid value.
+        valid: (M,) bool, whether each value is valid. If no value is, an invalid value is returned.
+        part: k divided by the number of valid values, in (0,1].
         training: whether all ranks take part; in evaluation ranks may hold different numbers of batches.
     """
     ranks = dist.get_world_size() if training and many_ranks() else 1
-    k = math.ceil(part * len(local) * ranks)
-    largest = local.topk(min(k, len(local))).values
-    return (gathered(largest).topk(k).values if ranks > 1 else largest)[-1]
+    most = math.ceil(part * len(local) * ranks)  # k, if all values are valid
+    largest, number = local.topk(min(most, len(local))).values, valid.sum()
+    if ranks > 1:
+        largest, number = gathered(largest).topk(most).values, gathered(number.view(1)).sum()
+    k = (part * number.double()).ceil().long().clamp(1, most)  # stays on the device: reading it would wait for a GPU
+    return largest.gather(0, k.view(1) - 1).squeeze(0)

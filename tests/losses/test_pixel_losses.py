@@ -32,12 +32,13 @@ def test_by_hand() -> None:
     huber = [2 * ((1 - p) ** 2 / 0.4 if 1 - p < 0.2 else 1 - p - 0.1) for p in TRUE]
     assert SmoothL1Loss(beta=0.2)(LOGITS, MASK).item() == pytest.approx(sum(huber) / 3, abs=1e-6)
     assert OHEM(threshold=0.5, at_least=0.01)(LOGITS, MASK).item() == pytest.approx(-math.log(0.4), abs=1e-6)
-    two_of_four = -(math.log(0.4) + math.log(0.8)) / 2
-    assert OHEM(threshold=0.01, at_least=0.5)(LOGITS, MASK).item() == pytest.approx(two_of_four, abs=1e-6)
+    two_of_three = -(math.log(0.4) + math.log(0.8)) / 2
+    assert OHEM(threshold=0.01, at_least=0.5)(LOGITS, MASK).item() == pytest.approx(two_of_three, abs=1e-6)
+    assert OHEM(threshold=0.0, at_least=1 / 3)(LOGITS, MASK).item() == pytest.approx(-math.log(0.4), abs=1e-6)
 
 
 @settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 1000), gamma=st.sampled_from([0.0, 1.0, 2.0, 3.5]))
+@given(seed=st.integers(0, 1000), gamma=st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0, 3.5]))
 def test_focal_of_two_classes_is_torchvisions(seed: int, gamma: float) -> None:
     logits, mask = drawn(seed, ignored=0, classes=1, present=2)
     theirs = sigmoid_focal_loss(logits[:, 0], mask.float(), alpha=-1, gamma=gamma, reduction="mean")
@@ -75,22 +76,31 @@ def test_smooth_l1_has_two_sides() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 1000), threshold=st.sampled_from([0.05, 0.3, 0.7, 1.0]), at_least=st.sampled_from([0.01, 0.26, 1.0]))
-def test_ohem_is_that_of_a_sorted_list(seed: int, threshold: float, at_least: float) -> None:
-    logits, mask = drawn(seed, ignored=0.4)
+@given(
+    seed=st.integers(0, 1000),
+    threshold=st.sampled_from([0.0, 0.05, 0.3, 0.7, 1.0]),
+    at_least=st.sampled_from([0.01, 0.26, 1.0]),
+    ignored=st.sampled_from([0.0, 0.4, 0.9]),
+)
+def test_ohem_is_that_of_a_sorted_list(seed: int, threshold: float, at_least: float, ignored: float) -> None:
+    logits, mask = drawn(seed, ignored)
+    mask[0, 0, 0] = 0
     p = logits.softmax(1).movedim(1, -1)[mask != IGNORE].gather(1, mask[mask != IGNORE][:, None])[:, 0].double().numpy()
     hardest = np.sort(p)
-    kept = max(int((hardest < threshold).sum()), min(math.ceil(at_least * mask.numel()), len(p)))
+    kept = max(int((hardest < threshold).sum()), math.ceil(at_least * len(p)))
     assert OHEM(threshold, at_least)(logits, mask).item() == pytest.approx(-np.log(hardest[:kept]).mean(), abs=1e-5)
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Focal(gamma=-1.0), "gamma must be"),
-        (lambda: Focal(gamma=0.5), "gamma must be 0 or a finite number of at least 1, got 0.5"),
+        (lambda: Focal(gamma=-1.0), "gamma must be a finite number ≥ 0, got -1.0"),
+        (lambda: Focal(gamma=math.inf), "gamma must be a finite number ≥ 0, got inf"),
+        (lambda: Focal(gamma=math.nan), "gamma must be a finite number ≥ 0, got nan"),
         (lambda: Focal(weight=[0.0, 0.0]), "one of them positive"),
-        (lambda: OHEM(threshold=0.0), r"threshold must be in \(0, 1\]"),
+        (lambda: OHEM(threshold=-0.1), r"threshold must be in \[0, 1\]"),
+        (lambda: OHEM(threshold=1.1), r"threshold must be in \[0, 1\]"),
+        (lambda: OHEM(at_least=0.0), r"at_least must be in \(0, 1\].* with 0 no pixel might be selected"),
         (lambda: OHEM(at_least=1.5), r"at_least must be in \(0, 1\]"),
         (lambda: SmoothL1Loss(beta=0.0), "beta must be"),
         (lambda: SmoothL1Loss(beta=math.nan), "beta must be"),
