@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from seglab.losses.distance import signed_distances
-from seglab.losses.inputs import class_logits
+from seglab.losses.inputs import class_logits, scored_classes
 from seglab.losses.ranks import ratio_over_ranks
 from seglab.sample import IGNORE
 
@@ -13,7 +13,7 @@ class BoundaryLoss(nn.Module):
 
     φ_c is the signed distance to the boundary of class c in its image, in pixels: positive outside, negative inside, 0 on the outermost
     pixels of the class, and 0 everywhere if the image has no such pixel or no other (see `signed_distances`). The mean runs over all
-    classes. The authors' code takes a list of classes instead: for two classes, the foreground alone.
+    classes, as in MONAI. The authors' code takes a list of classes and the mean over these alone.
 
     The loss is negative where most pixels are right, because φ is negative inside of a class. An image of one class adds 0. Add this
     loss to a region loss, as the authors add it to `GeneralizedDice`.
@@ -22,15 +22,18 @@ class BoundaryLoss(nn.Module):
 
     Args:
         ignore_index: the mask value of ignored pixels. They are left out of the mean, and are on neither side of a boundary.
+        foreground_only: whether one logit is scored by its foreground alone, as the authors and MONAI do; the default is the mean over
+            background and foreground.
 
     >>> import torch
     >>> BoundaryLoss()(torch.zeros(1, 2, 1, 3), torch.tensor([[[0, 1, 1]]]))  # φ_0 = 0, 1, 2, φ_1 = 1, 0, −1
     tensor(0.2500)
     """
 
-    def __init__(self, ignore_index: int = IGNORE) -> None:
+    def __init__(self, ignore_index: int = IGNORE, foreground_only: bool = False) -> None:
         super().__init__()
         self.ignore_index = ignore_index
+        self.foreground_only = foreground_only
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
@@ -38,12 +41,13 @@ class BoundaryLoss(nn.Module):
         The loss is 0, with a gradient of 0, if every pixel is ignored.
 
         Raises:
-            ValueError: if a shape or dtype is wrong.
+            ValueError: if a shape or dtype is wrong, or `foreground_only` and C is not 1.
         """
         p = class_logits(logits, mask).softmax(1)
+        scored = scored_classes(logits, self.foreground_only)
         valid = mask != self.ignore_index
         phi = signed_distances(mask.where(valid, -1), p.shape[1]).to(p.dtype)
-        return ratio_over_ranks((phi * p).mean(1).sum(), valid.sum())
+        return ratio_over_ranks((phi * p)[:, scored].mean(1).sum(), valid.sum())
 
     def extra_repr(self) -> str:
-        return f"ignore_index={self.ignore_index}"
+        return f"ignore_index={self.ignore_index}, foreground_only={self.foreground_only}"

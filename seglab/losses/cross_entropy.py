@@ -19,6 +19,9 @@ class CrossEntropy(nn.Module):
     is 0, with a gradient of 0. While training, both sums run over all processes, so that ranks with different numbers of valid pixels
     give the gradient of the joint batch.
 
+    For one logit the loss equals `binary_cross_entropy_with_logits`. The `pos_weight` of that function differs from `weight=[1, pos_weight]`
+    by the denominator: it divides by the number of pixels, this loss by the sum of their weights.
+
     Args:
         ignore_index: the mask value of ignored pixels.
         weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all. `SegmentationDataModule.class_pixels` and

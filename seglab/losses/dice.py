@@ -13,13 +13,13 @@ from seglab.sample import IGNORE
 class Dice(ClassMeanLoss):
     """Soft Dice loss, mean over classes of 1 − (2Σpy+s)/(Σp+Σy+s) with p = softmax(logits), y = one-hot, sums over valid pixels.
 
-    The loss of V-Net (Milletari et al. 2016, arXiv:1606.04797), with p and y in place of p² and y² in the denominator. It is computed
-    in at least float32.
+    The loss of V-Net (Milletari et al. 2016, arXiv:1606.04797), with p and y in place of p² and y² in the denominator; MONAI's
+    `squared_pred` is the loss with squares. It is computed in at least float32.
 
     Args:
         smooth: s ≥ 0. The default 0 adds nothing. It never leads to a division by 0, because only present classes are divided. A
-            positive s lowers the cost of missing a rare class.
-        absent, reduction, ignore_index: see `ClassMeanLoss`.
+            positive s lowers the cost of missing a rare class. MONAI's `smooth_nr` and `smooth_dr` are this s; SMP's `smooth` is s/2.
+        absent, reduction, ignore_index, foreground_only: see `ClassMeanLoss`.
 
     Raises:
         ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
@@ -28,10 +28,20 @@ class Dice(ClassMeanLoss):
     >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
     >>> Dice()(sure, torch.zeros(1, 2, 2, dtype=torch.int64))
     tensor(0.)
+    >>> logit, truth = torch.tensor([[[[1.0, -1.0], [-1.0, 1.0]]]]), torch.tensor([[[1, 0], [1, 1]]])
+    >>> Dice()(logit, truth), Dice(foreground_only=True)(logit, truth)  # MONAI and SMP give the second
+    (tensor(0.4101), tensor(0.3076))
     """
 
-    def __init__(self, smooth: float = 0.0, absent: Absent = "skip", reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
-        super().__init__(absent, reduction, ignore_index)
+    def __init__(
+        self,
+        smooth: float = 0.0,
+        absent: Absent = "skip",
+        reduction: Reduction = "batch",
+        ignore_index: int = IGNORE,
+        foreground_only: bool = False,
+    ) -> None:
+        super().__init__(absent, reduction, ignore_index, foreground_only)
         self.smooth = check_smooth(smooth)
 
     def of_class(self, counts: SoftCounts) -> Tensor:
@@ -44,6 +54,8 @@ class Dice(ClassMeanLoss):
 
 class LogCoshDice(Dice):
     """log cosh of the Dice loss (Jadon 2020, arXiv:2006.14822): near 0 about half the square of the Dice loss, so its slope falls to 0.
+
+    The function is applied to the mean over classes, not to each class. Arguments are those of `Dice`.
 
     >>> import torch
     >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
@@ -61,13 +73,21 @@ class GeneralizedDice(RegionLoss):
     """1 − 2 Σ_c w_c Σpy / Σ_c w_c (Σp+Σy) with w_c = 1/(Σy)², and 0 for an absent class (Sudre et al. 2017, arXiv:1707.03237).
 
     The weights give every class the same influence on the one ratio, whatever its size. An absent class has no weight, so its false
-    positives cost only the probability that they take from present classes.
+    positives cost only the probability that they take from present classes; MONAI gives an absent class the largest weight of the others.
+
+    For one logit the ratio runs over background and foreground, as in the paper. MONAI uses the foreground alone, whose w cancels: that
+    loss is `Dice(foreground_only=True)`.
 
     Args:
         reduction, ignore_index: see `RegionLoss`.
 
     Raises:
         ValueError: if `reduction` is not a word that `RegionLoss` allows.
+
+    >>> import torch
+    >>> logit, truth = torch.tensor([[[[1.0, -1.0], [-1.0, 1.0]]]]), torch.tensor([[[1, 0], [1, 1]]])
+    >>> GeneralizedDice()(logit, truth)  # MONAI gives 0.3076
+    tensor(0.4806)
     """
 
     def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:

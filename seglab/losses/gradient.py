@@ -15,6 +15,8 @@ class GradientLoss(nn.Module):
     articles call the norm of ∂p alone a gradient loss. That norm is total variation: it does not use the truth, and is least for a
     constant p.
 
+    For one logit both classes cost the same, so that the loss is that of the foreground alone.
+
     A constant error costs nothing. Therefore add this loss, with a weight of 0.1 to 1, to a loss of values such as `CrossEntropy`.
 
     Args:

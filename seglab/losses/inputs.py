@@ -41,6 +41,26 @@ def class_logits(logits: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(wide), wide], dim=1) if wide.shape[1] == 1 else wide
 
 
+def scored_classes(logits: Tensor, foreground_only: bool) -> slice:
+    """Return the classes over which a loss takes its mean: all, or the foreground of one logit alone.
+
+    Args:
+        logits: (N,C,H,W), as the network gives them.
+        foreground_only: whether the background is left out.
+
+    Raises:
+        ValueError: if `foreground_only` and C is not 1.
+    """
+    if not foreground_only:
+        return slice(None)
+    if logits.shape[1] != 1:
+        raise ValueError(
+            f"foreground_only=True is for one logit per pixel, and the logits have {logits.shape[1]} classes, of which none is the "
+            "foreground: build the network with num_classes=1, or leave foreground_only out"
+        )
+    return slice(1, None)
+
+
 def one_hot(mask: Tensor, num_classes: int) -> Tensor:
     """Return whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes for an ignored pixel."""
     return mask.unsqueeze(1) == torch.arange(num_classes, device=mask.device).view(1, -1, 1, 1)

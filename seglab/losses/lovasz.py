@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from seglab.losses.inputs import class_logits, one_hot
+from seglab.losses.inputs import class_logits, one_hot, scored_classes
 from seglab.losses.ranks import gathered, many_ranks, ratio_over_ranks, sum_over_ranks
 from seglab.losses.region import Reduction
 from seglab.sample import IGNORE
@@ -19,6 +19,9 @@ class Lovasz(nn.Module):
     convex function of the errors that nowhere exceeds Δ at hard predictions. A class that is not in the truth costs only the probability
     that it takes from present classes.
 
+    For one logit z, the two classes have the probabilities 1 − σ(z) and σ(z). The Lovász hinge of the paper, which SMP and kornia use for one
+    logit, takes 1 ± z as errors: another loss. kornia's Lovász-softmax counts an absent class too, by its largest probability.
+
     The pixels are sorted once for each class. The gradient treats the order as a constant, as in the authors' code.
 
     Args:
@@ -27,6 +30,8 @@ class Lovasz(nn.Module):
             batches must have one shape on all ranks, and time and memory grow with the number of ranks.
             `"image"`: the pixels of each image; the loss is the mean over images that have a valid pixel.
         ignore_index: the mask value of ignored pixels.
+        foreground_only: whether one logit is scored by its foreground alone, as `classes=[1]` of the authors' code does; the default is
+            the mean over background and foreground. Without a foreground pixel the loss is then 0; theirs is the largest probability.
 
     Raises:
         ValueError: if `reduction` is none of the words above.
@@ -36,12 +41,13 @@ class Lovasz(nn.Module):
     tensor(0.4167)
     """
 
-    def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
+    def __init__(self, reduction: Reduction = "batch", ignore_index: int = IGNORE, foreground_only: bool = False) -> None:
         super().__init__()
         if reduction not in ("batch", "image"):
             raise ValueError(f"reduction must be 'batch' or 'image', got {reduction!r}")
         self.reduction = reduction
         self.ignore_index = ignore_index
+        self.foreground_only = foreground_only
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
@@ -49,13 +55,14 @@ class Lovasz(nn.Module):
         The loss is 0, with a gradient of 0, if every pixel is ignored.
 
         Raises:
-            ValueError: if a shape or dtype is wrong.
+            ValueError: if a shape or dtype is wrong, or `foreground_only` and C is not 1.
         """
         p = class_logits(logits, mask).softmax(1)
+        scored = scored_classes(logits, self.foreground_only)
         is_valid = mask != self.ignore_index
-        y = self._sets(one_hot(mask.where(is_valid, -1), p.shape[1]))
+        y = self._sets(one_hot(mask.where(is_valid, -1), p.shape[1])[:, scored])
         valid = self._sets(is_valid.unsqueeze(1))[0]
-        costs = torch.stack([self._cost(p_c, y_c, valid) for p_c, y_c in zip(self._sets(p), y, strict=True)])
+        costs = torch.stack([self._cost(p_c, y_c, valid) for p_c, y_c in zip(self._sets(p[:, scored]), y, strict=True)])
         sizes = y.sum(2).to(p.dtype)
         if self.reduction == "batch":
             return _mean_of_present(*sum_over_ranks(torch.stack([costs, sizes]))).squeeze(0)
@@ -81,7 +88,7 @@ class Lovasz(nn.Module):
         return (errors * increments.view(-1, *errors.shape)[dist.get_rank()]).sum(1)
 
     def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}"
+        return f"reduction={self.reduction!r}, ignore_index={self.ignore_index}, foreground_only={self.foreground_only}"
 
 
 def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:

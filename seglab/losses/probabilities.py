@@ -42,6 +42,8 @@ class ProbabilityLoss(nn.Module, ABC):
 class Brier(ProbabilityLoss):
     """Mean over valid pixels of Σ_c (p_c − y_c)² (Brier 1950), a proper score, in [0,2]. Divided by C it is the mean squared error.
 
+    For one logit z the sum runs over both classes: the loss is twice (σ(z) − y)², which scikit-learn and others call the Brier score.
+
     >>> Brier()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
     tensor(0.5000)
     """
@@ -53,6 +55,9 @@ class Brier(ProbabilityLoss):
 
 class SmoothL1Loss(ProbabilityLoss):
     """Mean over valid pixels of Σ_c h(p_c − y_c), h(e) = e²/2β if |e| < β, else |e| − β/2 (Huber 1964; Girshick 2015, arXiv:1504.08083).
+
+    For several classes, `torch.nn.functional.smooth_l1_loss` of the probabilities is this loss divided by C, because its mean runs over
+    the classes too. For one logit z, this loss is twice h(σ(z) − y), because the sum runs over both classes.
 
     The loss is symmetric: a probability that is too small by some amount costs as much as one that is too large by it. Because |e| ≤ 1,
     the loss with β ≥ 1 is `Brier` divided by 2β. `seglab.SmoothL1` is the same function as a penalty on weights.

@@ -12,13 +12,14 @@ from seglab.sample import IGNORE
 class Tversky(ClassMeanLoss):
     """Mean over classes of 1 − (TP+s)/(TP+αFP+βFN+s): TP = Σpy, FP = Σp − TP, FN = Σy − TP (Salehi et al. 2017, arXiv:1706.05721).
 
-    α = β = ½ is `Dice` (with s/2), α = β = 1 is `Jaccard`. With β > α a false negative costs more than a false positive.
+    α = β = ½ is `Dice` (with s/2), α = β = 1 is `Jaccard`. With β > α a false negative costs more than a false positive. MONAI and SMP
+    have α = β = ½ as their default.
 
     Args:
         alpha: α ≥ 0, the weight of false positives.
         beta: β ≥ 0, the weight of false negatives.
         smooth: s ≥ 0; see `Dice`.
-        absent, reduction, ignore_index: see `ClassMeanLoss`.
+        absent, reduction, ignore_index, foreground_only: see `ClassMeanLoss`.
 
     Raises:
         ValueError: if a number is negative or not finite, α + β = 0 (no mistake would cost anything), or
@@ -33,8 +34,9 @@ class Tversky(ClassMeanLoss):
         absent: Absent = "skip",
         reduction: Reduction = "batch",
         ignore_index: int = IGNORE,
+        foreground_only: bool = False,
     ) -> None:
-        super().__init__(absent, reduction, ignore_index)
+        super().__init__(absent, reduction, ignore_index, foreground_only)
         if not (0 <= alpha < math.inf and 0 <= beta < math.inf):
             raise ValueError(f"alpha and beta must be finite numbers ≥ 0, got {alpha} and {beta}")
         if alpha + beta == 0:
@@ -56,10 +58,11 @@ class FocalTversky(Tversky):
     """Mean over classes of (1−TI)^γ, TI the Tversky index, γ inside of the mean (Abraham & Khan 2018, arXiv:1810.07842).
 
     The authors write the exponent as 1/γ with γ = 4/3, and take the sum over classes. Here γ is the exponent itself, and the mean is taken,
-    so that γ = 1 is `Tversky`.
+    so that γ = 1 is `Tversky`. SMP's `TverskyLoss(gamma=…)` raises the mean over classes to γ instead: the same for
+    one logit with `foreground_only`, another loss otherwise.
 
     Args:
-        alpha, beta, smooth, absent, reduction, ignore_index: see `Tversky`.
+        alpha, beta, smooth, absent, reduction, ignore_index, foreground_only: see `Tversky`.
         gamma: the exponent, above 0. Below 1 (the default is ¾), the larger the TI of a class, the larger its weight in the gradient.
             Above 1, the larger its TI, the smaller its weight.
 
@@ -76,8 +79,9 @@ class FocalTversky(Tversky):
         absent: Absent = "skip",
         reduction: Reduction = "batch",
         ignore_index: int = IGNORE,
+        foreground_only: bool = False,
     ) -> None:
-        super().__init__(alpha, beta, smooth, absent, reduction, ignore_index)
+        super().__init__(alpha, beta, smooth, absent, reduction, ignore_index, foreground_only)
         if not 0 < gamma < math.inf:
             raise ValueError(f"gamma must be a finite number above 0, got {gamma}")
         self.gamma = gamma
@@ -98,18 +102,26 @@ class FocalTversky(Tversky):
 class Jaccard(ClassMeanLoss):
     """Soft Jaccard (IoU) loss, mean over classes of 1 − (Σpy+s)/(Σp+Σy−Σpy+s) (Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22).
 
-    Some call intersection over union Dice; this class is that loss.
+    Some call intersection over union Dice; this class is that loss. MONAI's `DiceLoss(jaccard=True)` is this loss with a smoothing of
+    s/2 in numerator and denominator.
 
     Args:
         smooth: s ≥ 0; see `Dice`.
-        absent, reduction, ignore_index: see `ClassMeanLoss`.
+        absent, reduction, ignore_index, foreground_only: see `ClassMeanLoss`.
 
     Raises:
         ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
     """
 
-    def __init__(self, smooth: float = 0.0, absent: Absent = "skip", reduction: Reduction = "batch", ignore_index: int = IGNORE) -> None:
-        super().__init__(absent, reduction, ignore_index)
+    def __init__(
+        self,
+        smooth: float = 0.0,
+        absent: Absent = "skip",
+        reduction: Reduction = "batch",
+        ignore_index: int = IGNORE,
+        foreground_only: bool = False,
+    ) -> None:
+        super().__init__(absent, reduction, ignore_index, foreground_only)
         self.smooth = check_smooth(smooth)
 
     def of_class(self, counts: SoftCounts) -> Tensor:

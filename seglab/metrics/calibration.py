@@ -15,6 +15,10 @@ class CalibrationError(Metric):
     confidence, b = 1…bins. n_b is the number of pixels in bin b, acc_b the share of them that is predicted right, and conf_b their mean
     confidence. n is the number of valid pixels. Sums are in float64.
 
+    One logit z is two classes, so that its confidence is the larger of σ(z) and 1 − σ(z). `binary_calibration_error` of torchmetrics puts
+    the pixels in bins by σ(z), and compares its mean with the share of foreground: another number, which distinguishes an error for
+    p = 0.3 from one for p = 0.7. Of equal probabilities, the first class is predicted.
+
     Args:
         bins: number of bins of equal width, at least 1.
         ignore_index: the mask value of ignored pixels; none of the classes.
@@ -26,6 +30,10 @@ class CalibrationError(Metric):
     >>> probabilities = torch.tensor([0.7, 0.3]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
     >>> metric.update(probabilities.log(), torch.tensor([[[0, 0], [1, 1]]]))
     >>> metric.compute()  # 70 % sure, and right in 50 %
+    tensor(0.2000, dtype=torch.float64)
+    >>> metric.reset()
+    >>> metric.update(torch.tensor([0.3, 0.7]).logit().view(1, 1, 1, 2), torch.tensor([[[0, 0]]]))
+    >>> metric.compute()  # both 70 % sure, one right; torchmetrics: (|0 − 0.3| + |0 − 0.7|) / 2 = 0.5
     tensor(0.2000, dtype=torch.float64)
     """
 

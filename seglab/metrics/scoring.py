@@ -24,6 +24,12 @@ class Scores(NamedTuple):
     | `pixel_accuracy` | Σ_c \\|T∩P\\| / Σ_c \\|T\\| |
     | `class_accuracy` | the mean of `recall` over classes in the truth |
     | `fwiou` | Σ_c \\|T\\|·iou / Σ_c \\|T\\|, IoU weighted by frequency (Long et al. 2015, arXiv:1411.4038) |
+
+    Two classes are background and foreground, and both are in every mean. The scores of the foreground alone, which scikit-learn and
+    torchmetrics give for binary labels, are `per_class["iou"][1]` and so on. Where a score is undefined here, scikit-learn and
+    torchmetrics give 0, and kornia's `mean_iou` 1. A class that is predicted and not in the truth is not in `class_accuracy`;
+    torchmetrics' macro accuracy counts it as 0. MONAI and `torchmetrics.segmentation` take the mean of the scores of each image, which
+    depends on how the pixels are cut into images.
     """
 
     per_class: dict[str, Tensor]

@@ -19,7 +19,11 @@ ROOT_STEPS = 8
 
 @dataclass(frozen=True)
 class GroupLasso(Regularizer):
-    """λΣ_g √|g|·‖w_g‖, a group g being an output filter of |g| weights (Yuan & Lin 2006; for convolutions Wen et al. 2016).
+    """λΣ_g √|g|·‖w_g‖, a group g being an output filter of |g| weights (Yuan & Lin 2006).
+
+    Wen et al. 2016 (arXiv:1608.03665), who apply the penalty to convolutions, leave out √|g|, and so does the L2,1 norm of pyproximal.
+    If all filters have 64×3×3 weights, λ here equals 24λ there. If their lengths differ, the penalties differ: of two filters with the same
+    norm, one of 81 weights costs three times as much here as one of 9 weights, and the same there.
 
     The gradient is λ√|g|·w_g/‖w_g‖, and 0 at 0; the prox is max(0, 1−τ√|g|/‖v_g‖)·v_g. If the elements of a filter have different step
     sizes, as under Adam, the prox has no closed form. It is w_i = v_i·s/(s+a_i), with a_i = t_iλ√|g| and s = ‖w‖ the root of

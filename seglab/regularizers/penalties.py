@@ -43,7 +43,7 @@ class L1(Regularizer):
 class L2(Regularizer):
     """½λΣw², with gradient λw and prox v/(1+τ).
 
-    Because of the ½, the gradient equals the gradient of SGD's `weight_decay=λ`. Under Adam the penalty differs from decoupled weight
+    Because of the ½, the gradient equals the gradient of SGD's `weight_decay=λ`; Keras' L2 has no ½, and its λ is half of this one. Under Adam the penalty differs from decoupled weight
     decay, because the second moment divides the penalty's gradient (Loshchilov & Hutter 2019).
 
     Raises:
@@ -69,6 +69,8 @@ class L2(Regularizer):
 @dataclass(frozen=True)
 class ElasticNet(Regularizer):
     """λ₁Σ|w| + ½λ₂Σw², with gradient λ₁·sign(w) + λ₂w and prox S(v,tλ₁)/(1+tλ₂) (Zou & Hastie 2005).
+
+    Zou & Hastie have no ½. scikit-learn's `ElasticNet(alpha, l1_ratio)` is this penalty with λ₁ = α·l1_ratio and λ₂ = α(1 − l1_ratio).
 
     Near zero it behaves as L1, so that weights can become sparse. Some texts call this penalty with λ₁ = λ₂ "Smooth-L1".
 
@@ -100,6 +102,8 @@ class ElasticNet(Regularizer):
 @dataclass(frozen=True)
 class SmoothL1(Regularizer):
     """λΣh(w), h(w) = w²/2β if |w| < β, else |w| − β/2, with gradient λ·clip(w/β, ±1) (Huber 1964, on weights).
+
+    This h is the one of `torch.nn.functional.smooth_l1_loss`; `huber_loss` is β times as large.
 
     Near zero it behaves as L2, so that weights never become sparse. If β ≥ max|w| it is exactly `L2(λ/β)`. An absolute β such as 0.5
     has this effect in most networks: the largest initial weight of a ResNet-34 is 0.49. Prefer `kappa`: β is then κ times the standard

@@ -19,6 +19,8 @@ FIRST_ITERATIONS = 30
 class Spectral(Regularizer):
     """½λΣ_l σ₁(W_l)² over weight tensors l, W (G, |g|) having the output filters as rows (Yoshida & Miyato 2017).
 
+    σ₁ is that of the matrix W, as in `torch.nn.utils.spectral_norm`, not that of the convolution, which depends on the image's size.
+
     `penalty` of this class is exact, by singular value decomposition. A training uses an estimate of the leading singular vectors u and
     v, which one power iteration per step improves, and the gradient λσ₁uvᵀ.
 

@@ -17,7 +17,7 @@ from seglab.stage import Progress
 class Sum(Regularizer):
     """R₁ + R₂ + …, each applied in its own way: `Sum([Proximal(L1(1e-5)), Decoupled(L2(1e-2))])`.
 
-    At most one summand may apply a proximal operator to a weight: two in a row are not the proximal operator of the sum. Summands
+    At most one summand may apply a proximal operator to a weight: two in a row are in general not the proximal operator of the sum. Summands
     that `acts_last` act after the others; otherwise the order is as given.
 
     Raises:
@@ -42,7 +42,7 @@ class Sum(Regularizer):
         proximal = [id(weight.tensor) for term in together.terms() if term.by_prox for weight in term.weights.values()]
         if len(proximal) != len(set(proximal)):
             raise ValueError(
-                f"{self!r}: proximal operators in a row are not the proximal operator of a sum. Keep one Proximal and apply the others by "
+                f"{self!r}: proximal operators in a row are in general not the proximal operator of a sum. Keep one Proximal and apply the others by "
                 "their gradients; for L1 and L2 together there is Proximal(ElasticNet(l1, l2))"
             )
         return together

@@ -29,6 +29,7 @@ LOSSES: dict[str, nn.Module] = {
     "ce weighted": CrossEntropy(weight=[1.0, 2.0, 0.5], label_smoothing=0.1),
     "focal": Focal(),
     "focal weighted": Focal(gamma=1.0, weight=[1.0, 2.0, 0.5]),
+    "focal root": Focal(gamma=0.1),
     "ohem": OHEM(threshold=0.4, at_least=0.1),
     "ohem k": OHEM(threshold=0.01, at_least=0.3),
     "brier": Brier(),
@@ -54,6 +55,19 @@ LOSSES: dict[str, nn.Module] = {
 }
 TWO_CLASSES = {name: loss for name, loss in LOSSES.items() if "weighted" not in name} | {"ce weighted": CrossEntropy(weight=[1.0, 3.0])}
 """Those that take two classes, or one logit."""
+FOREGROUND: dict[str, nn.Module] = {
+    "dice": Dice(foreground_only=True),
+    "dice penalize": Dice(smooth=1.0, absent="penalize", foreground_only=True),
+    "dice image": Dice(reduction="image", foreground_only=True),
+    "log-cosh dice": LogCoshDice(foreground_only=True),
+    "jaccard": Jaccard(foreground_only=True),
+    "tversky image penalize": Tversky(0.9, 0.2, absent="penalize", reduction="image", foreground_only=True),
+    "focal tversky": FocalTversky(gamma=0.5, foreground_only=True),
+    "lovasz": Lovasz(foreground_only=True),
+    "lovasz image": Lovasz(reduction="image", foreground_only=True),
+    "boundary": BoundaryLoss(foreground_only=True),
+}
+"""Those that take one logit and leave the background out."""
 OF_SHAPES = {"gradient", "boundary", "hausdorff"}
 """Those that look at a pixel's neighbours, and are 0 where there are none."""
 

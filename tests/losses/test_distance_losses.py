@@ -195,5 +195,5 @@ def test_alpha_out_of_range(alpha: float) -> None:
 
 
 def test_repr_is_complete() -> None:
-    assert repr(BoundaryLoss(7)) == "BoundaryLoss(ignore_index=7)"
+    assert repr(BoundaryLoss(7)) == "BoundaryLoss(ignore_index=7, foreground_only=False)"
     assert repr(HausdorffDT(1.5, 7)) == "HausdorffDT(alpha=1.5, ignore_index=7)"

@@ -164,7 +164,7 @@ def test_a_word_that_is_none() -> None:
 
 
 def test_repr_is_complete() -> None:
-    assert repr(Lovasz("image", 7)) == "Lovasz(reduction='image', ignore_index=7)"
+    assert repr(Lovasz("image", 7)) == "Lovasz(reduction='image', ignore_index=7, foreground_only=False)"
 
 
 CASES = [(seed, reduction) for seed in range(4) for reduction in REDUCTIONS]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from seglab.sample import IGNORE
-from tests.losses.catalogue import LOSSES
+from tests.losses.catalogue import FOREGROUND, LOSSES
 
 
 def joint_batch() -> tuple[Tensor, Tensor]:
@@ -22,9 +22,14 @@ def joint_batch() -> tuple[Tensor, Tensor]:
     return torch.randn(4, 2, 6, 6, generator=generator), mask
 
 
-def network() -> nn.Module:
+def network(logits: int = 3) -> nn.Module:
     torch.manual_seed(1)
-    return nn.Conv2d(2, 3, 3, padding=1)
+    return nn.Conv2d(2, logits, 3, padding=1)
+
+
+def foreground(mask: Tensor) -> Tensor:
+    """The mask (N,H,W) with all classes but the first as one."""
+    return mask.where((mask == IGNORE) | (mask == 0), 1)
 
 
 def train(model: nn.Module, loss: nn.Module, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,6 +43,10 @@ def worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     images, mask = (half.chunk(2)[rank] for half in joint_batch())
     trained = {name: train(DistributedDataParallel(network()), loss, images, mask) for name, loss in LOSSES.items()}
+    trained |= {
+        f"foreground {name}": train(DistributedDataParallel(network(1)), loss, images, foreground(mask))
+        for name, loss in FOREGROUND.items()
+    }
     if rank == 0:  # an evaluation of which the other rank has no batch: a collective here would hang
         with torch.no_grad():
             LOSSES["sum"](network()(images), mask)
@@ -60,6 +69,16 @@ def test_two_processes_are_one(name: str, two_ranks: list[dict[str, tuple[Tensor
     for rank in two_ranks:
         torch.testing.assert_close(rank[name][0], value)
         torch.testing.assert_close(rank[name][1], gradient)
+
+
+@pytest.mark.parametrize("name", FOREGROUND)
+def test_two_processes_are_one_for_the_foreground_of_one_logit(name: str, two_ranks: list[dict[str, tuple[Tensor, Tensor]]]) -> None:
+    images, mask = joint_batch()
+    value, gradient = train(network(1), FOREGROUND[name], images, foreground(mask))
+    assert gradient.abs().max() > 1e-4
+    for rank in two_ranks:
+        torch.testing.assert_close(rank[f"foreground {name}"][0], value)
+        torch.testing.assert_close(rank[f"foreground {name}"][1], gradient)
 
 
 def test_the_halves_alone_would_differ() -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seglab.losses import Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Tversky
+from seglab.losses import BoundaryLoss, Dice, FocalTversky, GeneralizedDice, Jaccard, LogCoshDice, Lovasz, Tversky
 from seglab.sample import IGNORE
-from tests.losses.catalogue import drawn, logits_of
+from tests.losses.catalogue import FOREGROUND, drawn, logits_of
 
 LOGITS = logits_of([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.5, 0.5]])
 MASK = torch.tensor([[[0, 0, 1, IGNORE]]])
@@ -170,3 +170,77 @@ def test_generalized_dice_counts_classes_alike_however_many_pixels_there_are() -
 def test_region_errors(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+LOGIT = torch.tensor([0.3, 0.6, 0.7, 0.5]).logit().view(1, 1, 1, 4)  # σ(z) of the pixels of `MASK`
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (Dice(foreground_only=True), 1 - 2 * 0.7 / 2.6),
+        (Dice(smooth=1.0, foreground_only=True), 1 - 2.4 / 3.6),
+        (LogCoshDice(foreground_only=True), math.log(math.cosh(1 - 2 * 0.7 / 2.6))),
+        (Jaccard(foreground_only=True), 1 - 0.7 / 1.9),
+        (Tversky(0.3, 0.7, foreground_only=True), 1 - 0.7 / (0.7 + 0.3 * 0.9 + 0.7 * 0.3)),
+        (FocalTversky(0.3, 0.7, gamma=0.5, foreground_only=True), (1 - 0.7 / (0.7 + 0.3 * 0.9 + 0.7 * 0.3)) ** 0.5),
+        (Lovasz(foreground_only=True), 0.6 * 1 / 2 + 0.3 * 1 / 6 + 0.3 * 1 / 3),  # Δ = 1/2, 2/3, 1: pixels 1, 0, 2 by falling errors
+        (BoundaryLoss(foreground_only=True), (2 * 0.3 + 1 * 0.6 + 0 * 0.7) / 3),  # φ = 2, 1, 0
+    ],
+    ids=str,
+)
+def test_the_foreground_alone_by_hand(loss: torch.nn.Module, expected: float) -> None:
+    assert loss(LOGIT, MASK).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", FOREGROUND)
+def test_the_foreground_alone_is_for_one_logit(name: str) -> None:
+    for classes in (2, 3):
+        with pytest.raises(ValueError, match=f"foreground_only=True is for one logit per pixel, and the logits have {classes} classes"):
+            FOREGROUND[name](*drawn(0, classes=classes))
+    with pytest.raises(ValueError, match=r"logits must be \(N,C,H,W\)"):
+        FOREGROUND[name](torch.zeros(2, 1, 4), torch.zeros(2, 4, 4).long())
+
+
+@pytest.mark.parametrize("name", FOREGROUND)
+@pytest.mark.parametrize("present", [2, 1])
+def test_gradient_of_the_foreground_matches_finite_differences(name: str, present: int) -> None:
+    logits, mask = drawn(5, classes=1, present=present)
+    logits = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: FOREGROUND[name](z, mask), logits)
+    (gradient,) = torch.autograd.grad(FOREGROUND[name](logits, mask), logits)
+    assert gradient[:, 0][mask == IGNORE].abs().max() == 0
+    nothing_to_find = present == 1 and "penalize" not in name
+    assert (gradient.abs().max() == 0) == nothing_to_find
+
+
+@pytest.mark.parametrize("name", FOREGROUND)
+def test_the_foreground_alone_where_all_is_ignored_is_zero(name: str) -> None:
+    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
+    value = FOREGROUND[name](logits, torch.full((2, 4, 4), IGNORE))
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value.item() == gradient.abs().max().item() == 0
+
+
+@pytest.mark.parametrize("kind", [Dice, LogCoshDice, Jaccard, Tversky, FocalTversky, Lovasz, BoundaryLoss])
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10_000))
+def test_the_default_is_the_mean_of_the_foreground_alone_and_the_background_alone(kind: type[torch.nn.Module], seed: int) -> None:
+    """The background alone is the foreground of −z and of the mask with its classes exchanged."""
+    logits, mask = drawn(seed, classes=1, present=2)
+    mask[0, 0, :2] = torch.tensor([0, 1])
+    exchanged = torch.where(mask == IGNORE, IGNORE, 1 - mask)
+    alone = kind(foreground_only=True)
+    parts = [alone(logits, mask), alone(-logits, exchanged)]
+    expected = torch.stack(parts).mean()
+    if kind is LogCoshDice:  # of the mean over classes
+        expected = torch.stack([part.exp().acosh() for part in parts]).mean().cosh().log()
+    torch.testing.assert_close(kind()(logits, mask), expected)
+
+
+@pytest.mark.parametrize("kind", [Dice, Jaccard, Tversky, FocalTversky])
+def test_false_positives_without_a_foreground(kind: type[Dice]) -> None:
+    """By default they cost nothing then; with `absent="penalize"` their mean probability."""
+    mask = torch.tensor([[[0, 0, 0, IGNORE]]])
+    assert kind(foreground_only=True)(LOGIT, mask).item() == 0
+    assert kind(foreground_only=True, absent="penalize")(LOGIT, mask).item() == pytest.approx((0.3 + 0.6 + 0.7) / 3)
