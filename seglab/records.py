@@ -26,9 +26,15 @@ SCHEMA = 2
 1: settings with the paths of files inside seglab, and its version (seglab 0.1). 2: public names, the user's code by its text, `NUMERICS`.
 """
 
-NUMERICS = 1
+NUMERICS = 2
 """Version of the numbers: each release of seglab that changes the numbers of a run increases it. It is part of a run's identity; the
-version of seglab is not."""
+version of seglab is not.
+
+1: seglab 0.1 and 0.2. 2: `OHEM` takes its k from the valid pixels, which changes the numbers where masks hold ignored pixels.
+"""
+
+CHANGED_BY: Mapping[int, frozenset[str]] = {2: frozenset({"seglab.OHEM"})}
+"""Public names of the classes whose numbers a version of the numbers changed. A version that is not a key changed the numbers of all."""
 
 TUNING = "tuning"
 """Name of the folder of a study's tuning runs, inside the study's folder. It is read like the folder of any study."""

@@ -155,7 +155,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     if lines:
         raise ValueError(
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
-            f"Choose another folder with --name or --root, or request the settings that are there{_remedies(existing, wanted, lines)}"
+            f"Choose another folder with --name or --root, or request the settings that are there{_remedies(existing, lines)}"
         )
     merged = {**wanted.arms, **existing.arms}  # both describe a common arm alike; the existing text stays, because results carry its hash
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
@@ -163,9 +163,9 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     return dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
 
 
-def _remedies(existing: StudyRecord, wanted: StudyRecord, lines: Iterable[str]) -> str:
+def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
     """Return advice on certain differences, to be appended to the message that lists the differences."""
-    other_numbers = existing.shared.get("numerics") != wanted.shared.get("numerics")
+    other_numbers = any(line.startswith("numerics: ") for line in lines)
     version = f", with seglab {existing.version}, as this version gives other numbers" if other_numbers else ""
     edited = any("the code of" in line for line in lines)
     return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")

@@ -19,7 +19,7 @@ from seglab.callbacks.step_order import check_optimizer, phase_rows
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
-from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, settings_of
+from seglab.records import CHANGED_BY, NUMERICS, AcceptedEdit, Run, StudyRecord, settings_of
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
@@ -118,10 +118,14 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
-    """Return a line for each difference in the shared settings and in the arms of both records. Accepted edits are not differences."""
-    lines = differences(
-        {"study": recorded.study, **recorded.shared}, {"study": now.study, **_as_recorded(now.shared, recorded.shared, recorded)}
-    )
+    """Return a line for each difference in the shared settings and in the arms of both records.
+
+    Accepted edits are not differences, and a newer version of the numbers is not if it changed the numbers of no arm of `now`.
+    """
+    shared = _as_recorded(now.shared, recorded.shared, recorded)
+    if _same_numbers(recorded, now):
+        shared = {**shared, "numerics": recorded.shared.get("numerics")}
+    lines = differences({"study": recorded.study, **recorded.shared}, {"study": now.study, **shared})
     for arm, settings in now.arms.items():
         if arm in recorded.arms:
             there = settings_of(recorded.arms[arm])
@@ -141,13 +145,49 @@ def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return a line for each value that differs between two descriptions: `path: old → new`, or the name of an edited definition."""
+    """Return a line for each value that differs between two descriptions: `path: old → new`, or the name of an edited definition.
+
+    An option that one description lacks equals an option that is off, None or False. Therefore a new option of a library's class does not
+    change the description of a user's class that extends it.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         if path.rpartition(".")[2] == "code":
             return [_edited(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-        keys = [*old, *(key for key in new if key not in old)]
+        keys = [key for key in dict.fromkeys([*old, *new]) if not _is_off_and_new(key, old, new)]
         return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     return [] if old == new else [f"{path}: {_short(old)} → {_short(new)}"]
+
+
+def _is_off_and_new(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    values = [description[key] for description in (old, new) if key in description]
+    return len(values) == 1 and (values[0] is None or values[0] is False)
+
+
+def _same_numbers(recorded: StudyRecord, now: StudyRecord) -> bool:
+    """Return whether no version of the numbers since `recorded` changed the numbers of an arm of `now`.
+
+    A class of the user's own may use a changed class that the description does not name. Its arm counts as changed, unless the class is
+    the network.
+    """
+    then = recorded.shared.get("numerics")
+    if not isinstance(then, int) or then > NUMERICS:
+        return False
+    since = range(then + 1, NUMERICS + 1)
+    if not all(version in CHANGED_BY for version in since):
+        return False
+    changed = frozenset().union(*(CHANGED_BY[version] for version in since))
+    return not any(changed and _named(arm) & {*changed, *arm.get("code", {})} for arm in now.arms.values())
+
+
+def _named(arm: Mapping[str, Any]) -> set[str]:
+    """Return all strings in an arm's settings, among them the public names of all its classes, except those in the network and the code."""
+    return _texts([value for name, value in settings_of(arm).items() if name not in ("network", "code")])
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, Mapping | list | tuple):
+        return {text for item in (value.values() if isinstance(value, Mapping) else value) for text in _texts(item)}
+    return {value} if isinstance(value, str) else set()
 
 
 def _edited(name: str, old: str | None, new: str | None) -> str:

@@ -293,6 +293,18 @@ def test_a_folder_of_other_settings(refused_there: Refused, recorded: Path, fiel
     assert (f"with seglab {seglab.__version__}, as this version gives other numbers" in line) == (field == "numerics")
 
 
+def test_a_folder_whose_numbers_are_older_where_none_of_them_changed(refused_there: Refused, recorded: Path) -> None:
+    """The message speaks of what differs, and not of the version."""
+    path = recorded / "study.json"
+    raw = json.loads(path.read_text())
+    raw["shared"] |= {"numerics": 1, "epochs": 77}
+    path.write_text(json.dumps(raw))
+    line = refused_there("run")
+    assert "epochs: 77 → 2" in line
+    assert "numerics" not in line
+    assert "gives other numbers" not in line
+
+
 def test_a_folder_that_an_older_version_recorded(refused_there: Refused, recorded: Path) -> None:
     """It says which version goes on with it, and is still read."""
     path = recorded / "study.json"

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import seglab
 from seglab import FreezeSchedule, Progress, Regularizer, SegmentationModule, unet
-from seglab.losses import CrossEntropy
-from seglab.records import AcceptedEdit, StudyRecord
-from seglab.study.identity import accept, changes, describe
+from seglab.losses import OHEM, CrossEntropy, Dice, WeightedSum
+from seglab.records import NUMERICS, AcceptedEdit, StudyRecord
+from seglab.study.identity import accept, changes, describe, differences
 from tests.study.described import plain
 
 DESCRIBED = """
@@ -180,3 +180,82 @@ def test_an_accepted_edit_is_no_difference_and_covers_nothing_else() -> None:
     assert accept(accepted, now, "again") == accepted
     assert changes(accepted, edited({"my.Loss": "6", "my.g": "3"})) == ["arm a: the code of my.Loss has been edited"]
     assert changes(accepted, edited({"my.Loss": "5", "my.g": "3"}, loss="y")) == ["arm a: loss: x → y"]
+
+
+class OwnLoss(nn.Module):
+    """A loss that uses OHEM where no description shows it."""
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        value: Tensor = OHEM()(logits, mask)
+        return value
+
+
+class OwnDice(Dice):
+    """A loss that extends one of seglab's."""
+
+
+def with_loss(loss: nn.Module) -> StudyRecord:
+    """The record of a study with one arm, whose network is of the user's own."""
+    described = describe(lambda: SegmentationModule(OwnNetwork(), loss, num_classes=3), START)
+    return StudyRecord("s", "a", "test/miou", {"numerics": NUMERICS}, {"a": json.loads(json.dumps(described))})
+
+
+class OwnNetwork(nn.Conv2d):
+    def __init__(self) -> None:
+        super().__init__(3, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "concerned"),
+    [
+        (CrossEntropy(), False),
+        (Dice(foreground_only=True), False),
+        (WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 1.0}), False),
+        (OHEM(), True),
+        (WeightedSum({"hard": OHEM(), "dice": Dice()}, {"hard": 1.0, "dice": 1.0}), True),
+        (OwnLoss(), True),
+        (OwnDice(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_newer_version_of_the_numbers_concerns_the_arms_that_use_what_it_changed(loss: nn.Module, concerned: bool) -> None:
+    now = with_loss(loss)
+    recorded = dataclasses.replace(now, shared={"numerics": 1})
+    assert changes(recorded, now) == (["numerics: 1 → 2"] if concerned else [])
+    assert changes(now, now) == []
+
+
+@pytest.mark.parametrize("then", [0, NUMERICS + 1, None, "1"])
+def test_other_versions_of_the_numbers_concern_all(then: object) -> None:
+    """Version 1 changed all numbers of 0; what a newer seglab has changed is unknown."""
+    now = with_loss(CrossEntropy())
+    assert changes(dataclasses.replace(now, shared={"numerics": then}), now) == [f"numerics: {then} → {NUMERICS}"]
+
+
+def test_an_option_that_seglab_adds_and_that_is_off_is_no_difference_for_a_class_that_extends_one_of_seglabs() -> None:
+    now = with_loss(OwnDice())
+    older = json.loads(json.dumps(now.arms["a"]))
+    assert older["loss"].pop("foreground_only") is False
+    recorded = dataclasses.replace(now, arms={"a": older})
+    assert changes(recorded, now) == changes(now, recorded) == []
+    on = with_loss(OwnDice(foreground_only=True))
+    assert changes(recorded, on) == ["arm a: loss.foreground_only: None → True"]
+    assert changes(now, on) == ["arm a: loss.foreground_only: False → True"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ({}, {"x": None}, []),
+        ({}, {"x": False}, []),
+        ({"x": False}, {}, []),
+        ({"x": None}, {"x": False}, ["x: None → False"]),
+        ({}, {"x": 0}, ["x: None → 0"]),
+        ({}, {"x": 0.0}, ["x: None → 0.0"]),
+        ({}, {"x": ""}, ["x: None → "]),
+        ({}, {"x": []}, ["x: None → []"]),
+        ({"x": True}, {}, ["x: True → None"]),
+    ],
+)
+def test_absent_and_off_are_one_and_nothing_else_is(old: dict[str, object], new: dict[str, object], lines: list[str]) -> None:
+    assert differences(old, new) == lines
