@@ -24,6 +24,13 @@ test-slow: install  ## run the slow tests, which `make test` leaves out
 
 test-all: test test-slow  ## run all tests but those of `make test-cluster`
 
+.venv/peers: .venv/installed
+	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed --editable '.[dev,peers]'
+	touch $@
+
+test-peers: .venv/peers  ## compare losses, metrics and penalties with MONAI, kornia, pyproximal and others; installs these three (about 50 MB)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/peers
+
 test-cluster: install  ## run the tests that bring up a Slurm and a Grid Engine of their own: as root, where they are there or apt-get can install them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/cluster
 
@@ -35,4 +42,4 @@ check: install  ## ruff and mypy
 bench: install  ## what the framework costs: ratios, measured side by side
 	$(BIN)/python -m tests.benchmarks
 
-.PHONY: help install demo test test-slow test-all test-cluster check bench
+.PHONY: help install demo test test-slow test-all test-peers test-cluster check bench

@@ -189,6 +189,16 @@ def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arm.items() if name != "display"}
 
 
+def changed_since(numerics: object) -> frozenset[str] | None:
+    """Return the public names of the classes whose numbers changed after a version of the numbers; None if all may have changed."""
+    if not isinstance(numerics, int) or numerics > NUMERICS:
+        return None
+    since = range(numerics + 1, NUMERICS + 1)
+    if not all(version in CHANGED_BY for version in since):
+        return None
+    return frozenset(name for version in since for name in CHANGED_BY[version])
+
+
 def check_schema(folder: Path, record: StudyRecord) -> None:
     """Raise a ValueError if another version of seglab has recorded the folder with another schema. Such a folder accepts no runs."""
     if record.schema != SCHEMA:

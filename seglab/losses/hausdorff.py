@@ -20,8 +20,8 @@ class HausdorffDT(nn.Module):
     A class that has a boundary in neither truth nor prediction costs nothing, even if its probabilities are just below ½. Add this loss
     to a region loss, as the authors do.
 
-    For one logit both classes cost the same, so that the loss is that of the foreground alone, as in MONAI. MONAI takes the field of a class
-    as 0 where the image is all of the class, and so does this loss.
+    For one logit both classes cost the same, so that the loss is that of the foreground alone, as in MONAI. For several classes, MONAI
+    leaves the first one out of the mean unless `include_background=True`.
 
     The distances are computed on the CPU. On another device, each call waits until mask and prediction are copied to the CPU.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.data.loading.sampler import split_batch
-from seglab.records import TUNING, Run, StudyRecord, check_schema, read_record, write_record
+from seglab.records import TUNING, Run, StudyRecord, changed_since, check_schema, read_record, write_record
 from seglab.running import ledger
 from seglab.running.flags import changed_flags
 from seglab.running.job import Job
@@ -165,8 +165,11 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
 
 def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
     """Return advice on certain differences, to be appended to the message that lists the differences."""
-    other_numbers = any(line.startswith("numerics: ") for line in lines)
-    version = f", with seglab {existing.version}, as this version gives other numbers" if other_numbers else ""
+    version = ""
+    if any(line.startswith("numerics: ") for line in lines):
+        changed = changed_since(existing.shared.get("numerics"))
+        version = f", with seglab {existing.version}, as this version gives other numbers"
+        version += f" for what uses {' or '.join(sorted(changed))}" if changed else ""
     edited = any("the code of" in line for line in lines)
     return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")
 

@@ -19,7 +19,7 @@ from seglab.callbacks.step_order import check_optimizer, phase_rows
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
-from seglab.records import CHANGED_BY, NUMERICS, AcceptedEdit, Run, StudyRecord, settings_of
+from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, changed_since, settings_of
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
@@ -169,14 +169,10 @@ def _same_numbers(recorded: StudyRecord, now: StudyRecord) -> bool:
     A class of the user's own may use a changed class that the description does not name. Its arm counts as changed, unless the class is
     the network.
     """
-    then = recorded.shared.get("numerics")
-    if not isinstance(then, int) or then > NUMERICS:
-        return False
-    since = range(then + 1, NUMERICS + 1)
-    if not all(version in CHANGED_BY for version in since):
-        return False
-    changed = frozenset().union(*(CHANGED_BY[version] for version in since))
-    return not any(changed and _named(arm) & {*changed, *arm.get("code", {})} for arm in now.arms.values())
+    changed = changed_since(recorded.shared.get("numerics"))
+    if not changed:
+        return changed is not None
+    return not any(_named(arm) & {*changed, *arm.get("code", {})} for arm in now.arms.values())
 
 
 def _named(arm: Mapping[str, Any]) -> set[str]:

@@ -1,5 +1,6 @@
 """What a user can get wrong on an experiment's command line: one line that names it and helps, exit code 2, and nothing written."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -14,9 +15,9 @@ import torch
 from PIL import Image
 
 import seglab
-from seglab import cli
+from seglab import OHEM, cli
 from seglab.interruption import SIGNALS
-from seglab.records import Result, Run, identity, read_record, write_record, write_result
+from seglab.records import NUMERICS, Result, Run, identity, read_record, write_record, write_result
 from seglab.script.main import main
 from seglab.study.identity import record
 from tests.study import tiny_experiment
@@ -291,6 +292,24 @@ def test_a_folder_of_other_settings(refused_there: Refused, recorded: Path, fiel
     assert f"{field}: {value} → {now}" in line
     assert "--name or --root" in line
     assert (f"with seglab {seglab.__version__}, as this version gives other numbers" in line) == (field == "numerics")
+
+
+def test_a_folder_with_older_numbers_of_a_loss_that_changed(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    study = tiny_experiment.study(seeds=1, loss=OHEM)
+    written = record(study, list(study.arms))
+    write_record(recorded, dataclasses.replace(written, shared={**written.shared, "numerics": 1}, version="0.2.0"))
+    monkeypatch.chdir(recorded.parents[1])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["tiny_experiment.py", "run", "--seeds", "1", "--loss", "seglab.OHEM"])
+    with pytest.raises(SystemExit) as ended:
+        main(tiny_experiment.study)
+    err = capfd.readouterr().err
+    assert ended.value.code == 2, err
+    assert err.count("\n") == 1, err
+    assert f"numerics: 1 → {NUMERICS}" in err
+    assert "with seglab 0.2.0, as this version gives other numbers for what uses seglab.OHEM" in err
 
 
 def test_a_folder_whose_numbers_are_older_where_none_of_them_changed(refused_there: Refused, recorded: Path) -> None:
