@@ -55,8 +55,8 @@ class Focal(nn.Module):
         w = weight_of_pixels(self.class_weight, mask, z, self.ignore_index)
         cross_entropy = F.cross_entropy(z, mask, ignore_index=self.ignore_index, reduction="none")
         missed = -torch.expm1(-cross_entropy)  # 1 − p_y, exact where p_y is near 1
-        # Where p_y rounds to 1, the slope of the power is infinite for γ < 1, and ∞ · log 1 is NaN. The limit of the product is 0.
-        missed = missed.clamp_min(torch.finfo(missed.dtype).tiny)
+        if 0 < self.gamma < 1:  # where p_y rounds to 1, the slope of the power is infinite, and ∞ · log 1 is NaN; the limit is 0
+            missed = missed.clamp_min(torch.finfo(missed.dtype).tiny)
         return ratio_over_ranks((w * missed**self.gamma * cross_entropy).sum(), w.sum())
 
     def extra_repr(self) -> str:
