@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from seglab.losses.inputs import class_logits, one_hot
@@ -46,6 +47,6 @@ def soft_counts(logits: Tensor, mask: Tensor, ignore_index: int) -> SoftCounts:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide element by element; return 0, with a gradient of 0, where the denominator is 0."""
-    some = denominator > 0
+    """Divide element by element; return 0, with a gradient of 0, where the denominator is 0 or so small that its reciprocal is infinite."""
+    some = denominator >= torch.finfo(denominator.dtype).tiny
     return (numerator / denominator.where(some, 1.0)).where(some, 0.0)

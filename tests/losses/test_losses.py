@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from seglab.losses import CrossEntropy, Dice, WeightedSum
+from seglab.losses import OHEM, CrossEntropy, Dice, Focal, FocalTversky, HausdorffDT, SmoothL1Loss, Tversky, WeightedSum
+from seglab.losses.region import Absent, Reduction
 from seglab.sample import IGNORE
 from seglab.stage import Progress
 from tests.losses.catalogue import LOSSES, OF_SHAPES, TWO_CLASSES, drawn, logits_of
@@ -133,6 +134,40 @@ def test_extreme_logits_have_finite_gradients(name: str, size: float) -> None:
     (gradient,) = torch.autograd.grad(value, logits)
     assert value.isfinite()
     assert gradient.isfinite().all()
+
+
+ABSENT: tuple[Absent, ...] = ("skip", "penalize")
+REDUCTION: tuple[Reduction, ...] = ("batch", "image")
+ENDS: list[nn.Module] = [
+    CrossEntropy(label_smoothing=0.999),
+    CrossEntropy(weight=[0.0, 1.0]),
+    CrossEntropy(weight=[1e-6, 1e6]),
+    *[Focal(gamma) for gamma in (1e-6, 0.1, 0.5, 0.999, 1.0, 1.001, 50.0)],
+    *[OHEM(threshold, at_least) for threshold in (0.0, 1e-30, 1.0) for at_least in (1e-9, 1.0)],
+    *[SmoothL1Loss(beta) for beta in (1e-30, 1.0, 1e30)],
+    *[Dice(smooth, absent, reduction) for smooth in (0.0, 1e-30, 1e30) for absent in ABSENT for reduction in REDUCTION],
+    *[Tversky(alpha, beta) for alpha, beta in ((0.0, 1.0), (1.0, 0.0), (1e-30, 0.0), (1e15, 1.0))],
+    *[FocalTversky(gamma=gamma) for gamma in (1e-6, 0.1, 1.0, 50.0)],
+    *[HausdorffDT(alpha) for alpha in (1e-6, 0.5, 20.0)],
+]
+"""Losses whose arguments are at or near the ends of the ranges that they accept."""
+
+
+@pytest.mark.parametrize("loss", ENDS, ids=str)
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("present", [2, 1])
+@pytest.mark.parametrize("size", [1.0, 17.0, 100.0, 1e30])
+def test_every_accepted_argument_gives_finite_gradients(loss: nn.Module, classes: int, present: int, size: float) -> None:
+    """At logits that a network has, at those where a probability rounds to 1, and beyond; right ones and wrong ones."""
+    drawn_logits, mask = drawn(3, classes=classes, present=present)
+    foreground = (mask == 1).float()
+    right = torch.stack([1 - 2 * foreground, 2 * foreground - 1], 1)[:, -classes:]
+    for logits in (drawn_logits, right, -right, torch.zeros_like(right)):
+        leaf = (size * logits).requires_grad_()
+        value = loss(leaf, mask)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        assert value.isfinite()
+        assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("name", TWO_CLASSES)
