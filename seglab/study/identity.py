@@ -16,12 +16,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
 from seglab.callbacks.step_order import check_optimizer, phase_rows
+from seglab.data.check import Format, check_channels
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
 from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, changed_since, settings_of
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
+from seglab.study.names import public_name
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
 from seglab.study.study import Study
 
@@ -115,6 +117,20 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
         lines.append(f"study.json has no arm {run.arm}")
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
+
+
+def check_images(recorded: StudyRecord, images: Format) -> None:
+    """Raise a ValueError if the images of a study do not have the channels that the network or the normalisation of an arm expects.
+
+    Arms whose module is of the user's own class are not checked, because it may convert the images.
+    """
+    for arm, settings in recorded.arms.items():
+        module, network = settings["module"], settings["network"]
+        if module["class"] == public_name(SegmentationModule):
+            try:
+                check_channels(images, network.get("config", {}).get("in_channels"), module["mean"], module["std"])
+            except ValueError as error:
+                raise ValueError(f"arm {arm}: {error}") from error
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
