@@ -19,6 +19,7 @@ from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
 from seglab.networks.invariance import scale_free
+from seglab.networks.modes import check_modes, modes_of, set_modes
 from seglab.optimizers import AdamW
 from seglab.regularizers import Regularizer, Weight
 from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
@@ -61,7 +62,8 @@ class SegmentationModule(L.LightningModule):
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
 
     Raises:
-        ValueError: the network is wrapped by `torch.compile`.
+        ValueError: the network is wrapped by `torch.compile`, or its `train()` and `eval()` do not reach all its modules, as after SMP's
+            `freeze_encoder()`.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         if hasattr(network, "_orig_mod"):
             raise ValueError("the network is wrapped by torch.compile, which hides its stages: call network.compile() instead")
+        check_modes(network)
         self.network = network
         self.loss = loss
         self.num_classes = num_classes
@@ -102,6 +105,8 @@ class SegmentationModule(L.LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self._modes: dict[nn.Module, bool] = {}
+        """Modes of all modules before an evaluation."""
         self._validated: Split = "val"
         """The split that a validation evaluates."""
         self.train_evaluation = Evaluation(num_classes, ignore_index)
@@ -196,6 +201,19 @@ class SegmentationModule(L.LightningModule):
             own = _resized(self(image[None, :, :height, :width]), (rows, columns))
             full.append(F.pad(own, (0, target[1] - columns, 0, target[0] - rows)))
         return torch.cat(full)
+
+    def on_validation_model_eval(self) -> None:
+        """Put all modules into evaluation mode. `on_validation_model_train` restores their modes."""
+        self._modes = modes_of(self)
+        self.eval()
+
+    def on_validation_model_train(self) -> None:
+        """Restore the modes by `train()`. Lightning would set the attribute `training`, and so skip a `train()` of the network's own."""
+        set_modes(self._modes)
+        self._modes = {}
+
+    on_test_model_eval = on_validation_model_eval
+    on_test_model_train = on_validation_model_train
 
     def on_validation_epoch_start(self) -> None:
         self._start(self._validated)
