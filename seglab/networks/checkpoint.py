@@ -103,10 +103,13 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
         )
     with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced, take no random numbers from the caller
         built = _built(saved["network"], file) if network is None else network
-    if _essence(description(built)) != _essence(saved["network"]):
+    if _differs(built, saved["network"]):
         raise ValueError(
-            f"{file}: the network given, a {type(built).__name__}, differs from the one that was trained, {saved['network']['class']}: build it with the same "
-            "arguments, so that its repr is the same"
+            f"{file}: the network given, a {type(built).__name__}, differs from the one that was trained, {saved['network']['class']}: build "
+            "it with the same arguments"
+            if network is not None
+            else f"{file}: the {type(built).__name__} of its description has other layers than the one that was trained, which was changed "
+            "after it was built, or built by another version of its library: build it in Python and give it, seglab.load(path, network)"
         )
     state = {key.removeprefix("network."): value for key, value in held["state_dict"].items() if key.startswith("network.")}
     try:
@@ -127,13 +130,19 @@ def _checkpoint(path: Path) -> Path:
             "runs/regularization/none/seed-0 or runs/fit/version_0"
         )
     if not path.is_file():
-        raise ValueError(f"{path} is no file; expected a checkpoint such as runs/fit/version_0/checkpoints/last.ckpt, or the folder of a run")
+        raise ValueError(
+            f"{path} is no file; expected a checkpoint such as runs/fit/version_0/checkpoints/last.ckpt, or the folder of a run"
+        )
     return path
 
 
-def _essence(described: Mapping[str, Any]) -> object:
-    """Return what identifies the network of a description. The import path of a class is another in the script that defines the class."""
-    return described.get("repr_sha256", described)
+def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
+    """Return whether configuration or layers of a network are not those of a description. Older descriptions have no hash of layers.
+
+    The import path of a class is not compared: it is another one in the script that defines the class.
+    """
+    described = description(network)
+    return any(described.get(key) != saved[key] for key in ("config", "layers_sha256") if key in saved)
 
 
 def _built(described: Mapping[str, Any], file: Path) -> nn.Module:

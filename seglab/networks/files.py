@@ -15,7 +15,17 @@ from torch import Tensor
 
 SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt")
 
-_OF_TORCH_LOAD = (RuntimeError, EOFError, UnpicklingError, LookupError, ValueError, AssertionError, StructError, OSError, zipfile.BadZipFile)
+_OF_TORCH_LOAD = (
+    RuntimeError,
+    EOFError,
+    UnpicklingError,
+    LookupError,
+    ValueError,
+    AssertionError,
+    StructError,
+    OSError,
+    zipfile.BadZipFile,
+)
 """Exceptions of `torch.load` for files that are truncated, altered or of another kind, as found with 4,000 such files."""
 
 

@@ -46,7 +46,9 @@ def drawn(height: int, width: int, channels: int = 3, images: int = 2) -> Tensor
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (7, 100)])
 @pytest.mark.parametrize("images", [lambda x: x, lambda x: (x.int() * 257).to(torch.uint16), lambda x: x / 255])
-def test_logits_are_those_of_the_module(run: tuple[Path, SegmentationModule], images: Callable[[Tensor], Tensor], size: tuple[int, int]) -> None:
+def test_logits_are_those_of_the_module(
+    run: tuple[Path, SegmentationModule], images: Callable[[Tensor], Tensor], size: tuple[int, int]
+) -> None:
     folder, module = run
     loaded = seglab.load(folder)
     with torch.no_grad():

@@ -69,7 +69,10 @@ def frozen_by_smp(encoder: str = "resnet18", evaluating: bool = False) -> nn.Mod
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "SMP's freeze_encoder": (frozen_by_smp, r"Unet.eval\(\) leaves encoder and \d+ more in training mode.*unfreeze_encoder\(\).*FrozenEncoder"),
+    "SMP's freeze_encoder": (
+        frozen_by_smp,
+        r"Unet.eval\(\) leaves encoder and \d+ more in training mode.*unfreeze_encoder\(\).*FrozenEncoder",
+    ),
     "the same with drop-path": (partial(frozen_by_smp, "efficientnet-b0"), r"Unet.eval\(\) leaves encoder"),
     "the same from evaluation mode": (partial(frozen_by_smp, evaluating=True), r"Unet.eval\(\) leaves encoder"),
     "a norm that trains is held": (HeldNorm, r"HeldNorm.train\(\) leaves encoder.blocks.0.norm in evaluation mode.*batch_norm='frozen'"),
