@@ -65,7 +65,8 @@ def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
 def _check_data(plan: Plan, console: Console) -> None:
     with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
-        plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+        note = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+    console.print(note, highlight=False)
 
 
 def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:

@@ -52,6 +52,8 @@ def test_a_run_leaves_everything_behind(finished: Path) -> None:
         assert (run / name).stat().st_size > 0, name
     assert list(run.glob("wandb/offline-run-*/run-*.wandb")), "no W&B log"
     assert not list(finished.rglob("*.part*")), "a half-written file"
+    printed = (finished.parents[1] / "printed.txt").read_text()
+    assert "images of 32×32 are trained at their own size; --data.size sets another size\n" in printed
     configuration = yaml.safe_load((run / "settings.yaml").read_text())
     assert configuration["arm"]["regularizer"]["inner"]["strength"] == 1e-3
     assert configuration["shared"]["epochs"] == 2
@@ -60,9 +62,7 @@ def test_a_run_leaves_everything_behind(finished: Path) -> None:
 
 def test_the_network_of_a_run_is_loaded(finished: Path) -> None:
     """It predicts what the run's own evaluation has counted, pixel by pixel."""
-    data = SegmentationDataModule(
-        Shapes(num_train=16, num_val=4, num_test=6, image_size=32, num_shapes=3), batch_size=4, num_workers=0
-    )
+    data = SegmentationDataModule(Shapes(num_train=16, num_val=4, num_test=6, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
     loaded = load(finished / "l2" / "seed-1", Small(data.num_classes, 0.1))
     assert loaded.class_names == data.class_names
     with torch.inference_mode():
