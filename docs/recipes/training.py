@@ -5,7 +5,7 @@ import lightning as L
 from seglab import AdamW, CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, network
 
 L.seed_everything(0)
-data = SegmentationDataModule(Shapes(num_train=32, num_val=8, num_test=8), batch_size=8)
+data = SegmentationDataModule(Shapes(num_train=16, num_val=4, num_test=4), batch_size=8)
 module = SegmentationModule(
     network("FPN", "resnet18", num_classes=data.num_classes), CrossEntropy(), num_classes=data.num_classes, optimizer=AdamW(lr=1e-3)
 )

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +78,27 @@ def unet(encoder: str, num_classes: int, weights: str | Path | None = None) -> n
 def description(network: nn.Module) -> dict[str, Any]:
     """Return plain JSON data that identify a network.
 
-    The description of an SMP network is its class and configuration, without the origin of its weights. `rebuilt` builds the network
-    from them. The description of any other module is its class path. The SHA-256 of the layers' repr tells two networks apart.
+    The description of an SMP network has its class and configuration, without the origin of its weights. `rebuilt` builds the network
+    from them. The description of any other module has its class path. Two hashes tell networks apart: `layers_sha256`, of the names and
+    classes of the layers, and `repr_sha256`, of their settings too, which is comparable under the same `libraries`.
     """
     cls = type(network)
-    layers = hashlib.sha256(_layers(network).encode()).hexdigest()
+    layers = "\n".join(f"{path}: {type(module).__name__}(" for path, module in network.named_modules())
+    hashes = {
+        "layers_sha256": _hash(layers),
+        "repr_sha256": _hash(re.sub(r" at 0x[0-9a-f]+", "", repr(network))),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "segmentation-models-pytorch")),
+    }
     if cls in architectures().values():
         config = {**network._hub_mixin_config, "encoder_weights": None}  # type: ignore[dict-item]
-        return {"class": f"segmentation_models_pytorch.{cls.__name__}", "config": json.loads(json.dumps(config)), "layers_sha256": layers}
-    return {"class": f"{cls.__module__}.{cls.__qualname__}", "layers_sha256": layers}
+        return {"class": f"segmentation_models_pytorch.{cls.__name__}", "config": json.loads(json.dumps(config)), **hashes}
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", **hashes}
 
 
-def _layers(network: nn.Module) -> str:
-    """Return the repr of a network, equal before and after a trainer has converted its batch norms to those of several processes."""
-    plain = re.sub(r"\b(_Joint|_JointAct|SyncBatchNorm|SyncBatchNormAct|BatchNorm[123]d|BatchNormAct2d)\(", "BatchNorm(", repr(network))
-    return re.sub(r" at 0x[0-9a-f]+", "", plain)
+def _hash(layers: str) -> str:
+    """Return the SHA-256 of a text about layers, equal before and after a trainer has converted batch norms to those of several processes."""
+    plain = re.sub(r"\b(_Joint|_JointAct|SyncBatchNorm|SyncBatchNormAct|BatchNorm[123]d|BatchNormAct2d)\(", "BatchNorm(", layers)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def size_divisor(network: nn.Module) -> int:

@@ -142,7 +142,9 @@ def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
     The import path of a class is not compared: it is another one in the script that defines the class.
     """
     described = description(network)
-    return any(described.get(key) != saved[key] for key in ("config", "layers_sha256") if key in saved)
+    same_libraries = saved.get("libraries") == described["libraries"]
+    keys = ("config", "layers_sha256", *(["repr_sha256"] if same_libraries else []))
+    return any(described.get(key) != saved[key] for key in keys if key in saved)
 
 
 def _built(described: Mapping[str, Any], file: Path) -> nn.Module:

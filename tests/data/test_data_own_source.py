@@ -60,7 +60,7 @@ class Source(SegmentationSource):
             r"the Numbered that Source.split\('train'\) returns has no num_classes: a data set has class_names, num_classes, __len__",
         ),
         (lambda: None, "the NoneType that .* has no class_names and no num_classes and no __len__ and no __getitem__"),
-        (lambda: (sample for sample in Images()), "the generator that .* has no class_names"),
+        (lambda: (Images()[0] for _ in range(1)), "the generator that .* has no class_names"),
         (lambda: Images(()), r"Source.split\('train'\) returns no samples: expected at least one"),
         (ChannelsLast, r"0: the image has the shape \(16, 20, 3\), with its channels last; .*\(C,H,W\): add .permute\(2, 0, 1\)"),
     ],

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 
 import seglab
 from seglab import CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, TrainedNetwork
 from seglab.networks import network, unet
+from seglab.networks.batch_norm import JointBatchNorm
 from tests.nets import Small
 from tests.trainers import quiet_trainer
 
@@ -93,6 +96,50 @@ def test_a_network_of_one_s_own_is_given(tmp_path: Path) -> None:
 def test_another_network_is_refused(run: tuple[Path, SegmentationModule], given: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         seglab.load(run[0], given())
+
+
+def relus(net: nn.Module) -> nn.Module:
+    """The network with other activations, which the names and shapes of its weights do not show."""
+    net.get_submodule("decoder.blocks.0.conv1")[2] = nn.GELU()  # type: ignore[operator]
+    return net
+
+
+def test_a_network_that_was_changed_after_it_was_built_is_not_built_again(tmp_path: Path) -> None:
+    module = fitted(tmp_path, relus(unet(ENCODER, 4)))
+    with pytest.raises(
+        ValueError, match=r"the Unet of its description has other layers than the one that was trained.*load\(path, network\)"
+    ):
+        seglab.load(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(seglab.load(tmp_path, relus(unet(ENCODER, 4)))(drawn(9, 13)), module(drawn(9, 13)))
+
+
+def test_settings_of_layers_are_compared_where_the_libraries_write_them_alike(tmp_path: Path) -> None:
+    """Here a stride, which no name and no shape shows. Under other versions a library may write the same layer in other words."""
+    fitted(tmp_path, nn.Conv2d(3, 4, 3, padding=1))
+    with pytest.raises(ValueError, match="the network given, a Conv2d, differs"):
+        seglab.load(tmp_path, nn.Conv2d(3, 4, 3, padding=1, stride=2))
+    content = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    content["seglab"]["network"] |= {"libraries": "torch 1.0", "repr_sha256": "other"}
+    torch.save(content, tmp_path / "checkpoints" / "last.ckpt")
+    seglab.load(tmp_path, nn.Conv2d(3, 4, 3, padding=1))
+    with pytest.raises(ValueError, match="the network given, a Sequential, differs"):
+        seglab.load(tmp_path, nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("on_gpu", [True, False])
+def test_batch_norms_of_several_processes_are_loaded_as_those_of_one(on_gpu: bool, own: bool, tmp_path: Path) -> None:
+    net = Small() if own else unet(ENCODER, 4)
+    module = SegmentationModule(JointBatchNorm(on_gpu).apply(net), CrossEntropy(), num_classes=4).eval()
+    content: dict[str, Any] = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(content)
+    torch.save(content, tmp_path / "last.ckpt")
+    loaded = seglab.load(tmp_path / "last.ckpt", Small() if own else None)
+    assert any(type(part) in (nn.BatchNorm2d, BatchNormAct2d) for part in loaded.modules())
+    if not on_gpu:  # torch computes its own joint norms on GPUs only
+        with torch.no_grad():
+            assert torch.equal(loaded(drawn(9, 13)), module(drawn(9, 13)))
 
 
 def test_a_forward_pass_of_the_module_s_own_is_not_left_out(tmp_path: Path) -> None:
