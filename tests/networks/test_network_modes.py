@@ -9,7 +9,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 from lightning.pytorch.callbacks import Callback
-from timm.layers import freeze_batch_norm_2d
+from timm.layers.norm_act import freeze_batch_norm_2d
 from timm.utils.model import freeze
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
