@@ -41,6 +41,9 @@ from .losses import Tversky as Tversky
 from .losses import WeightedSum as WeightedSum
 from .metrics import ConfusionMatrix as ConfusionMatrix
 from .module import SegmentationModule as SegmentationModule
+from .networks import Architecture as Architecture
+from .networks import TrainedNetwork as TrainedNetwork
+from .networks import load as load
 from .networks import network as network
 from .networks import stages as stages
 from .networks import unet as unet

@@ -85,11 +85,16 @@ def prune(given: argparse.Namespace) -> int:
     try:
         if not output.parent.is_dir() or output.is_dir():
             raise ValueError(f"--output: {output} is no file in an existing folder")
-        from seglab.networks import restored
+        from seglab.networks import description, load
         from seglab.pruning.program import to_table, write_pruned
 
-        saved = restored(checkpoint)
-        metadata = {"network": saved.description, "class_names": saved.class_names, "mean": saved.mean, "std": saved.std}
+        saved = load(checkpoint)
+        metadata = {
+            "network": description(saved.network),
+            "class_names": list(saved.class_names),
+            "mean": saved.mean.flatten().tolist(),
+            "std": saved.std.flatten().tolist(),
+        }
         written = write_pruned(saved.network, output, size=given.size, channels=saved.in_channels, metadata=metadata)
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)

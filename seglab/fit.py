@@ -1,5 +1,6 @@
 """`seglab fit`, `test` and `validate`: train and evaluate without a script, by Lightning's command line on seglab's classes."""
 
+import logging
 import os
 import sys
 import warnings
@@ -24,6 +25,8 @@ from seglab.script.errors import one_line
 from seglab.tracking import resolved_mode, show_log
 
 FOLDER = "runs/fit"
+
+log = logging.getLogger("seglab")
 
 
 class SeglabCLI(LightningCLI):
@@ -64,9 +67,10 @@ class SeglabCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check all samples on rank 0, so that a bad sample is found before the training. A study checks before it starts its runs."""
         if self.trainer.is_global_zero:
-            images = self.datamodule.check()
-            if images is not None:
-                self.model.check_images(images)
+            data = self.datamodule.check()
+            if data.images is not None:
+                self.model.check_images(data.images)
+            log.info(data.sizes)
 
     def _given(self, key: str) -> Any:
         """Return a setting of the subcommand, from the command line or a configuration file."""

@@ -18,8 +18,10 @@ from seglab.data.check import Format, check_channels
 from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
-from seglab.networks import Stages, description, pretrained_parameters, size_divisor, stages
+from seglab.networks import Stages, description, pretrained_parameters, stages
+from seglab.networks.forward import normalised, padded_forward
 from seglab.networks.invariance import scale_free
+from seglab.networks.modes import check_modes, modes_of, set_modes
 from seglab.optimizers import AdamW
 from seglab.regularizers import Regularizer, Weight
 from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
@@ -62,7 +64,8 @@ class SegmentationModule(L.LightningModule):
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
 
     Raises:
-        ValueError: the network is wrapped by `torch.compile`.
+        ValueError: the network is wrapped by `torch.compile`, or its `train()` and `eval()` do not reach all its modules, as after SMP's
+            `freeze_encoder()`.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         if hasattr(network, "_orig_mod"):
             raise ValueError("the network is wrapped by torch.compile, which hides its stages: call network.compile() instead")
+        check_modes(network)
         self.network = network
         self.loss = loss
         self.num_classes = num_classes
@@ -103,6 +107,10 @@ class SegmentationModule(L.LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self._image_dtype: torch.dtype | None = None
+        """Data type of the images on which the module has trained."""
+        self._modes: dict[nn.Module, bool] = {}
+        """Modes of all modules before an evaluation."""
         self._validated: Split = "val"
         """The split that a validation evaluates."""
         self.train_evaluation = Evaluation(num_classes, ignore_index)
@@ -139,24 +147,19 @@ class SegmentationModule(L.LightningModule):
         Raises:
             ValueError: the network gives another number of logits per pixel.
         """
-        image = self.normalise(image)
-        height, width = image.shape[-2:]
-        divisor = size_divisor(self.network)
-        padded = F.pad(image, (0, -width % divisor, 0, -height % divisor))
-        logits: Tensor = self.network(padded)
+        logits = padded_forward(self.network, self.normalise(image))
         if logits.shape[1] != self.num_classes and (logits.shape[1], self.num_classes) != (1, 2):
             raise ValueError(
                 f"the network gives {logits.shape[1]} logits per pixel for {self.num_classes} classes: build it with num_classes={self.num_classes}"
             )
-        return logits[..., :height, :width]
+        return logits
 
     def normalise(self, image: Tensor) -> Tensor:
         """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 with about zero mean and unit variance."""
-        full = {torch.uint8: 255.0, torch.uint16: 65535.0}.get(image.dtype, 1.0)
-        normalised: Tensor = (image.float() / full - self.mean) / self.std
-        return normalised
+        return normalised(image, self.mean, self.std)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self._image_dtype = batch.image.dtype
         loss: Tensor = self.loss(self(batch.image), batch.mask.long())
         if loss.ndim != 0 or not loss.is_floating_point():
             raise ValueError(
@@ -203,6 +206,19 @@ class SegmentationModule(L.LightningModule):
             own = _resized(self(image[None, :, :height, :width]), (rows, columns))
             full.append(F.pad(own, (0, target[1] - columns, 0, target[0] - rows)))
         return torch.cat(full)
+
+    def on_validation_model_eval(self) -> None:
+        """Put all modules into evaluation mode. `on_validation_model_train` restores their modes."""
+        self._modes = modes_of(self)
+        self.eval()
+
+    def on_validation_model_train(self) -> None:
+        """Restore the modes by `train()`. Lightning would set the attribute `training`, and so skip a `train()` of the network's own."""
+        set_modes(self._modes)
+        self._modes = {}
+
+    on_test_model_eval = on_validation_model_eval
+    on_test_model_train = on_validation_model_train
 
     def on_validation_epoch_start(self) -> None:
         self._start(self._validated)
@@ -310,12 +326,15 @@ class SegmentationModule(L.LightningModule):
         return [StepOrder()]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save plain data from which the network can be built again."""
+        """Save plain data from which `seglab.load` builds the network again."""
+        own = next((name for name in ("forward", "normalise") if getattr(type(self), name) is not getattr(SegmentationModule, name)), None)
         checkpoint["seglab"] = {
             "network": description(self.network),
             "class_names": list(self.class_names()),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
+            "image_dtype": None if self._image_dtype is None else str(self._image_dtype).removeprefix("torch."),
+            "own_method": None if own is None else f"{type(self).__module__}.{type(self).__qualname__}.{own}",
         }
 
     def _own_setting(self, name: str) -> object:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from seglab import cli
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
-from seglab.networks import description, network, rebuilt, restored, unet
+from seglab.networks import description, network, rebuilt, unet
 from seglab.pruning import Cost, prune, prune_with_report
 from seglab.pruning.liveness import BORDER, LAST, TIED
 from seglab.pruning.program import check_equal, write_pruned
@@ -454,14 +454,6 @@ def test_networks_are_rebuilt_from_their_description(architecture: str) -> None:
     again.load_state_dict(whole.state_dict())
 
 
-def test_restoring(tmp_path: Path) -> None:
-    whole = unet("tu-test_resnet", 3)
-    save_checkpoint(tmp_path / "a.ckpt", whole)
-    saved = restored(tmp_path / "a.ckpt")
-    assert saved.in_channels == 3
-    assert all(torch.equal(tensor, whole.state_dict()[name]) for name, tensor in saved.network.state_dict().items())
-
-
 @pytest.mark.parametrize(
     ("described", "expected"),
     [
@@ -499,7 +491,7 @@ def test_bad_input_to_the_command(seglab: Seglab, tmp_path: Path) -> None:
     for words, expected in (
         ((), ("CKPT",)),
         (("nowhere.ckpt",), ("nowhere.ckpt is no file", "last.ckpt")),
-        (("text.ckpt",), ("text.ckpt is damaged or no checkpoint",)),
+        (("text.ckpt",), ("text.ckpt holds no weights: it is damaged",)),
         (("other.ckpt",), ("other.ckpt is no checkpoint of seglab",)),
         (("own.ckpt",), ("Custom is no network of segmentation_models_pytorch",)),
         (("less.ckpt",), ("less.ckpt: the weights do not fit", "segmentation_head.0.weight")),

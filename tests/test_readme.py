@@ -1,28 +1,26 @@
-"""Run the code and parse the commands of the README and of the pages under docs/, so that they stay true."""
+"""Run the recipes under docs/, and parse the commands of the README and of the pages, so that they stay true."""
 
 import importlib.util
 import math
 import re
+import runpy
 import shlex
 import subprocess
 import sys
-import types
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from PIL import Image
 
 import seglab
 from seglab.cli import _parser
-from seglab.data import SegmentationDataModule, SegmentationDataset, SegmentationSource, Shapes, Split
-from seglab.losses import CrossEntropy, ratio_over_ranks
+from seglab.data import SegmentationDataModule, Shapes
+from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
-from seglab.networks import unet
-from seglab.regularizers import Regularizer
+from seglab.networks import description, unet
 from seglab.script.parser import parser_of
 from seglab.stage import Progress, Stage
 from seglab.study.study import Study
@@ -30,6 +28,7 @@ from tests.trainers import quiet_trainer
 
 README = Path(__file__).parents[1] / "README.md"
 ROOT = README.parent
+RECIPES = ROOT / "docs" / "recipes"
 PAGES = [README, *sorted(ROOT.glob("docs/*.md"))]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 ENCODER = "tu-test_resnet"
@@ -47,46 +46,29 @@ def commands(beginning: str) -> list[str]:
 
 
 def own_classes() -> str:
-    """Return the text of `my.py`: every class that the README shows, and what the reader has of their own."""
-    own = [code for code in blocks() if re.search(r"^class (SquaredError|Cauchy|HeadFirst|Cells)\(", code, flags=re.MULTILINE)]
-    assert len(own) == 4
-    imports = (
-        "from collections.abc import Sequence",
-        "from dataclasses import dataclass",
-        "from pathlib import Path",
-        "import torch",
-        "from torch import Tensor, nn",
-        "from seglab import FreezeSchedule, Progress, Regularizer, SegmentationDataset, SegmentationSource, Split, Stage",
-        "from seglab.losses import ratio_over_ranks",
-    )
-    return "\n\n".join(["\n".join(imports), *own])
+    """Return the text of `my.py`: what a reader pastes who wants every class of the recipes."""
+    return "\n\n".join((RECIPES / f"{name}.py").read_text() for name in ("loss", "penalty", "schedule", "source"))
 
 
-def block(beginning: str) -> dict[str, Any]:
-    """Run the block that defines `beginning`, with the names that a reader would import."""
-    (code,) = [text for text in blocks() if beginning in text]
-    module = types.ModuleType("readme_block")
-    names = (
-        dataclass,
-        Sequence,
-        Tensor,
-        nn,
-        torch,
-        Regularizer,
-        Stage,
-        Progress,
-        seglab.FreezeSchedule,
-        SegmentationDataModule,
-        SegmentationDataset,
-        SegmentationSource,
-        Path,
-        ratio_over_ranks,
-    )
-    module.__dict__.update({getattr(thing, "__name__", "").rpartition(".")[2]: thing for thing in names})
-    module.__dict__["Split"] = Split
-    sys.modules["readme_block"] = module
-    exec(compile(code, str(README), "exec"), module.__dict__)
-    return module.__dict__
+def recipe(name: str) -> Any:
+    """Import a recipe, as a reader's own module."""
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_cells(root: Path) -> None:
+    """Write images and masks in the layout of the recipe for a data set."""
+    generator = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        (root / split).mkdir(parents=True)
+        for name in "abcd":
+            Image.fromarray(generator.integers(0, 256, (32, 48, 3), dtype=np.uint8)).save(root / split / f"{name}.jpg")
+            Image.fromarray(generator.choice(np.array([0, 1, 255], np.uint8), (32, 48))).save(root / split / f"{name}.png")
 
 
 def steps(**settings: Any) -> SegmentationModule:
@@ -99,7 +81,7 @@ def steps(**settings: Any) -> SegmentationModule:
 
 
 def test_the_loss_is_the_mean_squared_error_of_valid_pixels() -> None:
-    loss = block("class SquaredError")["SquaredError"]()
+    loss = recipe("loss").SquaredError()
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     mask = torch.randint(0, 3, (2, 4, 4))
     mask[0, 0] = 255
@@ -116,7 +98,7 @@ def test_the_loss_is_the_mean_squared_error_of_valid_pixels() -> None:
 
 
 def test_the_regularizer_trains_by_its_autograd_gradient() -> None:
-    regularizer = block("class Cauchy")["Cauchy"](1e-3, 0.5)
+    regularizer = recipe("penalty").Cauchy(1e-3, 0.5)
     weights = [torch.tensor([1.0, -2.0]), torch.tensor([[0.0]])]
     assert float(regularizer.penalty(weights)) == pytest.approx(1e-3 * (math.log(5) + math.log(17)))
     without = steps()
@@ -125,7 +107,7 @@ def test_the_regularizer_trains_by_its_autograd_gradient() -> None:
 
 
 def test_the_schedule_trains_the_head_first() -> None:
-    schedule = block("class HeadFirst")["HeadFirst"]()
+    schedule = recipe("schedule").HeadFirst()
     head, encoder = Stage("head", 6, 0, "head"), Stage("encoder.0", 0, 6, "encoder")
     assert [
         schedule.lr_scale(stage, Progress(round(100 * fraction), 100, 100)) for stage in (head, encoder) for fraction in (0.0, 0.5)
@@ -138,51 +120,68 @@ def test_the_schedule_trains_the_head_first() -> None:
     steps(freeze=schedule)
 
 
-def test_the_data_set_gives_batches(tmp_path: Path) -> None:
-    names = block("class Cells")
-
-    class CellImages:
-        class_names = ("background", "cell")
-        num_classes = 2
-
-        def __init__(self, folder: Path) -> None:
-            self.folder = folder
-
-        def __len__(self) -> int:
-            return 8
-
-        def __getitem__(self, index: int) -> seglab.Sample:
-            return seglab.Sample(
-                torch.zeros(3, 16, 16, dtype=torch.uint8), torch.zeros(16, 16, dtype=torch.uint8), f"{self.folder.name}-{index}"
-            )
-
-    names["CellImages"] = CellImages
-    batch = next(iter(SegmentationDataModule(names["Cells"](tmp_path)).train_dataloader()))
-    assert batch.image.shape == (8, 3, 16, 16)
-    assert sorted(batch.name) == [f"train-{index}" for index in range(8)]
+def test_the_data_set_trains(tmp_path: Path) -> None:
+    write_cells(tmp_path)
+    data = SegmentationDataModule(recipe("source").Cells(tmp_path), batch_size=2, num_workers=0)
+    assert data.check().sizes.startswith("images of 32×48 are trained at their own size")
+    batch = next(iter(data.train_dataloader()))
+    assert (batch.image.shape, batch.image.dtype, batch.mask.shape) == ((2, 3, 32, 48), torch.uint8, (2, 32, 48))
+    assert batch.mask.unique().tolist() == [0, 1, 255]
+    quiet_trainer(max_epochs=1).fit(SegmentationModule(unet(ENCODER, 2), CrossEntropy(), num_classes=2), datamodule=data)
 
 
 def test_the_experiment_is_a_study_of_three_arms() -> None:
-    study = block("def study(")["study"](data=SegmentationDataModule(Shapes()))
+    study = recipe("experiment").study(data=SegmentationDataModule(Shapes()))
     assert isinstance(study, Study)
     assert list(study.arms) == ["none", "1e-4", "1e-3"]
     assert study.factory("1e-3")().regularizer == seglab.L2(1e-3)
-    (code,) = [text for text in blocks() if "def study(" in text]
-    assert len(code.strip().splitlines()) <= 15
+    assert len((RECIPES / "experiment.py").read_text().splitlines()) <= 20
+
+
+@pytest.mark.slow
+def test_the_experiment_runs(tmp_path: Path) -> None:
+    small = ["--data.source.num_train", "8", "--data.source.num_val", "2", "--data.source.num_test", "2", "--data.source.image_size", "32"]
+    words = [str(RECIPES / "experiment.py"), "run", "--encoder", ENCODER, "--epochs", "1", "--seeds", "1", "--accelerator", "cpu", *small]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "images of 32×32 are trained at their own size" in done.stdout
+    assert len(list((tmp_path / "runs" / "l2").glob("*/seed-0/result.json"))) == 3
+
+
+def test_a_network_with_options_is_one() -> None:
+    net = recipe("network").net
+    assert description(net)["config"]["decoder_attention_type"] == "scse"
+
+
+def test_a_network_is_trained_in_python_and_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both recipes run as they are, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(RECIPES / "training.py"), run_name="__main__")
+    capsys.readouterr()
+    runpy.run_path(str(RECIPES / "loading.py"), run_name="__main__")
+    parts = re.findall(r"^(\w+): ([\d.]+)% of the pixels$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert {name for name, _ in parts} <= set(Shapes().class_names)
+    assert sum(float(part) for _, part in parts) == pytest.approx(100, abs=1)
 
 
 def test_the_optimizer_is_one() -> None:
-    module = block("optimizer=AdamW")["module"]
+    (code,) = [text for text in blocks() if "optimizer=AdamW(lr=1e-3))" in text and "Trainer" not in text]
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/interfaces.md", "exec"), names)
+    module = names["module"]
     found = module.optimizer(module.parameters())
     assert isinstance(found, torch.optim.AdamW)
     assert found.defaults["lr"] == 1e-3
 
 
-def test_every_block_of_code_is_run_by_a_test() -> None:
-    """Blocks that need other names have tests of their own. Each remaining block runs by itself, and defines something."""
-    elsewhere = ("class SquaredError", "class Cauchy", "class HeadFirst", "class Cells", "def study(", "optimizer=AdamW")
-    assert {beginning: sum(beginning in code for code in blocks()) for beginning in elsewhere} == dict.fromkeys(elsewhere, 1)
-    alone = [code for code in blocks() if not any(beginning in code for beginning in elsewhere)]
+def test_every_block_of_code_is_a_recipe_or_runs_by_itself() -> None:
+    """A block that is no file of docs/recipes runs by itself, and defines something. Each file is shown by one page."""
+    files = {path.name: path.read_text() for path in RECIPES.glob("*.py")}
+    shown = blocks()
+    assert {name: shown.count(text) for name, text in files.items()} == dict.fromkeys(files, 1)
+    alone = [code for code in shown if code not in files.values()]
     assert alone
     for code in alone:
         names: dict[str, object] = {"__name__": "page"}
@@ -192,7 +191,7 @@ def test_every_block_of_code_is_run_by_a_test() -> None:
 
 @PAGE
 def test_files_that_are_named_exist(page: Path) -> None:
-    for path in set(re.findall(r"(?:experiments|notebooks|tests|seglab)/[\w/]+\.(?:py|ipynb)", page.read_text())):
+    for path in set(re.findall(r"(?:experiments|notebooks|tests|seglab|docs)/[\w/]+\.(?:py|ipynb)", page.read_text())):
         assert (ROOT / path).exists(), path
 
 
@@ -214,7 +213,7 @@ def test_links_and_pictures_lead_to_what_is_there(page: Path) -> None:
 
 def test_the_readme_is_short_and_its_contents_list_its_sections() -> None:
     lines = README.read_text().splitlines()
-    assert len(lines) <= 200
+    assert len(lines) <= 190
     assert max(map(len, lines)) <= 140
     sections = {line.removeprefix("## ") for line in lines if line.startswith("## ")} - {"Contents"}
     assert set(re.findall(r"^- \[(.*?)\]\(#", README.read_text(), flags=re.MULTILINE)) == sections

@@ -26,10 +26,11 @@ from typing_extensions import override
 
 from seglab.callbacks.lightning_internals import end_loader_workers, restore_train_loader, rewrap_ddp, scales_gradients
 from seglab.callbacks.ranks import check_batch_norms, check_equal_weights, check_sampling, check_strategy, on_cpu, share_buffers
-from seglab.callbacks.trainable import TrainableStages
+from seglab.callbacks.trainable import TrainableStages, batch_norms
 from seglab.callbacks.trainee import FollowsProgress, Trainee
 from seglab.freezing import phase_table, phases_of, scales
 from seglab.networks import loaded_weights, weights_summary
+from seglab.networks.modes import check_evaluation, check_modes, check_training
 from seglab.regularizers import Applied, OptimizerStepSizes, log_overview
 from seglab.stage import Progress
 
@@ -71,6 +72,8 @@ class StepOrder(Callback):
         if len(trainer.optimizers) != 1:
             raise ValueError(f"a SegmentationModule trains with one optimizer; configure_optimizers gave {len(trainer.optimizers)}")
         module = cast(Trainee, pl_module)
+        check_modes(module.network)
+        check_training(module.network, batch_norms(module.network) if module.batch_norm == "frozen" else ())
         check_batch_norms(self._norms, module.network)
         self._depth = 0
         optimizer = _plain(trainer.optimizers[0])
@@ -116,11 +119,17 @@ class StepOrder(Callback):
 
     @override
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_evaluation(cast(Trainee, pl_module).network)
         check_sampling(trainer, trainer.val_dataloaders)
 
     @override
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_evaluation(cast(Trainee, pl_module).network)
         check_sampling(trainer, trainer.test_dataloaders)
+
+    @override
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_evaluation(cast(Trainee, pl_module).network)
 
     @override
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:

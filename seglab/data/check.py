@@ -23,6 +23,16 @@ class Format:
         return f"{self.channels} channel{'s' * (self.channels > 1)} of {str(self.dtype).removeprefix('torch.')}"
 
 
+@dataclass(frozen=True)
+class CheckedData:
+    """What a check found out about data that are good."""
+
+    images: Format | None
+    """The format that all images have in common; None if there are no samples."""
+    sizes: str
+    """One sentence that says the sizes of the images, and the size at which they are trained."""
+
+
 def check_class_names(names: Sequence[str]) -> None:
     """Check that every class name can be a part of a metric's name, such as `test/iou/car`, and that all names differ.
 
@@ -41,8 +51,8 @@ def check_class_names(names: Sequence[str]) -> None:
         raise ValueError(f"class_names {list(names)}: expected names that are all different, as scores are told apart by them")
 
 
-def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[], None]) -> Format | None:
-    """Read every sample of one split, in threads, and call `seen` after each.
+def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[tuple[int, int]], None]) -> Format | None:
+    """Read every sample of one split, in threads, and call `seen` with the rows and columns of each.
 
     Returns:
         The common format of the images: `expected`, or the format of the first image if that is None.
@@ -50,12 +60,12 @@ def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: C
     Raises:
         ValueError: a sample is bad; its file is named.
     """
-    for sample_format, where in in_threads(lambda index: _check_sample(dataset, index), len(dataset)):
+    for sample_format, size, where in in_threads(lambda index: _check_sample(dataset, index), len(dataset)):
         if expected is None:
             expected = sample_format
         if sample_format != expected:
             raise ValueError(f"{where}: the image has {sample_format}, the ones before it {expected}: convert them to one format")
-        seen()
+        seen(size)
     return expected
 
 
@@ -84,9 +94,10 @@ def check_channels(images: Format, in_channels: int | None, mean: Sequence[float
         raise ValueError(f"the images have {images}, and the network takes {in_channels}: build it with in_channels={channels}")
 
 
-def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, str]:
+def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, tuple[int, int], str]:
     sample, _ = checked(dataset, index)
-    return Format(sample.image.shape[0], sample.image.dtype), sample.name
+    channels, rows, columns = sample.image.shape
+    return Format(channels, sample.image.dtype), (rows, columns), sample.name
 
 
 def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:
@@ -111,6 +122,11 @@ def check_shapes(sample: Sample, where: str) -> None:
         raise ValueError(
             f"{where}: image {tuple(sample.image.shape)} and mask {tuple(sample.mask.shape)} {sample.mask.dtype}; a sample has "
             "an image (C,H,W) and a mask (H,W) of torch.uint8: correct the data set's __getitem__"
+        )
+    if sample.image.shape[1:] != sample.mask.shape and sample.image.shape[:2] == sample.mask.shape:
+        raise ValueError(
+            f"{where}: the image has the shape {tuple(sample.image.shape)}, with its channels last; a sample has an image (C,H,W): "
+            "add .permute(2, 0, 1) to the data set's __getitem__"
         )
     if sample.image.shape[1:] != sample.mask.shape:
         (rows, columns), (mask_rows, mask_columns) = sample.image.shape[1:], sample.mask.shape

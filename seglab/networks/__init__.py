@@ -3,21 +3,23 @@
 SMP and timm are imported where a network is built: `--help` must not wait for them.
 """
 
+from seglab.networks.architecture import Architecture
 from seglab.networks.build import description, network, rebuilt, size_divisor, unet
-from seglab.networks.checkpoint import Restored, restored
+from seglab.networks.checkpoint import TrainedNetwork, load
 from seglab.networks.loaded import LoadedWeights, loaded_weights, pretrained_parameters, weights_summary
 from seglab.networks.stages import Stages, stages
 
 __all__ = [
+    "Architecture",
     "LoadedWeights",
-    "Restored",
     "Stages",
+    "TrainedNetwork",
     "description",
+    "load",
     "loaded_weights",
     "network",
     "pretrained_parameters",
     "rebuilt",
-    "restored",
     "size_divisor",
     "stages",
     "unet",

@@ -2,27 +2,36 @@
 
 import difflib
 import hashlib
+import inspect
 import json
+import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from seglab.networks.architecture import Architecture, architectures, check_options
 from seglab.networks.files import SUFFIXES
 from seglab.networks.hub import how_to_fetch, hub_weights, timm_name
 from seglab.networks.loaded import remember
+from seglab.networks.stages import sizes
 from seglab.networks.weights import load_weights
 
 
 def network(
-    architecture: str = "Unet", encoder: str = "resnet18", *, num_classes: int, weights: str | Path | None = None, in_channels: int = 3
+    architecture: str | Architecture = "Unet",
+    encoder: str = "resnet18",
+    *,
+    num_classes: int,
+    weights: str | Path | None = None,
+    in_channels: int = 3,
 ) -> nn.Module:
     """Build any SMP network: images (N,in_channels,H,W) float → logits (N,num_classes,H,W).
 
     Args:
-        architecture: an SMP class, such as `Unet`, `FPN` or `DeepLabV3Plus`.
+        architecture: an SMP class, such as `Unet`, `FPN` or `DeepLabV3Plus`, or an `Architecture`, which has the options of one.
         encoder: an SMP encoder (`resnet18`, `mit_b0`, …), or `tu-` and a timm model (`tu-convnext_atto`).
         num_classes: the number of logits per pixel.
         weights: the source of pretrained weights. `None`: from scratch. A `.pt`, `.pth` or `.safetensors` file: the state dict of an
@@ -35,17 +44,22 @@ def network(
         The network, in train mode. `loaded_weights` reports what was loaded, `weights_summary` in words.
 
     Raises:
-        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, or an encoder
-            that the architecture cannot use.
+        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, an encoder
+            that the architecture cannot use, or options that it lacks or that give logits of another size than the image.
     """
-    architectures = _architectures()
-    if architecture not in architectures:
-        raise ValueError(f"there is no architecture {architecture!r}{_close(architecture, architectures)}. All: {', '.join(architectures)}")
+    chosen = Architecture(architecture) if isinstance(architecture, str) else architecture
+    if chosen.name not in architectures():
+        raise ValueError(
+            f"there is no architecture {chosen.name!r}{_close(chosen.name, architectures())}. All: {', '.join(architectures())}"
+        )
+    check_options(chosen)
     _check_encoder(encoder)
     if num_classes < 1 or in_channels < 1:
         raise ValueError(f"num_classes and in_channels must be at least 1, got {num_classes} and {in_channels}")
     file = None if weights is None or Path(weights).suffix not in SUFFIXES else Path(weights)
-    built = _built(architecture, encoder, num_classes, in_channels, None if file is not None or weights is None else str(weights))
+    built = _built(chosen, encoder, num_classes, in_channels, None if file is not None or weights is None else str(weights))
+    if chosen.options:
+        _check_size(built, chosen, encoder)
     if file is not None:
         load_weights(built, file, encoder)
     elif weights is not None:
@@ -54,21 +68,37 @@ def network(
 
 
 def unet(encoder: str, num_classes: int, weights: str | Path | None = None) -> nn.Module:
-    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder. Arguments and errors are those of `network`."""
+    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder. Arguments and errors are those of `network`.
+
+    For options, such as an attention in the decoder, use `network(Architecture("Unet", ...), ...)`.
+    """
     return network("Unet", encoder, num_classes=num_classes, weights=weights)
 
 
 def description(network: nn.Module) -> dict[str, Any]:
     """Return plain JSON data that identify a network.
 
-    The description of an SMP network is its class and configuration, without the origin of its weights. `rebuilt` builds the network
-    from them. The description of any other module is its class path and the SHA-256 of its repr, which only tell two modules apart.
+    The description of an SMP network has its class and configuration, without the origin of its weights. `rebuilt` builds the network
+    from them. The description of any other module has its class path. Two hashes tell networks apart: `layers_sha256`, of the names and
+    classes of the layers, and `repr_sha256`, of their settings too, which is comparable under the same `libraries`.
     """
     cls = type(network)
-    if cls in _architectures().values():
+    layers = "\n".join(f"{path}: {type(module).__name__}(" for path, module in network.named_modules())
+    hashes = {
+        "layers_sha256": _hash(layers),
+        "repr_sha256": _hash(re.sub(r" at 0x[0-9a-f]+", "", repr(network))),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "segmentation-models-pytorch")),
+    }
+    if cls in architectures().values():
         config = {**network._hub_mixin_config, "encoder_weights": None}  # type: ignore[dict-item]
-        return {"class": f"segmentation_models_pytorch.{cls.__name__}", "config": json.loads(json.dumps(config))}
-    return {"class": f"{cls.__module__}.{cls.__qualname__}", "repr_sha256": hashlib.sha256(repr(network).encode()).hexdigest()}
+        return {"class": f"segmentation_models_pytorch.{cls.__name__}", "config": json.loads(json.dumps(config)), **hashes}
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", **hashes}
+
+
+def _hash(layers: str) -> str:
+    """Return the SHA-256 of a text about layers, equal before and after a trainer has converted batch norms to those of several processes."""
+    plain = re.sub(r"\b(_Joint|_JointAct|SyncBatchNorm|SyncBatchNormAct|BatchNorm[123]d|BatchNormAct2d)\(", "BatchNorm(", layers)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def size_divisor(network: nn.Module) -> int:
@@ -93,33 +123,48 @@ def rebuilt(description: Mapping[str, Any]) -> nn.Module:
             f"{path} is no network of segmentation_models_pytorch, and a description of any other does not tell how to build it; "
             "build it in Python, load its weights and go on from there"
         )
-    architecture = _architectures().get(path.removeprefix("segmentation_models_pytorch."))
+    architecture = architectures().get(path.removeprefix("segmentation_models_pytorch."))
     if architecture is None:
-        raise ValueError(f"the installed segmentation_models_pytorch has no {path}; it has {', '.join(_architectures())}")
+        raise ValueError(f"the installed segmentation_models_pytorch has no {path}; it has {', '.join(architectures())}")
     try:
         return architecture(**config)
     except (TypeError, KeyError, RuntimeError) as error:
         raise ValueError(f"the installed segmentation_models_pytorch cannot build {path} as it is described: {error}") from error
 
 
-def _built(architecture: str, encoder: str, num_classes: int, in_channels: int, weights: str | None) -> nn.Module:
+def _built(architecture: Architecture, encoder: str, num_classes: int, in_channels: int, weights: str | None) -> nn.Module:
     """Build an SMP network, with encoder weights from the hub if `weights` is their name."""
     hub = None if weights is None else hub_weights(encoder, weights)
+    build, options = architectures()[architecture.name], architecture.options
     try:
-        return _architectures()[architecture](encoder_name=encoder, encoder_weights=hub, in_channels=in_channels, classes=num_classes)
+        return build(encoder_name=encoder, encoder_weights=hub, in_channels=in_channels, classes=num_classes, **options)
     except OSError as error:
-        raise ValueError(how_to_fetch(architecture, encoder, str(weights))) from error
-    except (ValueError, TypeError, AssertionError, LookupError, RuntimeError) as error:  # timm's models raise errors of many types
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"{architecture} cannot use the encoder {encoder!r} ({reason}): choose another of the two") from error
+        raise ValueError(how_to_fetch(architecture.name, encoder, str(weights))) from error
+    except (
+        ValueError,
+        TypeError,
+        AssertionError,
+        LookupError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # SMP and timm raise errors of many types
+        reason = " ".join(str(error).split()) or type(error).__name__
+        remedy = "change an option, or choose another encoder" if options else "choose another of the two"
+        raise ValueError(f"{architecture} cannot use the encoder {encoder!r} ({reason}): {remedy}") from error
 
 
-@cache
-def _architectures() -> dict[str, type[nn.Module]]:
-    """Return the architectures of SMP, by the names of their classes."""
-    import segmentation_models_pytorch as smp
-
-    return {cls.__name__: cls for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}
+def _check_size(network: nn.Module, architecture: Architecture, encoder: str) -> None:
+    """Check that a network with options runs, and that its logits have the size of the image."""
+    try:
+        (rows, columns), (height, width) = sizes(network)
+    except ValueError as error:
+        raise ValueError(f"{architecture} on {encoder}: {error}") from error
+    if (rows, columns) != (height, width):
+        factor = architecture.options.get("upsampling", inspect.signature(type(network).__init__).parameters["upsampling"].default)
+        raise ValueError(
+            f"{architecture} on {encoder} gives logits of {rows}×{columns} for images of {height}×{width}: expected the same size, which "
+            f"upsampling={factor * height // rows} gives"
+        )
 
 
 def _check_encoder(encoder: str) -> None:

@@ -1,48 +1,157 @@
-"""Reconstruction of the network in a training's checkpoint."""
+"""Loading of the trained network in a checkpoint, ready to be called on images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from seglab.networks.build import rebuilt
+from seglab.networks.build import description, rebuilt
 from seglab.networks.files import content
+from seglab.networks.forward import normalised, padded_forward
+from seglab.networks.stages import in_channels
+
+LAST = Path("checkpoints", "last.ckpt")
+"""Checkpoint of a run's last step, in the folder of the run."""
+
+_INTEGERS = ("uint8", "uint16")
 
 
-class Restored(NamedTuple):
-    """Content of a checkpoint of `seglab fit` or of a study, without the training's state."""
+class TrainedNetwork(nn.Module):
+    """A trained network with the normalisation and the class names of its training; `seglab.load` makes it, in evaluation mode.
 
-    network: nn.Module
-    """In train mode, with the checkpoint's weights."""
-    description: Mapping[str, Any]
-    in_channels: int
-    class_names: list[str]
-    mean: list[float]
-    """Mean of each image channel, or one for all channels, on the scale [0, 1]."""
-    std: list[float]
+    Call it on images (N,C,H,W) of any height and width to get logits (N,num_classes,H,W); one logit of two classes is (N,1,H,W). Images
+    are uint8, uint16, or float with the values of the training images, which for training on uint8 or uint16 are those divided by their
+    maximum, [0, 1]. The logits are those of the `SegmentationModule` that was trained, bit for bit.
+
+    Args:
+        network: the network, from normalised images to logits.
+        class_names: names of the classes, in the order of the labels.
+        mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
+        image_dtype: data type of the training images, such as "uint8"; None if it is not known.
+    """
+
+    def __init__(
+        self, network: nn.Module, class_names: Sequence[str], mean: Sequence[float], std: Sequence[float], image_dtype: str | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.class_names = tuple(class_names)
+        self.in_channels = in_channels(network)
+        self.image_dtype = image_dtype
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(list(std)).view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits (N,num_classes,H,W) of images (N,C,H,W).
+
+        Raises:
+            ValueError: shape, data type or range of the images are not those of the training.
+        """
+        self._check(image)
+        return padded_forward(self.network, normalised(image, self.mean, self.std))
+
+    def _check(self, image: Tensor) -> None:
+        if image.ndim != 4 or image.shape[1] != self.in_channels:
+            raise ValueError(
+                f"images have the shape {tuple(image.shape)}: expected (N,{self.in_channels},H,W); image[None] makes a batch of one image, "
+                "permute(2, 0, 1) puts its channels first"
+            )
+        if image.dtype not in (torch.uint8, torch.uint16) and not image.is_floating_point():
+            raise ValueError(f"images are {image.dtype}: expected torch.uint8, torch.uint16 or floats; convert them to the training's type")
+        if image.is_floating_point() and self.image_dtype in _INTEGERS and image.numel() > 0:
+            low, high = (float(bound) for bound in image.aminmax())
+            if not (low >= 0 and high <= 1):
+                raise ValueError(
+                    f"images have values from {low:g} to {high:g}: expected 0 to 1, as the network was trained on {self.image_dtype}; "
+                    f"divide by the largest value of the type, or give torch.{self.image_dtype}"
+                )
 
 
-def restored(checkpoint: Path) -> Restored:
-    """Build the network of a checkpoint that Lightning saved of a `SegmentationModule`, and load the checkpoint's weights.
+def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
+    """Load the trained network of a run: its weights, its normalisation and its class names.
+
+        net = seglab.load("runs/regularization/l2/seed-0")
+        with torch.inference_mode():
+            classes = net(images).argmax(1)          # images (N,C,H,W) uint8, classes (N,H,W)
+        print(net.class_names)
+
+    Args:
+        path: a checkpoint of `seglab fit` or of a study, or the folder of a run, whose `checkpoints/last.ckpt` is loaded.
+        network: the network into which the weights are loaded, built as for the training. A network of segmentation-models-pytorch is
+            built from the checkpoint if it is None; a network of the user's own class must be given.
+
+    Returns:
+        The network on the CPU, in evaluation mode.
 
     Raises:
-        ValueError: if the file is no such checkpoint, or its network is none of SMP's.
+        ValueError: the file is no such checkpoint or is damaged, `network` is missing or is not the network of the training, or the
+            module had a `forward` of its own.
     """
-    if not checkpoint.is_file():
-        raise ValueError(f"{checkpoint} is no file; expected a checkpoint such as runs/fit/version_0/checkpoints/last.ckpt")
-    try:
-        held = content(checkpoint)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint} is damaged or no checkpoint: torch.load(weights_only=True) cannot read it") from error
+    file = _checkpoint(Path(path))
+    held = content(file)
     saved = held.get("seglab") if isinstance(held, Mapping) else None
-    if not isinstance(saved, Mapping):
-        raise ValueError(f"{checkpoint} is no checkpoint of seglab, which says what its network is; `seglab fit` and studies save such")
-    network = rebuilt(saved["network"])
+    if not isinstance(saved, Mapping) or not isinstance(held.get("state_dict"), Mapping):
+        raise ValueError(f"{file} is no checkpoint of seglab, which says what its network is; `seglab fit` and studies save such")
+    if saved.get("own_method") is not None:
+        raise ValueError(
+            f"{file} was trained by {saved['own_method']}, which the file does not hold: build the module in Python, and load the "
+            "state_dict of the file into it"
+        )
+    with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced, take no random numbers from the caller
+        built = _built(saved["network"], file) if network is None else network
+    if _differs(built, saved["network"]):
+        raise ValueError(
+            f"{file}: the network given, a {type(built).__name__}, differs from the one that was trained, {saved['network']['class']}: build "
+            "it with the same arguments"
+            if network is not None
+            else f"{file}: the {type(built).__name__} of its description has other layers than the one that was trained, which was changed "
+            "after it was built, or built by another version of its library: build it in Python and give it, seglab.load(path, network)"
+        )
     state = {key.removeprefix("network."): value for key, value in held["state_dict"].items() if key.startswith("network.")}
     try:
-        network.load_state_dict(state)
+        built.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"{checkpoint}: the weights do not fit the network that it describes: {str(error)[:1000]}") from error
-    in_channels = int(saved["network"]["config"].get("in_channels", 3))
-    return Restored(network, saved["network"], in_channels, saved["class_names"], saved["mean"], saved["std"])
+        raise ValueError(f"{file}: the weights do not fit the network that it describes: {' '.join(str(error).split())[:1000]}") from error
+    return TrainedNetwork(built, saved["class_names"], saved["mean"], saved["std"], saved.get("image_dtype")).eval()
+
+
+def _checkpoint(path: Path) -> Path:
+    """Return the checkpoint at a path, which may be the folder of a run."""
+    if (path / LAST).is_file():
+        return path / LAST
+    if path.is_dir():
+        unfinished = " (the run has not ended)" if any(path.glob("checkpoints/resume*.ckpt")) else ""
+        raise ValueError(
+            f"{path}: has no {LAST.as_posix()}{unfinished}; expected a checkpoint or the folder of a finished run, such as "
+            "runs/regularization/none/seed-0 or runs/fit/version_0"
+        )
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is no file; expected a checkpoint such as runs/fit/version_0/checkpoints/last.ckpt, or the folder of a run"
+        )
+    return path
+
+
+def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
+    """Return whether configuration or layers of a network are not those of a description. Older descriptions have no hash of layers.
+
+    The import path of a class is not compared: it is another one in the script that defines the class.
+    """
+    described = description(network)
+    same_libraries = saved.get("libraries") == described["libraries"]
+    keys = ("config", "layers_sha256", *(["repr_sha256"] if same_libraries else []))
+    return any(described.get(key) != saved[key] for key in keys if key in saved)
+
+
+def _built(described: Mapping[str, Any], file: Path) -> nn.Module:
+    """Build the network of a description."""
+    if "config" not in described:
+        raise ValueError(
+            f"{file}: {described.get('class')} is no network of segmentation_models_pytorch, and the checkpoint does not tell how to build it: "
+            "build it in Python and give it, seglab.load(path, network)"
+        )
+    return rebuilt(described)

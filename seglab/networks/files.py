@@ -1,6 +1,7 @@
 """Reading of weight files without running code that they hold, and search for the state dict in their content."""
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +15,17 @@ from torch import Tensor
 
 SUFFIXES = (".pt", ".pth", ".safetensors", ".ckpt")
 
-_OF_TORCH_LOAD = (RuntimeError, EOFError, UnpicklingError, LookupError, ValueError, AssertionError, StructError, OSError)
+_OF_TORCH_LOAD = (
+    RuntimeError,
+    EOFError,
+    UnpicklingError,
+    LookupError,
+    ValueError,
+    AssertionError,
+    StructError,
+    OSError,
+    zipfile.BadZipFile,
+)
 """Exceptions of `torch.load` for files that are truncated, altered or of another kind, as found with 4,000 such files."""
 
 
@@ -29,7 +40,10 @@ def content(file: Path) -> Any:
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
     try:
-        return load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        _check_sums(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise ValueError(f"{file} holds no weights: it is damaged or no safetensors file ({error}); get it again") from error
     except PermissionError as error:
@@ -52,6 +66,14 @@ def state_dict(content: object, file: Path) -> dict[str, Tensor]:
     if within:
         raise ValueError(f"{file} holds more than one state dict: {', '.join(within)}. Save the one that you want alone")
     raise ValueError(f"{file} holds no state dict, a mapping from names to tensors: take it out of what holds it and save it alone")
+
+
+def _check_sums(file: Path) -> None:
+    """Check the checksums of the archive that `torch.save` writes, because `torch.load` reads a file with a changed bit without an error."""
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if (broken := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(broken)
 
 
 def _is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:

@@ -64,18 +64,30 @@ def in_channels(network: nn.Module) -> int:
     return int(config.get("in_channels", first))
 
 
+def sizes(network: nn.Module) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the height and width of the logits of a network, and of the image that they belong to, on the meta device.
+
+    Raises:
+        ValueError: if the network cannot run on the meta device.
+    """
+    tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    image, _, logits = _run(network, tensors)
+    (rows, columns), (height, width) = next(tensors_in(logits)).shape[-2:], image.shape[-2:]
+    return (rows, columns), (height, width)
+
+
 def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
     """Return the parameters that are new in each feature map of the encoder, and all parameters that the outputs depend on."""
     meta = {name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in network.named_parameters()}
     buffers = {name: torch.empty_like(b, device="meta") for name, b in network.named_buffers()}
-    features, outputs = _run(network, meta | buffers)
+    _, features, outputs = _run(network, meta | buffers)
     names = {id(p): name for name, p in meta.items()}
     seen: set[Any] = set()
     return [{names[i] for i in _leaves([f], seen)} for f in tensors_in(features)], {names[i] for i in _leaves(tensors_in(outputs), set())}
 
 
-def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, object]:
-    """Return the encoder's feature maps and the network's outputs, with meta `tensors` as parameters and buffers.
+def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Tensor, object, object]:
+    """Return an image, the encoder's feature maps and the network's outputs, with meta `tensors` as parameters and buffers.
 
     Raises:
         ValueError: if the network runs with none of the image sizes in `_sides`.
@@ -87,18 +99,19 @@ def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[object, obj
         try:
             with torch.enable_grad():
                 features = functional_call(network.get_submodule("encoder"), encoder, (image,))
-                return features, functional_call(network, dict(tensors), (image,))
+                return image, features, functional_call(network, dict(tensors), (image,))
         except (RuntimeError, AssertionError) as error:
             failed = failed or error
     raise ValueError(f"{type(network).__name__} does not run on the meta device, so its stages cannot be found: {failed}") from failed
 
 
 def _sides(network: nn.Module) -> Iterator[int]:
-    """Yield sides of images to try: 224, then the side that a timm encoder was made for.
+    """Yield sides of images to try: 224, then 256, then the side that a timm encoder was made for.
 
-    224 also suits patches of 14 and windows of 7. A timm encoder of a fixed size may accept only its own side.
+    224 also suits patches of 14 and windows of 7. PAN at an output stride of 32 needs at least 256. A timm encoder of a fixed size
+    may accept only its own side.
     """
-    yield 224
+    yield from (224, 256)
     for module in network.get_submodule("encoder").modules():
         config = getattr(module, "pretrained_cfg", None)
         if isinstance(config, Mapping) and "input_size" in config:

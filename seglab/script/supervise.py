@@ -67,9 +67,10 @@ def _check_data(plan: Plan, agreed: StudyRecord, console: Console) -> None:
     """Check every sample, and that the images have the channels that the networks of all arms take."""
     with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
-        images = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
-    if images is not None:
-        check_images(agreed, images)
+        data = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+    if data.images is not None:
+        check_images(agreed, data.images)
+    console.print(data.sizes, highlight=False)
 
 
 def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:

@@ -112,6 +112,23 @@ def test_truncated_files(tmp_path: Path, suffix: str, share: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_altered_archives_are_refused_unless_the_weights_are_whole(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "w.pt")
+    whole, draw = (tmp_path / "w.pt").read_bytes(), random.Random(0)
+    refusals = []
+    for _ in range(400):
+        altered = bytearray(whole)
+        altered[draw.randrange(len(altered))] ^= 1 << draw.randrange(8)
+        (tmp_path / "w.pt").write_bytes(bytes(altered))
+        try:
+            assert equal(state_dict(content(tmp_path / "w.pt"), tmp_path / "w.pt"), STATE)
+        except ValueError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 100
+    assert not any("\n" in refusal for refusal in refusals)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_altered_files_are_read_or_refused(tmp_path: Path) -> None:
     """No other error gets out, whatever the unpickler meets."""
     torch.save(STATE, tmp_path / "w.pt", _use_new_zipfile_serialization=False)

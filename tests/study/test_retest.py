@@ -1,9 +1,13 @@
 """`seglab test FOLDER` on what is no folder of a run, and on that of a fit. A finished run is tested again in `test_run.py`."""
 
+import csv
 from pathlib import Path
 
 import pytest
+import torch
 
+from seglab import SegmentationDataModule, Shapes, load
+from seglab.metrics import confusion_matrices, scores
 from tests.study.scripts import seglab
 
 
@@ -29,3 +33,11 @@ def test_a_fit_is_tested_by_its_folder_as_by_its_checkpoint(tmp_path: Path) -> N
     code, text = seglab("test", "runs/fit/version_0", cwd=tmp_path)
     assert code == 0, text
     assert "test/miou" in text
+    with (tmp_path / "runs" / "fit" / "version_1" / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    loaded = load(tmp_path / "runs" / "fit" / "version_0")
+    data = SegmentationDataModule(Shapes(num_train=8, num_val=2, num_test=2, image_size=32), batch_size=2, num_workers=0)
+    (batch,) = data.test_dataloader()
+    with torch.inference_mode():
+        counts = confusion_matrices(loaded(batch.image).argmax(1), batch.mask, 6)
+    assert float(row["test/miou"]) == pytest.approx(float(scores(counts.sum(0)).mean["miou"]), abs=1e-6)

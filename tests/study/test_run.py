@@ -15,9 +15,12 @@ import pytest
 import torch
 import yaml
 
+from seglab import SegmentationDataModule, Shapes, load
 from seglab.compare import Criteria, Metric, compare
+from seglab.metrics import confusion_matrices
 from seglab.records import read_record, read_result, read_results
 from tests.study.scripts import Command, seglab, start
+from tests.study.tiny_experiment import Small
 
 NUMBERS = ("val", "test", "per_class")
 
@@ -49,10 +52,23 @@ def test_a_run_leaves_everything_behind(finished: Path) -> None:
         assert (run / name).stat().st_size > 0, name
     assert list(run.glob("wandb/offline-run-*/run-*.wandb")), "no W&B log"
     assert not list(finished.rglob("*.part*")), "a half-written file"
+    printed = (finished.parents[1] / "printed.txt").read_text()
+    assert "images of 32×32 are trained at their own size; --data.size sets another size\n" in printed
     configuration = yaml.safe_load((run / "settings.yaml").read_text())
     assert configuration["arm"]["regularizer"]["inner"]["strength"] == 1e-3
     assert configuration["shared"]["epochs"] == 2
     assert configuration["command"][-4:] == ["--arm", "l1", "--seed", "1"]
+
+
+def test_the_network_of_a_run_is_loaded(finished: Path) -> None:
+    """It predicts what the run's own evaluation has counted, pixel by pixel."""
+    data = SegmentationDataModule(Shapes(num_train=16, num_val=4, num_test=6, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
+    loaded = load(finished / "l2" / "seed-1", Small(data.num_classes, 0.1))
+    assert loaded.class_names == data.class_names
+    with torch.inference_mode():
+        found = [confusion_matrices(loaded(batch.image).argmax(1), batch.mask, data.num_classes) for batch in data.test_dataloader()]
+    counted = np.load(finished / "l2" / "seed-1" / "confusion.npz")
+    assert torch.cat(found).tolist() == counted["test"].tolist()
 
 
 def test_metrics_are_logged_under_their_names(finished: Path) -> None:

@@ -14,13 +14,14 @@ from torch.utils.data import DataLoader
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import Counts, class_pixels, image_probabilities
-from seglab.data.check import Format, check_class_names, check_dataset
+from seglab.data.check import CheckedData, Format, check_class_names, check_dataset
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, ignore_signals
 from seglab.data.loading.part import part_of
 from seglab.data.loading.pipeline import Augmented, Cached, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
-from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split
+from seglab.data.loading.sizes import size_note
+from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split, check_split
 from seglab.data.sources.source import SegmentationSource
 from seglab.data.sources.spread import spread
 from seglab.data.threads import available_cpus
@@ -129,9 +130,10 @@ class SegmentationDataModule(LightningDataModule):
         """Return the samples of one split that are used: all samples, or the training samples that `source.chosen` selects.
 
         Raises:
-            ValueError: `train_fraction` leaves fewer samples than a batch has.
+            ValueError: the source returns no data set, or `train_fraction` leaves fewer samples than a batch has.
         """
         dataset = self.source.split(split)
+        check_split(dataset, f"{type(self.source).__name__}.split({split!r})")
         if split != "train" or self.train_fraction == 1:
             return dataset
         indices = self.source.chosen(dataset, self.train_fraction)
@@ -231,14 +233,14 @@ class SegmentationDataModule(LightningDataModule):
         if self.balanced_images > 0:
             self.class_pixels()
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> Format | None:
+    def check(self, progress: Callable[[int, int], None] | None = None) -> CheckedData:
         """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
 
         Args:
             progress: called with (samples read, samples in all).
 
         Returns:
-            The common format of the images: their number of channels and their dtype. None if there are no samples.
+            The common format of the images, and a sentence on their sizes.
 
         Raises:
             ValueError: a sample is bad; its file is named.
@@ -254,7 +256,7 @@ class SegmentationDataModule(LightningDataModule):
                     f"{type(self.source).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
                 )
             expected = check_dataset(dataset, expected, counter.count)
-        return expected
+        return CheckedData(expected, size_note(counter.sizes, self.resized_to, self.crop))
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         return self._loader_in_order(self._samples(split))
@@ -305,13 +307,15 @@ class SegmentationDataModule(LightningDataModule):
 
 
 class _Counter:
-    """Counts samples and calls `progress`."""
+    """Counts samples, keeps their sizes, and calls `progress`."""
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
         self.done, self.total, self.progress = 0, total, progress
+        self.sizes: set[tuple[int, int]] = set()
 
-    def count(self) -> None:
+    def count(self, size: tuple[int, int]) -> None:
         self.done += 1
+        self.sizes.add(size)
         if self.progress is not None:
             self.progress(self.done, self.total)
 

@@ -31,6 +31,25 @@ class SegmentationDataset(Protocol):
         """Return sample `index`, at its original size. Several threads may call it at once."""
 
 
+def check_split(dataset: SegmentationDataset, origin: str) -> None:
+    """Check that a split has the members of `SegmentationDataset`, and a sample.
+
+    Args:
+        dataset: the data set.
+        origin: the call that has returned it, for the error message.
+
+    Raises:
+        ValueError: a member is missing, or there are no samples.
+    """
+    members = ("class_names", "num_classes", "__len__", "__getitem__")
+    if missing := [name for name in members if not hasattr(dataset, name)]:
+        raise ValueError(
+            f"the {type(dataset).__name__} that {origin} returns has no {' and no '.join(missing)}: a data set has {', '.join(members)}"
+        )
+    if len(dataset) == 0:
+        raise ValueError(f"{origin} returns no samples: expected at least one; correct the place of the data, or the names it looks for")
+
+
 @runtime_checkable
 class OnDisk(Protocol):
     """Additional methods of a data set of files, so that its identity does not depend on its folder, and errors name a file."""

@@ -1,0 +1,25 @@
+"""Forward pass of a network on the images of a data set: the same in training, in evaluation and after loading."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab.networks.build import size_divisor
+
+_FULL = {torch.uint8: 255.0, torch.uint16: 65535.0}
+
+
+def normalised(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 with about zero mean and unit variance.
+
+    `mean` and `std` (1,C,1,1) or (1,1,1,1) are on the scale [0, 1].
+    """
+    return (image.float() / _FULL.get(image.dtype, 1.0) - mean) / std
+
+
+def padded_forward(network: nn.Module, image: Tensor) -> Tensor:
+    """Return the logits (N,C,H,W) of normalised images (N,C,H,W), which are padded with zeros to a size that the network accepts."""
+    height, width = image.shape[-2:]
+    divisor = size_divisor(network)
+    logits: Tensor = network(F.pad(image, (0, -width % divisor, 0, -height % divisor)))
+    return logits[..., :height, :width]
