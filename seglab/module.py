@@ -1,6 +1,7 @@
 """The LightningModule that trains every network with every loss, penalty and schedule."""
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -26,6 +27,9 @@ from seglab.sample import IGNORE, Batch
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LABELLED = ("iou", "dice", "boundary_iou")
+"""Scores that are logged for each class."""
 
 Split = Literal["train", "val", "test"]
 
@@ -226,6 +230,19 @@ class SegmentationModule(L.LightningModule):
         """Return the object that counts the predictions on `split`."""
         return {"train": self.train_evaluation, "val": self.val_evaluation, "test": self.test_evaluation}[split]
 
+    def metric_names(self, class_names: Sequence[str]) -> list[str]:
+        """Return the names that a callback or scheduler can monitor: everything logged in training and validation, by `log` of Lightning.
+
+        The list stands before the training. Terms of a loss of your own are in it if its `terms` are known before the first batch.
+
+        Args:
+            class_names: names of the classes of the data.
+        """
+        means, per_class = self.val_evaluation.score_names()
+        terms = [f"{split}/loss{name}" for split in ("train", "val") for name in ("", *(f"/{term}" for term in self._term_names()))]
+        labelled = [f"val/{score}/{label}" for score in LABELLED if score in per_class for label in class_names]
+        return [*terms, *(f"val/{name}" for name in means), *labelled]
+
     def class_names(self) -> tuple[str, ...]:
         """Return the class names of the trainer's data module; the class numbers as text if there is none."""
         try:
@@ -311,6 +328,14 @@ class SegmentationModule(L.LightningModule):
             "std": self.std.flatten().tolist(),
         }
 
+    def _term_names(self) -> list[str]:
+        """Return the names of the loss's terms, by a forward pass of a copy; of an own loss that refuses drawn logits, those it has now."""
+        loss = copy.deepcopy(self.loss)
+        mask = torch.arange(8 * 8).view(1, 8, 8).expand(2, 8, 8) % self.num_classes
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):
+            loss(torch.zeros(2, self.num_classes, 8, 8), mask)
+        return list(getattr(loss, "terms", {}))
+
     def _own_setting(self, name: str) -> object:
         if not hasattr(self, name):
             raise ValueError(
@@ -338,7 +363,7 @@ class SegmentationModule(L.LightningModule):
         means: Mapping[str, Tensor] = scores.mean
         self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=False)
         labels = self.class_names()
-        for score in ("iou", "dice", "boundary_iou"):
+        for score in LABELLED:
             values = scores.per_class.get(score, ())
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
 
