@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,7 +15,9 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from seglab.callbacks.step_order import StepOrder
+from seglab.callbacks.step_order import StepOrder, beginning
+from seglab.checkpoints import check_resumable
+from seglab.compare.metric import SCORES, Metric
 from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
@@ -24,6 +27,10 @@ from seglab.optimizers import AdamW
 from seglab.regularizers import Regularizer, Weight
 from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
 from seglab.sample import IGNORE, Batch
+from seglab.schedulers import SchedulerFactory, Span, make_scheduler, rehearse, spoken
+from seglab.stage import Progress
+
+log = logging.getLogger("seglab")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -32,6 +39,8 @@ LABELLED = ("iou", "dice", "boundary_iou")
 """Scores that are logged for each class."""
 
 Split = Literal["train", "val", "test"]
+
+_UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
 
 
 class SegmentationModule(L.LightningModule):
@@ -59,8 +68,11 @@ class SegmentationModule(L.LightningModule):
             "frozen": they use their initial statistics. Scales and shifts train in both cases.
         allow_double_decay: accept an optimizer with weight decay beside a penalty, which is refused otherwise.
         optimizer: makes an optimizer from parameter groups, one named group for each stage.
-        scheduler: makes a scheduler from the optimizer and the total number of optimizer steps. The scheduler is stepped at each optimizer
-            step. The classes `torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` can be given directly.
+        scheduler: a class of `torch.optim.lr_scheduler`, `functools.partial` of a class with its arguments by name, or a function of the
+            optimizer and the total number of updates. A class that decays over the whole training (PolynomialLR, CosineAnnealingLR,
+            OneCycleLR) gets the total by name, unless you give it. A `ReduceLROnPlateau` is updated after each validation; it watches
+            "val/loss" in the mode "min" and "val/miou" in the mode "max".
+        scheduler_interval: unit of the scheduler's numbers: it is updated after each optimizer step ("step") or each epoch ("epoch").
         boundary_iou, calibration_error: whether an evaluation also scores boundaries and probabilities, see `Evaluation`.
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
 
@@ -80,7 +92,8 @@ class SegmentationModule(L.LightningModule):
         batch_norm: Literal["train", "frozen"] = "train",
         allow_double_decay: bool = False,
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW(),
-        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        scheduler: SchedulerFactory | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "step",
         boundary_iou: bool = False,
         calibration_error: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -99,6 +112,7 @@ class SegmentationModule(L.LightningModule):
         self.allow_double_decay = allow_double_decay
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
         self.stages: Stages = stages(network)
         self.frozen_by_schedule: set[str] = set()
         """Names of the parameters that a schedule has frozen. Parameters that were frozen by hand are not included."""
@@ -295,20 +309,64 @@ class SegmentationModule(L.LightningModule):
             )
         return groups
 
+    def scheduler_span(self, start: Progress) -> Span:
+        """Return how often the scheduler is updated in a training as long as `start` says."""
+        return Span(start.steps, 1 if self.scheduler_interval == "step" else start.steps_per_epoch)
+
     def configure_optimizers(self) -> Any:
-        """Make the optimizer for `parameter_groups`, and the scheduler for the number of steps that the trainer has planned."""
+        """Make the optimizer for `parameter_groups`, and the scheduler for the number of steps that the trainer has planned.
+
+        Raises:
+            ValueError: the scheduler cannot be made or fails within the training, or a checkpoint cannot hold its state or the optimizer's.
+        """
         optimizer = self.optimizer(self.parameter_groups())
+        check_resumable(optimizer)
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        span = self.scheduler_span(beginning(self.trainer))
+        scheduler = make_scheduler(self.scheduler, optimizer, span)
+        check_resumable(scheduler)
         if isinstance(scheduler, ReduceLROnPlateau):
-            monitor = "val/miou" if scheduler.mode == "max" else "val/loss"
-            every = self.trainer.check_val_every_n_epoch or 1
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": scheduler, "interval": "epoch", "frequency": every, "monitor": monitor},
-            }
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            config = self._plateau(scheduler)
+        else:
+            twin = self.optimizer([dict(group) for group in self.parameter_groups()])
+            course = rehearse(make_scheduler(self.scheduler, twin, span), twin, span)
+            self._say(f"{course}, by {self._scheduler_name(scheduler)} after each of the {span.updates} {_UPDATES[self.scheduler_interval]}")
+            config = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _plateau(self, scheduler: ReduceLROnPlateau) -> dict[str, Any]:
+        """Return Lightning's configuration of a scheduler that watches a metric.
+
+        Raises:
+            ValueError: the metric is never logged, or the mode contradicts it.
+        """
+        monitor = watched(scheduler)
+        names = self.metric_names(self.class_names())
+        if monitor not in names:
+            raise ValueError(
+                f"ReduceLROnPlateau watches {monitor}, which is not logged; there are {', '.join(names)}. "
+                "A module that logs more names them in its `metric_names`"
+            )
+        if not self.trainer.enable_validation:
+            raise ValueError(f"ReduceLROnPlateau watches {monitor} after each validation, and this training has none: give it validation data")
+        score = SCORES.get(Metric.parse(monitor).score)
+        better = "min" if score is not None and score.smaller_is_better else "max"
+        if score is not None and scheduler.mode != better:
+            raise ValueError(f"ReduceLROnPlateau watches {monitor} in the mode {scheduler.mode!r}; {better!r} is better: give mode={better!r}")
+        rate = max(float(group["lr"]) for group in scheduler.optimizer.param_groups)
+        self._say(f"{rate:.3g}, reduced by {self._scheduler_name(scheduler)} after a validation, as {monitor} says")
+        every = self.trainer.check_val_every_n_epoch or 1
+        return {"scheduler": scheduler, "interval": "epoch", "frequency": every, "monitor": monitor}
+
+    def _scheduler_name(self, scheduler: LRScheduler) -> str:
+        """Return the scheduler as text; one that a function has made is named by its class."""
+        text = "" if self.scheduler is None else spoken(self.scheduler)
+        return text if text.startswith(type(scheduler).__name__) else type(scheduler).__name__
+
+    def _say(self, course: str) -> None:
+        if self.trainer.is_global_zero:
+            log.info("learning rate: %s", course)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a scheduler, unless it is a `ReduceLROnPlateau`, which `StepOrder` steps after a validation."""
@@ -395,3 +453,8 @@ def _labels_at(mask: Tensor, size: Sequence[int]) -> Tensor:
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if tuple(logits.shape[-2:]) == tuple(size) else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
+
+
+def watched(scheduler: ReduceLROnPlateau) -> str:
+    """Return the metric that a `ReduceLROnPlateau` watches. Lightning's subclass has it as its `monitor`."""
+    return str(getattr(scheduler, "monitor", "val/miou" if scheduler.mode == "max" else "val/loss"))
