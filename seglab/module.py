@@ -331,7 +331,9 @@ class SegmentationModule(L.LightningModule):
         else:
             twin = self.optimizer([dict(group) for group in self.parameter_groups()])
             course = rehearse(make_scheduler(self.scheduler, twin, span), twin, span)
-            self._say(f"{course}, by {self._scheduler_name(scheduler)} after each of the {span.updates} {_UPDATES[self.scheduler_interval]}")
+            self._say(
+                f"{course}, by {self._scheduler_name(scheduler)} after each of the {span.updates} {_UPDATES[self.scheduler_interval]}"
+            )
             config = {"scheduler": scheduler, "interval": self.scheduler_interval}
         return {"optimizer": optimizer, "lr_scheduler": config}
 
@@ -349,11 +351,15 @@ class SegmentationModule(L.LightningModule):
                 "A module that logs more names them in its `metric_names`"
             )
         if not self.trainer.enable_validation:
-            raise ValueError(f"ReduceLROnPlateau watches {monitor} after each validation, and this training has none: give it validation data")
+            raise ValueError(
+                f"ReduceLROnPlateau watches {monitor} after each validation, and this training has none: give it validation data"
+            )
         score = SCORES.get(Metric.parse(monitor).score)
         better = "min" if score is not None and score.smaller_is_better else "max"
         if score is not None and scheduler.mode != better:
-            raise ValueError(f"ReduceLROnPlateau watches {monitor} in the mode {scheduler.mode!r}; {better!r} is better: give mode={better!r}")
+            raise ValueError(
+                f"ReduceLROnPlateau watches {monitor} in the mode {scheduler.mode!r}; {better!r} is better: give mode={better!r}"
+            )
         rate = max(float(group["lr"]) for group in scheduler.optimizer.param_groups)
         self._say(f"{rate:.3g}, reduced by {self._scheduler_name(scheduler)} after a validation, as {monitor} says")
         every = self.trainer.check_val_every_n_epoch or 1

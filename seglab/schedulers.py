@@ -99,8 +99,8 @@ def spoken(factory: SchedulerFactory) -> str:
 
 
 def _class(factory: SchedulerFactory) -> type[LRScheduler] | None:
-    """Return the class that a factory is, or is a partial of. A parser's partial has the class as its first argument."""
-    parts = (factory.func, *factory.args[:1]) if isinstance(factory, partial) else (factory,)
+    """Return the class that a factory is, or is a partial of. A parser's partial has the class among its arguments."""
+    parts = (factory.func, *factory.args) if isinstance(factory, partial) else (factory,)
     return next((part for part in parts if isinstance(part, type) and issubclass(part, LRScheduler)), None)
 
 
@@ -136,7 +136,9 @@ def _total(kind: type[LRScheduler], given: Mapping[str, Any], total: int) -> dic
     if missing:
         flags = " ".join(f"--model.scheduler.{name} VALUE" for name in missing)
         values = ", ".join(f"{name}=VALUE" for name in missing)
-        raise ValueError(f"{kind.__name__} needs {' and '.join(missing)}: {flags}, or functools.partial({kind.__name__}, {values}) in Python")
+        raise ValueError(
+            f"{kind.__name__} needs {' and '.join(missing)}: {flags}, or functools.partial({kind.__name__}, {values}) in Python"
+        )
     return filled
 
 

@@ -262,11 +262,10 @@ def _scheduler(module: SegmentationModule, optimizer: Optimizer, start: Progress
             **settings.own(scheduler),
             **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU if hasattr(scheduler, option)},
         }
-    states = []
-    for groups in followed(scheduler, optimizer, span):
-        states.append(
-            [[round(float(group["lr"]), 12), settings.plain(group.get("momentum")), settings.plain(group.get("betas"))] for group in groups]
-        )
+    states = [
+        [[round(float(group["lr"]), 12), settings.plain(group.get("momentum")), settings.plain(group.get("betas"))] for group in groups]
+        for groups in followed(scheduler, optimizer, span)
+    ]
     rates = [groups[0][0] for groups in states]
     return {"class": name, **settings.own(scheduler), "rates": rates[:: max(1, len(rates) // 4)], "all": hash_plain(states)}
 
