@@ -420,3 +420,12 @@ def test_bad_flags(words: list[str], expected: str) -> None:
     assert line.startswith(expected)
     for jargon in ("Union", "Callable", "NoneType", "Namespace", "Given value"):
         assert jargon not in line
+
+
+def test_an_argument_alone_asks_for_its_class() -> None:
+    def study(scheduler: SchedulerFactory = PolynomialLR) -> Study:
+        raise AssertionError("its flags are parsed, and it is never called")
+
+    with pytest.raises(jsonargparse.ArgumentError) as refused:
+        study_parser(study).parse_args(["--scheduler.power", "2"])
+    assert one_line(refused.value) == "--scheduler: name the class first, as in --scheduler CLASS --scheduler.power VALUE"

@@ -25,6 +25,7 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"\2 has no option {key}.\1; --{key}.help \2 lists them",
     ),
     (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*)", r"\1"),
+    (r"Dict must include a class_path .* but got NestedArg\(key='(\w+)'.*", r"name the class first, as in --{key} CLASS --{key}.\1 VALUE"),
     (r"(?:\. Got value: Namespace\(.*)?(?: - Expected a NoneType)? Given value type: .*Namespace\(.*|\. Got value: Namespace\(.*", ""),
     (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
     (
