@@ -13,11 +13,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from seglab.callbacks.plateau import plateau_config
 from seglab.callbacks.step_order import StepOrder, beginning
 from seglab.checkpoints import check_resumable
-from seglab.compare.metric import SCORES, Metric
 from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
@@ -27,7 +27,7 @@ from seglab.optimizers import AdamW
 from seglab.regularizers import Regularizer, Weight
 from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
 from seglab.sample import IGNORE, Batch
-from seglab.schedulers import SchedulerFactory, Span, make_scheduler, rehearse, spoken
+from seglab.schedulers import SchedulerFactory, Span, make_scheduler, named, rehearse
 from seglab.stage import Progress
 
 log = logging.getLogger("seglab")
@@ -326,53 +326,18 @@ class SegmentationModule(L.LightningModule):
         span = self.scheduler_span(beginning(self.trainer))
         scheduler = make_scheduler(self.scheduler, optimizer, span)
         check_resumable(scheduler)
+        name = named(self.scheduler, scheduler)
         if isinstance(scheduler, ReduceLROnPlateau):
-            config = self._plateau(scheduler)
+            config = plateau_config(self.trainer, scheduler, self.metric_names(self.class_names()))
+            course = f"{optimizer.param_groups[0]['lr']:.3g}, reduced by {name} after a validation, as {config['monitor']} says"
         else:
             twin = self.optimizer([dict(group) for group in self.parameter_groups()])
-            course = rehearse(make_scheduler(self.scheduler, twin, span), twin, span)
-            self._say(
-                f"{course}, by {self._scheduler_name(scheduler)} after each of the {span.updates} {_UPDATES[self.scheduler_interval]}"
-            )
+            rates = rehearse(make_scheduler(self.scheduler, twin, span), twin, span)
+            course = f"{rates}, by {name} after each of the {span.updates} {_UPDATES[self.scheduler_interval]}"
             config = {"scheduler": scheduler, "interval": self.scheduler_interval}
-        return {"optimizer": optimizer, "lr_scheduler": config}
-
-    def _plateau(self, scheduler: ReduceLROnPlateau) -> dict[str, Any]:
-        """Return Lightning's configuration of a scheduler that watches a metric.
-
-        Raises:
-            ValueError: the metric is never logged, or the mode contradicts it.
-        """
-        monitor = watched(scheduler)
-        names = self.metric_names(self.class_names())
-        if monitor not in names:
-            raise ValueError(
-                f"ReduceLROnPlateau watches {monitor}, which is not logged; there are {', '.join(names)}. "
-                "A module that logs more names them in its `metric_names`"
-            )
-        if not self.trainer.enable_validation:
-            raise ValueError(
-                f"ReduceLROnPlateau watches {monitor} after each validation, and this training has none: give it validation data"
-            )
-        score = SCORES.get(Metric.parse(monitor).score)
-        better = "min" if score is not None and score.smaller_is_better else "max"
-        if score is not None and scheduler.mode != better:
-            raise ValueError(
-                f"ReduceLROnPlateau watches {monitor} in the mode {scheduler.mode!r}; {better!r} is better: give mode={better!r}"
-            )
-        rate = max(float(group["lr"]) for group in scheduler.optimizer.param_groups)
-        self._say(f"{rate:.3g}, reduced by {self._scheduler_name(scheduler)} after a validation, as {monitor} says")
-        every = self.trainer.check_val_every_n_epoch or 1
-        return {"scheduler": scheduler, "interval": "epoch", "frequency": every, "monitor": monitor}
-
-    def _scheduler_name(self, scheduler: LRScheduler) -> str:
-        """Return the scheduler as text; one that a function has made is named by its class."""
-        text = "" if self.scheduler is None else spoken(self.scheduler)
-        return text if text.startswith(type(scheduler).__name__) else type(scheduler).__name__
-
-    def _say(self, course: str) -> None:
         if self.trainer.is_global_zero:
             log.info("learning rate: %s", course)
+        return {"optimizer": optimizer, "lr_scheduler": config}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a scheduler, unless it is a `ReduceLROnPlateau`, which `StepOrder` steps after a validation."""
@@ -459,8 +424,3 @@ def _labels_at(mask: Tensor, size: Sequence[int]) -> Tensor:
 
 def _resized(logits: Tensor, size: Sequence[int]) -> Tensor:
     return logits if tuple(logits.shape[-2:]) == tuple(size) else F.interpolate(logits, tuple(size), mode="bilinear", align_corners=False)
-
-
-def watched(scheduler: ReduceLROnPlateau) -> str:
-    """Return the metric that a `ReduceLROnPlateau` watches. Lightning's subclass has it as its `monitor`."""
-    return str(getattr(scheduler, "monitor", "val/miou" if scheduler.mode == "max" else "val/loss"))

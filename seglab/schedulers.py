@@ -87,6 +87,11 @@ def rehearse(scheduler: LRScheduler, optimizer: Optimizer, span: Span) -> str:
     return _course(rates) + (f", momentum {_course(momenta)}" if len(set(momenta)) > 1 else "")
 
 
+def named(factory: SchedulerFactory, scheduler: LRScheduler) -> str:
+    """Return a scheduler as text: its class, and the arguments that its factory gives."""
+    return type(scheduler).__name__ if _class(factory) is None else spoken(factory)
+
+
 def spoken(factory: SchedulerFactory) -> str:
     """Return a factory as text: the name of a function, or a class with the arguments that are not its defaults, `StepLR(step_size=30)`."""
     kind = _class(factory)

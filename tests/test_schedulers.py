@@ -254,7 +254,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         partial(Monitoring, monitor="val/beauty"),
         "watches val/beauty, which is not logged; there are .*val/miou",
     ),
-    "mode of the other kind": (partial(Monitoring, monitor="val/miou"), "val/miou in the mode 'min'; 'max' is better: give mode='max'"),
+    "mode of the other kind": (
+        partial(Monitoring, monitor="val/miou"),
+        "val/miou in the mode 'min', but larger values are better: give mode='max'",
+    ),
 }
 
 
