@@ -120,7 +120,7 @@ def test_by_epochs(name: str, groups: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("settings", "steps"), [({"accumulate_grad_batches": 2}, 8), ({"max_steps": 7}, 7)], ids=["accumulated", "cut short"]
 )
-def test_the_total_is_that_of_the_optimizer_steps(name: str, settings: dict[str, int], steps: int, groups: list[dict[str, Any]]) -> None:
+def test_the_total_is_that_of_the_optimizer_steps(name: str, settings: dict[str, Any], steps: int, groups: list[dict[str, Any]]) -> None:
     watch = watched(SCHEDULERS[name].factory, momentum, **settings)
     assert watch.states == by_hand(SCHEDULERS[name], momentum(groups), Span(steps), {})
 
@@ -232,13 +232,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no rates": (CyclicLR, r"CyclicLR needs base_lr and max_lr: --model\.scheduler\.base_lr VALUE --model\.scheduler\.max_lr VALUE"),
     "no milestones": (MultiStepLR, "MultiStepLR needs milestones"),
     "no function": (LambdaLR, "LambdaLR needs lr_lambda"),
-    "by position": (partial(StepLR, 3), "StepLR needs step_size"),
+    "by position": (partial(StepLR, 3), "StepLR needs step_size"),  # type: ignore[arg-type]
     "sequence": (SequentialLR, r"SequentialLR combines schedulers of one optimizer\. Write a function `def my_scheduler"),
     "chain": (ChainedScheduler, "ChainedScheduler combines schedulers of one optimizer"),
     "epoch to begin with": (partial(StepLR, step_size=3, last_epoch=4), "StepLR: last_epoch is 4; leave it out"),
     "half of a length": (partial(OneCycleLR, max_lr=0.1, epochs=3), r"OneCycleLR\(max_lr=0\.1, epochs=3\): You must define either"),
     "rates of other groups": (partial(OneCycleLR, max_lr=[0.1, 0.2]), "max_lr has 2 values, param_groups has 4"),
-    "unknown argument": (partial(ExponentialLR, gamma=0.9, gama=0.9), "unexpected keyword argument 'gama'"),
+    "unknown argument": (partial(ExponentialLR, gamma=0.9, gama=0.9), "unexpected keyword argument 'gama'"),  # type: ignore[call-arg]
     "too short": (partial(OneCycleLR, max_lr=0.1, total_steps=7), r"OneCycleLR fails at optimizer step 7 of 12: Tried to step 8 times"),
     "no number": (partial(ExponentialLR, gamma=float("nan")), "ExponentialLR fails at optimizer step 1 of 12: the learning rate is nan"),
     "uphill": (partial(ExponentialLR, gamma=-1.0), "the learning rate is -0.05; expected a finite number, 0 or more"),
@@ -291,7 +291,7 @@ def test_a_plateau_watches_the_metric_that_is_asked_for(groups: list[dict[str, A
     case = Case(factory, lambda optimizer, _: ReduceLROnPlateau(optimizer, "max", patience=0, threshold=0.9), ())
     assert watch.states == by_hand(case, momentum(groups), Span(EPOCHS * STEPS), watch.metrics)
     one, other = (
-        describe(lambda metric=metric: fixed_module(None, scheduler=partial(factory, monitor=metric)), Progress(0, 12, 3))["scheduler"]
+        describe(partial(fixed_module, None, scheduler=partial(factory, monitor=metric)), Progress(0, 12, 3))["scheduler"]
         for metric in ("val/fwiou", "val/miou")
     )
     assert one != other
@@ -391,7 +391,7 @@ def test_recorded_studies_keep_their_identity(name: str) -> None:
 
 def test_the_unit_is_a_setting() -> None:
     one, other = (
-        describe(lambda unit=unit: fixed_module(None, scheduler=partial(StepLR, step_size=2), scheduler_interval=unit), Progress(0, 12, 3))
+        describe(partial(fixed_module, None, scheduler=partial(StepLR, step_size=2), scheduler_interval=unit), Progress(0, 12, 3))
         for unit in ("step", "epoch")
     )
     assert one["scheduler"] != other["scheduler"]

@@ -20,14 +20,14 @@ FORKS.set_forkserver_preload(["seglab.script.main", "seglab.module", "seglab.dat
 TIMING = ("seconds", "training_seconds", "peak_memory_mib")
 
 
-def started(folder: Path, *words: object, experiment: str = FRAGILE, **environment: object) -> ForkServerProcess:
+def started(folder: Path, *words: object, experiment: object = FRAGILE, **environment: object) -> ForkServerProcess:
     """`python fragile_experiment.py WORDS` in `folder`, or another of these experiments, running."""
     process = FORKS.Process(target=_be_the_script, args=(experiment, folder, [str(word) for word in words], environment))
     process.start()
     return process
 
 
-def attempt(folder: Path, *words: object, experiment: str = FRAGILE, **environment: object) -> int:
+def attempt(folder: Path, *words: object, experiment: object = FRAGILE, **environment: object) -> int:
     """The same to its end; its exit code, negative for a signal."""
     process = started(folder, *words, experiment=experiment, **environment)
     process.join(timeout=600)
@@ -35,7 +35,7 @@ def attempt(folder: Path, *words: object, experiment: str = FRAGILE, **environme
     return process.exitcode
 
 
-def _be_the_script(experiment: str, folder: Path, words: list[str], environment: dict[str, object]) -> None:
+def _be_the_script(experiment: object, folder: Path, words: list[str], environment: dict[str, object]) -> None:
     start = importlib.import_module(f"tests.study.{experiment}").start
     gc.freeze()  # a collection would copy all the pages that are shared with the others
     multiprocessing.set_start_method("fork", force=True)  # what a script has, and its loaders
