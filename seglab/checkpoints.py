@@ -1,13 +1,16 @@
 """Write and find checkpoint files that survive a kill, a crash and a full disk."""
 
+import io
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from typing_extensions import override
 
 from seglab.files import atomic_write, sync_folder
@@ -55,6 +58,25 @@ class AtomicCheckpoints(CheckpointIO):
         remove(Path(path))
 
 
+def check_resumable(part: LRScheduler | Optimizer) -> None:
+    """Check that a checkpoint can hold the state of a scheduler or an optimizer.
+
+    Raises:
+        ValueError: the state is more than plain numbers, text and tensors, so that an interrupted training could not be resumed.
+    """
+    file = io.BytesIO()
+    try:
+        torch.save(part.state_dict(), file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception as error:
+        culprits = ", ".join(dict.fromkeys(_not_plain(part.state_dict()))) or type(error).__name__
+        raise ValueError(
+            f"{type(part).__name__} keeps values that no checkpoint can hold ({culprits}), so that an interrupted training could not be "
+            "resumed: give it plain numbers, such as float(value), or let its state_dict leave them out"
+        ) from error
+
+
 def newest(path: Path, identity: str) -> Path | None:
     """Return the newest whole checkpoint of the run with this identity: `path`, the one before it, or None.
 
@@ -95,3 +117,12 @@ def _fault(path: Path, identity: str) -> str | None:
     except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
         return f"damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})"
     return None if found == identity else "belongs to a run of other settings"
+
+
+def _not_plain(value: object) -> Iterator[str]:
+    """Yield the name of each type in a state that is neither a plain value, a tensor nor a container of such values."""
+    if isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _not_plain(item)
+    elif type(value) not in (int, float, bool, str, type(None)) and not isinstance(value, torch.Tensor):
+        yield f"{type(value).__module__}.{type(value).__qualname__}"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seglab.callbacks.finite import NonFiniteLossError
-from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix, Scores
+from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix, Scores, scores
 from seglab.sample import Batch
 
 
@@ -55,6 +55,14 @@ class Evaluation(nn.Module):
             self.calibration.update(logits, batch.mask)
         self.names += batch.name
         return prediction
+
+    def score_names(self) -> tuple[list[str], list[str]]:
+        """Return the names of the mean scores and of the scores per class that `scores` computes."""
+        counted = scores(torch.zeros(self.confusion.num_classes, self.confusion.num_classes, dtype=torch.int64))
+        means, per_class = list(counted.mean), list(counted.per_class)
+        if self.boundary is not None:
+            means, per_class = [*means, "boundary_iou"], [*per_class, "boundary_iou"]
+        return means if self.calibration is None else [*means, "calibration_error"], per_class
 
     def scores(self) -> Scores:
         """Return the scores over all images and all ranks."""

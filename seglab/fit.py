@@ -112,6 +112,7 @@ def train() -> NoReturn:
                 SegmentationModule,
                 SegmentationDataModule,
                 seed_everything_default=0,
+                auto_configure_optimizers=False,  # its --optimizer would replace the groups by stage, and its --lr_scheduler alone do nothing
                 trainer_defaults=defaults,
                 parser_kwargs={
                     "exit_on_error": False,

@@ -1,7 +1,9 @@
 """The LightningModule that trains every network with every loss, penalty and schedule."""
 
 import contextlib
+import copy
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,9 +13,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from seglab.callbacks.step_order import StepOrder
+from seglab.callbacks.plateau import plateau_config
+from seglab.callbacks.step_order import StepOrder, beginning
+from seglab.checkpoints import check_resumable
 from seglab.data.check import Format, check_channels
 from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
@@ -26,11 +30,20 @@ from seglab.optimizers import AdamW
 from seglab.regularizers import Regularizer, Weight
 from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
 from seglab.sample import IGNORE, Batch
+from seglab.schedulers import SchedulerFactory, Span, make_scheduler, named, rehearse
+from seglab.stage import Progress
+
+log = logging.getLogger("seglab")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+LABELLED = ("iou", "dice", "boundary_iou")
+"""Scores that are logged for each class."""
+
 Split = Literal["train", "val", "test"]
+
+_UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
 
 
 class SegmentationModule(L.LightningModule):
@@ -58,8 +71,11 @@ class SegmentationModule(L.LightningModule):
             "frozen": they use their initial statistics. Scales and shifts train in both cases.
         allow_double_decay: accept an optimizer with weight decay beside a penalty, which is refused otherwise.
         optimizer: makes an optimizer from parameter groups, one named group for each stage.
-        scheduler: makes a scheduler from the optimizer and the total number of optimizer steps. The scheduler is stepped at each optimizer
-            step. The classes `torch.optim.lr_scheduler.PolynomialLR` and `CosineAnnealingLR` can be given directly.
+        scheduler: a class of `torch.optim.lr_scheduler`, `functools.partial` of a class with its arguments by name, or a function of the
+            optimizer and the total number of updates. A class that decays over the whole training (PolynomialLR, CosineAnnealingLR,
+            OneCycleLR) gets the total by name, unless you give it. A `ReduceLROnPlateau` is updated after each validation; it watches
+            "val/loss" in the mode "min" and "val/miou" in the mode "max".
+        scheduler_interval: unit of the scheduler's numbers: it is updated after each optimizer step ("step") or each epoch ("epoch").
         boundary_iou, calibration_error: whether an evaluation also scores boundaries and probabilities, see `Evaluation`.
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
 
@@ -80,7 +96,8 @@ class SegmentationModule(L.LightningModule):
         batch_norm: Literal["train", "frozen"] = "train",
         allow_double_decay: bool = False,
         optimizer: Callable[[Iterable[Any]], Optimizer] = AdamW(),
-        scheduler: Callable[[Optimizer, int], LRScheduler] | None = None,
+        scheduler: SchedulerFactory | None = None,
+        scheduler_interval: Literal["step", "epoch"] = "step",
         boundary_iou: bool = False,
         calibration_error: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -100,6 +117,7 @@ class SegmentationModule(L.LightningModule):
         self.allow_double_decay = allow_double_decay
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
         self.stages: Stages = stages(network)
         self.frozen_by_schedule: set[str] = set()
         """Names of the parameters that a schedule has frozen. Parameters that were frozen by hand are not included."""
@@ -249,6 +267,19 @@ class SegmentationModule(L.LightningModule):
         """Return the object that counts the predictions on `split`."""
         return {"train": self.train_evaluation, "val": self.val_evaluation, "test": self.test_evaluation}[split]
 
+    def metric_names(self, class_names: Sequence[str]) -> list[str]:
+        """Return the names that a callback or scheduler can monitor: everything logged in training and validation, by `log` of Lightning.
+
+        The list stands before the training. Terms of a loss of your own are in it if its `terms` are known before the first batch.
+
+        Args:
+            class_names: names of the classes of the data.
+        """
+        means, per_class = self.val_evaluation.score_names()
+        terms = [f"{split}/loss{name}" for split in ("train", "val") for name in ("", *(f"/{term}" for term in self._term_names()))]
+        labelled = [f"val/{score}/{label}" for score in LABELLED if score in per_class for label in class_names]
+        return [*terms, *(f"val/{name}" for name in means), *labelled]
+
     def class_names(self) -> tuple[str, ...]:
         """Return the class names of the trainer's data module; the class numbers as text if there is none."""
         try:
@@ -301,20 +332,35 @@ class SegmentationModule(L.LightningModule):
             )
         return groups
 
+    def scheduler_span(self, start: Progress) -> Span:
+        """Return how often the scheduler is updated in a training as long as `start` says."""
+        return Span(start.steps, 1 if self.scheduler_interval == "step" else start.steps_per_epoch)
+
     def configure_optimizers(self) -> Any:
-        """Make the optimizer for `parameter_groups`, and the scheduler for the number of steps that the trainer has planned."""
+        """Make the optimizer for `parameter_groups`, and the scheduler for the number of steps that the trainer has planned.
+
+        Raises:
+            ValueError: the scheduler cannot be made or fails within the training, or a checkpoint cannot hold its state or the optimizer's.
+        """
         optimizer = self.optimizer(self.parameter_groups())
+        check_resumable(optimizer)
         if self.scheduler is None:
             return optimizer
-        scheduler = self.scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
+        span = self.scheduler_span(beginning(self.trainer))
+        scheduler = make_scheduler(self.scheduler, optimizer, span)
+        check_resumable(scheduler)
+        name = named(self.scheduler, scheduler)
         if isinstance(scheduler, ReduceLROnPlateau):
-            monitor = "val/miou" if scheduler.mode == "max" else "val/loss"
-            every = self.trainer.check_val_every_n_epoch or 1
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": scheduler, "interval": "epoch", "frequency": every, "monitor": monitor},
-            }
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            config = plateau_config(self.trainer, scheduler, self.metric_names(self.class_names()))
+            course = f"{optimizer.param_groups[0]['lr']:.3g}, reduced by {name} after a validation, as {config['monitor']} says"
+        else:
+            twin = self.optimizer([dict(group) for group in self.parameter_groups()])
+            rates = rehearse(make_scheduler(self.scheduler, twin, span), twin, span)
+            course = f"{rates}, by {name} after each of the {span.updates} {_UPDATES[self.scheduler_interval]}"
+            config = {"scheduler": scheduler, "interval": self.scheduler_interval}
+        if self.trainer.is_global_zero:
+            log.info("learning rate: %s", course)
+        return {"optimizer": optimizer, "lr_scheduler": config}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a scheduler, unless it is a `ReduceLROnPlateau`, which `StepOrder` steps after a validation."""
@@ -336,6 +382,14 @@ class SegmentationModule(L.LightningModule):
             "image_dtype": None if self._image_dtype is None else str(self._image_dtype).removeprefix("torch."),
             "own_method": None if own is None else f"{type(self).__module__}.{type(self).__qualname__}.{own}",
         }
+
+    def _term_names(self) -> list[str]:
+        """Return the names of the loss's terms, by a forward pass of a copy; of an own loss that refuses drawn logits, those it has now."""
+        loss = copy.deepcopy(self.loss)
+        mask = torch.arange(8 * 8).view(1, 8, 8).expand(2, 8, 8) % self.num_classes
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):
+            loss(torch.zeros(2, self.num_classes, 8, 8), mask)
+        return list(getattr(loss, "terms", {}))
 
     def _own_setting(self, name: str) -> object:
         if not hasattr(self, name):
@@ -364,7 +418,7 @@ class SegmentationModule(L.LightningModule):
         means: Mapping[str, Tensor] = scores.mean
         self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=False)
         labels = self.class_names()
-        for score in ("iou", "dice", "boundary_iou"):
+        for score in LABELLED:
             values = scores.per_class.get(score, ())
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
 

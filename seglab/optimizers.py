@@ -40,4 +40,4 @@ class AdamW:
 
     def __call__(self, parameters: Iterable[Any]) -> Optimizer:
         """Return torch's optimizer for parameters or parameter groups."""
-        return torch.optim.AdamW(parameters, lr=self.lr, betas=self.betas, eps=self.eps, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(parameters, lr=float(self.lr), betas=self.betas, eps=self.eps, weight_decay=self.weight_decay)

@@ -16,7 +16,7 @@ ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
     0: ("files", "exit_codes"),
     1: ("sample", "stage", "interruption", "records"),
-    2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "compare"),
+    2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "schedulers", "compare"),
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     4: ("study", "cluster"),
     5: ("running",),

@@ -9,11 +9,12 @@ from torch.nn import functional as F
 
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.evaluation import classes
-from seglab.losses import CrossEntropy
+from seglab.losses import CrossEntropy, Dice, WeightedSum
 from seglab.metrics import confusion_matrices, scores
 from seglab.module import SegmentationModule
 from seglab.networks import network
 from seglab.sample import IGNORE, Batch
+from tests.nets import Small
 from tests.trainers import quiet_trainer
 
 
@@ -181,3 +182,45 @@ def test_names_of_classes_come_from_the_data_where_there_are_some() -> None:
     assert this.class_names() == ("0", "1", "2", "3")
     quiet_trainer(limit_test_batches=1).test(this, datamodule=data, verbose=False)
     assert this.class_names() == data.class_names
+
+
+class ByTerms(nn.Module):
+    """An own loss whose terms stand only after a forward pass."""
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        self.terms = {"rest": logits.square().mean().detach()}
+        return logits.square().mean()
+
+
+class ForLogitsOfItsOwn(nn.Module):
+    """An own loss that refuses drawn logits."""
+
+    terms: dict[str, Tensor] = {}  # noqa: RUF012
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        if not logits.requires_grad and logits.shape[-1] == 8:
+            raise RuntimeError("not these")
+        return logits.square().mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        (CrossEntropy(), {}),
+        (CrossEntropy(), {"boundary_iou": True, "calibration_error": True}),
+        (WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5}), {}),
+        (ByTerms(), {"boundary_iou": True}),
+        (ForLogitsOfItsOwn(), {}),
+    ],
+)
+def test_the_names_of_metrics_are_those_that_a_training_logs(
+    loss: nn.Module, settings: dict[str, bool], shapes: SegmentationDataModule
+) -> None:
+    one = SegmentationModule(Small(), loss, num_classes=4, **settings)  # type: ignore[arg-type]
+    before = torch.random.get_rng_state()
+    names = one.metric_names(shapes.class_names)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert len(names) == len(set(names))
+    trainer = quiet_trainer(max_epochs=1, limit_val_batches=1.0)
+    trainer.fit(one, datamodule=shapes)
+    assert set(names) == set(trainer.callback_metrics)

@@ -246,17 +246,22 @@ def test_the_commands_of_seglab_parse() -> None:
         assert _parser().parse_args(shlex.split(command)[1:]).command in command
 
 
-def test_the_training_without_a_script_is_configured(tmp_path: Path) -> None:
+FITS = sorted(commands(r"seglab fit --config"), key=lambda command: "my.SquaredError" not in command)
+
+
+@pytest.mark.parametrize("command", [FITS[0], *(pytest.param(command, marks=pytest.mark.slow) for command in FITS[1:])])
+def test_the_training_without_a_script_is_configured(command: str, tmp_path: Path) -> None:
     """`--print_config` builds the configuration and trains nothing."""
     (configuration,) = [code for code in blocks("yaml") if code.startswith("# fit.yaml")]
     (tmp_path / "my.py").write_text(own_classes())
     (tmp_path / "fit.yaml").write_text(configuration)
-    (command,) = commands(r"seglab fit --config")
     words = ["-c", "from seglab.cli import main; main()", *shlex.split(command)[1:], "--print_config"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("my.SquaredError", "my.Cauchy", "seglab.Shapes"):
-        assert f"class_path: {name}" in done.stdout.replace("seglab.data.sources.shapes.", "seglab.")
+    named = re.findall(r"--model\.(?:loss|scheduler) (?:\S+\.)?(\w+)", command)
+    assert named
+    for name in ("my.Cauchy", "seglab.Shapes", *named):
+        assert re.search(rf"class_path: (\S+\.)?{name.rpartition('.')[2]}\n", done.stdout), name
 
 
 def test_the_targets_of_make_are_there() -> None:

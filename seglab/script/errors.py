@@ -10,7 +10,23 @@ import seglab
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
 _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the flag; outer phrases first
-    (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*?)(?:\. Got value: .*)?$", r"\1"),
+    # a SchedulerFactory has two alternatives: the second knows all arguments, so its reason is the one that helps
+    (r"Does not validate .*Optimizer, int\].*(?:expects a function or a callable class: | - (?=Expected a dot))(.*)", r"\1"),
+    (
+        r"the following arguments are required: schedulers.*class_path='[\w.]*?(\w+)'.*",
+        r"\1 combines schedulers: name a function of optimizer and steps that makes it, as in --{key} my_file.my_scheduler",
+    ),
+    (
+        r"the following arguments are required: (\w+).* Given value: Namespace\(class_path='([\w.]+)'.*",
+        r"\2 needs \1, as in --{key}.\1 VALUE",
+    ),
+    (
+        r"Option '([^']+)' is not accepted\. Got value: Namespace\(class_path='([\w.]+)'.*",
+        r"\2 has no option {key}.\1; --{key}.help \2 lists them",
+    ),
+    (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*)", r"\1"),
+    (r"Dict must include a class_path .* but got NestedArg\(key='(\w+)'.*", r"name the class first, as in --{key} CLASS --{key}.\1 VALUE"),
+    (r"(?:\. Got value: Namespace\(.*)?(?: - Expected a NoneType)? Given value type: .*Namespace\(.*|\. Got value: Namespace\(.*", ""),
     (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
     (
         r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)(?:, NoneType)?\] Errors:"
@@ -31,6 +47,11 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
     (
         r"(?:Unable to load config '([^']+)' - .*|Subclasses are disabled for SegmentationDataModule, thus '([^']+)' is not accepted .*)",
         r"a data set is named by --data.source \1\2, its own settings by --data.source.NAME",
+    ),
+    (r"(?: - Expected a \w+)+(?: Given value type: .*)?$", ""),
+    (
+        r"(?i)unrecognized arguments: .*?--(optimizer|lr_scheduler)\b.*",
+        r"--\1: write --model.optimizer or --model.scheduler, which the module uses",
     ),
     (r"(?i)unrecognized arguments: .*?--data\.augment\b.*", "--data.augment is now --data.augmentation: null for none, or an import path"),
     (

@@ -16,24 +16,23 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
 from seglab.callbacks.step_order import check_optimizer, phase_rows
+from seglab.checkpoints import check_resumable
 from seglab.data.check import Format, check_channels
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
 from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, changed_since, settings_of
+from seglab.schedulers import followed, make_scheduler
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
 from seglab.study.names import public_name
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
 from seglab.study.study import Study
 
-SIMULATED_STEPS = 100_000
-"""Number of steps for which a schedule of learning rates is followed to describe it."""
-
 SIMULATED_FACTORS = 200
 """Number of steps at which a freezing schedule is evaluated to describe it."""
 
-_OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps")
+_OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps", "monitor")
 
 
 def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> StudyRecord:
@@ -76,13 +75,15 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
     belongs to the arm's description.
 
     Raises:
-        ValueError: both builds return the same network object, so that each run would continue the training of the previous run.
+        ValueError: both builds return the same network object, so that each run would continue the training of the previous run; or the
+            scheduler cannot be made, fails within the training, or has a state that no checkpoint can hold.
     """
     with torch.random.fork_rng(devices=[]):
         module, other = _seeded(arm, 0), _seeded(arm, 1)
     if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
     optimizer = module.optimizer(module.parameter_groups())
+    check_resumable(optimizer)
     _check_regularizer(module, optimizer, start.steps)
     settings = Settings()
     described = {
@@ -94,7 +95,7 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
         "regularizer": settings.plain(module.regularizer),
         "freeze": _freezing(module, start, settings),
         "optimizer": _optimizer(optimizer, module, settings),
-        "scheduler": _scheduler(module, optimizer, start.steps, settings),
+        "scheduler": _scheduler(module, optimizer, start, settings),
         **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
     }
     return {
@@ -299,30 +300,26 @@ def _optimizer(optimizer: Optimizer, module: SegmentationModule, settings: Setti
     }
 
 
-def _scheduler(module: SegmentationModule, optimizer: Optimizer, steps: int, settings: Settings) -> dict[str, Any] | None:
+def _scheduler(module: SegmentationModule, optimizer: Optimizer, start: Progress, settings: Settings) -> dict[str, Any] | None:
     """Return the scheduler's class, and a hash of the learning rates and momenta that it sets for each group over the training."""
     if module.scheduler is None:
         return None
-    scheduler = module.scheduler(optimizer, steps)
+    span = module.scheduler_span(start)
+    scheduler = make_scheduler(module.scheduler, optimizer, span)
+    check_resumable(scheduler)
     name = settings.named(type(scheduler))
     if isinstance(scheduler, ReduceLROnPlateau):
         return {
             "class": name,
             **settings.own(scheduler),
-            **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU},
+            **{option: settings.plain(getattr(scheduler, option)) for option in _OF_THE_PLATEAU if hasattr(scheduler, option)},
         }
-    followed = []
-    optimizer.step()  # without gradients no weight changes; a scheduler warns if the optimizer has made no step
-    for _ in range(min(steps, SIMULATED_STEPS)):
-        followed.append(
-            [
-                [round(float(group["lr"]), 12), settings.plain(group.get("momentum")), settings.plain(group.get("betas"))]
-                for group in optimizer.param_groups
-            ]
-        )
-        scheduler.step()
-    rates = [place[0][0] for place in followed]
-    return {"class": name, **settings.own(scheduler), "rates": rates[:: max(1, len(rates) // 4)], "all": hash_plain(followed)}
+    states = [
+        [[round(float(group["lr"]), 12), settings.plain(group.get("momentum")), settings.plain(group.get("betas"))] for group in groups]
+        for groups in followed(scheduler, optimizer, span)
+    ]
+    rates = [groups[0][0] for groups in states]
+    return {"class": name, **settings.own(scheduler), "rates": rates[:: max(1, len(rates) // 4)], "all": hash_plain(states)}
 
 
 def _short(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import importlib
 import json
 import multiprocessing
 import os
@@ -12,30 +13,30 @@ from typing import Any
 
 import torch
 
-SCRIPT = Path(__file__).with_name("fragile_experiment.py")
+FRAGILE = "fragile_experiment"
+SCRIPT = Path(__file__).with_name(f"{FRAGILE}.py")
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["seglab.script.main", "seglab.module", "seglab.data", "albumentations", "wandb", "matplotlib.figure"])
 TIMING = ("seconds", "training_seconds", "peak_memory_mib")
 
 
-def started(folder: Path, *words: object, **environment: object) -> ForkServerProcess:
-    """`python fragile_experiment.py WORDS` in `folder`, running."""
-    process = FORKS.Process(target=_be_the_script, args=(folder, [str(word) for word in words], environment))
+def started(folder: Path, *words: object, experiment: object = FRAGILE, **environment: object) -> ForkServerProcess:
+    """`python fragile_experiment.py WORDS` in `folder`, or another of these experiments, running."""
+    process = FORKS.Process(target=_be_the_script, args=(experiment, folder, [str(word) for word in words], environment))
     process.start()
     return process
 
 
-def attempt(folder: Path, *words: object, **environment: object) -> int:
+def attempt(folder: Path, *words: object, experiment: object = FRAGILE, **environment: object) -> int:
     """The same to its end; its exit code, negative for a signal."""
-    process = started(folder, *words, **environment)
-    process.join(timeout=240)
+    process = started(folder, *words, experiment=experiment, **environment)
+    process.join(timeout=600)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 
 
-def _be_the_script(folder: Path, words: list[str], environment: dict[str, object]) -> None:
-    from tests.study.fragile_experiment import start
-
+def _be_the_script(experiment: object, folder: Path, words: list[str], environment: dict[str, object]) -> None:
+    start = importlib.import_module(f"tests.study.{experiment}").start
     gc.freeze()  # a collection would copy all the pages that are shared with the others
     multiprocessing.set_start_method("fork", force=True)  # what a script has, and its loaders
     os.chdir(folder)
@@ -43,7 +44,7 @@ def _be_the_script(folder: Path, words: list[str], environment: dict[str, object
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ |= {name: str(value) for name, value in environment.items()}
-    sys.argv = [str(SCRIPT), *words]
+    sys.argv = [str(SCRIPT.with_name(f"{experiment}.py")), *words]
     start()
 
 
