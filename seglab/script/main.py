@@ -32,7 +32,10 @@ from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
 READING = ("status", "cancel", "compare")
 """Verbs that train nothing and build no study."""
 
-LISTENING = ("work", "work-tuning", "execute")
+WORKING = ("work", "work-tuning")
+"""Verbs of a worker."""
+
+LISTENING = (*WORKING, "execute")
 """Verbs that save a checkpoint when their process is asked to stop. `run` and the jobs of a cluster start these verbs."""
 
 
@@ -64,6 +67,8 @@ def _dispatch(function: StudyFunction) -> int:
     interruption = Interruption()
     if verb in LISTENING:
         interruption.listen()
+    if verb in WORKING:
+        interruption.stop_with_parent()
     built = parser.instantiate(chosen)[verb]
     plan = plan_of(function, given, built)
     match verb:
