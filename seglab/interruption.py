@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -54,7 +55,7 @@ class Interruption:
         """
         if os.environ.pop(LIFELINE, None) is not None:
             pipe = os.dup(0)
-            with open(os.devnull) as nothing:  # whatever reads the standard input gets its end at once, and does not wait for the parent's
+            with Path(os.devnull).open() as nothing:  # code that reads the standard input finds it empty, and does not wait for the parent
                 os.dup2(nothing.fileno(), 0)
             at_the_end_of(pipe, self._stop)
 

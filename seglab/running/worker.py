@@ -24,6 +24,7 @@ from seglab.running.job import Job
 from seglab.running.ledger import claim, remove_leftovers
 from seglab.running.resources import Resources
 
+
 class RunFailedError(Exception):
     """A run failed. Its cause is in the folder of the run."""
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import Counts, class_pixels, image_probabilities
-from seglab.data.check import Format, check_dataset
+from seglab.data.check import Format, check_dataset, sample_of
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, ignore_signals
 from seglab.data.loading.part import part_of
@@ -132,6 +132,11 @@ class SegmentationDataModule(LightningDataModule):
             ValueError: `train_fraction` leaves fewer samples than a batch has.
         """
         dataset = self.source.split(split)
+        if not isinstance(dataset, SegmentationDataset):
+            raise ValueError(
+                f"{type(self.source).__name__}.split({split!r}) returned {'None' if dataset is None else f'a {type(dataset).__name__}'}; "
+                "expected a SegmentationDataset, with __len__, __getitem__, class_names and num_classes"
+            )
         if split != "train" or self.train_fraction == 1:
             return dataset
         indices = self.source.chosen(dataset, self.train_fraction)
@@ -321,7 +326,7 @@ def _fingerprint(dataset: SegmentationDataset) -> dict[str, Any]:
         return {"samples": len(dataset), "files": dataset.fingerprint()}
     digest = hashlib.sha256()
     for index in sorted({0, len(dataset) // 2, len(dataset) - 1} if len(dataset) else ()):
-        image, mask, name = dataset[index]
+        image, mask, name = sample_of(dataset, index)
         digest.update(name.encode() + image.numpy().tobytes() + mask.numpy().tobytes())
     return {"samples": len(dataset), "three of them": digest.hexdigest()[:16]}
 

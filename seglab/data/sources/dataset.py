@@ -13,6 +13,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
+@runtime_checkable
 class SegmentationDataset(Protocol):
     """One split: samples by index. A sample is the same at every call; randomness belongs to the augmentation."""
 
