@@ -13,7 +13,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero
 
 
 def batches_started(trainer: L.Trainer) -> int:
@@ -125,10 +125,10 @@ def kill_launched_ranks(trainer: L.Trainer) -> None:
 def become_rank_zero() -> None:
     """Make this process rank 0, which alone logs and writes, whatever other launchers have written into its environment.
 
-    Reason: Lightning reads the rank from variables such as RANK and SLURM_PROCID when it is imported, and a training on one device does not
+    Reason: Lightning reads the rank from variables such as RANK when it is imported, and a training on one device does not
     set it again.
     """
-    rank_zero_only.rank = 0
+    rank_zero.rank_zero_only.rank = 0
 
 
 def csv_path(logger: CSVLogger) -> str:

@@ -68,7 +68,8 @@ def run(command: Sequence[str], context: JobContext, stop_after: float | None = 
     if stop_after is not None:
         signal.signal(signal.SIGALRM, time_is_up)
         signal.setitimer(signal.ITIMER_REAL, stop_after)
-    code = process.wait()
+    with process:
+        code = process.wait()
     return code if code >= 0 else 128 - code, heard
 
 

@@ -38,10 +38,11 @@ class Local:
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
         logs.mkdir(parents=True, exist_ok=True)
         processes: list[subprocess.Popen[bytes]] = []
-        with _interrupted_by_signals():
+        with _interrupted_by_signals(), contextlib.ExitStack() as lifelines:
             try:
                 for slot, command in enumerate(commands):
-                    processes.append(self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands)))
+                    process = self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands))
+                    processes.append(lifelines.enter_context(process))
                 while any(process.poll() is None for process in processes):
                     began = time.monotonic()
                     watch()

@@ -108,7 +108,8 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
         environment |= job.rendezvous()
     with held():
         process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
-    code, interrupted = _passing_signals_on(process)
+    with process:
+        code, interrupted = _passing_signals_on(process)
     if interrupted or code == INTERRUPTED:
         raise Interrupted
     if code != 0:

@@ -10,15 +10,15 @@ import re
 from collections.abc import MutableMapping
 
 from seglab.callbacks.lightning_internals import become_rank_zero
+from seglab.cluster.here import CLUSTERS
 
 RANKS = re.compile(
     "(LOCAL_|GROUP_|NODE_|ROLE_)?RANK|(LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|ROLE_NAME|MASTER_(ADDR|PORT)|STANDALONE_PORT"  # torch, Lightning
     "|TORCHELASTIC_.*|TORCHCOMM_(RANK|SIZE)"
     "|PL_(GLOBAL_SEED|SEED_WORKERS)"
-    "|SLURM_(NTASKS|NPROCS|NTASKS_PER_NODE|PROCID|LOCALID|NODEID)"
     "|OMPI_COMM_WORLD_.*|PMI_.*|PMIX_.*|MPI_LOCAL(RANKID|NRANKS)|JSM_NAMESPACE_.*"
 )
-"""Variables that give a process its place among others. What describes the job (SLURM_JOB_ID, JOB_ID) stays: leases name the job."""
+"""Variables that give a process its rank. Those of schedulers are `JobContext.rank_variables`; what describes the job itself stays."""
 
 WANDB_ACCOUNT = frozenset(
     f"WANDB_{name}"
@@ -37,7 +37,8 @@ several runs under one name or one id would overwrite each other."""
 
 def forget_other_launchers(environment: MutableMapping[str, str] = os.environ) -> None:
     """Delete the variables by which other launchers describe ranks and runs, and make this process rank 0."""
+    of_schedulers = {name for cluster in CLUSTERS for name in cluster.context.rank_variables}
     for name in list(environment):
-        if RANKS.fullmatch(name) or (name.startswith("WANDB_") and name not in WANDB_ACCOUNT):
+        if RANKS.fullmatch(name) or name in of_schedulers or (name.startswith("WANDB_") and name not in WANDB_ACCOUNT):
             del environment[name]
     become_rank_zero()
