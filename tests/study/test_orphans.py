@@ -18,7 +18,9 @@ MARK = "SEGLAB_TESTED_IN"
 """Environment variable by which all processes of a test are found, whoever their parent is by now."""
 
 TWO_DEVICES = ("--devices", "2", "--accelerator", "cpu")
-IN_A_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+IN_A_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 
 def processes(place: Path) -> dict[int, str]:

@@ -114,7 +114,13 @@ ACCIDENTS = [
     ("split", KEY, OWN, "KeyError: 'key'", "split"),
     ("sample", KEY, OWN, "sample 0 of Images: KeyError: 'key'", "__getitem__"),
     ("sample", 'int("x")', OWN, "sample 0 of Images: ValueError: invalid literal", "__getitem__"),
-    ("sample", f"return {FINE['sample'].removeprefix('return ')} if index != 1 else {KEY}", OWN, "sample 1 of Images: KeyError", "__getitem__"),
+    (
+        "sample",
+        f"return {FINE['sample'].removeprefix('return ')} if index != 1 else {KEY}",
+        OWN,
+        "sample 1 of Images: KeyError",
+        "__getitem__",
+    ),
 ]
 
 
@@ -144,14 +150,24 @@ MISTAKES = [
     ("study", "return None", (), ("study returned None; expected a Study; does it lack a return?",)),
     ("study", "return 3", (), ("study returned a int; expected a Study",)),
     ("study", 'raise ValueError("--size 3: too small")', (), ("error: --size 3: too small\n",)),
-    ("arm", "return None", (), ("arm second: its function returned None; expected a SegmentationModule; does the function lack a return?",)),
+    (
+        "arm",
+        "return None",
+        (),
+        ("arm second: its function returned None; expected a SegmentationModule; does the function lack a return?",),
+    ),
     ("arm", "return nn.Conv2d(3, 4, 1)", (), ("arm second: its function returned a Conv2d; expected a SegmentationModule",)),
     ("arm", 'raise ValueError("the strength is -1")', (), ("error: arm second: the strength is -1\n",)),
     ("arms", '{"first": module()}', (), ("arm first: is a SegmentationModule; expected a function", "lambda: SegmentationModule(...)")),
     ("arms", '{"first": None}', (), ("arm first: is a NoneType; expected a function",)),
     ("sample", "return None", OWN, ("sample 0 of Images is None; expected a seglab.Sample(image, mask, name)", "__getitem__")),
     ("sample", "return (torch.zeros(3, 8, 8), None)", OWN, ("sample 0 of Images is (Tensor, NoneType); expected a seglab.Sample",)),
-    ("sample", 'return Sample([1], torch.zeros(8, 8, dtype=torch.uint8), "0")', OWN, ("sample 0 of Images is (list, Tensor, str); expected",)),
+    (
+        "sample",
+        'return Sample([1], torch.zeros(8, 8, dtype=torch.uint8), "0")',
+        OWN,
+        ("sample 0 of Images is (list, Tensor, str); expected",),
+    ),
     ("split", "return None", OWN, ("Own.split('train') returned None; expected a SegmentationDataset",)),
     ("split", "return [1, 2]", OWN, ("Own.split('train') returned a list; expected a SegmentationDataset",)),
 ]
@@ -207,7 +223,9 @@ def test_an_error_in_seglab_itself_is_a_defect_with_a_code_of_its_own(
     capfd.readouterr()
     monkeypatch.setattr("seglab.script.errors.is_own_file", lambda file: False)
     assert exit_code(fails) == 70
-    said = re.fullmatch(r"error: KeyError: 'inside'; this is a defect of seglab: please report it with the traceback in (\S+)\n", capfd.readouterr().err)
+    said = re.fullmatch(
+        r"error: KeyError: 'inside'; this is a defect of seglab: please report it with the traceback in (\S+)\n", capfd.readouterr().err
+    )
     assert said is not None
     assert "KeyError: 'inside'" in Path(said[1]).read_text()
 
