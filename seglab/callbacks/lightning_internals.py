@@ -11,9 +11,9 @@ import signal
 from typing import Any
 
 import lightning as L
+from lightning.pytorch import utilities
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from lightning.pytorch.utilities import rank_zero
 
 
 def batches_started(trainer: L.Trainer) -> int:
@@ -128,7 +128,7 @@ def become_rank_zero() -> None:
     Reason: Lightning reads the rank from variables such as RANK when it is imported, and a training on one device does not
     set it again.
     """
-    rank_zero.rank_zero_only.rank = 0
+    utilities.rank_zero_only.rank = 0  # type: ignore[attr-defined]  # an attribute of a function
 
 
 def csv_path(logger: CSVLogger) -> str:

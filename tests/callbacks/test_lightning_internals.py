@@ -16,11 +16,11 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch import utilities
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero
 
 import seglab
 from seglab.callbacks import lightning_internals
@@ -94,7 +94,7 @@ KEYS: dict[str, list[tuple[str, ...]]] = {
 """The keys of a checkpoint that each function of `lightning_internals` uses."""
 
 ELSEWHERE: dict[str, Callable[[], object]] = {
-    "become_rank_zero": lambda: rank_zero.rank_zero_only.rank,
+    "become_rank_zero": lambda: utilities.rank_zero_only.rank,  # type: ignore[attr-defined]
     "rewrap_ddp": lambda: (DDPStrategy().configure_ddp, DDPStrategy().model),
     "has_static_graph": lambda: DDPStrategy(static_graph=True)._ddp_kwargs["static_graph"],
 }

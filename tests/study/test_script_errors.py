@@ -219,7 +219,7 @@ def test_an_error_in_seglab_itself_is_a_defect_with_a_code_of_its_own(
         raise error
 
     error = KeyError("inside")
-    assert exit_code(lambda: {}["inside"]) == 2, "this file is the user's"
+    assert exit_code(lambda: {"outside": 0}["inside"]) == 2, "this file is the user's"
     capfd.readouterr()
     monkeypatch.setattr("seglab.script.errors.is_own_file", lambda file: False)
     assert exit_code(fails) == 70
