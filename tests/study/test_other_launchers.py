@@ -120,7 +120,7 @@ def run_at_wandb(log: Path) -> dict[str, Any]:
     reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
     read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=120).stdout
     run: dict[str, Any] = next(record["run"] for record in map(json.loads, read.splitlines()) if record["type"] == "run")
-    own = {item["key"]: item["value_json"] for item in run.pop("config")["update"] if item["key"] != "_wandb"}
+    own = {key: value for key, value in run.pop("config")["update"].items() if key != "_wandb"}
     return {key: value for key, value in run.items() if key not in ("start_time", "host", "git")} | {"own": own}
 
 
