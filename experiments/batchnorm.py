@@ -16,9 +16,6 @@ Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-import torch
-from torch.optim.lr_scheduler import PolynomialLR
-
 from seglab import (
     L2,
     CrossEntropy,
@@ -33,6 +30,8 @@ from seglab import (
     main,
     unet,
 )
+import torch
+from torch.optim.lr_scheduler import PolynomialLR
 
 
 def study(
@@ -88,4 +87,4 @@ def study(
 
 
 if __name__ == "__main__":
-    main(study)
+    main(study, name="batchnorm")

@@ -16,8 +16,6 @@ Expected on CamVid: pretraining is worth more where there are few images (--data
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from torch.optim.lr_scheduler import PolynomialLR
-
 from seglab import (
     LPFT,
     AdamW,
@@ -40,6 +38,7 @@ from seglab import (
     penalties_at,
     stages,
 )
+from torch.optim.lr_scheduler import PolynomialLR
 
 PENALTIES = ("none", "l2", "l1", "l2-sp")
 """None, and some of `penalties_at`."""
@@ -159,4 +158,4 @@ def _check(flag: str, given: Sequence[str], known: Sequence[str], needed: str) -
 
 
 if __name__ == "__main__":
-    main(study)
+    main(study, name="freezing")

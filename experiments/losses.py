@@ -18,9 +18,6 @@ found by weighted cross-entropy and Lovász-softmax alone, at the cost of a freq
 
 from collections.abc import Callable, Sequence
 
-from torch import nn
-from torch.optim.lr_scheduler import PolynomialLR
-
 from seglab import (
     OHEM,
     AdamW,
@@ -42,6 +39,8 @@ from seglab import (
     median_frequency,
     network,
 )
+from torch import nn
+from torch.optim.lr_scheduler import PolynomialLR
 
 Loss = Callable[[], nn.Module]
 

@@ -13,9 +13,6 @@ An arm's setting is chosen on the validation split under seeds of its own, then 
 
 from collections.abc import Callable, Sequence
 
-from torch import nn
-from torch.optim.lr_scheduler import PolynomialLR
-
 from seglab import (
     AdamW,
     CrossEntropy,
@@ -29,6 +26,8 @@ from seglab import (
     network,
     penalties_at,
 )
+from torch import nn
+from torch.optim.lr_scheduler import PolynomialLR
 
 PENALTIES = ("l2", "decoupled-l2", "l1", "elastic-net", "smooth-l1", "group-lasso", "hoyer-square")
 """Those of `penalties_at` that need no pretrained weights."""

@@ -3,8 +3,15 @@
 The public names stand in `__init__.pyi` and are loaded on first use: `import seglab`, and reading results, must not wait for torch.
 """
 
+import sys
+
 import lazy_loader
 
 __version__ = "0.2.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+if sys.argv[1:2] in (["status"], ["cancel"], ["compare"]):  # perhaps of a script, whose answer needs none of its imports
+    from seglab.script import early
+
+    early.answer(sys.modules["__main__"], sys.argv[1:])

@@ -54,12 +54,12 @@ def read(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     if given.command == "prune":
         return prune(given)
-    from rich.console import Console
+    from seglab.script.errors import exit_code
+    from seglab.script.reading import Wanted, show_comparison, show_status, study_folders, terminal
 
-    from seglab.script.reading import Wanted, show_comparison, show_status, study_folders
+    console = terminal()
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    try:
+    def shown() -> int:
         codes = []
         for folder in study_folders(Path(given.runs)):
             if given.command == "status":
@@ -67,11 +67,8 @@ def read(arguments: Sequence[str]) -> int:
             else:
                 codes.append(show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console))
         return max(codes)
-    except (ValueError, OSError) as error:
-        from seglab.script.errors import one_line
 
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
+    return exit_code(shown)
 
 
 def prune(given: argparse.Namespace) -> int:

@@ -5,9 +5,12 @@ This file does not import torch, whose import takes seconds in which a signal ma
 
 import contextlib
 import math
+import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -15,6 +18,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 ECHO_SECONDS = 1.0
 """Seconds within which a second signal counts as a copy of the first: a scheduler may send one directly and one through the parent."""
+
+
+LIFELINE = "SEGLAB_LIFELINE"
+"""Environment variable of a process whose standard input is a pipe that its parent keeps open as long as the parent lives."""
 
 
 class Interrupted(BaseException):
@@ -40,6 +47,21 @@ class Interruption:
         self.listen_again()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    def stop_with_parent(self) -> None:
+        """Ask this process to stop, as SIGTERM does, when its parent has died. Do nothing if the parent gave it no lifeline.
+
+        A parent that is killed by SIGKILL, as by the system when memory runs out, can send no signal.
+        """
+        if os.environ.pop(LIFELINE, None) is not None:
+            pipe = os.dup(0)
+            with Path(os.devnull).open() as nothing:  # code that reads the standard input finds it empty, and does not wait for the parent
+                os.dup2(nothing.fileno(), 0)
+            at_the_end_of(pipe, self._stop)
+
+    def _stop(self) -> None:
+        if not self.asked:  # a second signal would stop at once, without a checkpoint
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def listen_again(self) -> None:
         """Set the signal handlers again, if `listen` has set them.
@@ -77,3 +99,13 @@ def held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def at_the_end_of(pipe: int, act: Callable[[], None]) -> None:
+    """Call `act` in a thread when the other end of `pipe` is closed, which happens when its process ends in any way."""
+
+    def wait() -> None:
+        os.read(pipe, 1)  # nobody ever writes
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()

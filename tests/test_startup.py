@@ -1,5 +1,7 @@
 """What starts at once: reading results imports neither torch nor Lightning."""
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.script.early import study_name
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "lightning", "jsonargparse", "wandb", "albumentations", "segmentation_models_pytorch", "timm")
@@ -63,6 +66,108 @@ def test_reading_results_is_free(folder: Path) -> None:
     assert heavy_imports(MAIN, "compare", folder) == []
     assert (folder / "report.html").exists()
     assert heavy_imports(MAIN, "status", folder) == []
+
+
+def example() -> str:
+    """The experiment in the README."""
+    (code,) = [
+        code for code in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL) if "def study(" in code
+    ]
+    return str(code)
+
+
+SCRIPTS = {path.name: path.read_text() for path in sorted(ROOT.glob("experiments/*.py"))} | {"README": example()}
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"), [*((name, "status") for name in SCRIPTS), ("regularization.py", "compare"), ("regularization.py", "cancel")]
+)
+def test_a_script_answers_before_it_imports_torch(name: str, verb: str, folder: Path, tmp_path: Path) -> None:
+    """It reads the folder of its own study, whose name another test compares with that of the study that it builds."""
+    study = study_name(written(tmp_path, SCRIPTS[name]))
+    assert study is not None
+    shutil.copytree(folder, tmp_path / "runs" / study)
+    run = f"import runpy; runpy.run_path({str(tmp_path / 'script.py')!r}, run_name='__main__')"
+    assert heavy_imports(run, verb, "--root", tmp_path / "runs", *(["--dry-run"] if verb == "cancel" else [])) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_name_in_the_text_is_that_of_the_study(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, SCRIPTS[name])
+    code = f"import runpy; print(runpy.run_path({str(path)!r})['study']().name)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == study_name(path)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "script.py"
+    path.write_text(text)
+    return path
+
+
+PLAIN = """
+from seglab import Study, main
+import os
+X = 3
+def study(x: int = 1) -> Study:
+    def arm():
+        return 3
+    return Study("plain", arms={"a": lambda: arm()})
+if __name__ == "__main__":
+    main(study)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("", "", "plain"),
+        ('Study("plain", ', 'Study(name="plain", ', "plain"),
+        ('    return Study("plain"', '    if x:\n        return Study("plain")\n    return Study("plain"', "plain"),
+        ("main(study)", 'main(study, name="other")', "other"),
+        ('    return Study("plain"', '    if x:\n        return Study("other")\n    return Study("plain"', None),
+        ('    return Study("plain"', '    return changed(Study("plain")) if x else Study("plain"', None),
+        ('"plain", ', 'f"plain-{x}", ', None),
+        ("X = 3", "os.chdir('/')", None),
+        ("X = 3", "if os.environ: os.chdir('/')", None),
+        ("X = 3", "Study = print", None),
+        ("X = 3", "def Study(*a): ...", None),
+        ("X = 3", "from mine import *", None),
+        ("X = 3", "study = print", None),
+        ("from seglab import Study, main", "from seglab import main\nfrom mine import Study", None),
+        ("from seglab import Study, main", "from seglab import Study\nfrom mine import main", None),
+        ("def study(", "@changed\ndef study(", None),
+        ("def study(", "async def study(", None),
+        ("    main(study)", "    os.chdir('/')\n    main(study)", None),
+        ("main(study)", "main(other)", None),
+        ("main(study)", "main(study, name=X)", None),
+        ('    return Study("plain"', '    return\n    return Study("plain"', None),
+        ("X = 3", "X = (", None),
+    ],
+)
+def test_in_doubt_the_script_goes_on(old: str, new: str, name: str | None, tmp_path: Path) -> None:
+    assert PLAIN.count(old) == 1 or old == ""
+    assert study_name(written(tmp_path, PLAIN.replace(old, new, 1))) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "early"),
+    [(["status"], True), (["status", "--bogus"], False), (["compare", "--margin", "x"], False), (["run"], False), ([], False)],
+)
+def test_what_it_cannot_do_it_leaves_to_main(words: list[str], early: bool, tmp_path: Path) -> None:
+    """Then the next line of the script runs."""
+    path = written(
+        tmp_path, PLAIN.replace("from seglab import Study, main", "import seglab\nprint('goes on')\nfrom seglab import Study, main", 1)
+    )
+    path.write_text(path.read_text().replace("print('goes on')", "X = print('goes on')"))
+    done = subprocess.run([sys.executable, str(path), *words], cwd=tmp_path, capture_output=True, text=True)
+    assert ("goes on" in done.stdout) != early, done.stderr
+    if early:
+        assert (done.returncode, done.stderr) == (
+            2,
+            "error: runs/plain: no such folder; `run` makes it, --root and --name choose another\n",
+        )
 
 
 @pytest.mark.slow

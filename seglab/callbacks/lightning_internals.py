@@ -11,6 +11,7 @@ import signal
 from typing import Any
 
 import lightning as L
+from lightning.pytorch import utilities
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
@@ -119,6 +120,15 @@ def kill_launched_ranks(trainer: L.Trainer) -> None:
     launcher = trainer.strategy.launcher
     if launcher is not None:
         launcher.kill(signal.SIGKILL)
+
+
+def become_rank_zero() -> None:
+    """Make this process rank 0, which alone logs and writes, whatever other launchers have written into its environment.
+
+    Reason: Lightning reads the rank from variables such as RANK when it is imported, and a training on one device does not
+    set it again.
+    """
+    utilities.rank_zero_only.rank = 0  # type: ignore[attr-defined]  # an attribute of a function
 
 
 def csv_path(logger: CSVLogger) -> str:

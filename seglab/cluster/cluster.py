@@ -82,6 +82,9 @@ class JobContext(ABC):
     The methods for several nodes have defaults for a scheduler whose jobs have one node.
     """
 
+    rank_variables: ClassVar[Collection[str]] = ()
+    """Environment variables that give a process its rank among those that the scheduler starts. Only ranks of a run heed them."""
+
     @classmethod
     @abstractmethod
     def current(cls) -> Self | None:

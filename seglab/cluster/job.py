@@ -15,12 +15,10 @@ from seglab.cluster.cluster import JobContext
 from seglab.cluster.command import words_here
 from seglab.cluster.here import CONTEXT, job_here
 from seglab.exit_codes import BAD_INPUT, DONE, FAILED
+from seglab.interruption import LIFELINE, SIGNALS
 
 FINISHED = (DONE, FAILED, BAD_INPUT)
 """Exit codes of a command that has nothing left to do."""
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals by which schedulers announce the end of a job."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -62,14 +60,16 @@ def run(command: Sequence[str], context: JobContext, stop_after: float | None = 
         process.send_signal(signal.SIGUSR1)
 
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited by the command, which unblocks them after it has installed handlers
-    process = subprocess.Popen(words_here(command), env={"OMP_NUM_THREADS": str(context.cores), **os.environ})
+    environment = {"OMP_NUM_THREADS": str(context.cores), **os.environ, LIFELINE: "1"}
+    process = subprocess.Popen(words_here(command), stdin=subprocess.PIPE, env=environment)
     for number in SIGNALS:
         signal.signal(number, hear)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if stop_after is not None:
         signal.signal(signal.SIGALRM, time_is_up)
         signal.setitimer(signal.ITIMER_REAL, stop_after)
-    code = process.wait()
+    with process:
+        code = process.wait()
     return code if code >= 0 else 128 - code, heard
 
 

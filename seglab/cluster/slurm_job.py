@@ -25,6 +25,8 @@ TIME_IS_UP = {signal.SIGUSR1, signal.SIGUSR2}
 class SlurmJob(JobContext):
     """The job that Slurm's environment variables describe."""
 
+    rank_variables = tuple(f"SLURM_{name}" for name in ("NTASKS", "NPROCS", "NTASKS_PER_NODE", "PROCID", "LOCALID", "NODEID"))
+
     number: str
     """SLURM_JOB_ID. Each task of an array has its own."""
 

@@ -106,10 +106,31 @@ def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:
     Raises:
         ValueError: the sample is bad; its file is named.
     """
-    sample = dataset[index]
+    sample = sample_of(dataset, index)
     where = str(dataset.mask_file(index)) if isinstance(dataset, OnDisk) else sample.name
     check_shapes(sample, where)
     return sample, count_labels(sample, dataset.num_classes, where)
+
+
+def sample_of(dataset: SegmentationDataset, index: int) -> Sample:
+    """Read a sample. If that fails, note the sample's place in the error.
+
+    Raises:
+        ValueError: the data set returns something else than a sample of tensors.
+    """
+    try:
+        sample: object = dataset[index]
+    except Exception as error:
+        error.add_note(f"sample {index} of {type(dataset).__name__}")
+        raise
+    if isinstance(sample, Sample) and isinstance(sample.image, Tensor) and isinstance(sample.mask, Tensor) and isinstance(sample.name, str):
+        return sample
+    kinds = [type(part).__name__ for part in sample] if isinstance(sample, tuple) else type(sample).__name__
+    found = "None" if sample is None else f"({', '.join(kinds)})" if isinstance(kinds, list) else f"a {kinds}"
+    raise ValueError(
+        f"sample {index} of {type(dataset).__name__} is {found}; expected a seglab.Sample(image, mask, name) of two tensors and a text: "
+        "correct the data set's __getitem__"
+    )
 
 
 def check_shapes(sample: Sample, where: str) -> None:

@@ -1,16 +1,19 @@
 """Launchers start workers. They take commands as lists of words, so that each command can also be pasted into a shell."""
 
+import contextlib
+import math
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Protocol
 
 from seglab.cluster.command import words_here
-from seglab.interruption import held
+from seglab.interruption import ECHO_SECONDS, LIFELINE, held
 
 
 class Launcher(Protocol):
@@ -34,24 +37,24 @@ class Local:
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
         logs.mkdir(parents=True, exist_ok=True)
-        processes = [self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands)) for slot, command in enumerate(commands)]
-        previous = signal.signal(signal.SIGTERM, _interrupt), signal.signal(signal.SIGHUP, _interrupt)
-        try:
-            while any(process.poll() is None for process in processes):
-                began = time.monotonic()
+        processes: list[subprocess.Popen[bytes]] = []
+        with _interrupted_by_signals(), contextlib.ExitStack() as lifelines:
+            try:
+                for slot, command in enumerate(commands):
+                    process = self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands))
+                    processes.append(lifelines.enter_context(process))
+                while any(process.poll() is None for process in processes):
+                    began = time.monotonic()
+                    watch()
+                    time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # for ten thousand runs, `watch` takes a while
                 watch()
-                time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # for ten thousand runs, `watch` takes a while
-            watch()
-        except KeyboardInterrupt:
-            _stop(processes)
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, previous[0])
-            signal.signal(signal.SIGHUP, previous[1])
+            except BaseException:  # a signal, or an error of `watch`, such as a terminal that is gone
+                _stop(processes)
+                raise
         return [process.wait() for process in processes]
 
     def _start(self, command: list[str], log: Path, slot: int, slots: int) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ)
+        environment = {**os.environ, LIFELINE: "1"}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // slots)))
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
@@ -59,7 +62,7 @@ class Local:
         with log.open("wb") as file, held():  # a new session, so that Ctrl-C reaches a worker once: from this process
             return subprocess.Popen(
                 words_here(command),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # the lifeline
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -83,5 +86,27 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
                 process.wait()
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise a KeyboardInterrupt, as Ctrl-C does.
+
+    A signal that this process ignores, as SIGHUP under nohup, stays ignored. When a terminal is closed, SIGHUP comes both from the shell
+    and from the system: a second signal within `ECHO_SECONDS` counts as a copy of the first.
+    """
+    last = -math.inf
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before >= ECHO_SECONDS:
+            raise KeyboardInterrupt
+
+    heard = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in heard.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)

@@ -85,6 +85,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 run` or `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _shortened(lines: Sequence[str], shown: int = 12) -> list[str]:
     return [*lines[:shown], *([f"… and {len(lines) - shown} more"] if len(lines) > shown else [])]
 

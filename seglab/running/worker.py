@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,15 +17,12 @@ from seglab.checkpoints import remove
 from seglab.cluster.command import words_here
 from seglab.cluster.nodes import job_with_nodes
 from seglab.exit_codes import INTERRUPTED
-from seglab.interruption import Interrupted, Interruption, held
+from seglab.interruption import LIFELINE, Interrupted, Interruption, at_the_end_of, held
 from seglab.records import Run, write_json
 from seglab.running.execute import execute
 from seglab.running.job import Job
 from seglab.running.ledger import claim, remove_leftovers
 from seglab.running.resources import Resources
-
-_LIFELINE = "SEGLAB_LIFELINE"
-"""Environment variable that marks a process started by a worker. The worker keeps the process's standard input open while it lives."""
 
 
 class RunFailedError(Exception):
@@ -105,14 +101,15 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
     words = words_here(command)
     words[words.index("run")] = "execute"
     threads = max(1, torch.get_num_threads() // resources.devices)  # each process gets its share of this worker's
-    environment = {**os.environ, _LIFELINE: "1", "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, LIFELINE: "1", "OMP_NUM_THREADS": str(threads)}
     if resources.num_nodes > 1:
         job = job_with_nodes(resources.num_nodes)
         words = [*job.start_on_nodes(resources.num_nodes, resources.devices), *words]
         environment |= job.rendezvous()
     with held():
         process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
-    code, interrupted = _passing_signals_on(process)
+    with process:
+        code, interrupted = _passing_signals_on(process)
     if interrupted or code == INTERRUPTED:
         raise Interrupted
     if code != 0:
@@ -131,14 +128,12 @@ def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
 
 
 def end_with_worker() -> None:
-    """End this process when the worker that started it dies, because another worker then takes over the worker's lease and the run."""
-    if _LIFELINE in os.environ:
-        threading.Thread(target=_wait_for_the_end, daemon=True).start()
+    """End this rank when the worker that started it dies, because another worker then takes over the worker's lease and the run.
 
-
-def _wait_for_the_end() -> None:
-    os.read(0, 1)  # the worker never writes; `read` returns when the worker's end of the pipe is closed
-    os._exit(INTERRUPTED)
+    Lightning's launcher passes the standard input and the environment of rank 0 on to the other ranks.
+    """
+    if LIFELINE in os.environ:
+        at_the_end_of(0, lambda: os._exit(INTERRUPTED))
 
 
 def _first_line(error: Exception, directory: Path, batch_size: int) -> str:

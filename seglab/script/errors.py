@@ -1,11 +1,24 @@
 """Error messages of libraries, shortened to the one line that helps. No torch."""
 
+import contextlib
 import difflib
+import os
 import re
+import sys
+import tempfile
+import traceback
 from argparse import ArgumentError
+from collections.abc import Callable
 from itertools import groupby
+from pathlib import Path
 
 import seglab
+from seglab.exit_codes import BAD_INPUT, INTERNAL, INTERRUPTED
+from seglab.interruption import Interrupted
+from seglab.study.names import is_own_file
+
+MESSAGES = (ValueError, ArgumentError, ImportError, OSError)
+"""Types of the errors whose text is written for the user. Others are accidents, and so are these if they escape from the user's code."""
 
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
@@ -64,8 +77,77 @@ _NO_SUCH_CLASS = re.compile(
 )
 
 
+def exit_code(command: Callable[[], int]) -> int:
+    """Call a command and return its exit code. Print an exception as one line on stderr, and return the exit code that it stands for."""
+    try:
+        return command()
+    except (KeyboardInterrupt, Interrupted):
+        _say("interrupted; the same command again goes on")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line
+        return reported(error)
+
+
+def reported(error: Exception) -> int:
+    """Print an error as one line on stderr, and return its exit code.
+
+    An error that the user's code raises by accident is shown with its place in that code; an error of seglab itself as a defect. The
+    traceback of both is written to a file, which the line names.
+    """
+    frames = list(traceback.extract_tb(error.__traceback__))
+    own = [frame for frame in frames if is_own_file(frame.filename)]
+    if isinstance(error, MESSAGES) and (not own or _is_raised_for_the_user(frames[-1])):
+        _say(f"error: {one_line(error)}")
+        return BAD_INPUT
+    what = ": ".join([*_notes(error), type(error).__name__, _reason(error)])
+    if own:
+        place = f"{_relative(own[-1].filename)}:{own[-1].lineno}, in {own[-1].name}"
+        _say(f"error: {what} ({place}): correct it there; the traceback is in {_written(error)}")
+        return BAD_INPUT
+    if isinstance(error, SyntaxError) and error.filename is not None and is_own_file(error.filename):
+        _say(f"error: {type(error).__name__}: {error.msg} ({_relative(error.filename)}:{error.lineno}): correct it there")
+        return BAD_INPUT
+    _say(f"error: {what}; this is a defect of seglab: please report it with the traceback in {_written(error)}")
+    return INTERNAL
+
+
+def _is_raised_for_the_user(frame: traceback.FrameSummary) -> bool:
+    """Return whether a `raise` statement in seglab or in the user's code raised an error, and not the failure of an operation."""
+    ours = is_own_file(frame.filename) or Path(frame.filename).is_relative_to(Path(seglab.__file__).parent)
+    return ours and (frame.line or "").startswith("raise ")
+
+
+def _relative(file: str) -> str:
+    """Return the path of a file from the working directory; its full path if it lies elsewhere."""
+    return os.path.relpath(file) if Path(file).is_relative_to(Path.cwd()) else file
+
+
+def _written(error: Exception) -> str:
+    """Write the traceback of an error to a new temporary file, and return the path of the file."""
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="seglab-", suffix=".log", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+        return file.name
+    except OSError as reason:
+        return f"no file ({one_line(reason)})"
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        print(line, file=sys.stderr)
+
+
 def one_line(error: BaseException) -> str:
-    """Return an error as one line: the name of the flag, then the reason."""
+    """Return an error as one line: what it belongs to, the name of the flag, then the reason."""
+    return ": ".join([*_notes(error), _reason(error)])
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what an error belongs to, such as `arm l2`: the notes that were added to it on its way, the last one first."""
+    return list(reversed(getattr(error, "__notes__", [])))
+
+
+def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = re.sub(r"<class '([\w.]+)'>", r"\1", str(error))

@@ -2,17 +2,15 @@
 
 import os
 import sys
-from argparse import ArgumentError
 from pathlib import Path
 
-from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
 from seglab.cluster.cluster import Cluster, Needs
 from seglab.cluster.here import cluster_here
 from seglab.cluster.nodes import check_reachable, job_with_nodes
-from seglab.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
 from seglab.running.job import EvaluatedSplit
@@ -21,54 +19,56 @@ from seglab.running.plan import Plan, Selection
 from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
-from seglab.script.errors import one_line
-from seglab.script.parser import StudyFunction, parser_of, underscored
-from seglab.script.reading import Wanted, show_comparison, show_status, tuning_folder
+from seglab.script.errors import exit_code, one_line
+from seglab.script.inherited import forget_other_launchers
+from seglab.script.parser import StudyFunction, parser_of
+from seglab.script.reading import READING, Wanted, read, show_comparison, terminal, underscored
 from seglab.script.request import default_name, plan_of
-from seglab.script.submit import cancel, preview, submit
+from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
 
-READING = ("status", "cancel", "compare")
-"""Verbs that train nothing and build no study."""
+WORKING = ("work", "work-tuning")
+"""Verbs of a worker."""
 
-LISTENING = ("work", "work-tuning", "execute")
+LISTENING = (*WORKING, "execute")
 """Verbs that save a checkpoint when their process is asked to stop. `run` and the jobs of a cluster start these verbs."""
 
 
-def main(function: StudyFunction) -> None:
+def main(function: StudyFunction, name: str | None = None) -> None:
     """Run an experiment script: parse its command line, do what it asks and exit.
 
-    The exit code is one of `seglab.exit_codes`: 0 done, 1 a run failed, 2 bad input (one line names it), 75 interrupted and ready to
-    continue.
+    Args:
+        function: returns the study; its parameters are flags.
+        name: the name of the study that the function returns by default. It makes `status`, `cancel` and `compare` fast if the function
+            computes the name; they read a name in quotes from the script's text (see `script/early.py`).
+
+    The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
-    try:
-        sys.exit(_dispatch(function))
-    except (ValueError, ArgumentError, ImportError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except (KeyboardInterrupt, Interrupted):
-        print("interrupted; the same command again goes on", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    sys.exit(exit_code(lambda: _dispatch(function, name)))
 
 
-def _dispatch(function: StudyFunction) -> int:
+def _dispatch(function: StudyFunction, name: str | None) -> int:
     parser = parser_of(function)
     chosen = parser.parse_args(underscored(sys.argv[1:]))
     verb: str = chosen.command
     given = chosen[verb]
-    console = Console(width=None if sys.stdout.isatty() else 120)
     if verb in READING:
-        return _read(verb, Path(given.root) / (given.name or default_name(function)), given, console)
+        return read(verb, default_name(function, name) if given.name is None else given.name, given)
+    if verb != "execute":
+        forget_other_launchers()
+    console = terminal()
     interruption = Interruption()
     if verb in LISTENING:
         interruption.listen()
+    if verb in WORKING:
+        interruption.stop_with_parent()
     built = parser.instantiate(chosen)[verb]
-    plan = plan_of(function, given, built)
+    plan = plan_of(function, given, built, name)
     match verb:
         case "run":
-            return _run(plan, built.jobs, built.dry_run, console)
+            return _run(plan, built.jobs, built.dry_run, built.wait, console)
         case "launch":
             return _launch(plan, built.launcher, built.dry_run, console)
         case "work":
@@ -80,19 +80,7 @@ def _dispatch(function: StudyFunction) -> int:
     return _execute(plan, interruption)
 
 
-def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
-    """Do a verb that trains nothing."""
-    if verb == "status":
-        return show_status(folder, console)
-    if verb == "compare":
-        return show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console)
-    places = [place for place in (folder, tuning_folder(folder)) if place is not None]
-    ended = [cancel(place, given.dry_run, console) for place in places]
-    show_status(folder, console)
-    return DONE if all(ended) else FAILED
-
-
-def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
+def _run(plan: Plan, jobs: int | None, dry_run: bool, wait: bool, console: Console) -> int:
     """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
     if dry_run:
         print_runs(stages_of(plan))
@@ -106,15 +94,15 @@ def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
         raise ValueError(f"--jobs {jobs}: must be 1 or more")
     launcher = Local(gpus, plan.resources.devices)
     if plan.selection.setting is not None:
-        return DONE if supervise(tuning_plan(plan), launcher, jobs, console) else FAILED
-    tuned = plan.study.budget is None or plan.selection.seed is not None or tune(plan, launcher, jobs, console)
+        return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)
+    tunes = plan.study.budget is not None and plan.selection.seed is None
+    codes = [tune(plan, launcher, jobs, console, wait=wait)] if tunes else []
     plan = final_plan(plan)
-    if not plan.runs:
-        return FAILED
-    complete = supervise(plan, launcher, jobs, console) and tuned
-    if plan.selection == Selection():
-        _compare(plan, complete, console)
-    return DONE if complete else FAILED
+    if plan.runs:
+        codes.append(supervise(plan, launcher, jobs, console, wait=wait))
+        if plan.selection == Selection():
+            _compare(plan, set(codes) == {DONE}, console)
+    return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
 
 
 def _compare(plan: Plan, complete: bool, console: Console) -> None:

@@ -2,9 +2,8 @@
 
 import inspect
 import json
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
@@ -15,21 +14,10 @@ from seglab.data import SegmentationDataModule
 from seglab.running.job import EvaluatedSplit
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
-from seglab.script.reading import add_comparison_flags
+from seglab.script.reading import add_cancelling_flags, add_comparison_flags, add_place
 from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
-
-
-def underscored(words: Sequence[str]) -> list[str]:
-    """Replace hyphens in the names of flags by underscores, so that users may type either.
-
-    Names after a dot stay unchanged, because they may be keys that the user has chosen.
-
-    >>> underscored(["run", "--dry-run", "--num-nodes=2", "--launcher.options.mail-type", "END", "half-done"])
-    ['run', '--dry_run', '--num_nodes=2', '--launcher.options.mail-type', 'END', 'half-done']
-    """
-    return [re.sub(r"^--[^.=\s]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), word) for word in words]
 
 
 def parser_of(function: StudyFunction) -> ArgumentParser:
@@ -54,7 +42,7 @@ def parser_of(function: StudyFunction) -> ArgumentParser:
 
 def _training_parser(function: StudyFunction) -> ArgumentParser:
     parser = study_parser(function)
-    _add_place(parser)
+    add_place(parser)
     parser.add_class_arguments(Selection, as_group=False)
     parser.add_class_arguments(Resources, as_group=False)
     return parser
@@ -88,7 +76,7 @@ def _launch_parser(function: StudyFunction) -> ArgumentParser:
 
 def _cancelling_parser() -> ArgumentParser:
     parser = _reading_parser()
-    parser.add_argument("--dry_run", action="store_true", help="list the jobs; do nothing")
+    add_cancelling_flags(parser)
     return parser
 
 
@@ -96,6 +84,7 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
     parser.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
+    parser.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
     return parser
 
 
@@ -107,7 +96,7 @@ def _retest_parser(function: StudyFunction) -> ArgumentParser:
 
 def _reading_parser() -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False)
-    _add_place(parser)
+    add_place(parser)
     return parser
 
 
@@ -115,11 +104,6 @@ def _comparison_parser() -> ArgumentParser:
     parser = _reading_parser()
     add_comparison_flags(parser)
     return parser
-
-
-def _add_place(parser: ArgumentParser) -> None:
-    parser.add_argument("--root", type=str, default="runs", help="the folder of all studies")
-    parser.add_argument("--name", type=str | None, default=None, help="the study's folder in it; default: the study's name")
 
 
 def study_parameters(function: StudyFunction, given: Namespace) -> Namespace:

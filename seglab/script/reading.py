@@ -1,16 +1,53 @@
-"""`status` and `compare` on folders of finished runs. No torch, so that both commands start at once."""
+"""`status`, `compare` and `cancel`, which read the folders of studies and train nothing. No torch, so that they start at once."""
 
+import re
 import sys
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
 from seglab.cluster import jobs
 from seglab.exit_codes import DONE, FAILED
 from seglab.records import TUNING, read_record, read_results
-from seglab.running.status import runs_in, status_table
+from seglab.running.status import count, runs_in, status_table
+
+READING = ("status", "cancel", "compare")
+"""Verbs of a script that train nothing and build no study."""
+
+
+class Given(Protocol):
+    """Values of the flags of a verb in `READING`. Only `compare` has the flags of `add_comparison_flags`, and only `cancel` has --dry_run."""
+
+    root: str
+    name: str | None
+    metric: str | None
+    baseline: str | None
+    margin: float | None
+    classes: bool
+    dry_run: bool
+
+
+def read(verb: str, study: str, given: Given) -> int:
+    """Do a verb of `READING` on a study of this name, unless the flags name another."""
+    folder = Path(given.root) / (study if given.name is None else given.name)
+    console = terminal()
+    if verb == "status":
+        return show_status(folder, console)
+    if verb == "compare":
+        return show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console)
+    places = [place for place in (folder, tuning_folder(folder)) if place is not None]
+    ended = [cancel(place, given.dry_run, console) for place in places]
+    show_status(folder, console)
+    return DONE if all(ended) else FAILED
+
+
+def terminal() -> Console:
+    """Return the console of the standard output: 120 columns wide if it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def study_folders(path: Path) -> list[Path]:
@@ -54,6 +91,44 @@ def _show_jobs(folder: Path, console: Console) -> None:
             found = [f"its jobs: {error}"]
         for line in found:
             console.print(line, highlight=False, markup=False)
+
+
+def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
+    """Cancel the queued jobs of the study in `folder`, and return whether no job is left."""
+    submitted = jobs.submissions(folder)
+    there = jobs.in_queue(submitted)
+    for line in jobs.lines(there):
+        console.print(line, highlight=False, markup=False)
+    if not there or dry_run:
+        console.print(f"{folder}: {'would cancel ' + count(len(there), 'job') if there else 'no job is in the queue'}", highlight=False)
+        return True
+    left = jobs.cancel(submitted)
+    console.print(f"{folder}: cancelled {count(len(there) - len(left), 'job')}", highlight=False)
+    for line in jobs.lines(left):
+        console.print(f"still there: {line}", style="yellow", highlight=False, markup=False)
+    return not left
+
+
+def underscored(words: Sequence[str]) -> list[str]:
+    """Replace hyphens in the names of flags by underscores, so that users may type either.
+
+    Names after a dot stay unchanged, because they may be keys that the user has chosen.
+
+    >>> underscored(["run", "--dry-run", "--num-nodes=2", "--launcher.options.mail-type", "END", "half-done"])
+    ['run', '--dry_run', '--num_nodes=2', '--launcher.options.mail-type', 'END', 'half-done']
+    """
+    return [re.sub(r"^--[^.=\s]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), word) for word in words]
+
+
+def add_place(parser: ArgumentParser) -> None:
+    """Add the flags that say where a study is."""
+    parser.add_argument("--root", type=str, default="runs", help="the folder of all studies")
+    parser.add_argument("--name", type=str, help="the study's folder in it; default: the study's name")
+
+
+def add_cancelling_flags(parser: ArgumentParser) -> None:
+    """Add the flags of `cancel`."""
+    parser.add_argument("--dry_run", action="store_true", help="list the jobs; do nothing")
 
 
 def add_comparison_flags(parser: ArgumentParser) -> None:

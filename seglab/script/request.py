@@ -17,33 +17,55 @@ from seglab.study.study import Study
 Flags = TypeVar("Flags", Resources, Selection)
 
 
-def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan:
+def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: str | None = None) -> Plan:
     """Return the plan of a command line.
 
     Args:
         function: the script's study function.
         given: the flags of the verb as the user typed them.
         built: the same flags, with classes instantiated.
+        said: the name of the study under default flags, as the script says it.
 
     Raises:
         ValueError: the study or a flag is not valid.
     """
     parameters = study_parameters(function, given)
-    flags = resolved_flags(json.loads(study_parser(function).dump(parameters, format="json", skip_unset=False)))
-    study = function(**{name: built[name] for name in vars(parameters)})
+    parser = study_parser(function)
+    asked, default = (parser.dump(values, format="json", skip_unset=False) for values in (parameters, parser.get_defaults()))
+    study = _study(function, {name: built[name] for name in vars(parameters)})
+    if said not in (None, study.name) and asked == default:
+        raise ValueError(f"main(..., name={said!r}): the study is named {study.name!r}, and status would look elsewhere; correct the name")
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
     resources, selection = _fields(Resources, given), _fields(Selection, given)
     if selection.setting is not None and study.budget is None:
         raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
-    return Plan(study, Path(given.root), Script(sys.argv[0], flags), resources, selection, accept_code=given.get("accept_code"))
+    return Plan(
+        study,
+        Path(given.root),
+        Script(sys.argv[0], resolved_flags(json.loads(asked))),
+        resources,
+        selection,
+        accept_code=given.get("accept_code"),
+    )
 
 
-def default_name(function: StudyFunction) -> str:
-    """Return the name of the study that the script builds by default, for verbs that only read."""
+def default_name(function: StudyFunction, said: str | None) -> str:
+    """Return the name of the study that the script builds by default, for verbs that only read: the name that `main` is given, if any."""
+    if said is not None:
+        return said
     parser = study_parser(function)
-    study: Study = function(**vars(parser.instantiate(parser.parse_args([]))))
-    return study.name
+    return _study(function, vars(parser.instantiate(parser.parse_args([])))).name
+
+
+def _study(function: StudyFunction, arguments: Mapping[str, Any]) -> Study:
+    study: object = function(**arguments)
+    if not isinstance(study, Study):
+        lacks = "; does it lack a return?" if study is None else ""
+        raise ValueError(
+            f"{function.__name__} returned {'None' if study is None else f'a {type(study).__name__}'}; expected a Study{lacks}"
+        )
+    return study
 
 
 def _fields(kind: type[Flags], given: Mapping[str, Any] | Namespace) -> Flags:

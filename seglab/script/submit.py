@@ -1,8 +1,7 @@
-"""`launch` and `cancel`: submit jobs to a cluster or cancel them, and tell the user which jobs."""
+"""`launch`: submit jobs to a cluster, and tell the user which jobs."""
 
 import os
 import time
-from pathlib import Path
 
 from rich.console import Console
 
@@ -10,7 +9,8 @@ from seglab.cluster import jobs
 from seglab.cluster.cluster import Cluster, JobArray
 from seglab.cluster.command import class_path, shell
 from seglab.running.plan import Plan
-from seglab.script.supervise import count, prepare
+from seglab.running.status import count
+from seglab.script.supervise import prepare
 
 
 def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
@@ -46,22 +46,6 @@ def preview(plan: Plan, cluster: Cluster) -> str:
     if not number:
         return ""
     return cluster.script(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / "TIME", tuple(plan.worker_command())))
-
-
-def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
-    """Cancel the queued jobs of the study in `folder`, and return whether no job is left."""
-    submitted = jobs.submissions(folder)
-    there = jobs.in_queue(submitted)
-    for line in jobs.lines(there):
-        console.print(line, highlight=False, markup=False)
-    if not there or dry_run:
-        console.print(f"{folder}: {'would cancel ' + count(len(there), 'job') if there else 'no job is in the queue'}", highlight=False)
-        return True
-    left = jobs.cancel(submitted)
-    console.print(f"{folder}: cancelled {count(len(there) - len(left), 'job')}", highlight=False)
-    for line in jobs.lines(left):
-        console.print(f"still there: {line}", style="yellow", highlight=False, markup=False)
-    return not left
 
 
 def _stamp() -> str:

@@ -1,5 +1,6 @@
 """Supervise `run`: show the unfinished runs, their progress, their scores and their failures."""
 
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -8,44 +9,61 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from seglab.exit_codes import DONE, FAILED, INTERRUPTED
+from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_result
 from seglab.running import ledger
 from seglab.running.ledger import forgive
 from seglab.running.local import Launcher
 from seglab.running.plan import Plan, agree, check_place, check_split, keep
-from seglab.running.status import Clock, duration, fraction_done, run_status
+from seglab.running.status import Clock, count, duration, fraction_done, run_status
 from seglab.study.identity import check_images
+from seglab.tracking import check_mode
+
+POLL_SECONDS = 2.0
+"""Time between two looks at the runs of other processes."""
 
 
-def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
-    """Bring all runs of the plan to a result, and return whether all runs have one.
+def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: bool = False) -> int:
+    """Bring all runs of the plan to a result.
+
+    Args:
+        plan: the runs.
+        launcher: starts the workers.
+        jobs: number of workers.
+        console: where the progress is shown.
+        wait: whether to wait for runs that other processes work on, and to do those that they leave without a result.
+
+    Returns:
+        DONE if all runs are settled, ELSEWHERE if other processes work on all runs that are not, else FAILED.
 
     Raises:
         ValueError: the request cannot be done; nothing has been written.
         Interrupted: a worker was asked to stop.
     """
-    todo = prepare(plan, console)
-    if todo:
+    todo = prepare(plan, console, wait=wait)
+    while todo:
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
         if INTERRUPTED in codes:
             raise Interrupted
+        todo = _left_by_others(plan, console) if wait else []
     return _report_runs(plan, console)
 
 
-def prepare(plan: Plan, console: Console) -> list[Run]:
-    """Check the request, write the study's record, and return the runs to do."""
+def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
+    """Check the request, write the study's record, and return the runs to do. If `wait`, other processes may work on all of them."""
     check_place(plan.folder)
     check_split(plan)
     agreed = agree(plan)
     todo, number = plan.unsettled, len(plan.runs)
     console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
     if todo:
+        check_mode(plan.resources.wandb)
         for run in todo:
             check_place(run.directory(plan.folder))
-        _check_free(plan, todo)
+        if not wait:
+            _check_free(plan, todo)
         _check_data(plan, agreed, console)
         keep(plan, agreed)
         _show_phases(agreed, {run.arm for run in todo}, console)
@@ -60,7 +78,26 @@ def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
         directory = todo[0].directory(plan.folder)
         holder = ledger.owner(directory) if directory.exists() else None
         if holder is not None:
-            raise ValueError(f"{todo[0].name}: {holder} is working on it; wait for its end, or stop it (kill {holder.pid} there)")
+            raise ValueError(f"{todo[0].name}: {holder} is working on it; wait for its end (--wait), or stop it (kill {holder.pid} there)")
+
+
+def _left_by_others(plan: Plan, console: Console) -> list[Run]:
+    """Wait until other processes have settled their runs or have left some; return the runs that they left. A failed run is not left."""
+    held = _held(plan, plan.unsettled)
+    if held:
+        console.print(f"waiting for {count(len(held), 'run')} that other processes work on", highlight=False)
+    while held:
+        time.sleep(POLL_SECONDS)
+        still = _held(plan, held)
+        left = [run for run in held if run not in still and not plan.settled(run)]
+        if left := [run for run in left if ledger.state(run.directory(plan.folder)) != "failed"]:
+            return left
+        held = still
+    return []
+
+
+def _held(plan: Plan, runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if ledger.state(run.directory(plan.folder)) == "running"]
 
 
 def _check_data(plan: Plan, agreed: StudyRecord, console: Console) -> None:
@@ -132,8 +169,8 @@ def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> Non
         console.print(f"worker {slot} {why}{': ' + lines[-1] if lines else ''} ({log})", style="red", highlight=False, markup=False)
 
 
-def _report_runs(plan: Plan, console: Console) -> bool:
-    """Print a line for each run without a result; return whether all runs are settled."""
+def _report_runs(plan: Plan, console: Console) -> int:
+    """Print a line for each run without a result; return the exit code that follows from them."""
     statuses = [run_status(run, plan.folder) for run in plan.runs]
     for status in statuses:
         place = status.run.directory(plan.folder)
@@ -145,9 +182,5 @@ def _report_runs(plan: Plan, console: Console) -> bool:
             console.print(f"still running elsewhere: {status.run.name}, {status.detail}", style="yellow", highlight=False, markup=False)
         elif status.state != "done":
             console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
-    return all(plan.settled(status.run) for status in statuses)
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 run` or `2 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    left = [status.state for status in statuses if not plan.settled(status.run)]
+    return FAILED if any(state != "running" for state in left) else ELSEWHERE if left else DONE

@@ -18,6 +18,7 @@ from rich.table import Table
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
 from seglab.compare.unit import Unit
+from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.records import TUNING, Run, StudyRecord, identity, read_record, read_result, write_json
 from seglab.running import ledger
 from seglab.running.local import Launcher
@@ -64,11 +65,15 @@ class Choice:
         return [float(value) for value in statistics.expected_best(np.array([candidate.mean for candidate in self.candidates]))]
 
 
-def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
-    """Finish the tuning runs of the plan's arms, and choose a setting of each arm. Return whether every arm has a setting."""
+def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: bool = False) -> int:
+    """Finish the tuning runs of the plan's arms, and choose a setting of each arm.
+
+    Returns:
+        DONE if every arm has a setting, ELSEWHERE if other processes still work on the tuning runs, else FAILED.
+    """
     check_shared(plan)
     runs = tuning_plan(plan)
-    supervise(runs, launcher, jobs, console)
+    code = supervise(runs, launcher, jobs, console, wait=wait)
     found = choices(plan.study, runs.folder)
     _keep(plan.study, found, runs.folder)
     mine = [choice for choice in found if plan.selection.has_arm(choice.arm)]
@@ -76,7 +81,7 @@ def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
     lacking = _all_lacking(plan, found)
     for line in lacking:
         console.print(line, style="red", highlight=False, markup=False)
-    return not lacking
+    return DONE if not lacking else ELSEWHERE if code == ELSEWHERE else FAILED
 
 
 def tuning_plan(plan: Plan) -> Plan:

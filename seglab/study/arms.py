@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from torch import nn
+
 from seglab.module import SegmentationModule
 from seglab.records import check_name
 
@@ -31,8 +33,9 @@ class Tuned:
     def __post_init__(self) -> None:
         if not self.settings:
             raise ValueError("Tuned: there are no settings; give one or more, as in Tuned({'lr=1e-3': ..., 'lr=1e-4': ...})")
-        for setting in self.settings:
+        for setting, factory in self.settings.items():
             check_name("setting", setting)
+            check_factory(f"setting {setting}", factory)
             if _SEPARATOR in setting:
                 raise ValueError(f"setting {setting!r}: {_SEPARATOR} stands between arm and setting; write = or - instead")
 
@@ -78,6 +81,15 @@ def check_fair(arms: Iterable[str], tuned: Mapping[str, Tuned]) -> None:
     for arm, this in tuned.items():
         for setting in this.settings:
             check_name("arm and setting", tuning_arm(arm, setting))
+
+
+def check_factory(what: str, factory: object) -> None:
+    """Raise a ValueError unless `factory` is a function, or already `Tuned` or `Chosen`. A module is no function, though Python can call it."""
+    if isinstance(factory, nn.Module) or not (callable(factory) or isinstance(factory, Tuned)):
+        raise ValueError(
+            f"{what}: is a {type(factory).__name__}; expected a function without arguments that builds a SegmentationModule, as in "
+            "lambda: SegmentationModule(...), because nothing may be built before its seed is set"
+        )
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -226,7 +226,15 @@ def _tuning(study: Study) -> dict[str, Any]:
 
 def _seeded(arm: Arm, seed: int) -> SegmentationModule:
     L.seed_everything(seed, verbose=False)
-    return arm()
+    module = arm()
+    if not isinstance(module, SegmentationModule):
+        lacks = "; does the function lack a return?" if module is None else ""
+        raise ValueError(f"its function returned {_kind(module)}; expected a SegmentationModule{lacks}")
+    return module
+
+
+def _kind(thing: object) -> str:
+    return "None" if thing is None else f"a {type(thing).__name__}"
 
 
 def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:
@@ -250,8 +258,9 @@ def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: 
 def _described(study: Study, arm: str) -> dict[str, Any]:
     try:
         return describe(study.factory(arm), planned(study))
-    except ValueError as error:
-        raise ValueError(f"arm {arm}: {error}") from error
+    except Exception as error:
+        error.add_note(f"arm {arm}")
+        raise
 
 
 def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -> dict[str, Any] | None:

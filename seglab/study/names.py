@@ -9,6 +9,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+_SEGLAB = Path(__file__).parents[1]
+
 _PACKAGES = ("site-packages", "dist-packages")
 
 
@@ -65,6 +67,11 @@ def functions_of(cls: type) -> Iterator[FunctionType]:
         for function in (value, *(getattr(value, name, None) for name in ("__func__", "fget", "fset", "fdel", "func", "__wrapped__"))):
             if isinstance(function, FunctionType) and function.__module__ == cls.__module__:
                 yield function
+
+
+def is_own_file(file: str) -> bool:
+    """Return whether code from a file is the user's own, not part of Python, an installed package or seglab. Generated code is not."""
+    return not file.startswith("<") and not _is_installed(file) and not Path(file).is_relative_to(_SEGLAB)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Literal
 from seglab.compare.metric import Metric
 from seglab.data import SegmentationDataModule
 from seglab.records import TUNING, Run, check_name
-from seglab.study.arms import Arm, Chosen, Tuned, check_fair, meant, tuning_arm
+from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm
 from seglab.study.factors import check_factors
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
@@ -45,8 +45,9 @@ class Study:
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
-        for arm in self.arms:
+        for arm, factory in self.arms.items():
             check_name("arm", arm)
+            check_factory(f"arm {arm}", factory)
         self._check_arm(self.baseline, "baseline")
         Metric.parse(self.metric)
         if not self.seeds:

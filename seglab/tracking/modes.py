@@ -20,11 +20,21 @@ def resolved_mode(mode: WandbMode) -> WandbMode:
     return "online" if _is_logged_in() else "offline"
 
 
+def check_mode(mode: WandbMode) -> None:
+    """Raise a ValueError if runs would be logged online though nobody is logged in. W&B would raise its own error in each run."""
+    if resolved_mode(mode) == "online" and not _is_logged_in():
+        asked = "--wandb online" if mode == "online" else "WANDB_MODE=online"
+        raise ValueError(
+            f"{asked}: nobody is logged in to Weights & Biases on this machine; call `wandb login` or set WANDB_API_KEY, or choose "
+            "--wandb offline and upload the runs later"
+        )
+
+
 def _is_logged_in() -> bool:
     """Return whether `wandb login` has stored a key. wandb's own check would fix the mode of the whole process."""
     import wandb
 
-    if os.environ.get("WANDB_API_KEY"):
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     addresses = (os.environ.get("WANDB_BASE_URL", wandb.Settings().base_url), "https://api.wandb.ai")
     candidates = [Path(os.environ["NETRC"])] if "NETRC" in os.environ else [Path.home() / ".netrc", Path.home() / "_netrc"]

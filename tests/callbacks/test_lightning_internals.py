@@ -6,6 +6,7 @@ If an update of Lightning drops a part, the first test names it and the function
 import ast
 import inspect
 import operator
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch import utilities
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
@@ -92,6 +94,7 @@ KEYS: dict[str, list[tuple[str, ...]]] = {
 """The keys of a checkpoint that each function of `lightning_internals` uses."""
 
 ELSEWHERE: dict[str, Callable[[], object]] = {
+    "become_rank_zero": lambda: utilities.rank_zero_only.rank,  # type: ignore[attr-defined]
     "rewrap_ddp": lambda: (DDPStrategy().configure_ddp, DDPStrategy().model),
     "has_static_graph": lambda: DDPStrategy(static_graph=True)._ddp_kwargs["static_graph"],
 }
@@ -130,6 +133,18 @@ def test_nothing_has_gone(shapes: SegmentationDataModule, tmp_path: Path) -> Non
 def test_every_function_is_on_the_list() -> None:
     functions = {name for name, _ in inspect.getmembers(lightning_internals, inspect.isfunction) if not name.startswith("_")}
     assert functions == {*PATHS, *KEYS, *ELSEWHERE}
+
+
+def test_the_first_rank_is_what_decides_who_logs() -> None:
+    """Lightning takes the rank from its environment when it is imported; a fresh process of rank 3 writes nothing."""
+    code = (
+        "from lightning.pytorch.utilities import rank_zero_only; from seglab.callbacks.lightning_internals import become_rank_zero\n"
+        "say = rank_zero_only(print); say('before'); become_rank_zero(); say('after')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "RANK": "3"}, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout == "after\n"
 
 
 def test_batches_are_counted_over_epochs_and_accumulation(shapes: SegmentationDataModule, tmp_path: Path) -> None:

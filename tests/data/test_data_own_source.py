@@ -57,10 +57,13 @@ class Source(SegmentationSource):
     [
         (
             Numbered,
-            r"the Numbered that Source.split\('train'\) returns has no num_classes: a data set has class_names, num_classes, __len__",
+            r"Source.split\('train'\) returned a Numbered; expected a SegmentationDataset, with class_names, .*; it has no num_classes",
         ),
-        (lambda: None, "the NoneType that .* has no class_names and no num_classes and no __len__ and no __getitem__"),
-        (lambda: (Images()[0] for _ in range(1)), "the generator that .* has no class_names"),
+        (
+            lambda: None,
+            r"Source.split\('train'\) returned None; .* has no class_names and no num_classes and no __len__ and no __getitem__",
+        ),
+        (lambda: (Images()[0] for _ in range(1)), "returned a generator; .* has no class_names"),
         (lambda: Images(()), r"Source.split\('train'\) returns no samples: expected at least one"),
         (ChannelsLast, r"0: the image has the shape \(16, 20, 3\), with its channels last; .*\(C,H,W\): add .permute\(2, 0, 1\)"),
     ],

@@ -13,7 +13,8 @@ from jsonargparse import Namespace
 from seglab.records import Run, StudyRecord
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
-from seglab.script.parser import parser_of, underscored
+from seglab.script.parser import parser_of
+from seglab.script.reading import underscored
 from tests.study import tiny_experiment
 from tests.study.test_factors import crossed
 

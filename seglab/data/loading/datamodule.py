@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import Counts, class_pixels, image_probabilities
-from seglab.data.check import CheckedData, Format, check_class_names, check_dataset
+from seglab.data.check import CheckedData, Format, check_class_names, check_dataset, sample_of
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, ignore_signals
 from seglab.data.loading.part import part_of
@@ -325,7 +325,7 @@ def _fingerprint(dataset: SegmentationDataset) -> dict[str, Any]:
         return {"samples": len(dataset), "files": dataset.fingerprint()}
     digest = hashlib.sha256()
     for index in sorted({0, len(dataset) // 2, len(dataset) - 1} if len(dataset) else ()):
-        image, mask, name = dataset[index]
+        image, mask, name = sample_of(dataset, index)
         digest.update(name.encode() + image.numpy().tobytes() + mask.numpy().tobytes())
     return {"samples": len(dataset), "three of them": digest.hexdigest()[:16]}
 

@@ -43,8 +43,9 @@ def check_split(dataset: SegmentationDataset, origin: str) -> None:
     """
     members = ("class_names", "num_classes", "__len__", "__getitem__")
     if missing := [name for name in members if not hasattr(dataset, name)]:
+        found = "None" if dataset is None else f"a {type(dataset).__name__}"
         raise ValueError(
-            f"the {type(dataset).__name__} that {origin} returns has no {' and no '.join(missing)}: a data set has {', '.join(members)}"
+            f"{origin} returned {found}; expected a SegmentationDataset, with {', '.join(members)}; it has no {' and no '.join(missing)}"
         )
     if len(dataset) == 0:
         raise ValueError(f"{origin} returns no samples: expected at least one; correct the place of the data, or the names it looks for")

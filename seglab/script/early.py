@@ -1,0 +1,150 @@
+"""Answer `status`, `cancel` and `compare` of an experiment script before the script imports torch. No torch.
+
+`python experiments/regularization.py status` runs the script from its first line, and its imports take seconds, though the answer needs the
+name of the study alone. So `import seglab` calls `answer`, which reads this name from the text of the script:
+
+    def study(...) -> Study:
+        ...
+        return Study("regularization", ...)
+
+    if __name__ == "__main__":
+        main(study)
+
+If `study` computes the name, the script may say what it is by default: `main(study, name="freezing")`. The answer is then given, and the
+process ends, as `main` would do. If the text leaves any doubt, `answer` does nothing: the script goes on, and `main` calls the study function
+for the name. What was imported before seglab still takes its time, so `from seglab import ...` stands before the imports that are slow.
+"""
+
+import ast
+import sys
+from argparse import ArgumentError, ArgumentParser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, cast
+
+from typing_extensions import override
+
+from seglab.script.errors import exit_code
+from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read, underscored
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+def answer(script: ModuleType, words: Sequence[str]) -> None:
+    """Do the verb and exit, if `words`, the command line of `script`, ask for one of `READING` and the script's text names its study."""
+    file = getattr(script, "__file__", None)
+    if not words or words[0] not in READING or file is None:
+        return
+    study, given = study_name(Path(file)), _parsed(words[0], words[1:])
+    if study is not None and given is not None:
+        sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
+        sys.exit(exit_code(lambda: read(words[0], study, given)))
+
+
+def study_name(file: Path) -> str | None:
+    """Return the name of the study that a script builds by default; None if its text is not enough to be sure.
+
+    It is enough if the script only imports and defines, and at its end calls `main` with `name` in quotes, or with a function that it defines
+    and whose every `return` is a `Study` of the same name in quotes.
+    """
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return None
+    *body, last = tree.body or [ast.Pass()]
+    called = _call_of_main(last)
+    if called is None or not all(map(_is_definition, body)) or not _is_of_seglab("main", tree):
+        return None
+    match called.args, called.keywords:
+        case [_], [ast.keyword("name", ast.Constant(str(name)))]:
+            return name
+        case [ast.Name(function)], [] if _is_of_seglab("Study", tree) and _bound(tree).count(function) == 1:
+            defined = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == function and not node.decorator_list]
+            names = {_named(statement.value) for node in defined for statement in _returns(node)}
+            return names.pop() if len(names) == 1 else None
+    return None
+
+
+def _is_of_seglab(name: str, tree: ast.Module) -> bool:
+    """Return whether a script imports `name` from seglab, and gives this name no other value."""
+    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "seglab"]
+    there = any(alias.name == name and alias.asname is None for node in froms for alias in node.names)
+    bound = _bound(tree)
+    return there and bound.count(name) == 1 and "*" not in bound
+
+
+def _bound(tree: ast.Module) -> list[str]:
+    return [name for node in ast.walk(tree) for name in _bound_by(node)]
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    """Return whether a statement imports, defines or assigns, or is a docstring. Others could change the working directory."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign)
+
+
+def _call_of_main(node: ast.stmt) -> ast.Call | None:
+    """Return the call if a statement is `if __name__ == "__main__": main(...)`."""
+    match node:
+        case ast.If(
+            test=ast.Compare(left=ast.Name("__name__"), ops=[ast.Eq()], comparators=[ast.Constant("__main__")]),
+            body=[ast.Expr(ast.Call(func=ast.Name("main")) as call)],
+            orelse=[],
+        ):
+            return call
+    return None
+
+
+def _bound_by(node: ast.AST) -> list[str]:
+    """Return the names to which a node gives a value."""
+    if isinstance(node, ast.ImportFrom | ast.Import):
+        return [alias.asname if alias.asname is not None else alias.name for alias in node.names]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.arg):
+        return [node.arg]
+    return [node.id] if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else []
+
+
+def _returns(node: ast.AST) -> Iterator[ast.Return]:
+    """Yield the `return` statements of a function, those of functions within it left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Return):
+            yield child
+        elif not isinstance(child, Function | ast.ClassDef):
+            yield from _returns(child)
+
+
+def _named(value: ast.expr | None) -> str | None:
+    """Return NAME if an expression is `Study("NAME", ...)` or `Study(name="NAME", ...)`."""
+    match value:
+        case ast.Call(func=ast.Name("Study"), args=[ast.Constant(str(name)), *_]):
+            return name
+        case ast.Call(func=ast.Name("Study"), args=[], keywords=keywords):
+            given = {keyword.arg: keyword.value for keyword in keywords}
+            match given.get("name"):
+                case ast.Constant(str(name)):
+                    return name
+    return None
+
+
+class _Parser(ArgumentParser):
+    @override
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentError(None, message)
+
+
+def _parsed(verb: str, words: Sequence[str]) -> Given | None:
+    """Return the flags of a verb; None if `main` has to say what is wrong with them, or to print the help."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_place(parser)
+    if verb == "compare":
+        add_comparison_flags(parser)
+    if verb == "cancel":
+        add_cancelling_flags(parser)
+    try:
+        return cast(Given, parser.parse_args(underscored(words)))
+    except ArgumentError:
+        return None

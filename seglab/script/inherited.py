@@ -1,0 +1,44 @@
+"""Forget what other launchers have written into the environment of this process.
+
+A shell within a job of Slurm, `mpirun`, `torchrun` or an agent of a W&B sweep describes ranks and runs by environment variables. Lightning,
+torch and W&B obey them, and a training that the user starts by hand would become rank 3 of 4, or a run of another name. Seglab starts its
+ranks itself, and names its runs itself. It obeys such variables only in `execute`, the process of a rank, where seglab has set them.
+"""
+
+import os
+import re
+from collections.abc import MutableMapping
+
+from seglab.callbacks.lightning_internals import become_rank_zero
+from seglab.cluster.here import CLUSTERS
+
+RANKS = re.compile(
+    "(LOCAL_|GROUP_|NODE_|ROLE_)?RANK|(LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|ROLE_NAME|MASTER_(ADDR|PORT)|STANDALONE_PORT"  # torch, Lightning
+    "|TORCHELASTIC_.*|TORCHCOMM_(RANK|SIZE)"
+    "|PL_(GLOBAL_SEED|SEED_WORKERS)"
+    "|OMPI_COMM_WORLD_.*|PMI_.*|PMIX_.*|MPI_LOCAL(RANKID|NRANKS)|JSM_NAMESPACE_.*"
+)
+"""Variables that give a process its rank. Those of schedulers are `JobContext.rank_variables`; what describes the job itself stays."""
+
+WANDB_ACCOUNT = frozenset(
+    f"WANDB_{name}"
+    for name in (
+        *("MODE", "PROJECT", "ENTITY", "ORGANIZATION", "USERNAME", "USER_EMAIL"),
+        *("API_KEY", "IDENTITY_TOKEN_FILE", "CREDENTIALS_FILE", "BASE_URL", "APP_URL"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "INSECURE_DISABLE_SSL", "X_EXTRA_HTTP_HEADERS"),
+        *("HTTP_TIMEOUT", "INIT_TIMEOUT", "FILE_PUSHER_TIMEOUT", "X_SERVICE_WAIT"),
+        *("CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR"),
+        *("SILENT", "QUIET", "DEBUG", "CORE_DEBUG", "ERROR_REPORTING", "DISABLE_GIT", "DISABLE_CODE"),
+    )
+)
+"""Variables of W&B that say where all runs are logged, as whom and how. All others describe one run (WANDB_RUN_ID, WANDB_SWEEP_ID …), and
+several runs under one name or one id would overwrite each other."""
+
+
+def forget_other_launchers(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Delete the variables by which other launchers describe ranks and runs, and make this process rank 0."""
+    of_schedulers = {name for cluster in CLUSTERS for name in cluster.context.rank_variables}
+    for name in list(environment):
+        if RANKS.fullmatch(name) or name in of_schedulers or (name.startswith("WANDB_") and name not in WANDB_ACCOUNT):
+            del environment[name]
+    become_rank_zero()
