@@ -3,31 +3,86 @@
 import os
 import sys
 import warnings
-from argparse import ArgumentError
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
 from jsonargparse import set_parsing_settings
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.strategies import DDPStrategy
 from typing_extensions import override
 
-from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
+from seglab.callbacks import FiniteLoss, StepRandomness, Throughput, WeightDiagnostics
+from seglab.callbacks.ranks import DDPWithOwnSignals
+from seglab.checkpoints import AtomicCheckpoints
 from seglab.data import SegmentationDataModule, Shapes
-from seglab.exit_codes import BAD_INPUT, DONE, FAILED
+from seglab.fitting.attempt import Attempt
+from seglab.fitting.checkpoint import check_fits, read
+from seglab.fitting.folder import new_folder
+from seglab.fitting.keeper import FitCheckpoints, take_over_best
+from seglab.fitting.launch import settle_processes
+from seglab.fitting.loggers import loggers
+from seglab.fitting.monitors import check_monitors
+from seglab.fitting.narrator import Narrator, described
+from seglab.fitting.settings import check_same, settings_of
+from seglab.interruption import Interrupted, Interruption
 from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW
-from seglab.script.errors import one_line
-from seglab.tracking import resolved_mode, show_log
+from seglab.records import fingerprint
+from seglab.running.process import run_settings
 
 FOLDER = "runs/fit"
 
+MODEL = {"optimizer": "optimizer", "lr_scheduler": "scheduler"}
+"""Names of Lightning's own flags, and of the arguments of the module that replace them."""
+
+
+class KeptConfig(SaveConfigCallback):
+    """Holds the configuration of the command. It is written once nothing is left that could refuse the command."""
+
+    @override
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Write nothing, in contrast to Lightning's."""
+
+    def write(self, folder: Path) -> None:
+        """Write `config.yaml`, with which the same command can be given again."""
+        self.parser.save(self.config, str(folder / "config.yaml"), skip_none=False, overwrite=False, multifile=False)
+
 
 class SeglabCLI(LightningCLI):
-    """LightningCLI with seglab's defaults. Network and module take their number of classes from the data."""
+    """LightningCLI with seglab's defaults. Network and module take their number of classes from the data.
+
+    Everything that can refuse a command is checked before its folder is made.
+
+    Args:
+        attempt: what happens to the command.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.checkpoint_io = AtomicCheckpoints("")
+        super().__init__(
+            SegmentationModule,
+            SegmentationDataModule,
+            save_config_callback=KeptConfig,
+            seed_everything_default=0,
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "num_sanity_val_steps": 0,
+                "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics()],
+            },
+            parser_kwargs={
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
+            },
+        )
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -44,79 +99,148 @@ class SeglabCLI(LightningCLI):
         )
 
     @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line, and read the checkpoint that it names, before Lightning does so without a check."""
+        super().parse_arguments(parser, args)
+        self.attempt.verb = verb = self.config["subcommand"]
+        path = self.config[verb].get("ckpt_path")
+        if path is None and verb != "fit":  # Lightning would evaluate the initial weights without a warning
+            raise ValueError(f"--ckpt_path: {verb} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; none is named")
+        self.path = None if path is None else Path(path)
+        self.held = None if self.path is None else read(self.path)
+
+    @override
     def instantiate_classes(self) -> None:
-        self._check_checkpoint()
+        for name in ("optimizer", "lr_scheduler"):
+            if self._given(name) is not None:
+                raise ValueError(
+                    f"--{name}: is not used, as a penalty or a freezing schedule would not know it; expected --model.{MODEL[name]}"
+                )
         super().instantiate_classes()
-        seed = self._given("seed_everything")
-        self.datamodule = self.datamodule.with_seed(int(seed))
+        self.datamodule = self.datamodule.with_seed(int(self._given("seed_everything")))
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer. Seglab's plugin replaces `sync_batchnorm`, which drops the activation in timm's batch norms."""
-        if self._given("trainer.sync_batchnorm"):
+        """Make the trainer, as yet without loggers.
+
+        Seglab's plugin replaces `sync_batchnorm`, which drops the activation in timm's batch norms.
+        """
+        given = self.config_init[self.subcommand].trainer
+        where = {name: given[name] for name in ("accelerator", "devices", "num_nodes")}
+        wanted = L.Trainer(
+            **where,
+            strategy=given.strategy,
+            plugins=[LightningEnvironment()],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        plugins = _listed(given.plugins)
+        if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins) and (environment := settle_processes(wanted)) is not None:
+            plugins.append(environment)
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(self.checkpoint_io)
+        if given.sync_batchnorm:
             from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
 
-            plugins = self.config_init[self.subcommand].trainer.plugins
-            given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
-            kwargs |= {"sync_batchnorm": False, "plugins": [*given, JointBatchNorm()]}
-        return super().instantiate_trainer(**kwargs)
+            plugins.append(JointBatchNorm())
+        strategy = given.strategy
+        if type(wanted.strategy) is DDPStrategy and isinstance(strategy, str):
+            backend = None if wanted.strategy.root_device.type == "cuda" else "gloo"
+            strategy = DDPWithOwnSignals(self.attempt.interruption.listen_again, backend)
+        own = any(isinstance(callback, Checkpoint) for callback in _listed(given.callbacks))
+        kwargs |= {
+            "plugins": plugins,
+            "strategy": strategy,
+            "sync_batchnorm": False,
+            "logger": False,
+            "enable_checkpointing": own and given.enable_checkpointing is not False,
+            "enable_progress_bar": sys.stdout.isatty() if given.enable_progress_bar is None else given.enable_progress_bar,
+            "enable_model_summary": bool(given.enable_model_summary),
+            "log_every_n_steps": self._log_interval() if given.log_every_n_steps is None else given.log_every_n_steps,
+            "deterministic": "warn" if given.deterministic is None else given.deterministic,
+        }
+        self.attempt.trainer = trainer = super().instantiate_trainer(**kwargs)
+        return trainer
 
     def before_fit(self) -> None:
-        """Check all samples on rank 0, so that a bad sample is found before the training. A study checks before it starts its runs."""
-        if self.trainer.is_global_zero:
-            self.datamodule.check()
+        """Check everything, all samples included, then make the folder of the training."""
+        trainer, module, data = self.trainer, self.model, self.datamodule
+        check_monitors(trainer, module, data.class_names)
+        parts = 1 if self._given("trainer.sync_batchnorm") else trainer.world_size
+        settings = settings_of(trainer, module, data, parts)
+        if self.path is not None and self.held is not None:
+            check_fits(self.held, self.path, module, data)
+            check_same(self.held, self.path, settings, module)
+        if trainer.is_global_zero:
+            data.check()
+        self.checkpoint_io.identity = fingerprint(settings)
+        folder = self._begin(settings)
+        saves = folder is not None and self._given("trainer.enable_checkpointing") is not False
+        keeper = FitCheckpoints(folder / "checkpoints" if folder is not None and saves else None, settings, self.attempt.interruption)
+        self.attempt.keeper = keeper
+        if keeper.folder is not None and self.path is not None and self.held is not None and trainer.is_global_zero:
+            take_over_best(self.path, self.held, keeper.folder)
+        trainer.callbacks += [StepRandomness(data.seed), keeper, Narrator(described(module, data, settings, folder), keeper)]
+        self.held = None  # frees its memory
+
+    def before_test(self) -> None:
+        """Check that the checkpoint fits, then make the folder of the evaluation."""
+        assert self.path is not None
+        assert self.held is not None
+        check_fits(self.held, self.path, self.model, self.datamodule)
+        self.held = None
+        self._begin({})
+
+    def before_validate(self) -> None:
+        """Check that the checkpoint fits, then make the folder of the evaluation."""
+        self.before_test()
+
+    def _begin(self, settings: Mapping[str, Any]) -> Path | None:
+        """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""
+        given = self.config_init[self.subcommand].trainer
+        if given.fast_dev_run:
+            return None
+        named: list[Logger] | None = None if given.logger in (None, True) else [] if given.logger is False else _listed(given.logger)
+        tables = [logger for logger in named or () if type(logger) is CSVLogger]
+        root = Path(tables[0].root_dir) if tables else Path(FOLDER if given.default_root_dir is None else given.default_root_dir)
+        if not self.trainer.is_global_zero:
+            return root  # the first rank alone writes
+        self.attempt.folder = folder = new_folder(root)
+        next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptConfig)).write(folder)
+        self.trainer.loggers = loggers(named, folder, settings)
+        return folder
+
+    def _log_interval(self) -> int:
+        """Return the number of steps from one log row to the next: ten, or the length of an epoch if it is shorter."""
+        accumulate = int(self._given("trainer.accumulate_grad_batches"))
+        return max(1, min(10, len(self.datamodule.train_dataloader()) // accumulate)) if self.subcommand == "fit" else 10
 
     def _given(self, key: str) -> Any:
         """Return a setting of the subcommand, from the command line or a configuration file."""
         return self.config[self.subcommand].get(key)
 
-    def _check_checkpoint(self) -> None:
-        """Check that an evaluation has a checkpoint. Lightning would evaluate the initial weights without a warning."""
-        path = self._given("ckpt_path")
-        if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
-            what = "none is named" if path is None else f"{path} is no file"
-            raise ValueError(
-                f"--ckpt_path: {self.subcommand} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; {what}"
-            )
 
-
-def train() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 the training failed, 2 bad input."""
-    show_log()
+def train(interruption: Interruption) -> NoReturn:
+    """Run the command line and exit with one of `seglab.exit_codes`."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
-    os.environ["WANDB_MODE"] = resolved_mode("auto")
-    project = os.environ.get("WANDB_PROJECT", "seglab")
-    best = ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_last=True, auto_insert_metric_name=False)
-    defaults = {
-        "use_distributed_sampler": False,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-        "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics(), best],
-        "logger": [
-            {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": FOLDER, "name": ""}},
-            {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"save_dir": FOLDER, "project": project}},
-        ],
-    }
+    os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # Lightning 2.6 calls names of before
+    os.environ.setdefault("WANDB_SILENT", "true")
+    attempt = Attempt(interruption)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message="The .srun. command is available")
-            SeglabCLI(
-                SegmentationModule,
-                SegmentationDataModule,
-                seed_everything_default=0,
-                trainer_defaults=defaults,
-                parser_kwargs={
-                    "exit_on_error": False,
-                    "allow_abbrev": False,
-                    **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
-                },
-            )
-    except (ValueError, ArgumentError, ImportError, OSError, MisconfigurationException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except NonFiniteLossError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        sys.exit(FAILED)
-    sys.exit(DONE)
+        with run_settings(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+            SeglabCLI(attempt)
+            code = attempt.done()
+    except Interrupted:
+        code = attempt.interrupted()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user reads one line, and finds the traceback in a file
+        code = attempt.failed(error)
+    sys.exit(code)
+
+
+def _listed(given: Any) -> list[Any]:
+    """Return one object or several as a list of its own; an empty list for None."""
+    return [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
