@@ -32,26 +32,26 @@ def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping
 
 
 def _wandb(folder: Path, configuration: Mapping[str, Any], *, offline: bool) -> Logger:
-    """Return a logger that has started its W&B run; an offline one if W&B cannot be reached."""
+    """Start a W&B run and return its logger. If W&B cannot be reached, the run is offline."""
     import wandb
 
-    logger = WandbLogger(
-        project=os.environ.get("WANDB_PROJECT", "seglab"),
-        save_dir=folder,
-        offline=offline,
-        config=dict(configuration),
-        settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
-    )
     try:
-        assert logger.experiment is not None  # starts the W&B run
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "seglab"),
+            dir=folder,
+            config=dict(configuration),
+            settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
+        )
     except (wandb.errors.CommError, wandb.errors.UsageError) as error:
         if offline:
             raise
         wandb.teardown()
         if isinstance(error, wandb.errors.UsageError):
             raise ValueError(
-                f"WANDB_MODE=online: {' '.join(str(error).split())} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"
+                f"W&B is to be online (WANDB_MODE): {' '.join(str(error).split())} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"
             ) from error
         warnings.warn(f"W&B cannot be reached ({error}): this fit is logged offline; `wandb sync` uploads it later", stacklevel=2)
         return _wandb(folder, configuration, offline=True)
-    return logger
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)  # what Lightning's logger does with a run of its own
+    return WandbLogger(experiment=run, save_dir=folder)

@@ -11,6 +11,7 @@ from typing_extensions import override
 from seglab.data import SegmentationDataModule
 from seglab.fitting.keeper import MONITOR, FitCheckpoints
 from seglab.module import SegmentationModule
+from seglab.script.supervise import count
 
 
 def described(module: SegmentationModule, data: SegmentationDataModule, settings: Mapping[str, Any], folder: Path | None) -> str:
@@ -20,7 +21,7 @@ def described(module: SegmentationModule, data: SegmentationDataModule, settings
     samples, epochs = len(data.used("train")), -(-steps // per_epoch)
     return (
         f"training {type(module.network).__name__} ({parameters:,} parameters) with {type(module.loss).__name__} on "
-        f"{type(data.source).__name__}: {samples} images, {data.num_classes} classes; {epochs} epochs of {per_epoch} steps"
+        f"{type(data.source).__name__}: {samples} images, {data.num_classes} classes; {count(epochs, 'epoch')} of {count(per_epoch, 'step')}"
         f"{'' if folder is None else f', in {folder}'}"
     )
 
