@@ -4,11 +4,9 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -31,7 +29,8 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from seglab import SegmentationSource, Shapes
+from seglab import FreezeSchedule, SegmentationSource, Shapes
+from seglab.stage import Progress, Stage
 
 
 class Network(nn.Module):
@@ -112,6 +111,12 @@ class _Failing:
         return {"a": 1}["b"] if index == 1 else self.inner[index]
 
 
+@dataclass(frozen=True)
+class SlowStart(FreezeSchedule):
+    def lr_scale(self, stage: Stage, progress: Progress) -> float:
+        return min(1.0, 0.25 + progress.fraction)
+
+
 class Signalled(Callback):
     """Sends this process the signals in `DIE_BY` after the step in `DIE_AT`, `epoch:batch` for a batch of a validation."""
 
@@ -179,7 +184,9 @@ def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
 
 
 def cyclic(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return CyclicLR(optimizer, [group["lr"] / 4 for group in optimizer.param_groups], [g["lr"] for g in optimizer.param_groups], 3, cycle_momentum=False)
+    return CyclicLR(
+        optimizer, [group["lr"] / 4 for group in optimizer.param_groups], [g["lr"] for g in optimizer.param_groups], 3, cycle_momentum=False
+    )
 
 
 def multiplicative(optimizer: Optimizer, steps: int) -> LRScheduler:

@@ -79,7 +79,9 @@ def test_after_max_steps_a_longer_training_goes_on(place: Path, steps: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("--trainer.accumulate_grad_batches", 2), ("--trainer.val_check_interval", 2), ("--data.num_workers", 1)])
+@pytest.mark.parametrize(
+    "words", [("--trainer.accumulate_grad_batches", 2), ("--trainer.val_check_interval", 2), ("--data.num_workers", 1)]
+)
 def test_other_trainings_go_on_too(place: Path, words: tuple[object, ...]) -> None:
     assert fit(place, *words).code == 0
     assert fit(place, *words, DIE_AT=5).code == 75
@@ -111,7 +113,10 @@ OTHERS = {
     "lr": (("--model.optimizer.lr", 0.1), "optimizer.lr: 0.001 → 0.1"),
     "decay": (("--model.optimizer.weight_decay", 0.1), "optimizer.weight_decay: 0.0 → 0.1"),
     "betas": (("--model.optimizer.betas", "[0.8,0.99]"), "optimizer.betas: [0.9, 0.999] → [0.8, 0.99]"),
-    "optimizer": (("--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", 0.1), "optimizer.class: torch.optim.AdamW → torch.optim.SGD"),
+    "optimizer": (
+        ("--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", 0.1),
+        "optimizer.class: torch.optim.AdamW → torch.optim.SGD",
+    ),
     "scheduler": (("--model.scheduler", "mine.by_steps"), "scheduler: None → StepLR"),
     "batch": (("--data.batch_size", 2), "data.batch_size: 4 → 2"),
     "data": (("--data.source.num_train", 16), "data.source.num_train: 12 → 16"),
@@ -124,7 +129,7 @@ OTHERS = {
     "loss": (("--model.loss", "seglab.Dice"), "loss"),
     "smoothing": (("--model.loss.label_smoothing", 0.1), "loss.label_smoothing: "),
     "penalty": (("--model.regularizer", "seglab.L2", "--model.regularizer.strength", 0.1), "regularizer: None → L2"),
-    "freezing": (("--model.freeze", "seglab.LinearProbe"), "freeze: None → LinearProbe"),
+    "freezing": (("--model.freeze", "mine.SlowStart"), "freeze: None → SlowStart"),
     "batch norm": (("--model.batch_norm", "frozen"), "module.batch_norm: train → frozen"),
     "seed": (("--seed_everything", 1), "seed: 0 → 1"),
     "network": (("--model.network.width", 9), "network"),
@@ -141,7 +146,9 @@ def half_way(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("other", [name if name in ("lr", "batch", "seed") else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])
+@pytest.mark.parametrize(
+    "other", [name if name in ("lr", "batch", "seed") else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
+)
 def test_what_the_checkpoint_would_override_is_refused(half_way: Path, other: str) -> None:
     words, named = OTHERS[other]
     before = files(half_way)
@@ -170,7 +177,10 @@ def test_what_changes_no_number_is_accepted(tmp_path: Path, half_way: Path, word
     assert ended.code == 0, ended
     assert fit(half_way).code == 0
     newest = max((half_way / "runs" / "fit").iterdir(), key=lambda path: int(path.name.removeprefix("version_")))
-    weights = [checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (*place.glob("*/version_0"), *place.glob("*/*/version_0"), newest)]
+    weights = [
+        checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
+        for folder in (*place.glob("*/version_0"), *place.glob("*/*/version_0"), newest)
+    ]
     assert len(weights) == 2
     assert all((weights[0][name] == value).all() for name, value in weights[1].items())
 
@@ -194,10 +204,18 @@ def test_a_finished_training_is_finished(place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (("--model.freeze", "seglab.GradualUnfreeze"), "the freezing schedule"),
+        (("--model.freeze", "mine.SlowStart"), "the freezing schedule"),
         (
-            ("--model.regularizer", "seglab.Scheduled", "--model.regularizer.inner", "seglab.L2", "--model.regularizer.inner.strength", 0.01,
-             "--model.regularizer.factor", "seglab.LinearWarmup"),
+            (
+                "--model.regularizer",
+                "seglab.Scheduled",
+                "--model.regularizer.inner",
+                "seglab.L2",
+                "--model.regularizer.inner.strength",
+                0.01,
+                "--model.regularizer.factor",
+                "seglab.LinearWarmup",
+            ),
             "the factor of Scheduled",
         ),
     ],
