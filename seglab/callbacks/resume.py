@@ -57,7 +57,7 @@ class ResumeCheckpoint(Callback):
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
         if self._any_rank(due or self.interruption.asked):
             if batch_idx == 0 or not averages_over_epoch(trainer):
-                self._save_before_batch(trainer, self.path)
+                self.save_before_batch(trainer, self.path)
             if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
                 raise Interrupted
 
@@ -76,7 +76,7 @@ class ResumeCheckpoint(Callback):
         asked = self.interruption.asked
         if self._any_rank(asked) and trainer.strategy.reduce_boolean_decision(asked, all=False):
             if not averages_over_epoch(trainer):
-                self._save(trainer, self.path)
+                self.save(trainer, self.path)
             raise Interrupted
 
     @override
@@ -109,14 +109,15 @@ class ResumeCheckpoint(Callback):
                 if isinstance(logger, ResumableLog):
                     logger.restore(checkpoint["metrics"])
 
-    def _save_before_batch(self, trainer: L.Trainer, path: Path) -> None:
+    def save_before_batch(self, trainer: L.Trainer, path: Path) -> None:
         """Save a checkpoint from which a resumed training begins with the present batch."""
         self._at_batch_start = True
         try:
-            self._save(trainer, path)
+            self.save(trainer, path)
         finally:
             self._at_batch_start = False
 
-    def _save(self, trainer: L.Trainer, path: Path) -> None:
+    def save(self, trainer: L.Trainer, path: Path) -> None:
+        """Save a checkpoint of this moment."""
         trainer.save_checkpoint(path, weights_only=False)
         self._saved_at = time.monotonic()

@@ -73,7 +73,7 @@ class FitCheckpoints(ResumeCheckpoint):
         self._at_end = True
         if self._is_new:
             self._save_best(trainer)
-        self._save(trainer, self.path)
+        self.save(trainer, self.path)
         self._at_end = False
         self.interruption.deferred = False
         if trainer.is_global_zero and self.folder is not None:
@@ -98,13 +98,13 @@ class FitCheckpoints(ResumeCheckpoint):
     def _save_best(self, trainer: L.Trainer) -> None:
         self._is_new = False
         before, batch = self._saved_at, not self._at_end
-        (self._save_before_batch if batch else self._save)(trainer, self.path.with_name("best.ckpt"))
+        (self.save_before_batch if batch else self.save)(trainer, self.path.with_name("best.ckpt"))
         self._saved_at = before
 
     @override
-    def _save(self, trainer: L.Trainer, path: Path) -> None:
+    def save(self, trainer: L.Trainer, path: Path) -> None:
         if self.folder is not None:
-            super()._save(trainer, path)
+            super().save(trainer, path)
 
 
 def best_in(state: Mapping[str, Any]) -> tuple[float, int] | None:
