@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["seglab.fit", "seglab.data", "albumentations", "wandb"])
+FORKS.set_forkserver_preload(["seglab.fit", "seglab.data", "albumentations", "wandb", "segmentation_models_pytorch"])
 
 CONFIG = """
 model:

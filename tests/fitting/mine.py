@@ -111,6 +111,11 @@ class _Failing:
         return {"a": 1}["b"] if index == 1 else self.inner[index]
 
 
+class Logs(Callback):
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("mine/own", 1.0)
+
+
 @dataclass(frozen=True)
 class SlowStart(FreezeSchedule):
     def lr_scale(self, stage: Stage, progress: Progress) -> float:

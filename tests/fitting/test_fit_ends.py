@@ -149,10 +149,13 @@ REFUSED: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     ),
     "no class names": (("--data.source", "mine.Nameless"), ("Nameless has no class_names",)),
     "bad sample": (("--data.source", "mine.Wrong"), ("KeyError: 'b' (mine.py, line ", "the traceback is in ")),
-    "no batch": (("--data.batch_size", 16), ("there is no batch to train on: 12 training samples, --data.batch_size 16",)),
+    "no batch": (("--trainer.limit_train_batches", 0), ("there is no batch to train on: 12 training samples, --data.batch_size 4",)),
     "no length": (("--trainer.max_epochs", -1), ("--trainer.max_epochs -1", "expected a training with an end")),
     "no step": (("--trainer.max_epochs", 0), ("--trainer.max_epochs 0", "of a step or more")),
-    "no metric": (("--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor", "val/mIoU"), ()),
+    "no metric": (
+        ("--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor", "val/mIoU"),
+        ("EarlyStopping: there is no metric 'val/mIoU' to monitor; this training logs train/loss", "val/miou", "val/iou/background"),
+    ),
     "double decay": (
         ("--model.optimizer.weight_decay", 0.1, "--model.regularizer", "seglab.L2", "--model.regularizer.strength", 0.1),
         ("weights would decay twice",),
@@ -214,22 +217,22 @@ def test_what_is_refused_leaves_nothing(place: Path, case: str) -> None:
         assert "Traceback" in Path(found[1]).read_text()
 
 
-def test_what_is_refused_for_a_missing_metric(place: Path) -> None:
-    """Without a callback of the user's own, which may log anything."""
-    (place / "c.yaml").write_text(CONFIG.replace(", callbacks: [{class_path: mine.Signalled}]", ""))
-    for words, metric in (
-        (("--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/mIoU"), "val/mIoU"),
-        (("--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/iou/cat"), "val/iou/cat"),
-        (
-            ("--trainer.limit_val_batches", "0", "--trainer.callbacks", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/miou"),
-            "val/miou",
-        ),
-    ):
-        line = refusal(fit(place, *words))
-        assert f"there is no metric {metric!r} to monitor; this training logs train/loss" in line
-        assert ("val/iou/background" in line) == ("limit_val_batches" not in words[0])
-        assert not (place / "runs").exists()
-    assert fit(place, "--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val/loss").code == 0
+def test_a_metric_that_is_missing_without_a_validation(place: Path) -> None:
+    words = ("--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/miou")
+    line = refusal(fit(place, "--trainer.limit_val_batches", 0, *words))
+    assert "ModelCheckpoint: there is no metric 'val/miou' to monitor; this training logs train/loss\n" in line
+    assert not (place / "runs").exists()
+    assert fit(place, *words).code == 0
+
+
+@pytest.mark.slow
+def test_a_callback_that_logs_may_log_anything(place: Path) -> None:
+    words = ("--trainer.callbacks+", "mine.Logs", "--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor")
+    assert fit(place, *words, "mine/own").code == 0
+    ended = fit(place, *words, "mine/other")
+    assert ended.code == 1, ended
+    assert "mine/other" in ended.err
+    assert ended.err.count("\n") == 1
 
 
 def test_what_fails_in_the_middle_keeps_its_folder(place: Path) -> None:
