@@ -252,7 +252,7 @@ def test_the_training_without_a_script_is_configured(tmp_path: Path) -> None:
     (configuration,) = [code for code in blocks("yaml") if code.startswith("# fit.yaml")]
     (tmp_path / "my.py").write_text(own_classes())
     (tmp_path / "fit.yaml").write_text(configuration)
-    (command,) = commands(r"seglab fit --config")
+    (command,) = commands(r"seglab fit --config fit.yaml")
     words = ["-c", "from seglab.cli import main; main()", *shlex.split(command)[1:], "--print_config"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
