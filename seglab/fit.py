@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 import lightning as L
 from jsonargparse import set_parsing_settings
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.strategies import DDPStrategy
@@ -110,8 +111,9 @@ class SeglabCLI(LightningCLI):
         super().parse_arguments(parser, args)
         self.attempt.verb = verb = self.config["subcommand"]
         path = self.config[verb].get("ckpt_path")
-        if path is None and verb != "fit":  # Lightning would evaluate the initial weights without a warning
-            raise ValueError(f"--ckpt_path: {verb} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; none is named")
+        if verb != "fit" and (path is None or not Path(path).is_file()):  # Lightning would evaluate the initial weights without a warning
+            what = "none is named" if path is None else f"{path} is no file"
+            raise ValueError(f"--ckpt_path: {verb} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; {what}")
         self.path = None if path is None else Path(path)
         self.held = None if self.path is None else read(self.path)
 
@@ -188,7 +190,8 @@ class SeglabCLI(LightningCLI):
         self.attempt.keeper = keeper
         if keeper.folder is not None and self.path is not None and self.held is not None and trainer.is_global_zero:
             take_over_best(self.path, self.held, keeper.folder)
-        trainer.callbacks += [StepRandomness(data.seed), keeper, Narrator(described(module, data, settings, folder), keeper)]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks += [StepRandomness(data.seed), keeper, Narrator(described(module, data, settings, folder), keeper)]
         self.held = None  # frees its memory
 
     def before_test(self) -> None:
@@ -214,7 +217,8 @@ class SeglabCLI(LightningCLI):
         if not self.trainer.is_global_zero:
             return root  # the first rank alone writes
         self.attempt.folder = folder = new_folder(root)
-        next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptConfig)).write(folder)
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        next(callback for callback in callbacks if isinstance(callback, KeptConfig)).write(folder)
         self.trainer.loggers = loggers(named, folder, settings)
         return folder
 

@@ -67,4 +67,5 @@ def check_fits(held: Mapping[str, Any], path: Path, module: SegmentationModule, 
 def _misfits(saved: Mapping[str, torch.Tensor], now: Mapping[str, torch.Tensor]) -> list[str]:
     """Return a line for each weight that one side lacks or whose shapes differ."""
     shapes = [{name: list(tensor.shape) for name, tensor in side.items() if isinstance(tensor, torch.Tensor)} for side in (saved, now)]
-    return differences(*({name.replace(".", "/"): shape for name, shape in side.items()} for side in shapes))
+    old, new = ({name.replace(".", "/"): shape for name, shape in side.items()} for side in shapes)
+    return differences(old, new)

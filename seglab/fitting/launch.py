@@ -7,7 +7,9 @@ a `seglab fit` that somebody types in the shell of such a job, where they mean n
 import os
 
 import lightning as L
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 _PARENT = "SEGLAB_FIT_PROCESS"
@@ -37,7 +39,7 @@ def settle_processes(wanted: L.Trainer) -> ClusterEnvironment | None:
         return SLURMEnvironment(auto_requeue=False)
     for name in (*_RANKS, *_OTHER_RANKS):
         os.environ.pop(name, None)
-    rank_zero_only.rank = 0  # Lightning has read it from the environment at its import
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]  # Lightning has read it from the environment at its import
     os.environ[_PARENT] = str(os.getpid())
     return LightningEnvironment()
 

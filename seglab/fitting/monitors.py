@@ -19,7 +19,7 @@ def check_monitors(trainer: L.Trainer, module: SegmentationModule, class_names: 
     if any(_logs(type(callback)) for callback in callbacks):
         return
     names = module.metric_names(class_names)
-    if trainer.limit_val_batches == 0:  # type: ignore[attr-defined]
+    if trainer.limit_val_batches == 0:
         names = [name for name in names if not name.startswith("val/")]
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)

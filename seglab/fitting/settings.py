@@ -51,7 +51,7 @@ def planned(trainer: L.Trainer, data: SegmentationDataModule) -> Progress:
     Raises:
         ValueError: there is no batch to train on, or no planned end.
     """
-    batches, limit = len(data.train_dataloader()), trainer.limit_train_batches  # type: ignore[attr-defined]
+    batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
     used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     if used < 1:
         samples = len(data.used("train"))
@@ -148,12 +148,12 @@ def depend_on_length(module: SegmentationModule, old: Progress, new: Progress, d
             yield "the factor of Scheduled"
         if isinstance(part, Relative) and math.ceil(part.after * old.steps) != math.ceil(part.after * new.steps):
             yield "the measurement of Relative"
-    for part in module.loss.modules():
-        weights = part.weights.values() if isinstance(part, WeightedSum) else ()
+    for loss in module.loss.modules():
+        weights = loss.weights.values() if isinstance(loss, WeightedSum) else ()
         if any(callable(weight) and _differ(weight, old, new, done) for weight in weights):
             yield "a weight of WeightedSum"
-        if isinstance(part, FollowsProgress) and not isinstance(part, WeightedSum):
-            yield f"{type(part).__name__}.follow"
+        if isinstance(loss, FollowsProgress) and not isinstance(loss, WeightedSum):
+            yield f"{type(loss).__name__}.follow"
 
 
 def _differ(function: Callable[[Progress], Any], old: Progress, new: Progress, done: int) -> bool:

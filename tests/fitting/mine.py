@@ -52,7 +52,8 @@ class Unpacks(nn.Module):
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         first, second = logits[:1]
-        return (first - second).mean()
+        difference: Tensor = first - second
+        return difference.mean()
 
 
 class FailsInTheMiddle(nn.Module):

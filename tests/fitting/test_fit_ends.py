@@ -261,7 +261,7 @@ def test_a_checkpoint_of_something_else(trained: Path, verb: str, words: tuple[o
     assert files(trained) == before
 
 
-OTHERS_VARIABLES = {
+OTHERS_VARIABLES: dict[str, dict[str, object]] = {
     "torchrun": {
         "RANK": 3,
         "LOCAL_RANK": 3,
