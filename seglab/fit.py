@@ -10,28 +10,23 @@ from typing import Any, NoReturn
 
 import lightning as L
 from jsonargparse import set_parsing_settings
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from lightning.pytorch.callbacks import Callback, Checkpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.strategies import DDPStrategy
 from typing_extensions import override
 
 from seglab.callbacks import FiniteLoss, StepRandomness, Throughput, WeightDiagnostics
-from seglab.callbacks.ranks import DDPWithOwnSignals
 from seglab.checkpoints import AtomicCheckpoints
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.fitting.attempt import Attempt
 from seglab.fitting.checkpoint import check_fits, read
 from seglab.fitting.folder import new_folder
 from seglab.fitting.keeper import FitCheckpoints, take_over_best
-from seglab.fitting.launch import settle_processes
 from seglab.fitting.loggers import loggers
 from seglab.fitting.monitors import check_monitors
 from seglab.fitting.narrator import Narrator, described
 from seglab.fitting.settings import check_same, settings_of
+from seglab.fitting.trainer import KeptConfig, listed, trainer_arguments
 from seglab.interruption import Interrupted, Interruption
 from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW
@@ -42,18 +37,6 @@ FOLDER = "runs/fit"
 
 MODEL = {"optimizer": "optimizer", "lr_scheduler": "scheduler"}
 """Names of Lightning's own flags, and of the arguments of the module that replace them."""
-
-
-class KeptConfig(SaveConfigCallback):
-    """Holds the configuration of the command. It is written once nothing is left that could refuse the command."""
-
-    @override
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write nothing, in contrast to Lightning's."""
-
-    def write(self, folder: Path) -> None:
-        """Write `config.yaml`, with which the same command can be given again."""
-        self.parser.save(self.config, str(folder / "config.yaml"), skip_none=False, overwrite=False, multifile=False)
 
 
 class SeglabCLI(LightningCLI):
@@ -129,46 +112,11 @@ class SeglabCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer, as yet without loggers.
-
-        Seglab's plugin replaces `sync_batchnorm`, which drops the activation in timm's batch norms.
-        """
+        """Make the trainer, as yet without loggers. A row is logged every ten steps, or at the end of a shorter epoch."""
         given = self.config_init[self.subcommand].trainer
-        where = {name: given[name] for name in ("accelerator", "devices", "num_nodes")}
-        wanted = L.Trainer(
-            **where,
-            strategy=given.strategy,
-            plugins=[LightningEnvironment()],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        plugins = _listed(given.plugins)
-        if not any(isinstance(plugin, ClusterEnvironment) for plugin in plugins) and (environment := settle_processes(wanted)) is not None:
-            plugins.append(environment)
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            plugins.append(self.checkpoint_io)
-        if given.sync_batchnorm:
-            from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
-
-            plugins.append(JointBatchNorm())
-        strategy = given.strategy
-        if type(wanted.strategy) is DDPStrategy and isinstance(strategy, str):
-            backend = None if wanted.strategy.root_device.type == "cuda" else "gloo"
-            strategy = DDPWithOwnSignals(self.attempt.interruption.listen_again, backend)
-        own = any(isinstance(callback, Checkpoint) for callback in _listed(given.callbacks))
-        kwargs |= {
-            "plugins": plugins,
-            "strategy": strategy,
-            "sync_batchnorm": False,
-            "logger": False,
-            "enable_checkpointing": own and given.enable_checkpointing is not False,
-            "enable_progress_bar": sys.stdout.isatty() if given.enable_progress_bar is None else given.enable_progress_bar,
-            "enable_model_summary": bool(given.enable_model_summary),
-            "log_every_n_steps": self._log_interval() if given.log_every_n_steps is None else given.log_every_n_steps,
-            "deterministic": "warn" if given.deterministic is None else given.deterministic,
-        }
+        kwargs |= trainer_arguments(given, self.checkpoint_io, self.attempt.interruption)
+        if given.log_every_n_steps is None and self.subcommand == "fit":
+            kwargs["log_every_n_steps"] = max(1, min(10, len(self.datamodule.train_dataloader()) // given.accumulate_grad_batches))
         self.attempt.trainer = trainer = super().instantiate_trainer(**kwargs)
         return trainer
 
@@ -191,7 +139,10 @@ class SeglabCLI(LightningCLI):
         if keeper.folder is not None and self.path is not None and self.held is not None and trainer.is_global_zero:
             take_over_best(self.path, self.held, keeper.folder)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        callbacks += [StepRandomness(data.seed), keeper, Narrator(described(module, data, settings, folder), keeper)]
+        what = described(module, data, settings, folder)
+        if self.held is not None:
+            what += f"; continues after step {self.held['global_step']} of {self.path}"
+        callbacks += [StepRandomness(data.seed), keeper, Narrator(what, keeper)]
         self.held = None  # frees its memory
 
     def before_test(self) -> None:
@@ -211,7 +162,7 @@ class SeglabCLI(LightningCLI):
         given = self.config_init[self.subcommand].trainer
         if given.fast_dev_run:
             return None
-        named: list[Logger] | None = None if given.logger in (None, True) else [] if given.logger is False else _listed(given.logger)
+        named: list[Logger] | None = None if given.logger in (None, True) else [] if given.logger is False else listed(given.logger)
         tables = [logger for logger in named or () if type(logger) is CSVLogger]
         root = Path(tables[0].root_dir) if tables else Path(FOLDER if given.default_root_dir is None else given.default_root_dir)
         if not self.trainer.is_global_zero:
@@ -221,11 +172,6 @@ class SeglabCLI(LightningCLI):
         next(callback for callback in callbacks if isinstance(callback, KeptConfig)).write(folder)
         self.trainer.loggers = loggers(named, folder, settings)
         return folder
-
-    def _log_interval(self) -> int:
-        """Return the number of steps from one log row to the next: ten, or the length of an epoch if it is shorter."""
-        accumulate = int(self._given("trainer.accumulate_grad_batches"))
-        return max(1, min(10, len(self.datamodule.train_dataloader()) // accumulate)) if self.subcommand == "fit" else 10
 
     def _given(self, key: str) -> Any:
         """Return a setting of the subcommand, from the command line or a configuration file."""
@@ -249,8 +195,3 @@ def train(interruption: Interruption) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - whatever it is, the user reads one line, and finds the traceback in a file
         code = attempt.failed(error)
     sys.exit(code)
-
-
-def _listed(given: Any) -> list[Any]:
-    """Return one object or several as a list of its own; an empty list for None."""
-    return [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
