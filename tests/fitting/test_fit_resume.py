@@ -44,7 +44,10 @@ def test_what_each_checkpoint_holds(place: Path) -> None:
     assert tested.code == 0, tested
 
 
-@pytest.mark.parametrize(("step", "by"), [("5", "SIGTERM"), ("6", "SIGINT"), ("1:0", "SIGHUP"), ("11", "SIGUSR1")])
+@pytest.mark.parametrize(
+    ("step", "by"),
+    [("5", "SIGTERM"), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("6", "SIGINT"), ("1:0", "SIGHUP"), ("11", "SIGUSR1")))],
+)
 def test_interrupted_it_goes_on(place: Path, step: str, by: str) -> None:
     """In the middle of an epoch, at its end, within a validation, before the last step; by the command that it prints."""
     assert fit(place, "--model.scheduler", "mine.cosine").code == 0
@@ -58,7 +61,7 @@ def test_interrupted_it_goes_on(place: Path, step: str, by: str) -> None:
     assert what_counts(version(place, 2), "best.ckpt") | {"rows": 0} == what_counts(version(place, 0), "best.ckpt") | {"rows": 0}
 
 
-@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize("name", ["last.ckpt", pytest.param("best.ckpt", marks=pytest.mark.slow)])
 def test_a_longer_training_goes_on(place: Path, name: str) -> None:
     assert fit(place, "--trainer.max_epochs", 6).code == 0
     assert fit(place).code == 0
@@ -68,6 +71,7 @@ def test_a_longer_training_goes_on(place: Path, name: str) -> None:
     assert what_counts(version(place, 2), without=OF_THE_LAST_STEP) == what_counts(version(place, 0), without=OF_THE_LAST_STEP)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [5, 6])
 def test_after_max_steps_a_longer_training_goes_on(place: Path, steps: int) -> None:
     """Also within an epoch, which Lightning counts as complete."""
@@ -89,6 +93,7 @@ def test_other_trainings_go_on_too(place: Path, words: tuple[object, ...]) -> No
     assert what_counts(version(place, 2)) == what_counts(version(place, 0))
 
 
+@pytest.mark.slow
 def test_the_best_of_the_whole_training(place: Path) -> None:
     """The first validation is the best one: the rate is far too large afterwards."""
     words = ("--model.scheduler", "mine.by_steps", "--model.optimizer.lr", 2.0)
@@ -146,9 +151,7 @@ def half_way(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize(
-    "other", [name if name in ("lr", "batch", "seed") else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
-)
+@pytest.mark.parametrize("other", [name if name == "lr" else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS])
 def test_what_the_checkpoint_would_override_is_refused(half_way: Path, other: str) -> None:
     words, named = OTHERS[other]
     before = files(half_way)
@@ -194,6 +197,7 @@ def test_edited_code_is_said(tmp_path: Path, half_way: Path) -> None:
     assert "the code of mine.Network has been edited since this checkpoint" in ended.err
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_finished(place: Path) -> None:
     assert fit(place).code == 0
     line = refusal(fit(place, "--ckpt_path", LAST.format(0)))
