@@ -139,7 +139,7 @@ OTHERS = {
     "seed": (("--seed_everything", 1), "seed: 0 → 1"),
     "network": (("--model.network.width", 9), "network"),
     "mean": (("--model.mean", "[0.5,0.5,0.5]"), "mean: [0.485"),
-    "ignored": (("--model.ignore_index", 3), "module.ignore_index: 255 → 3"),
+    "ignored": (("--model.ignore_index", 254), "module.ignore_index: 255 → 254"),
 }
 """Flags that a checkpoint would override, and how they are named."""
 
