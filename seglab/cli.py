@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from seglab.exit_codes import BAD_INPUT, DONE
+from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
+from seglab.interruption import Interrupted, listening
 
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb
@@ -24,15 +25,25 @@ def main() -> None:
     if len(arguments) == 2 and arguments[0] in ("test", "validate") and not arguments[1].startswith("-"):
         arguments = _evaluated(Path(arguments[1]), "test" if arguments[0] == "test" else "validate")
     if arguments and arguments[0] in TRAINING:
-        from seglab.fit import train
-
         sys.argv[1:] = arguments
-        train()
+        train_or_evaluate()
     if arguments and arguments[0] == "check":
         from seglab.checking.main import main as check
 
         check(arguments[1:])
     sys.exit(read(arguments))
+
+
+def train_or_evaluate() -> NoReturn:
+    """Run `seglab fit`, `test` or `validate` and exit. A signal is handled from now on, also while torch is imported."""
+    try:
+        with listening() as interruption:
+            from seglab.fit import train
+
+            train(interruption)
+    except Interrupted:
+        print("interrupted before anything was done; the same command again starts anew", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def _evaluated(folder: Path, verb: "Verb") -> list[str]:

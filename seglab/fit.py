@@ -4,25 +4,35 @@ import logging
 import os
 import sys
 import warnings
-from argparse import ArgumentError
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
 from jsonargparse import set_parsing_settings
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger
 from typing_extensions import override
 
-from seglab.callbacks import FiniteLoss, NonFiniteLossError, Throughput, WeightDiagnostics
+from seglab.callbacks import FiniteLoss, StepRandomness, Throughput, WeightDiagnostics
+from seglab.checkpoints import AtomicCheckpoints
 from seglab.data import SegmentationDataModule, Shapes
-from seglab.exit_codes import BAD_INPUT, DONE, FAILED
+from seglab.fitting.attempt import Attempt
+from seglab.fitting.checkpoint import check_fits, read
+from seglab.fitting.folder import new_folder
+from seglab.fitting.keeper import FitCheckpoints, take_over_best
+from seglab.fitting.loggers import loggers
+from seglab.fitting.monitors import check_monitors
+from seglab.fitting.narrator import Narrator, described
+from seglab.fitting.settings import check_same, settings_of
+from seglab.fitting.trainer import KeptConfig, listed, trainer_arguments
+from seglab.interruption import Interrupted, Interruption
 from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW
-from seglab.script.errors import one_line
-from seglab.tracking import resolved_mode, show_log
+from seglab.records import fingerprint
+from seglab.running.process import run_settings
 
 FOLDER = "runs/fit"
 
@@ -30,7 +40,40 @@ log = logging.getLogger("seglab")
 
 
 class SeglabCLI(LightningCLI):
-    """LightningCLI with seglab's defaults. Network and module take their number of classes from the data."""
+    """LightningCLI with seglab's defaults. Network and module take their number of classes from the data.
+
+    Everything that can refuse a command is checked before its folder is made.
+
+    Args:
+        attempt: what happens to the command.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.checkpoint_io = AtomicCheckpoints("")
+        super().__init__(
+            SegmentationModule,
+            SegmentationDataModule,
+            save_config_callback=KeptConfig,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,  # its --optimizer would replace the groups by stage, and its --lr_scheduler alone do nothing
+            trainer_defaults={
+                "use_distributed_sampler": False,
+                "num_sanity_val_steps": 0,
+                "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics()],
+            },
+            parser_kwargs={
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                **{verb: {"exit_on_error": False} for verb in self.subcommands()},
+            },
+        )
+
+    @override
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return the verb of this command alone, because each verb takes about half a second to prepare."""
+        return {verb: arguments for verb, arguments in LightningCLI.subcommands().items() if verb == sys.argv[1]}
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -47,83 +90,111 @@ class SeglabCLI(LightningCLI):
         )
 
     @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line, and read the checkpoint that it names, before Lightning does so without a check."""
+        super().parse_arguments(parser, args)
+        self.attempt.verb = verb = self.config["subcommand"]
+        path = self.config[verb].get("ckpt_path")
+        if verb != "fit" and (path is None or not Path(path).is_file()):  # Lightning would evaluate the initial weights without a warning
+            what = "none is named" if path is None else f"{path} is no file"
+            raise ValueError(f"--ckpt_path: {verb} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; {what}")
+        self.path = None if path is None else Path(path)
+        self.held = None if self.path is None else read(self.path)
+
+    @override
     def instantiate_classes(self) -> None:
-        self._check_checkpoint()
         super().instantiate_classes()
-        seed = self._given("seed_everything")
-        self.datamodule = self.datamodule.with_seed(int(seed))
+        self.datamodule = self.datamodule.with_seed(int(self._given("seed_everything")))
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer. Seglab's plugin replaces `sync_batchnorm`, which drops the activation in timm's batch norms."""
-        if self._given("trainer.sync_batchnorm"):
-            from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
-
-            plugins = self.config_init[self.subcommand].trainer.plugins
-            given = plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
-            kwargs |= {"sync_batchnorm": False, "plugins": [*given, JointBatchNorm()]}
-        return super().instantiate_trainer(**kwargs)
+        """Make the trainer, as yet without loggers. A row is logged every ten steps, or at the end of a shorter epoch."""
+        given = self.config_init[self.subcommand].trainer
+        kwargs |= trainer_arguments(given, self.checkpoint_io, self.attempt.interruption)
+        if given.log_every_n_steps is None and self.subcommand == "fit":
+            kwargs["log_every_n_steps"] = max(1, min(10, len(self.datamodule.train_dataloader()) // given.accumulate_grad_batches))
+        self.attempt.trainer = trainer = super().instantiate_trainer(**kwargs)
+        return trainer
 
     def before_fit(self) -> None:
-        """Check all samples on rank 0, so that a bad sample is found before the training. A study checks before it starts its runs."""
-        if self.trainer.is_global_zero:
-            data = self.datamodule.check()
-            if data.images is not None:
-                self.model.check_images(data.images)
-            log.info(data.sizes)
+        """Check everything, all samples included, then make the folder of the training."""
+        trainer, module, data = self.trainer, self.model, self.datamodule
+        check_monitors(trainer, module, data.class_names)
+        parts = 1 if self._given("trainer.sync_batchnorm") else trainer.world_size
+        settings = settings_of(trainer, module, data, parts)
+        if self.path is not None and self.held is not None:
+            check_fits(self.held, self.path, module, data)
+            check_same(self.held, self.path, settings, module)
+        if trainer.is_global_zero:
+            self._check_data()
+        self.checkpoint_io.identity = fingerprint(settings)
+        folder = self._begin(settings)
+        saves = folder is not None and self._given("trainer.enable_checkpointing") is not False
+        keeper = FitCheckpoints(folder / "checkpoints" if folder is not None and saves else None, settings, self.attempt.interruption)
+        self.attempt.keeper = keeper
+        if keeper.folder is not None and self.path is not None and self.held is not None and trainer.is_global_zero:
+            take_over_best(self.path, self.held, keeper.folder)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        what = described(module, data, settings, folder)
+        if self.held is not None:
+            what += f"; continues after step {self.held['global_step']} of {self.path}"
+        callbacks += [StepRandomness(data.seed), keeper, Narrator(what, keeper)]
+        self.held = None  # frees its memory
+
+    def before_test(self) -> None:
+        """Check that the checkpoint fits, then make the folder of the evaluation."""
+        assert self.path is not None
+        assert self.held is not None
+        check_fits(self.held, self.path, self.model, self.datamodule)
+        self.held = None
+        self._begin({})
+
+    def before_validate(self) -> None:
+        """Check that the checkpoint fits, then make the folder of the evaluation."""
+        self.before_test()
+
+    def _check_data(self) -> None:
+        """Check all samples, and that the network takes the images."""
+        data = self.datamodule.check()
+        if data.images is not None:
+            self.model.check_images(data.images)
+        log.info(data.sizes)
+
+    def _begin(self, settings: Mapping[str, Any]) -> Path | None:
+        """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""
+        given = self.config_init[self.subcommand].trainer
+        if given.fast_dev_run:
+            return None
+        named: list[Logger] | None = None if given.logger in (None, True) else [] if given.logger is False else listed(given.logger)
+        tables = [logger for logger in named or () if type(logger) is CSVLogger]
+        root = Path(tables[0].root_dir) if tables else Path(FOLDER if given.default_root_dir is None else given.default_root_dir)
+        if not self.trainer.is_global_zero:
+            return root  # the first rank alone writes
+        self.attempt.folder = folder = new_folder(root)
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        next(callback for callback in callbacks if isinstance(callback, KeptConfig)).write(folder)
+        self.trainer.loggers = loggers(named, folder, settings)
+        return folder
 
     def _given(self, key: str) -> Any:
         """Return a setting of the subcommand, from the command line or a configuration file."""
         return self.config[self.subcommand].get(key)
 
-    def _check_checkpoint(self) -> None:
-        """Check that an evaluation has a checkpoint. Lightning would evaluate the initial weights without a warning."""
-        path = self._given("ckpt_path")
-        if self.subcommand != "fit" and (path is None or not Path(path).is_file()):
-            what = "none is named" if path is None else f"{path} is no file"
-            raise ValueError(
-                f"--ckpt_path: {self.subcommand} evaluates a checkpoint, such as {FOLDER}/version_0/checkpoints/last.ckpt; {what}"
-            )
 
-
-def train() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 the training failed, 2 bad input."""
-    show_log()
+def train(interruption: Interruption) -> NoReturn:
+    """Run the command line and exit with one of `seglab.exit_codes`."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
-    os.environ["WANDB_MODE"] = resolved_mode("auto")
-    project = os.environ.get("WANDB_PROJECT", "seglab")
-    best = ModelCheckpoint(filename="best", monitor="val/miou", mode="max", save_last=True, auto_insert_metric_name=False)
-    defaults = {
-        "use_distributed_sampler": False,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-        "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics(), best],
-        "logger": [
-            {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": FOLDER, "name": ""}},
-            {"class_path": "lightning.pytorch.loggers.WandbLogger", "init_args": {"save_dir": FOLDER, "project": project}},
-        ],
-    }
+    os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"  # Lightning 2.6 calls names of before
+    os.environ.setdefault("WANDB_SILENT", "true")
+    attempt = Attempt(interruption)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message="The .srun. command is available")
-            SeglabCLI(
-                SegmentationModule,
-                SegmentationDataModule,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,  # its --optimizer would replace the groups by stage, and its --lr_scheduler alone do nothing
-                trainer_defaults=defaults,
-                parser_kwargs={
-                    "exit_on_error": False,
-                    "allow_abbrev": False,
-                    **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},
-                },
-            )
-    except (ValueError, ArgumentError, ImportError, OSError, MisconfigurationException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except NonFiniteLossError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        sys.exit(FAILED)
-    sys.exit(DONE)
+        with run_settings(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+            SeglabCLI(attempt)
+            code = attempt.done()
+    except Interrupted:
+        code = attempt.interrupted()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user reads one line, and finds the traceback in a file
+        code = attempt.failed(error)
+    sys.exit(code)

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +31,8 @@ class Interrupted(BaseException):
 class Interruption:
     """Stops this process when a signal asks for it: at once or, in a training, between two steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[signal.Signals] = SIGNALS) -> None:
+        self.signals = signals
         self.asked = False
         self._when = -math.inf
         self._listening = False
@@ -41,11 +42,12 @@ class Interruption:
     def listen(self) -> None:
         """Set the signal handlers, and receive signals that have arrived since `held` began.
 
-        Ctrl-C is ignored: the process that started this one receives it too, and sends SIGTERM.
+        Ctrl-C is ignored unless it is one of `signals`: the process that started this one receives it too, and sends SIGTERM.
         """
         self._listening = True
         self.listen_again()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if signal.SIGINT not in self.signals:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def stop_with_parent(self) -> None:
@@ -69,7 +71,7 @@ class Interruption:
         Lightning replaces the handler of SIGTERM when a training or evaluation starts.
         """
         if self._listening:
-            for number in SIGNALS:
+            for number in self.signals:
                 signal.signal(number, self._receive)
 
     def stop_deferring(self) -> None:
@@ -80,12 +82,28 @@ class Interruption:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         before, self._when = self._when, time.monotonic()
-        if self._when - before < ECHO_SECONDS:
+        if number != signal.SIGINT and self._when - before < ECHO_SECONDS:
             return
         at_once = self.asked or not self.deferred
         self.asked = True
         if at_once:
             raise Interrupted
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Interruption]:
+    """Handle the signals that reach a command of the user, Ctrl-C and a closed terminal included. Restore the handlers at the end.
+
+    A signal that this process was started to ignore, as under `nohup` and behind `&` in a script, stays ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGINT, signal.SIGHUP)}
+    interruption = Interruption([number for number, handler in before.items() if handler is not signal.SIG_IGN])
+    try:
+        interruption.listen()
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import copy
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import lightning as L
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from typing_extensions import override
 
 from seglab.callbacks.plateau import plateau_config
 from seglab.callbacks.step_order import StepOrder, beginning
@@ -134,6 +135,30 @@ class SegmentationModule(L.LightningModule):
         self.train_evaluation = Evaluation(num_classes, ignore_index)
         self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
         self.test_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
+
+    @override
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Build a module from the arguments of its `__init__`, given by name, and load a checkpoint's weights into it.
+
+        Raises:
+            ValueError: arguments are missing. A checkpoint holds plain data only, so that it cannot name a network or a loss by itself.
+        """
+        try:
+            return super().load_from_checkpoint(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
+        except TypeError as error:
+            raise ValueError(
+                f"{checkpoint_path} holds no arguments of {cls.__name__} ({error}): seglab.load(path) returns the trained network; to get a "
+                f"module, give its arguments by name, as in {cls.__name__}.load_from_checkpoint(path, network=…, loss=…, num_classes=…)"
+            ) from error
 
     def settings(self) -> dict[str, object]:
         """Return the module's settings by name: values that, beside network, loss, regularizer, schedules and optimizer, define a run.

@@ -20,7 +20,7 @@ FLOORS = {
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     4: ("study", "cluster"),
     5: ("running",),
-    6: ("script", "checking", "fit", "cli"),
+    6: ("script", "checking", "fitting", "fit", "cli"),
     7: ("experiments",),
 }
 APART = (0, 1, 2, 4)

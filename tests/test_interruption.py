@@ -60,6 +60,40 @@ def test_a_signal_that_comes_too_early_waits(number: int) -> None:
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS) == set()
 
 
+COMMAND = """
+import os, signal, sys
+from seglab.interruption import Interrupted, listening
+before = signal.getsignal(signal.SIGINT)
+try:
+    with listening() as interruption:
+        interruption.deferred = True
+        for name in sys.argv[1:]:
+            os.kill(os.getpid(), getattr(signal, name))
+        print("asked", interruption.asked)
+except Interrupted:
+    print("stopped")
+print(signal.getsignal(signal.SIGINT) is before, signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "ignored", "printed"),
+    [
+        ("SIGINT", None, "asked True"),
+        ("SIGHUP", None, "asked True"),
+        ("SIGTERM SIGTERM", None, "asked True"),  # an echo
+        ("SIGINT SIGINT", None, "stopped"),  # nobody presses Ctrl-C twice by accident
+        ("SIGTERM SIGINT", None, "stopped"),
+        ("SIGHUP", signal.SIGHUP, "asked False"),  # nohup
+        ("SIGINT", signal.SIGINT, "asked False"),  # behind `&` in a script
+    ],
+)
+def test_a_command_of_the_user(names: str, ignored: signal.Signals | None, printed: str) -> None:
+    set_up = "" if ignored is None else f"import signal; signal.signal({int(ignored)}, signal.SIG_IGN)\n"
+    process = subprocess.run([sys.executable, "-c", set_up + COMMAND, *names.split()], capture_output=True, text=True, check=True)
+    assert process.stdout == f"{printed}\nTrue True\n"
+
+
 def test_the_module_needs_no_torch() -> None:
     code = "import sys, seglab.interruption; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

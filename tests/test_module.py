@@ -1,5 +1,6 @@
 """What a module makes of images and batches: normalisation, padding, scores at the size of the masks."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from seglab.metrics import confusion_matrices, scores
 from seglab.module import SegmentationModule
 from seglab.networks import network
 from seglab.sample import IGNORE, Batch
-from tests.nets import Small
+from tests.nets import Small, loader
 from tests.trainers import quiet_trainer
 
 
@@ -224,3 +225,14 @@ def test_the_names_of_metrics_are_those_that_a_training_logs(
     trainer = quiet_trainer(max_epochs=1, limit_val_batches=1.0)
     trainer.fit(one, datamodule=shapes)
     assert set(names) == set(trainer.callback_metrics)
+
+
+def test_a_module_is_loaded_from_its_arguments(tmp_path: Path) -> None:
+    one = SegmentationModule(Small(), CrossEntropy(), num_classes=4)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(one, loader(), loader())
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"seglab\.load\(path\) returns the trained network.*network=…, loss=…, num_classes=…"):
+        SegmentationModule.load_from_checkpoint(tmp_path / "last.ckpt")
+    again = SegmentationModule.load_from_checkpoint(tmp_path / "last.ckpt", network=Small(), loss=CrossEntropy(), num_classes=4)
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in one.state_dict().items())

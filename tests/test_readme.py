@@ -246,7 +246,7 @@ def test_the_commands_of_seglab_parse() -> None:
         assert _parser().parse_args(shlex.split(command)[1:]).command in command
 
 
-FITS = sorted(commands(r"seglab fit --config"), key=lambda command: "my.SquaredError" not in command)
+FITS = sorted(commands(r"seglab fit --config fit.yaml"), key=lambda command: "my.SquaredError" not in command)
 
 
 @pytest.mark.parametrize("command", [FITS[0], *(pytest.param(command, marks=pytest.mark.slow) for command in FITS[1:])])

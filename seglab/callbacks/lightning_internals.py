@@ -74,6 +74,26 @@ def rewind_validation(checkpoint: dict[str, Any]) -> None:
     batches["total"] = {**batches["current"], "ready": 1, "started": 1}
 
 
+def continue_after_end(checkpoint: dict[str, Any]) -> None:
+    """Change a checkpoint that is saved after a training so that a longer training continues as if this one had not ended.
+
+    After a whole epoch, the longer training begins with the next epoch. Within an epoch, which `max_steps` can end, it begins with the next
+    batch.
+
+    Reason: Lightning counts an epoch that `max_steps` cut off as complete, and takes the batches of a complete epoch for batches of the
+    next one (issue 18060). No public method changes the counts.
+    """
+    fit_loop = checkpoint["loops"]["fit_loop"]
+    batches = fit_loop["epoch_loop.batch_progress"]
+    if batches["is_last_batch"]:
+        batches["is_last_batch"] = False
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+    else:
+        for count in (fit_loop["epoch_progress"]["total"], fit_loop["epoch_progress"]["current"]):
+            count["processed"] -= 1
+            count["completed"] -= 1
+
+
 def end_loader_workers(trainer: L.Trainer) -> None:
     """End the worker processes of the training loader.
 

@@ -37,6 +37,8 @@ class ResumeCheckpoint(Callback):
         self.seconds = 60 * minutes
         self.interruption = interruption
         self._saved_at = 0.0
+        self._at_batch_start = False
+        """Whether a checkpoint is being saved before a training batch. A user's own callbacks may save at other moments."""
         self._any_rank: Callable[[bool], bool] = bool
         self._common_batches = 0
         """Number of validation batches that every rank has."""
@@ -55,7 +57,7 @@ class ResumeCheckpoint(Callback):
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
         if self._any_rank(due or self.interruption.asked):
             if batch_idx == 0 or not averages_over_epoch(trainer):
-                self._save(trainer)
+                self.save_before_batch(trainer, self.path)
             if trainer.strategy.reduce_boolean_decision(self.interruption.asked, all=False):
                 raise Interrupted
 
@@ -74,7 +76,7 @@ class ResumeCheckpoint(Callback):
         asked = self.interruption.asked
         if self._any_rank(asked) and trainer.strategy.reduce_boolean_decision(asked, all=False):
             if not averages_over_epoch(trainer):
-                self._save(trainer)
+                self.save(trainer, self.path)
             raise Interrupted
 
     @override
@@ -91,8 +93,10 @@ class ResumeCheckpoint(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        rewind = rewind_validation if trainer.validating else rewind_batch
-        rewind(checkpoint)
+        if trainer.validating:
+            rewind_validation(checkpoint)
+        elif self._at_batch_start:
+            rewind_batch(checkpoint)
         for logger in trainer.loggers:
             if isinstance(logger, ResumableLog) and (rows := logger.rows()) is not None:
                 checkpoint["metrics"] = rows
@@ -105,6 +109,15 @@ class ResumeCheckpoint(Callback):
                 if isinstance(logger, ResumableLog):
                     logger.restore(checkpoint["metrics"])
 
-    def _save(self, trainer: L.Trainer) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)
+    def save_before_batch(self, trainer: L.Trainer, path: Path) -> None:
+        """Save a checkpoint from which a resumed training begins with the present batch."""
+        self._at_batch_start = True
+        try:
+            self.save(trainer, path)
+        finally:
+            self._at_batch_start = False
+
+    def save(self, trainer: L.Trainer, path: Path) -> None:
+        """Save a checkpoint of this moment."""
+        trainer.save_checkpoint(path, weights_only=False)
         self._saved_at = time.monotonic()

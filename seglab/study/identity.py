@@ -82,6 +82,22 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
         module, other = _seeded(arm, 0), _seeded(arm, 1)
     if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
+    described = describe_module(module, start)
+    return {
+        **described,
+        "start": _equal_tensors(module.network, other.network),
+        **({"loss_start": _equal_tensors(module.loss, other.loss)} if any(True for _ in module.loss.parameters()) else {}),
+        **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
+        **({"display": {"phases": phase_rows(module, start)}} if module.freeze_schedule is not None else {}),
+    }
+
+
+def describe_module(module: SegmentationModule, start: Progress) -> dict[str, Any]:
+    """Return the description of a module before its training, without the weights that it starts from.
+
+    Raises:
+        ValueError: the regularizer cannot act in a training of this length, or beside this optimizer.
+    """
     optimizer = module.optimizer(module.parameter_groups())
     check_resumable(optimizer)
     _check_regularizer(module, optimizer, start.steps)
@@ -89,20 +105,13 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
     described = {
         "module": {"class": settings.named(type(module)), **settings.plain(module.settings())},
         "network": _network(module.network, settings),
-        "start": _equal_tensors(module.network, other.network),
         "loss": settings.plain(module.loss),
-        **({"loss_start": _equal_tensors(module.loss, other.loss)} if any(True for _ in module.loss.parameters()) else {}),
         "regularizer": settings.plain(module.regularizer),
         "freeze": _freezing(module, start, settings),
         "optimizer": _optimizer(optimizer, module, settings),
         "scheduler": _scheduler(module, optimizer, start, settings),
-        **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
     }
-    return {
-        **described,
-        "code": dict(sorted(settings.code.items())),
-        **({"display": {"phases": phase_rows(module, start)}} if module.freeze_schedule is not None else {}),
-    }
+    return {**described, "code": dict(sorted(settings.code.items()))}
 
 
 def planned(study: Study) -> Progress:

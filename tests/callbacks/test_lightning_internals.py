@@ -87,6 +87,11 @@ KEYS: dict[str, list[tuple[str, ...]]] = {
         ),
         ("loops", "fit_loop", "state_dict", "combined_loader"),
     ],
+    "continue_after_end": [
+        ("loops", "fit_loop", "epoch_loop.batch_progress", "is_last_batch"),
+        ("loops", "fit_loop", "epoch_loop.batch_progress", "current"),
+        *(("loops", "fit_loop", "epoch_progress", kind, count) for kind in ("total", "current") for count in ("processed", "completed")),
+    ],
     "rewind_validation": [
         ("loops", "fit_loop", "epoch_loop.val_loop.batch_progress", key) for key in ("is_last_batch", "current", "total")
     ],

@@ -39,7 +39,7 @@ def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> T
 
 def ignore_signals(worker: int) -> None:
     """Ignore signals in a worker. Ctrl-C and the signals of a scheduler reach every process, but only the main process handles them."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

@@ -1,0 +1,57 @@
+"""The loggers of a fit: `metrics.csv` and W&B, both in the folder of the fit."""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from seglab.fitting.launch import forget_wandb_run
+from seglab.tracking import CSVLog, resolved_mode
+
+
+def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping[str, Any]) -> list[Logger]:
+    """Return the loggers of a fit or an evaluation.
+
+    Args:
+        given: the loggers that the user has named; None for the default ones. A `CSVLogger` among them writes into `folder`, because its
+            own choice of a folder is not safe if two fits start at once.
+        folder: the folder of the fit.
+        configuration: the settings that W&B shows.
+
+    Raises:
+        ValueError: W&B has to be online, and nobody is logged in.
+    """
+    if given is not None:
+        return [CSVLog(folder) if type(logger) is CSVLogger else logger for logger in given]
+    forget_wandb_run()
+    table, mode = CSVLog(folder), resolved_mode("auto")
+    return [table] if mode == "disabled" else [table, _wandb(folder, configuration, offline=mode == "offline")]
+
+
+def _wandb(folder: Path, configuration: Mapping[str, Any], *, offline: bool) -> Logger:
+    """Start a W&B run and return its logger. If W&B cannot be reached, the run is offline."""
+    import wandb
+
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "seglab"),
+            dir=folder,
+            config=dict(configuration),
+            settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
+        )
+    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        if offline:
+            raise
+        wandb.teardown()
+        if isinstance(error, wandb.errors.UsageError):
+            raise ValueError(
+                f"W&B is to be online (WANDB_MODE): {' '.join(str(error).split())} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"
+            ) from error
+        warnings.warn(f"W&B cannot be reached ({error}): this fit is logged offline; `wandb sync` uploads it later", stacklevel=2)
+        return _wandb(folder, configuration, offline=True)
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)  # what Lightning's logger does with a run of its own
+    return WandbLogger(experiment=run, save_dir=folder)
