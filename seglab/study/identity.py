@@ -101,6 +101,7 @@ def describe_module(module: SegmentationModule, start: Progress) -> dict[str, An
     optimizer = module.optimizer(module.parameter_groups())
     check_resumable(optimizer)
     _check_regularizer(module, optimizer, start.steps)
+    _check_losses(module)
     settings = Settings()
     described = {
         "module": {"class": settings.named(type(module)), **settings.plain(module.settings())},
@@ -262,6 +263,19 @@ def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: 
     check_optimizer(module, optimizer)
     if module.regularizer is not None:
         module.regularizer.bind(module.weights()).start(steps)
+
+
+def _check_losses(module: SegmentationModule) -> None:
+    """Check the losses of seglab before any training: raise the errors that they would raise for this number of classes.
+
+    Examples: another number of class weights, `foreground_only`. For two classes, the network may give one logit or two; which one is known
+    only when it runs.
+    """
+    if module.num_classes > 2:
+        logits, mask = torch.zeros(1, module.num_classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64)
+        for loss in module.loss.modules():
+            if type(loss).__module__.startswith("seglab.losses.") and not any(True for _ in loss.children()):
+                loss(logits, mask)
 
 
 def _described(study: Study, arm: str) -> dict[str, Any]:

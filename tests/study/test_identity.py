@@ -209,7 +209,7 @@ class OwnNetwork(nn.Conv2d):
     ("loss", "concerned"),
     [
         (CrossEntropy(), False),
-        (Dice(foreground_only=True), False),
+        (Dice(absent="penalize"), False),
         (WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 1.0}), False),
         (OHEM(), True),
         (WeightedSum({"hard": OHEM(), "dice": Dice()}, {"hard": 1.0, "dice": 1.0}), True),
@@ -259,3 +259,20 @@ def test_an_option_that_seglab_adds_and_that_is_off_is_no_difference_for_a_class
 )
 def test_absent_and_off_are_one_and_nothing_else_is(old: dict[str, object], new: dict[str, object], lines: list[str]) -> None:
     assert differences(old, new) == lines
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (CrossEntropy(weight=[1.0, 2.0]), "weight has 2 numbers, but the logits have 3 classes"),
+        (Dice(foreground_only=True), "foreground_only=True is for one logit per pixel, and the logits have 3 classes"),
+        (
+            WeightedSum({"ce": CrossEntropy(), "dice": Dice(foreground_only=True)}, {"ce": 1.0, "dice": 1.0}),
+            "foreground_only=True is for one logit per pixel",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_loss_that_does_not_fit_the_classes_is_refused_before_any_training(loss: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        with_loss(loss)
