@@ -1,6 +1,7 @@
 """Check every sample before training. An error names the bad file."""
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,22 @@ class Format:
         return f"{self.channels} channel{'s' * (self.channels > 1)} of {str(self.dtype).removeprefix('torch.')}"
 
 
+def check_class_names(names: Sequence[str]) -> None:
+    """Check that every class name can be a part of a metric's name, such as `test/iou/car`, and that all names differ.
+
+    Raises:
+        ValueError: a name is no text, is empty, has a slash, a control character or spaces at its ends, or occurs twice.
+    """
+    for name in names:
+        if not isinstance(name, str) or not name or "/" in name or not name.isprintable() or name != name.strip():
+            raise ValueError(
+                f"class name {name!r}: expected a text without slashes, control characters, and spaces at its ends, because it is a part "
+                "of names of metrics, such as test/iou/car: rename the class"
+            )
+    if len({unicodedata.normalize("NFC", name) for name in names}) != len(names):
+        raise ValueError(f"class_names {list(names)}: expected names that are all different, as scores are told apart by them")
+
+
 def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[], None]) -> Format | None:
     """Read every sample of one split, in threads, and call `seen` after each.
 
@@ -38,6 +55,31 @@ def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: C
             raise ValueError(f"{where}: the image has {sample_format}, the ones before it {expected}: convert them to one format")
         seen()
     return expected
+
+
+def check_channels(images: Format, in_channels: int | None, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Check that images fit a network and its normalisation. One value of `mean` or `std` serves all channels.
+
+    Grey images fit a network of 3 channels if `mean` or `std` has 3 values: normalisation repeats them for each.
+
+    Args:
+        images: the common format of the images.
+        in_channels: number of channels that the network takes; None if it is not known.
+        mean: values by which images are normalised.
+        std: likewise.
+
+    Raises:
+        ValueError: the numbers do not fit.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 1 and images.channels not in (1, len(values)):
+            raise ValueError(
+                f"the images have {images}, and {name} has {len(values)} values: give SegmentationModule mean and std of "
+                f"{images.channels} values, or of one"
+            )
+    channels = max(images.channels, len(mean), len(std))
+    if in_channels not in (None, channels):
+        raise ValueError(f"the images have {images}, and the network takes {in_channels}: build it with in_channels={channels}")
 
 
 def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, str]:
@@ -58,10 +100,10 @@ def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:
 
 
 def check_shapes(sample: Sample, where: str) -> None:
-    """Check that a sample has an image (C,H,W) and a uint8 mask (H,W) of the same size.
+    """Check that a sample has an image (C,H,W) of finite pixels and a uint8 mask (H,W) of the same size.
 
     Raises:
-        ValueError: shape, dtype or size is wrong.
+        ValueError: shape, dtype or size is wrong, or pixels of a float image are infinite or not a number.
     """
     if sample.image.ndim != 3 or sample.mask.ndim != 2 or sample.mask.dtype != torch.uint8:
         raise ValueError(
@@ -73,6 +115,11 @@ def check_shapes(sample: Sample, where: str) -> None:
         raise ValueError(
             f"{where}: the mask has {mask_rows}×{mask_columns} pixels (rows × columns), its image {rows}×{columns}: "
             "export the mask at the size of its image, in the orientation in which the image is shown"
+        )
+    if sample.image.is_floating_point() and (bad := int((~sample.image.isfinite()).sum())):
+        raise ValueError(
+            f"{sample.name}: {bad} of the image's {sample.image.numel()} values are infinite or not a number (NaN); expected finite "
+            "values from 0 to 1: replace them, such as by 0, and ignore their pixels in the mask"
         )
 
 

@@ -16,6 +16,7 @@ from seglab.running.ledger import forgive
 from seglab.running.local import Launcher
 from seglab.running.plan import Plan, agree, check_place, check_split, keep
 from seglab.running.status import Clock, duration, fraction_done, run_status
+from seglab.study.identity import check_images
 
 
 def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console) -> bool:
@@ -45,7 +46,7 @@ def prepare(plan: Plan, console: Console) -> list[Run]:
         for run in todo:
             check_place(run.directory(plan.folder))
         _check_free(plan, todo)
-        _check_data(plan, console)
+        _check_data(plan, agreed, console)
         keep(plan, agreed)
         _show_phases(agreed, {run.arm for run in todo}, console)
         for run in todo:
@@ -62,10 +63,13 @@ def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
             raise ValueError(f"{todo[0].name}: {holder} is working on it; wait for its end, or stop it (kill {holder.pid} there)")
 
 
-def _check_data(plan: Plan, console: Console) -> None:
+def _check_data(plan: Plan, agreed: StudyRecord, console: Console) -> None:
+    """Check every sample, and that the images have the channels that the networks of all arms take."""
     with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
-        plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+        images = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+    if images is not None:
+        check_images(agreed, images)
 
 
 def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:

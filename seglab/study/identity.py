@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 import seglab
 from seglab.callbacks.step_order import check_optimizer, phase_rows
+from seglab.data.check import Format, check_channels
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
@@ -115,6 +116,16 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
         lines.append(f"study.json has no arm {run.arm}")
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
+
+
+def check_images(recorded: StudyRecord, images: Format) -> None:
+    """Raise a ValueError if the images of a study do not have the channels that the network or the normalisation of an arm expects."""
+    for arm, settings in recorded.arms.items():
+        module, network = settings.get("module", {}), settings.get("network", {})
+        try:
+            check_channels(images, network.get("config", {}).get("in_channels"), module.get("mean", [0.0]), module.get("std", [1.0]))
+        except ValueError as error:
+            raise ValueError(f"arm {arm}: {error}") from error
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from seglab.data import ImageMaskFolder, SegmentationDataModule
-from seglab.data.sources.files import read_image, read_mask
+from seglab.data.reading.read import read_image, read_mask
 
 
 def module(folder: Path) -> SegmentationDataModule:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import Counts, class_pixels, image_probabilities
-from seglab.data.check import Format, check_dataset
+from seglab.data.check import Format, check_class_names, check_dataset
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, ignore_signals
 from seglab.data.loading.part import part_of
@@ -231,19 +231,18 @@ class SegmentationDataModule(LightningDataModule):
         if self.balanced_images > 0:
             self.class_pixels()
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def check(self, progress: Callable[[int, int], None] | None = None) -> Format | None:
         """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
 
         Args:
             progress: called with (samples read, samples in all).
 
+        Returns:
+            The common format of the images: their number of channels and their dtype. None if there are no samples.
+
         Raises:
             ValueError: a sample is bad; its file is named.
         """
-        if len(set(self.class_names)) != self.num_classes:
-            raise ValueError(
-                f"class_names {list(self.class_names)}: expected names that are all different, as scores are told apart by them"
-            )
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
         datasets = [self.used(split) for split in SPLITS]
@@ -255,6 +254,7 @@ class SegmentationDataModule(LightningDataModule):
                     f"{type(self.source).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
                 )
             expected = check_dataset(dataset, expected, counter.count)
+        return expected
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         return self._loader_in_order(self._samples(split))
@@ -333,3 +333,4 @@ def _check_source(source: SegmentationSource) -> None:
         raise ValueError(f"source is a {name}: expected a SegmentationSource that is a dataclass, as its fields are its settings")
     if not hasattr(source, "class_names"):
         raise ValueError(f"{name} has no class_names: write the names of its classes in it, in the order of the labels")
+    check_class_names(source.class_names)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
-from seglab.data.sources.files import IMAGE_SUFFIXES, Pair, PairedFiles
+from seglab.data.sources.files import Pair, PairedFiles, composed
 from seglab.data.sources.source import SegmentationSource
 from seglab.sample import IGNORE
 
@@ -15,7 +16,7 @@ LAYOUT = "{train,val,test}/images/NAME.jpg and {train,val,test}/masks/NAME.png"
 class ImageMaskFolder(SegmentationSource):
     """Images in `{root}/{train,val,test}/images`, masks in `{root}/{train,val,test}/masks`, paired by the name without its ending.
 
-    A mask is a PNG (8-bit grey or palette) of class indices; 255 is ignored. `files.read_image` says how images are read.
+    A mask holds class indices, 255 is ignored; an 8-bit PNG serves best. `docs/data.md` lists the formats, and how each is read.
 
     Raises:
         ValueError: a folder is missing or empty, a file has no partner, or names do not fit the number of classes.
@@ -28,7 +29,7 @@ class ImageMaskFolder(SegmentationSource):
     class_names: tuple[str, ...] = ()
     """names of all C classes; without them "class 0", "class 1", …."""
     void: int | None = None
-    """label besides 255 that is ignored."""
+    """label besides 255 that is ignored; -1 or more than 255 if the masks' integer type holds it."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_classes <= IGNORE:
@@ -47,16 +48,17 @@ class ImageMaskFolder(SegmentationSource):
 
 
 def pair_by_stem(images: Path, masks: Path, layout: str) -> list[Pair]:
-    """Return each image of a folder with the mask of the same stem, sorted.
+    """Return each image of a folder with the mask of the same stem, sorted. Composed and decomposed Unicode (NFC, NFD) are one stem.
 
     Raises:
         ValueError: a folder is missing or empty, two files share a stem, or a file has no partner.
     """
     image_of, mask_of = _by_stem(images, layout), _by_stem(masks, layout)
+    _require_readable(image_of, images)
     if not image_of:
-        raise ValueError(f"{images}: no images in it (endings {', '.join(sorted(IMAGE_SUFFIXES))}); expected {layout}")
-    _require_partners(image_of, mask_of, "image", "mask", masks)
-    _require_partners(mask_of, image_of, "mask", "image", images)
+        raise ValueError(f"{images}: no images in it (endings {', '.join(sorted(ENDINGS))}); expected {layout}")
+    _require_partners(image_of, mask_of, "mask", masks)
+    _require_partners(mask_of, image_of, "image", images)
     return [Pair(image_of[stem], mask_of[stem]) for stem in sorted(image_of)]
 
 
@@ -67,21 +69,46 @@ def require_folder(folder: Path, layout: str) -> None:
 
 
 def _by_stem(folder: Path, layout: str) -> dict[str, Path]:
+    """Return the files of a folder that are read, by their stem in composed Unicode. Hidden files are left out."""
     require_folder(folder, layout)
     files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+    for file in _visible(folder):
+        if file.suffix.lower() not in ENDINGS:
             continue
-        if file.stem in files:
-            raise ValueError(f"{file}: has the same name as {files[file.stem].name}, and files are paired by name: rename or remove one")
-        files[file.stem] = file
+        if (stem := _stem(file)) in files:
+            raise ValueError(f"{file}: has the same name as {files[stem].name}, and files are paired by name: rename or remove one")
+        files[stem] = file
     return files
 
 
-def _require_partners(files: dict[str, Path], others: dict[str, Path], kind: str, other_kind: str, folder: Path) -> None:
+def _require_partners(files: dict[str, Path], others: dict[str, Path], other_kind: str, folder: Path) -> None:
+    """Raise a ValueError if a file has no partner in `folder`. The message names a file of the same stem whose ending is not read."""
     alone = [files[stem] for stem in sorted(files.keys() - others.keys())]
-    if alone:
-        more = f" ({len(alone) - 1} more like it)" if len(alone) > 1 else ""
-        raise ValueError(
-            f"{alone[0]}: this {kind} has no {other_kind} {alone[0].stem}.* in {folder}{more}: add the {other_kind}, or remove the {kind}"
-        )
+    if not alone:
+        return
+    kind = {"mask": "image", "image": "mask"}[other_kind]
+    more = f" ({len(alone) - 1} more like it)" if len(alone) > 1 else ""
+    unread = [file for file in _visible(folder) if composed(file.name).startswith(f"{_stem(alone[0])}.")]
+    if unread:
+        raise ValueError(f"{alone[0]}: the {other_kind} of this {kind} is {unread[0]}, which {_WHY_UNREAD}{more}: convert the {other_kind}")
+    raise ValueError(
+        f"{alone[0]}: this {kind} has no {other_kind} {alone[0].stem}.* in {folder}{more}: add the {other_kind}, or remove the {kind}"
+    )
+
+
+def _require_readable(read: dict[str, Path], folder: Path) -> None:
+    """Raise a ValueError if an image of another format would be left out in silence."""
+    for file in _visible(folder):
+        if file.suffix.lower() in OTHER_ENDINGS and _stem(file) not in read:
+            raise ValueError(f"{file}: {_WHY_UNREAD}: convert the image, or move it out of this folder")
+
+
+_WHY_UNREAD = f"is not read, as its ending is none of {', '.join(sorted(ENDINGS))}"
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+
+
+def _stem(file: Path) -> str:
+    return composed(file.stem)

@@ -1,0 +1,108 @@
+"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow, and 16-bit colours by OpenCV, because Pillow cuts them to 8 bits."""
+
+import contextlib
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+from seglab.data.arrays import Array
+from seglab.data.reading.stored import Stored, UnusableError, check_size
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow refuses images above 179 million pixels; `check_size` has a higher limit, the same for every format
+
+_GREY, _GREY_AND_ALPHA = 0, 4
+"""Colour types of a PNG. The others are RGB, palette and RGBA."""
+
+
+def image(stream: BinaryIO, name: str) -> Stored:
+    """Decode an image as a viewer shows it: (H,W) uint8 for grey, else (H,W,3) uint8. Transparency is dropped."""
+    with _opened(stream, name) as opened:
+        opened.info.pop("transparency", None)
+        if opened.mode in ("L", "RGB"):
+            return _stored(opened, np.array(opened))
+        return _stored(opened, np.array(opened.convert("L" if opened.mode in ("1", "LA", "La") else "RGB")))
+
+
+def mask(stream: BinaryIO, name: str) -> Stored:
+    """Decode a mask: (H,W) bool or uint8 as stored, the indices of a palette, or (H,W,C) uint8 colours."""
+    with _opened(stream, name) as opened:
+        return _stored(opened, np.array(opened))
+
+
+def png_image(stream: BinaryIO) -> Stored:
+    """Decode a PNG image: (H,W) for grey, (H,W,3) for colours; uint16 for 16 bits, else uint8. 1 to 4 bits are scaled to 0…255."""
+    depth, colour = _png_header(stream)
+    if depth < 16:
+        return image(stream, "PNG")
+    stored = mask(stream, "PNG")  # also raises if the file is damaged, of which OpenCV would print lines
+    return stored if colour == _GREY else stored._replace(pixels=_colours_of_16_bits(stream, colour))
+
+
+def png_mask(stream: BinaryIO) -> Stored:
+    """Decode a PNG mask: (H,W) as stored, or (H,W,C) colours. Pillow scales grey of 2 and 4 bits to 0…255; this is undone."""
+    depth, colour = _png_header(stream)
+    stored = mask(stream, "PNG")
+    if colour == _GREY and depth in (2, 4):
+        return stored._replace(pixels=stored.pixels // np.uint8(255 // (2**depth - 1)))
+    return stored
+
+
+def bmp_image(stream: BinaryIO) -> Stored:
+    """Decode a BMP image as `image` does."""
+    _check_bmp(stream)
+    return image(stream, "BMP")
+
+
+def bmp_mask(stream: BinaryIO) -> Stored:
+    """Decode a BMP mask as `mask` does."""
+    _check_bmp(stream)
+    return mask(stream, "BMP")
+
+
+def _opened(stream: BinaryIO, name: str) -> Image.Image:
+    """Read the header of an image of the format `name`, and check that it holds one picture."""
+    opened = Image.open(stream, formats=(name,))
+    check_size(opened.height, opened.width)
+    if opened.format != "MPO" and getattr(opened, "is_animated", False):  # a JPEG's first picture is the photograph, an MPO
+        raise UnusableError(f"an animated {name} of {getattr(opened, 'n_frames', 'several')} frames; expected one picture: save one frame")
+    if name == "GIF" and opened.tile[0][1] != (0, 0, *opened.size):
+        raise UnusableError("a GIF whose picture covers a part of its area only: save it again, as a PNG")
+    return opened
+
+
+def _stored(opened: Image.Image, pixels: Array) -> Stored:
+    """Return the pixels with the orientation flag of the file (EXIF or XMP); 1 if the metadata are broken, because the pixels are not."""
+    with contextlib.suppress(Exception):
+        flag = opened.getexif().get(ExifTags.Base.Orientation)
+        if flag in range(1, 9):
+            return Stored(pixels, int(flag))
+    return Stored(pixels)
+
+
+def _png_header(stream: BinaryIO) -> tuple[int, int]:
+    """Return the bits per channel and the colour type of a PNG."""
+    header = stream.read(26)
+    stream.seek(0)
+    return header[24], header[25]
+
+
+def _colours_of_16_bits(stream: BinaryIO, colour: int) -> Array:
+    """Decode a PNG of 16 bits: (H,W) uint16 for grey and alpha, else (H,W,3)."""
+    stream.seek(0)
+    pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ValueError("OpenCV finds no 16-bit colours in it")
+    return np.asarray(pixels)[..., 0] if colour == _GREY_AND_ALPHA else np.asarray(pixels)[..., 2::-1]  # from BGR or BGRA
+
+
+def _check_bmp(stream: BinaryIO) -> None:
+    """Refuse a BMP whose palette is a ramp of grey that does not fill its bits: Pillow reads such pixels at another number of bits."""
+    header = stream.read(30)
+    stream.seek(0)
+    bits = header[24 if int.from_bytes(header[14:18], "little") == 12 else 28]
+    with _opened(stream, "BMP") as opened:
+        if {"1": 1, "L": 8}.get(opened.mode, bits) != bits:
+            raise UnusableError(f"a BMP of {bits} bits with a short palette of greys, which is not read: save it as a PNG")
+    stream.seek(0)

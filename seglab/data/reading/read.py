@@ -1,0 +1,120 @@
+"""Read an image or a mask. Every error is a ValueError of one line that names the file."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from seglab.data.arrays import Array
+from seglab.data.reading.formats import format_of
+from seglab.data.reading.stored import UnusableError, check_size, upright
+
+
+def read_image(file: Path) -> Array:
+    """Read an image as a viewer shows it: (H,W,C) uint8, uint16 or float32.
+
+    Grey images have one channel, palettes and other colour spaces become RGB, and transparency is dropped. All channels of a TIFF or an
+    array are kept. Integers of 1 to 4 bits are scaled to 0…255; floats of 16 and 64 bits become float32. The orientation flag is applied.
+
+    Raises:
+        ValueError: the file cannot be read, or its pixels cannot be used. The message names the file.
+    """
+    with opened(file, "an image", "its mask") as stream:
+        return _channels(upright(format_of(stream).image(stream)))
+
+
+def read_mask(file: Path) -> Array:
+    """Read a mask (H,W) of labels as stored, of the file's integer type. The indices of a palette image are read, not its colours.
+
+    A mask with an orientation flag of its own is turned as a viewer shows it, like an image.
+
+    Raises:
+        ValueError: the file cannot be read, its format is lossy, or it has several channels. The message names the file.
+    """
+    with opened(file, "a mask", "its image") as stream:
+        known = format_of(stream)
+        if known.mask is None:
+            raise UnusableError(f"a mask as {known.name}; {known.why_no_mask}: export the mask again in a lossless format, such as PNG")
+        return _labels(upright(known.mask(stream)))
+
+
+@contextmanager
+def opened(file: Path, what: str, partner: str) -> Iterator[BinaryIO]:
+    """Open a regular file for reading bytes. Any error inside the block becomes a ValueError of one line that names the file.
+
+    Args:
+        file: the file.
+        what: what the file is expected to hold, such as "an image".
+        partner: the file that would have to be removed with this one.
+
+    Raises:
+        ValueError: the file is missing, unreadable, no regular file, or what the block does with it fails.
+    """
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise UnusableError(f"is a {'folder' if file.is_dir() else 'device or pipe'}; expected a file with {what}: remove or rename it")
+        with file.open("rb") as stream:
+            yield stream
+    except UnusableError as error:
+        raise ValueError(f"{file}: {error}") from error
+    except Exception as error:  # a decoder of damaged bytes may raise anything
+        raise ValueError(f"{file}: cannot be read as {what} ({_reason(error)}): replace the file, or remove it with {partner}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _channels(pixels: Array) -> Array:
+    """Return pixels (H,W) or (H,W,C) as (H,W,C) uint8, uint16 or float32, contiguous and in the byte order of this machine."""
+    if pixels.ndim not in (2, 3):
+        raise UnusableError(f"an image of the shape {pixels.shape}; expected rows × columns, or rows × columns × channels")
+    image = pixels if pixels.ndim == 3 else pixels[..., None]
+    check_size(*image.shape[:2])
+    if image.shape[2] == 0:
+        raise UnusableError("an image without channels; expected at least one")
+    return np.ascontiguousarray(_of_known_type(image))
+
+
+def _of_known_type(image: Array) -> Array:
+    if image.dtype == np.bool_:
+        return image * np.uint8(255)
+    if image.dtype.kind == "f" and image.dtype.itemsize <= 8:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and the check of the data finds it
+            return image.astype(np.float32, copy=False)
+    if image.dtype.kind == "u" and image.dtype.itemsize <= 2:
+        return image.astype(image.dtype.newbyteorder("="), copy=False)
+    raise UnusableError(f"an image of {image.dtype.name}; expected uint8, uint16, or float32 from 0 to 1: convert it")
+
+
+def _labels(pixels: Array) -> Array:
+    """Return the labels of a mask (H,W): uint8 for bool, else of the file's integer type, in the byte order of this machine."""
+    if pixels.ndim == 3 and pixels.shape[2] > 1:
+        colours = {2: " (grey and alpha)", 3: " (RGB)", 4: " (RGBA)"}.get(pixels.shape[2], "")
+        raise UnusableError(f"a mask of {pixels.shape[2]} channels{colours}; expected one, of class indices: convert colours to indices")
+    labels = pixels[..., 0] if pixels.ndim == 3 else pixels
+    if labels.ndim != 2:
+        raise UnusableError(f"a mask of the shape {pixels.shape}; expected rows × columns")
+    check_size(*labels.shape)
+    if labels.dtype == np.bool_:
+        return labels.astype(np.uint8)
+    if labels.dtype.kind == "f":
+        return _whole(labels)
+    if labels.dtype.kind not in "iu":
+        raise UnusableError(f"a mask of {labels.dtype.name}; expected integers, of class indices")
+    return np.ascontiguousarray(labels.astype(labels.dtype.newbyteorder("="), copy=False))
+
+
+def _whole(labels: Array) -> Array:
+    """Return labels (H,W) that are stored as floats as int64."""
+    with np.errstate(invalid="ignore"):
+        integers = labels.astype(np.int64)
+    if not np.array_equal(integers, labels):
+        raise UnusableError(f"a mask of {labels.dtype.name} with values that are no integers; expected class indices")
+    return integers

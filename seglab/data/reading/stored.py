@@ -1,0 +1,57 @@
+"""Pixels as a file stores them, before orientation and data type are settled."""
+
+from typing import NamedTuple
+
+from seglab.data.arrays import Array
+
+MOST_PIXELS = 2**30
+"""Largest number of pixels of an image, 32768 × 32768. A larger number is more likely a damaged header, and asks for gigabytes."""
+
+
+class UnusableError(ValueError):
+    """A file is not damaged, but its content cannot be used. The message does not name the file: `naming` adds its name."""
+
+
+class Stored(NamedTuple):
+    """Pixels of one file."""
+
+    pixels: Array
+    """(H,W) or (H,W,C)"""
+    orientation: int = 1
+    """EXIF's number, 1 to 8, of the turn and reflection in which a viewer shows the pixels; 1 is neither."""
+
+
+def check_size(rows: int, columns: int) -> None:
+    """Check the number of pixels before they are decoded.
+
+    Raises:
+        UnusableError: there are none, or more than `MOST_PIXELS`.
+    """
+    if rows < 1 or columns < 1:
+        raise UnusableError(f"{rows}×{columns} pixels (rows × columns); expected at least one")
+    if rows * columns > MOST_PIXELS:
+        raise UnusableError(
+            f"{rows}×{columns} pixels (rows × columns); expected at most {MOST_PIXELS}: cut the image and its mask into tiles"
+        )
+
+
+def upright(stored: Stored) -> Array:
+    """Return the pixels as a viewer shows them: turned and reflected as the orientation flag says."""
+    pixels = stored.pixels
+    match stored.orientation:
+        case 2:
+            return pixels[:, ::-1]
+        case 3:
+            return pixels[::-1, ::-1]
+        case 4:
+            return pixels[::-1]
+        case 5:
+            return pixels.swapaxes(0, 1)
+        case 6:
+            return pixels[::-1].swapaxes(0, 1)
+        case 7:
+            return pixels[::-1, ::-1].swapaxes(0, 1)
+        case 8:
+            return pixels[:, ::-1].swapaxes(0, 1)
+        case _:
+            return pixels
