@@ -64,7 +64,9 @@ class SeglabCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check all samples on rank 0, so that a bad sample is found before the training. A study checks before it starts its runs."""
         if self.trainer.is_global_zero:
-            self.datamodule.check()
+            images = self.datamodule.check()
+            if images is not None:
+                self.model.check_images(images)
 
     def _given(self, key: str) -> Any:
         """Return a setting of the subcommand, from the command line or a configuration file."""

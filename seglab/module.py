@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from seglab.callbacks.step_order import StepOrder
+from seglab.data.check import Format, check_channels
 from seglab.evaluation import Evaluation, classes
 from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
@@ -125,6 +126,12 @@ class SegmentationModule(L.LightningModule):
             "batch_norm": self.batch_norm,
             **{name: self._own_setting(name) for name in _own_arguments(type(self))},
         }
+
+    def check_images(self, images: Format) -> None:
+        """Raise a ValueError if the network or the normalisation expects another number of channels. A subclass may convert the images."""
+        if type(self) is SegmentationModule:
+            config = description(self.network).get("config", {})
+            check_channels(images, config.get("in_channels"), self.mean.flatten().tolist(), self.std.flatten().tolist())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits (N,num_classes,H,W) of images (N,C,H,W) of any height and width, with the data set's own range of values.

@@ -23,6 +23,7 @@ from seglab.networks import description
 from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, settings_of
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
+from seglab.study.names import public_name
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
 from seglab.study.study import Study
 
@@ -119,13 +120,17 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
 
 
 def check_images(recorded: StudyRecord, images: Format) -> None:
-    """Raise a ValueError if the images of a study do not have the channels that the network or the normalisation of an arm expects."""
+    """Raise a ValueError if the images of a study do not have the channels that the network or the normalisation of an arm expects.
+
+    Arms whose module is of the user's own class are not checked, because it may convert the images.
+    """
     for arm, settings in recorded.arms.items():
-        module, network = settings.get("module", {}), settings.get("network", {})
-        try:
-            check_channels(images, network.get("config", {}).get("in_channels"), module.get("mean", [0.0]), module.get("std", [1.0]))
-        except ValueError as error:
-            raise ValueError(f"arm {arm}: {error}") from error
+        module, network = settings["module"], settings["network"]
+        if module["class"] == public_name(SegmentationModule):
+            try:
+                check_channels(images, network.get("config", {}).get("in_channels"), module["mean"], module["std"])
+            except ValueError as error:
+                raise ValueError(f"arm {arm}: {error}") from error
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:

@@ -27,6 +27,7 @@ _LOSSLESS = frozenset(
         COMPRESSION.PACKBITS,
         COMPRESSION.LZMA,
         COMPRESSION.ZSTD,
+        COMPRESSION.PNG,
     }
 )
 _JPEG = frozenset({COMPRESSION.JPEG, COMPRESSION.OJPEG})
@@ -46,8 +47,8 @@ def image(stream: BinaryIO) -> Stored:
         match kind:
             case PHOTOMETRIC.PALETTE if pixels.ndim == 2:
                 pixels = _coloured(page, pixels)
-            case PHOTOMETRIC.MINISWHITE if pixels.dtype.kind == "u":
-                pixels = _scaled(2**bits - 1 - pixels, bits)
+            case PHOTOMETRIC.MINISWHITE if pixels.dtype.kind in "bu":
+                pixels = _scaled(~pixels if bits >= 8 else 2**bits - 1 - pixels.astype(np.uint8), bits)
             case PHOTOMETRIC.SEPARATED if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 4:
                 pixels = np.array(Image.fromarray(np.ascontiguousarray(pixels), "CMYK").convert("RGB"))
             case PHOTOMETRIC.MINISBLACK | PHOTOMETRIC.RGB:
