@@ -70,6 +70,9 @@ def test_what_is_wrong_with_a_root_is_said(segnet: Path, tmp_path: Path) -> None
     (segnet / "val.txt").write_text("a b c\n")
     with pytest.raises(ValueError, match=r"val.txt, line 1: 3 words; expected the path of an image and that of its mask"):
         CamVid(segnet)
+    (segnet / "val.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"val.txt: cannot be read as a list of pairs \('utf-8' codec can't decode"):
+        CamVid(segnet)
     (segnet / "val.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"val.txt: lists no pairs"):
         CamVid(segnet)

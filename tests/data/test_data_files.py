@@ -1,17 +1,22 @@
 """Reading files, pairing them, and every way in which a folder can be wrong."""
 
+import hashlib
+import os
+import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
-from seglab.data import ImageMaskFolder, SegmentationDataModule
-from seglab.data.reading.read import read_image, read_mask
+from seglab.compare.metric import Metric
+from seglab.data import ImageMaskFolder, PairedFiles, SegmentationDataModule
+from seglab.data.sources.files import labels
 
 
 def module(folder: Path) -> SegmentationDataModule:
@@ -43,6 +48,29 @@ def empty_a_split(folder: Path) -> None:
         file.unlink()
 
 
+def another_format_of_a_mask(folder: Path) -> None:
+    (folder / "test" / "masks" / "1.png").rename(folder / "test" / "masks" / "1.nii.gz")
+
+
+def another_format_of_an_image(folder: Path) -> None:
+    (folder / "test" / "images" / "1.png").rename(folder / "test" / "images" / "1.txt")
+
+
+def a_sample_of_another_format(folder: Path) -> None:
+    for kind in ("images", "masks"):
+        (folder / "test" / kind / "1.png").rename(folder / "test" / kind / "1.HEIC")
+
+
+def only_another_format(folder: Path) -> None:
+    for file in (folder / "val" / "images").iterdir():
+        file.rename(file.with_suffix(".jp2"))
+
+
+def one_name_in_two_forms(folder: Path) -> None:
+    for form, ending in (("NFC", "png"), ("NFD", "jpg")):
+        (folder / "train" / "images" / f"{unicodedata.normalize(form, 'é')}.{ending}").touch()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -52,6 +80,20 @@ def empty_a_split(folder: Path) -> None:
         (remove_an_image, r"test/masks/1.png: this mask has no image 1\.\* in .*test/images"),
         (double_an_image, r"train/images/0.png: has the same name as 0.jpg"),
         (empty_a_split, r"val/images: no images in it"),
+        (
+            another_format_of_a_mask,
+            r"test/images/1.png: the mask of this image is .*test/masks/1.nii.gz, which is not read, as its ending is",
+        ),
+        (
+            another_format_of_an_image,
+            r"test/masks/1.png: the image of this mask is .*test/images/1.txt, which is not read, as its ending is",
+        ),
+        (
+            a_sample_of_another_format,
+            r"test/images/1.HEIC: is not read, as its ending is none of .bmp, .gif, .*: convert the image, or move",
+        ),
+        (only_another_format, r"val/images/0.jp2: is not read, as its ending is none of"),
+        (one_name_in_two_forms, r"train/images/.*: has the same name as .*, and files are paired by name: rename or remove one"),
     ],
 )
 def test_a_wrong_folder_is_found_at_construction(folder: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -93,6 +135,28 @@ def grey_image(folder: Path) -> None:
     Image.new("L", (10, 8)).save(folder / "test" / "images" / "2.png")
 
 
+def a_photograph_as_mask(folder: Path) -> None:
+    Image.new("L", (10, 8)).save(folder / "test" / "masks" / "2.png", "JPEG")
+
+
+def a_folder_as_image(folder: Path) -> None:
+    (folder / "test" / "images" / "2.png").unlink()
+    (folder / "test" / "images" / "2.png").mkdir()
+
+
+def a_pipe_as_mask(folder: Path) -> None:
+    (folder / "test" / "masks" / "2.png").unlink()
+    os.mkfifo(folder / "test" / "masks" / "2.png")
+
+
+def not_finite(folder: Path) -> None:
+    for file in folder.glob("*/images/*.png"):
+        image = np.full((8, 10, 3), 0.5, np.float32)
+        if file.parts[-3:] == ("val", "images", "1.png"):
+            image[2, 3], image[0, 0, 0] = np.nan, np.inf
+        tifffile.imwrite(file, image, photometric="rgb")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -104,6 +168,10 @@ def grey_image(folder: Path) -> None:
         (broken_mask, r"train/masks/2.png: cannot be read as a mask"),
         (wide_mask, r"train/masks/2.png: values 300…300 .*; expected class indices 0…255"),
         (grey_image, r"test/images/2.png: the image has 1 channel of uint8, the ones before it 3 channels of uint8"),
+        (a_photograph_as_mask, r"test/masks/2.png: a mask as JPEG; JPEG is lossy and changes labels"),
+        (a_folder_as_image, r"test/images/2.png: is a folder; expected a file with an image"),
+        (a_pipe_as_mask, r"test/masks/2.png: is a device or pipe; expected a file with a mask"),
+        (not_finite, r"val/images/1.png: 4 of the image's 240 values are infinite or not a number \(NaN\); expected finite values"),
     ],
 )
 def test_check_names_the_file_and_what_is_wrong(folder: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -111,6 +179,14 @@ def test_check_names_the_file_and_what_is_wrong(folder: Path, damage: Callable[[
     with pytest.raises(ValueError, match=message) as caught:
         module(folder).check()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [a_folder_as_image, a_pipe_as_mask])
+def test_the_fingerprint_names_what_is_no_file(folder: Path, damage: Callable[[Path], None]) -> None:
+    """The identity of a study is taken before its data are checked."""
+    damage(folder)
+    with pytest.raises(ValueError, match=r"2.png: is a (folder|device or pipe)"):
+        module(folder).identity()
 
 
 def test_check_reports_its_progress_and_passes_good_data(folder: Path) -> None:
@@ -145,35 +221,89 @@ def test_palette_masks_give_indices_and_void_is_ignored(folder: Path) -> None:
     assert sample.name == "train/images/0.png"
 
 
-def test_images_keep_their_channels_and_dtype(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    rgb, rgba = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8), rng.integers(0, 256, (4, 5, 4), dtype=np.uint8)
-    grey, deep, real = rgb[..., 0], rng.integers(0, 65536, (4, 5), dtype=np.uint16), rng.random((4, 5), dtype=np.float32)
-    for name, array, expected in (
-        ("rgb.png", rgb, rgb), ("rgba.png", rgba, rgba[..., :3]), ("grey.png", grey, grey[..., None]),
-        ("deep.png", deep, deep[..., None]), ("deep.tiff", deep, deep[..., None]), ("real.tiff", real, real[..., None]),
-    ):  # fmt: skip
-        Image.fromarray(array).save(tmp_path / name)
-        read = read_image(tmp_path / name)
-        assert read.dtype == expected.dtype, name
-        np.testing.assert_array_equal(read, expected, err_msg=name)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_composed_and_decomposed_names_are_one_name(folder: Path, form: str, tmp_path: Path) -> None:
+    """As other systems write them: pairs, names, order and fingerprint are the same."""
+    shutil.copytree(folder, tmp_path / "plain")
+    for root, forms in ((folder, (form, "NFD" if form == "NFC" else "NFC")), (tmp_path / "plain", ("NFC", "NFC"))):
+        for kind, written in zip(("images", "masks"), forms, strict=True):
+            for old, new in (("0", "zo"), ("1", "zé"), ("2", "zf")):
+                (root / "train" / kind / f"{old}.png").rename(root / "train" / kind / f"{unicodedata.normalize(written, new)}.png")
+    found, plain = (ImageMaskFolder(root, num_classes=3).split("train") for root in (folder, tmp_path / "plain"))
+    assert [found[index].name for index in range(3)] == [plain[index].name for index in range(3)]
+    assert [found[index].name for index in range(3)] == ["train/images/zf.png", "train/images/zo.png", "train/images/zé.png"]
+    assert isinstance(found, PairedFiles)
+    assert isinstance(plain, PairedFiles)
+    assert found.fingerprint() == plain.fingerprint()
 
 
-def test_sixteen_bit_colours_are_not_cut_to_eight(tmp_path: Path) -> None:
-    colours = np.random.default_rng(0).integers(0, 65536, (4, 5, 3), dtype=np.uint16)
-    for name in ("colours.png", "colours.tiff"):
-        cv2.imwrite(str(tmp_path / name), colours[..., ::-1])
-        np.testing.assert_array_equal(read_image(tmp_path / name), colours)
+def test_the_recorded_fingerprint_stays(folder: Path) -> None:
+    """A recorded study goes on with the same data."""
+    lines = []
+    for number in range(3):
+        image, mask = (folder / "train" / kind / f"{number}.png" for kind in ("images", "masks"))
+        content = hashlib.sha256(mask.read_bytes()).hexdigest()
+        lines += [f"train/images/{number}.png {image.stat().st_size}", f"train/masks/{number}.png {content}"]
+    dataset = ImageMaskFolder(folder, num_classes=3).split("train")
+    assert isinstance(dataset, PairedFiles)
+    assert dataset.fingerprint() == hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def test_the_orientation_flag_of_a_photograph_is_applied(tmp_path: Path) -> None:
-    photo = Image.new("RGB", (10, 8))
-    exif = photo.getexif()
-    exif[0x0112] = 6
-    photo.save(tmp_path / "photo.jpg", exif=exif)
-    assert read_image(tmp_path / "photo.jpg").shape == (10, 8, 3)
+def test_other_files_beside_a_readable_pair_are_left_out(folder: Path) -> None:
+    for name in ("images/0.dng", "images/notes.txt", "masks/0.xml", "masks/legend.pdf", "images/.hidden.png", "images/1.png.aux.xml"):
+        (folder / "train" / name).write_text("something else")
+    assert len(ImageMaskFolder(folder, num_classes=3).split("train")) == 3
 
 
-def test_binary_masks_have_classes_0_and_1(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[True, False]])).save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png").tolist() == [[1, 0]]
+VOIDS = [
+    ("uint8", [0, 7, 255], None, [0, 7, 255]),
+    ("uint8", [0, 7, 255], 7, [0, 255, 255]),
+    ("int8", [-1, 0, 7], -1, [255, 0, 7]),
+    ("int16", [-1, 0, 255], -1, [255, 0, 255]),
+    ("uint16", [300, 0, 1], 300, [255, 0, 1]),
+    ("int64", [2**40, 0, 1], 2**40, [255, 0, 1]),
+    ("uint16", [300, 300], 300, [255, 255]),
+    ("uint8", [0, 7], -1, "void is -1, but this mask of uint8 can only hold 0 to 255: correct void, or the mask"),
+    ("uint8", [0, 7], 300, "void is 300, but this mask of uint8 can only hold 0 to 255"),
+    ("int8", [0, 7], 255, "void is 255, but this mask of int8 can only hold -128 to 127"),
+    ("uint16", [0, 7], -1, "void is -1, but this mask of uint16 can only hold 0 to 65535"),
+    ("int16", [-1, 7], None, "values -1…7 (int16); expected class indices 0…255: correct the mask, or name the label of pixels without"),
+    ("int16", [-1, 0, -2], -1, "values -2…0 (int16); expected class indices 0…255"),
+    ("uint16", [300, 256, 0], 300, "values 0…256 (uint16); expected class indices 0…255"),
+    ("uint32", [2**31, 0], None, "values 0…2147483648 (uint32); expected class indices 0…255"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "stored", "void", "expected"), VOIDS)
+def test_void_is_any_label_that_the_mask_can_hold(dtype: str, stored: list[int], void: int | None, expected: list[int] | str) -> None:
+    mask, file = np.array([stored], dtype), Path("m.npy")
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=re.escape(f"m.npy: {expected}")):
+            labels(mask, void, file)
+    else:
+        found = labels(mask, void, file)
+        assert found.dtype == np.uint8
+        assert found.tolist() == [expected]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "/", "a\n", "a\tb", " a", "a ", "a\0", "\x1b[0m", "\u200b", 3])
+def test_class_names_that_are_no_part_of_a_metrics_name_are_refused(folder: Path, name: str) -> None:
+    source = ImageMaskFolder(folder, num_classes=3, class_names=("a", name, "c"))
+    with pytest.raises(
+        ValueError, match=r"class name .*: expected a text without slashes, control characters, and spaces at its ends"
+    ) as caught:
+        SegmentationDataModule(source)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("names", [("a", "a", "c"), ("é", "e\u0301", "c")])
+def test_class_names_that_are_alike_are_refused(folder: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"class_names \[.*\]: expected names that are all different"):
+        SegmentationDataModule(ImageMaskFolder(folder, num_classes=3, class_names=names))
+
+
+@pytest.mark.parametrize("name", ["class 0", "Straße", "道路", "a.b", "a,b", "a\\b", "50 % grey", "a_b-c"])
+def test_other_class_names_are_accepted_and_parsed_back(folder: Path, name: str) -> None:
+    data = SegmentationDataModule(ImageMaskFolder(folder, num_classes=3, class_names=("a", name, "c")))
+    assert Metric.parse(f"test/iou/{data.class_names[1]}").class_name == name

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from seglab.data.reading.read import opened
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.sources.folder import pair_by_stem
@@ -89,8 +90,10 @@ class CamVid(SegmentationSource):
 
 def _listed(root: Path, split: Split) -> list[Pair]:
     """Return the pairs of SegNet's list. Only file names are used, because the list has the folders of its authors' machine."""
+    with opened(root / f"{split}.txt", "a list of pairs", "its split") as stream:
+        lines = stream.read().decode().splitlines()
     pairs = []
-    for number, line in enumerate((root / f"{split}.txt").read_text().splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         if not (names := line.split()):
             continue
         if len(names) != 2:
