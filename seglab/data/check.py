@@ -27,8 +27,10 @@ def check_class_names(names: Sequence[str]) -> None:
     """Check that every class name can be a part of a metric's name, such as `test/iou/car`, and that all names differ.
 
     Raises:
-        ValueError: a name is no text, is empty, has a slash, a control character or spaces at its ends, or occurs twice.
+        ValueError: `names` is one text, or a name is no text, is empty, has a slash, a control character or spaces at its ends, or occurs twice.
     """
+    if isinstance(names, str):
+        raise ValueError(f"class_names is the text {names!r}: expected a tuple of names, such as ('background', 'cell')")
     for name in names:
         if not isinstance(name, str) or not name or "/" in name or not name.isprintable() or name != name.strip():
             raise ValueError(

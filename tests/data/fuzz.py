@@ -8,6 +8,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,9 @@ def whole() -> Iterator[bytes]:
         except ValueError:
             image = Image.new(mode, (31, 23))
         for kind in KINDS:
-            yield from tried(lambda image=image, kind=kind: by_pillow(image, kind))
+            yield from tried(partial(by_pillow, image, kind))
         for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4", "lzma", "zstd"):
-            yield from tried(lambda image=image, compression=compression: by_pillow(image, "TIFF", compression=compression))
+            yield from tried(partial(by_pillow, image, "TIFF", compression=compression))
     for dtype in ("u1", ">u2", "f4", "i2", "<u4"):
         for channels in (2, 3, 6):
             for options in ({}, {"tile": (16, 16), "compression": "lzw"}, {"bigtiff": True}):

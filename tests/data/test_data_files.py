@@ -7,6 +7,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,6 +18,9 @@ from PIL import Image
 from seglab.compare.metric import Metric
 from seglab.data import ImageMaskFolder, PairedFiles, SegmentationDataModule
 from seglab.data.sources.files import labels
+
+Form = Literal["NFC", "NFD"]
+"""Forms of Unicode: composed and decomposed."""
 
 
 def module(folder: Path) -> SegmentationDataModule:
@@ -67,7 +71,8 @@ def only_another_format(folder: Path) -> None:
 
 
 def one_name_in_two_forms(folder: Path) -> None:
-    for form, ending in (("NFC", "png"), ("NFD", "jpg")):
+    forms: tuple[tuple[Form, str], ...] = (("NFC", "png"), ("NFD", "jpg"))
+    for form, ending in forms:
         (folder / "train" / "images" / f"{unicodedata.normalize(form, 'é')}.{ending}").touch()
 
 
@@ -222,10 +227,12 @@ def test_palette_masks_give_indices_and_void_is_ignored(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_composed_and_decomposed_names_are_one_name(folder: Path, form: str, tmp_path: Path) -> None:
+def test_composed_and_decomposed_names_are_one_name(folder: Path, form: Form, tmp_path: Path) -> None:
     """As other systems write them: pairs, names, order and fingerprint are the same."""
     shutil.copytree(folder, tmp_path / "plain")
-    for root, forms in ((folder, (form, "NFD" if form == "NFC" else "NFC")), (tmp_path / "plain", ("NFC", "NFC"))):
+    other: Form = "NFD" if form == "NFC" else "NFC"
+    written_in: dict[Path, tuple[Form, Form]] = {folder: (form, other), tmp_path / "plain": ("NFC", "NFC")}
+    for root, forms in written_in.items():
         for kind, written in zip(("images", "masks"), forms, strict=True):
             for old, new in (("0", "zo"), ("1", "zé"), ("2", "zf")):
                 (root / "train" / kind / f"{old}.png").rename(root / "train" / kind / f"{unicodedata.normalize(written, new)}.png")

@@ -213,6 +213,14 @@ def test_a_source_without_class_names_is_refused() -> None:
         SegmentationDataModule(module["Cells"](Path()))
 
 
+def test_class_names_that_are_one_text_are_refused() -> None:
+    """As they are where the comma of a tuple is forgotten; their letters would be the classes."""
+    module: dict[str, Any] = {}
+    exec(OWN.replace("class_names = Shapes().class_names", 'class_names = ("cell")'), module)
+    with pytest.raises(ValueError, match=r"class_names is the text 'cell': expected a tuple of names, such as \('background', 'cell'\)"):
+        SegmentationDataModule(module["Cells"](Path()))
+
+
 def test_names_of_classes_are_given_or_numbered() -> None:
     root = Path("folder")
     assert ImageMaskFolder(root, 3).class_names == ("class 0", "class 1", "class 2")

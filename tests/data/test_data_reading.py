@@ -220,7 +220,8 @@ ARRAYS = [
 @pytest.mark.parametrize(("dtype", "order", "channels"), ARRAYS)
 def test_arrays_of_any_order_are_images(dtype: str, order: str, channels: int, tmp_path: Path) -> None:
     shape = (ROWS, COLUMNS) if channels == 1 else (ROWS, COLUMNS, channels)
-    values = np.asarray(np.random.default_rng(0).random(shape) * (1 if "f" in dtype else 200), order=order).astype(dtype)
+    values = (np.random.default_rng(0).random(shape) * (1 if "f" in dtype else 200)).astype(dtype)
+    values = np.asfortranarray(values) if order == "F" else values
     file = io.BytesIO()
     np.save(file, values)
     expected = values * np.uint8(255) if dtype == "?" else values.astype({"f": "f4"}.get(values.dtype.kind, values.dtype.newbyteorder("=")))

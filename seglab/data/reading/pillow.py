@@ -76,8 +76,8 @@ def _stored(opened: Image.Image, pixels: Array) -> Stored:
     """Return the pixels with the orientation flag of the file (EXIF or XMP); 1 if the metadata are broken, because the pixels are not."""
     with contextlib.suppress(Exception):
         flag = opened.getexif().get(ExifTags.Base.Orientation)
-        if flag in range(1, 9):
-            return Stored(pixels, int(flag))
+        if isinstance(flag, int) and 1 <= flag <= 8:
+            return Stored(pixels, flag)
     return Stored(pixels)
 
 

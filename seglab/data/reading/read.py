@@ -3,8 +3,8 @@
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def read_mask(file: Path) -> Array:
 
 
 @contextmanager
-def opened(file: Path, what: str, partner: str) -> Iterator[BinaryIO]:
+def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
     """Open a regular file for reading bytes. Any error inside the block becomes a ValueError of one line that names the file.
 
     Args:
