@@ -21,7 +21,7 @@ class Format:
     endings: tuple[str, ...]
     """Endings of the files that a folder of images or masks is searched for."""
     starts: tuple[bytes, ...]
-    """First bytes of a file. A dot stands for any byte."""
+    """First bytes of a file, one of these."""
     image: Decoder
     mask: Decoder | None
     """Decoder of masks; None if the format can hold none."""
@@ -50,7 +50,7 @@ FORMATS = (
     Format(
         "WebP",
         (".webp",),
-        (b"RIFF....WEBP",),
+        (b"RIFF",),
         partial(pillow.image, name="WEBP"),
         None,
         "WebP holds colours and no indices, and is usually lossy",
@@ -87,11 +87,11 @@ OTHER_ENDINGS = frozenset(
 OTHERS = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
     b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"....ftypavif": "AVIF",
-    b"....ftypavis": "AVIF",
-    b"....ftyphei": "HEIC",
-    b"....ftyphev": "HEIC",
-    b"....ftypmif1": "HEIF",
+    b"ftypavif": "AVIF",
+    b"ftypavis": "AVIF",
+    b"ftyphei": "HEIC",
+    b"ftyphev": "HEIC",
+    b"ftypmif1": "HEIF",
     b"\xff\x0a": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"P1": "PNM",
@@ -107,7 +107,7 @@ OTHERS = {
     b"\x1f\x8b": "gzip, such as .nii.gz",
     b"version https://git-lfs": "a pointer of Git LFS in place of the file: run `git lfs pull`",
 }
-"""First bytes of files that are not read, and what they are."""
+"""First bytes of files that are not read, or the bytes from the fifth on, and what the files are."""
 
 
 def format_of(stream: BinaryIO) -> Format:
@@ -119,9 +119,9 @@ def format_of(stream: BinaryIO) -> Format:
     start = stream.read(32)
     stream.seek(0)
     for known in FORMATS:
-        if any(_begins(start, pattern) for pattern in known.starts):
+        if start.startswith(known.starts):
             return known
-    what = next((name for pattern, name in OTHERS.items() if _begins(start, pattern)), None)
+    what = next((name for pattern, name in OTHERS.items() if start.startswith(pattern) or start.startswith(pattern, 4)), None)
     if not start:
         raise ValueError("the file is empty")
     raise ValueError(f"its content is {what}; read are {READ}" if what else f"its content is none of {READ}")
@@ -129,7 +129,3 @@ def format_of(stream: BinaryIO) -> Format:
 
 READ = ", ".join(known.name for known in FORMATS)
 """The names of the formats that are read."""
-
-
-def _begins(start: bytes, pattern: bytes) -> bool:
-    return len(start) >= len(pattern) and all(wanted in (ord("."), byte) for byte, wanted in zip(start, pattern, strict=False))

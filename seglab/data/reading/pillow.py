@@ -73,9 +73,12 @@ def _opened(stream: BinaryIO, name: str) -> Image.Image:
 
 
 def _stored(opened: Image.Image, pixels: Array) -> Stored:
-    """Return the pixels with the orientation flag of the file (EXIF or XMP); 1 if the metadata are broken, because the pixels are not."""
+    """Return the decoded pixels with the orientation flag of the file (EXIF or XMP).
+
+    If the metadata are broken, there is no flag: the pixels are good all the same.
+    """
     with contextlib.suppress(Exception):
-        flag = opened.getexif().get(ExifTags.Base.Orientation)
+        flag = opened.getexif().get(ExifTags.Base.Orientation) if opened.info else None  # without metadata there is nothing to search
         if isinstance(flag, int) and 1 <= flag <= 8:
             return Stored(pixels, flag)
     return Stored(pixels)
@@ -83,9 +86,17 @@ def _stored(opened: Image.Image, pixels: Array) -> Stored:
 
 def _png_header(stream: BinaryIO) -> tuple[int, int]:
     """Return the bits per channel and the colour type of a PNG."""
-    header = stream.read(26)
-    stream.seek(0)
+    header = _beginning(stream)
     return header[24], header[25]
+
+
+def _beginning(stream: BinaryIO) -> bytes:
+    """Return the first 30 bytes, and go back to the beginning."""
+    header = stream.read(30)
+    stream.seek(0)
+    if len(header) < 30:
+        raise ValueError("the file is cut off")
+    return header
 
 
 def _colours_of_16_bits(stream: BinaryIO, colour: int) -> Array:
@@ -99,8 +110,7 @@ def _colours_of_16_bits(stream: BinaryIO, colour: int) -> Array:
 
 def _check_bmp(stream: BinaryIO) -> None:
     """Refuse a BMP whose palette is a ramp of grey that does not fill its bits: Pillow reads such pixels at another number of bits."""
-    header = stream.read(30)
-    stream.seek(0)
+    header = _beginning(stream)
     bits = header[24 if int.from_bytes(header[14:18], "little") == 12 else 28]
     with _opened(stream, "BMP") as opened:
         if {"1": 1, "L": 8}.get(opened.mode, bits) != bits:

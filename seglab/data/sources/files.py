@@ -93,9 +93,11 @@ def labels(mask: Array, void: int | None, file: Path) -> npt.NDArray[np.uint8]:
         raise ValueError(
             f"{file}: void is {void}, but this mask of {mask.dtype} can only hold {held.min} to {held.max}: correct void, or the mask"
         )
-    ignored = np.zeros((), np.bool_) if void is None else mask == void
+    if mask.dtype == np.uint8 and void is None:
+        return mask
+    ignored = np.zeros(mask.shape, np.bool_) if void is None else mask == void
     if mask.dtype != np.uint8:
-        kept = mask[np.broadcast_to(~ignored, mask.shape)]
+        kept = mask[~ignored]
         if kept.size and (kept.min() < 0 or kept.max() > IGNORE):
             raise ValueError(
                 f"{file}: values {kept.min()}…{kept.max()} ({mask.dtype}); expected class indices 0…{IGNORE}: correct the mask, or name "
