@@ -9,7 +9,7 @@ MOST_PIXELS = 2**30
 
 
 class UnusableError(ValueError):
-    """A file is not damaged, but its content cannot be used. The message does not name the file: `naming` adds its name."""
+    """A file is not damaged, but its content cannot be used. The message does not name the file: `read.opened` adds its name."""
 
 
 class Stored(NamedTuple):
