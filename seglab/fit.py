@@ -1,6 +1,5 @@
 """`seglab fit`, `test` and `validate`: train and evaluate without a script, by Lightning's command line on seglab's classes."""
 
-import logging
 import os
 import sys
 import warnings
@@ -35,8 +34,6 @@ from seglab.records import fingerprint
 from seglab.running.process import run_settings
 
 FOLDER = "runs/fit"
-
-log = logging.getLogger("seglab")
 
 
 class SeglabCLI(LightningCLI):
@@ -125,8 +122,7 @@ class SeglabCLI(LightningCLI):
         if self.path is not None and self.held is not None:
             check_fits(self.held, self.path, module, data)
             check_same(self.held, self.path, settings, module)
-        if trainer.is_global_zero:
-            self._check_data()
+        sizes = self._checked_sizes() if trainer.is_global_zero else ""
         self.checkpoint_io.identity = fingerprint(settings)
         folder = self._begin(settings)
         saves = folder is not None and self._given("trainer.enable_checkpointing") is not False
@@ -138,6 +134,7 @@ class SeglabCLI(LightningCLI):
         what = described(module, data, settings, folder)
         if self.held is not None:
             what += f"; continues after step {self.held['global_step']} of {self.path}"
+        what += f"\n{sizes}"
         callbacks += [StepRandomness(data.seed), keeper, Narrator(what, keeper)]
         self.held = None  # frees its memory
 
@@ -153,12 +150,12 @@ class SeglabCLI(LightningCLI):
         """Check that the checkpoint fits, then make the folder of the evaluation."""
         self.before_test()
 
-    def _check_data(self) -> None:
-        """Check all samples, and that the network takes the images."""
+    def _checked_sizes(self) -> str:
+        """Check all samples, and that the network takes the images. Return a sentence on the images' sizes."""
         data = self.datamodule.check()
         if data.images is not None:
             self.model.check_images(data.images)
-        log.info(data.sizes)
+        return data.sizes
 
     def _begin(self, settings: Mapping[str, Any]) -> Path | None:
         """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""

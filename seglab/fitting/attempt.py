@@ -4,29 +4,21 @@ import contextlib
 import shlex
 import shutil
 import sys
-import sysconfig
 import tempfile
 import traceback
-from argparse import ArgumentError
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-import seglab
 from seglab import tracking
 from seglab.callbacks import NonFiniteLossError
 from seglab.callbacks.lightning_internals import kill_launched_ranks
-from seglab.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from seglab.exit_codes import DONE, FAILED, INTERRUPTED
 from seglab.fitting.keeper import FitCheckpoints
 from seglab.interruption import Interruption
-from seglab.script.errors import one_line
-
-SAYS_ITSELF = (ValueError, ArgumentError, ImportError, OSError, MisconfigurationException)
-"""Errors whose message tells the user what to do. The traceback of any other error is kept in a file."""
-
-_SEGLAB = Path(seglab.__file__).parent
+from seglab.script.errors import explained
 
 
 @dataclass
@@ -78,11 +70,11 @@ class Attempt:
         if isinstance(error, NonFiniteLossError):
             print(f"failed: {error}", file=sys.stderr)
             return FAILED
-        line, place = one_line(error), _place(error)
-        if place or not isinstance(error, SAYS_ITSELF):
-            line = f"{type(error).__name__}: {line}{place}; the traceback is in {self._keep_traceback(error)}"
+        if isinstance(error, MisconfigurationException):
+            error = ValueError(str(error))
+        line, code = explained(error, self._keep_traceback)
         print(f"{'failed' if self.begun else 'error'}: {line}", file=sys.stderr)
-        return FAILED if self.begun else BAD_INPUT
+        return FAILED if self.begun else code
 
     def _results(self) -> list[str]:
         assert self.folder is not None
@@ -116,31 +108,11 @@ class Attempt:
                 self.folder.parent.rmdir()
                 self.folder.parent.parent.rmdir()
 
-    def _keep_traceback(self, error: Exception) -> Path:
+    def _keep_traceback(self, error: Exception) -> str:
         """Write the traceback of an error into the folder of the fit, or a temporary file if there is none, and return its path."""
         if self.folder is not None and self.folder.is_dir():
             path = self.folder / "failure.txt"
         else:
             path = Path(tempfile.mkdtemp(prefix="seglab-")) / "failure.txt"
         path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        return path
-
-
-def _place(error: BaseException) -> str:
-    """Return the line of the user's code that raised an error; nothing if another's code did."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_of_others(frame.filename)]
-    if not own or any(Path(frame.filename).is_relative_to(_SEGLAB) for frame in frames[frames.index(own[-1]) :]):
-        return ""
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})"
-
-
-def _is_of_others(file: str) -> bool:
-    """Return whether a file belongs to seglab, an installed package, Python, or the command itself."""
-    return (
-        file.startswith("<")
-        or Path(file).is_relative_to(_SEGLAB)
-        or Path(file).is_relative_to(sysconfig.get_paths()["stdlib"])
-        or "site-packages" in Path(file).parts
-        or file == sys.argv[0]
-    )
+        return str(path)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from seglab.data import SegmentationDataModule
 from seglab.fitting.keeper import MONITOR, FitCheckpoints
 from seglab.module import SegmentationModule
-from seglab.script.supervise import count
+from seglab.running.status import count
 
 
 def described(module: SegmentationModule, data: SegmentationDataModule, settings: Mapping[str, Any], folder: Path | None) -> str:

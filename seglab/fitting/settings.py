@@ -24,6 +24,7 @@ from seglab.module import SegmentationModule
 from seglab.records import NUMERICS
 from seglab.regularizers import Relative, Scheduled
 from seglab.regularizers.regularizer import nested
+from seglab.schedulers import make_scheduler
 from seglab.stage import Progress
 from seglab.study.identity import describe_module, differences
 from seglab.study.settings import Settings
@@ -115,13 +116,13 @@ def check_same(held: Mapping[str, Any], path: Path, now: Mapping[str, Any], modu
             f"--ckpt_path {path}: holds weights, and no state of a fit to continue from. A checkpoint of `seglab fit` holds both; "
             "a study's run is continued by its own command"
         )
-    done, steps = int(held["global_step"]), int(now["steps"])
+    done, steps, per_epoch = int(held["global_step"]), int(now["steps"]), int(now["steps_per_epoch"])
     lines = differences(_without(there, "freeze"), _without(now, "freeze"))
     lines += differences({"freeze": (there["freeze"] or {}).get("schedule")}, {"freeze": (now["freeze"] or {}).get("schedule")})
     if not lines:
-        lines += _of_the_scheduler(held, module, steps, done)
+        lines += _of_the_scheduler(held, module, Progress(done, steps, per_epoch))
     if not lines and there["steps"] != steps:
-        old, new = Progress(0, int(there["steps"]), int(now["steps_per_epoch"])), Progress(0, steps, int(now["steps_per_epoch"]))
+        old, new = Progress(0, int(there["steps"]), per_epoch), Progress(0, steps, per_epoch)
         lines += [f"steps: {old.steps} → {new.steps}, on which {name} depends" for name in depend_on_length(module, old, new, done)]
     if lines:
         raise ValueError(
@@ -161,8 +162,8 @@ def _differ(function: Callable[[Progress], Any], old: Progress, new: Progress, d
     return any(function(old.at(step)) != function(new.at(step)) for step in steps)
 
 
-def _of_the_scheduler(held: Mapping[str, Any], module: SegmentationModule, steps: int, done: int) -> list[str]:
-    """Return a line for each difference between the saved state of the scheduler and the state that this training would have by now.
+def _of_the_scheduler(held: Mapping[str, Any], module: SegmentationModule, now: Progress) -> list[str]:
+    """Return a line for each difference between the saved state of the scheduler and the state that this training would have at `now`.
 
     The state of a `ReduceLROnPlateau` depends on scores; its arguments are among the settings.
     """
@@ -170,11 +171,12 @@ def _of_the_scheduler(held: Mapping[str, Any], module: SegmentationModule, steps
     if module.scheduler is None or not saved:
         return []
     optimizer = module.optimizer(module.parameter_groups())
-    scheduler = module.scheduler(optimizer, steps)
+    span = module.scheduler_span(now)
+    scheduler = make_scheduler(module.scheduler, optimizer, span)
     if isinstance(scheduler, ReduceLROnPlateau):
         return []
     optimizer.step()  # without gradients no weight changes; a scheduler warns if the optimizer has made no step
-    for _ in range(done):
+    for _ in range(now.step // span.every):
         scheduler.step()
     rates = [[group["lr"] for group in groups] for groups in (held["optimizer_states"][0]["param_groups"], optimizer.param_groups)]
     return differences(

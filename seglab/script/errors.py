@@ -89,26 +89,33 @@ def exit_code(command: Callable[[], int]) -> int:
 
 
 def reported(error: Exception) -> int:
-    """Print an error as one line on stderr, and return its exit code.
+    """Print an error as one line on stderr, and return its exit code."""
+    line, code = explained(error, _written)
+    _say(f"error: {line}")
+    return code
 
-    An error that the user's code raises by accident is shown with its place in that code; an error of seglab itself as a defect. The
-    traceback of both is written to a file, which the line names.
+
+def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, int]:
+    """Return an error as one line, and its exit code.
+
+    An error that the user's code raises by accident is shown with its place in that code; an error of seglab itself as unexpected. The
+    traceback of both is kept, and the line names its file.
+
+    Args:
+        error: any exception.
+        keep: writes the traceback of an error, and returns the file.
     """
     frames = list(traceback.extract_tb(error.__traceback__))
     own = [frame for frame in frames if is_own_file(frame.filename)]
     if isinstance(error, MESSAGES) and (not own or _is_raised_for_the_user(frames[-1])):
-        _say(f"error: {one_line(error)}")
-        return BAD_INPUT
+        return one_line(error), BAD_INPUT
     what = ": ".join([*_notes(error), type(error).__name__, _reason(error)])
     if own:
         place = f"{_relative(own[-1].filename)}:{own[-1].lineno}, in {own[-1].name}"
-        _say(f"error: {what} ({place}): correct it there; the traceback is in {_written(error)}")
-        return BAD_INPUT
+        return f"{what} ({place}): correct it there; the traceback is in {keep(error)}", BAD_INPUT
     if isinstance(error, SyntaxError) and error.filename is not None and is_own_file(error.filename):
-        _say(f"error: {type(error).__name__}: {error.msg} ({_relative(error.filename)}:{error.lineno}): correct it there")
-        return BAD_INPUT
-    _say(f"error: {what}; this is a defect of seglab: please report it with the traceback in {_written(error)}")
-    return INTERNAL
+        return f"{type(error).__name__}: {error.msg} ({_relative(error.filename)}:{error.lineno}): correct it there", BAD_INPUT
+    return f"{what}; seglab did not expect this: please report it with the traceback in {keep(error)}", INTERNAL
 
 
 def _is_raised_for_the_user(frame: traceback.FrameSummary) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,24 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    ChainedScheduler,
-    ConstantLR,
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    CyclicLR,
-    ExponentialLR,
-    LambdaLR,
-    LinearLR,
-    LRScheduler,
-    MultiplicativeLR,
-    MultiStepLR,
-    OneCycleLR,
-    PolynomialLR,
-    ReduceLROnPlateau,
-    SequentialLR,
-    StepLR,
-)
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, StepLR
 
 from seglab import FreezeSchedule, SegmentationSource, Shapes
 from seglab.stage import Progress, Stage
@@ -103,7 +85,7 @@ class Wrong(SegmentationSource):
 
 class _Failing:
     def __init__(self, inner: Any) -> None:
-        self.inner, self.num_classes = inner, inner.num_classes
+        self.inner, self.num_classes, self.class_names = inner, inner.num_classes, inner.class_names
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -146,96 +128,13 @@ class Signalled(Callback):
             os.kill(os.getpid(), getattr(signal, name))
 
 
-def half(step: int) -> float:
-    return 0.5 ** (step // 4)
-
-
-Made = Callable[[Optimizer, int], LRScheduler]
-
-
-def constant(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return ConstantLR(optimizer, 0.3, 4)
-
-
-def linear(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return LinearLR(optimizer, 0.2, 1.0, 7)
+def cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
+    return CosineAnnealingLR(optimizer, steps)
 
 
 def by_steps(optimizer: Optimizer, steps: int) -> LRScheduler:
     return StepLR(optimizer, 3, 0.5)
 
 
-def milestones(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return MultiStepLR(optimizer, [2, 7], 0.5)
-
-
-def exponential(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return ExponentialLR(optimizer, 0.9)
-
-
-def cosine(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return CosineAnnealingLR(optimizer, steps)
-
-
-def restarts(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return CosineAnnealingWarmRestarts(optimizer, 4)
-
-
-def polynomial(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return PolynomialLR(optimizer, steps, 0.9)
-
-
-def one_cycle(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return OneCycleLR(optimizer, [group["lr"] * 2 for group in optimizer.param_groups], total_steps=steps)
-
-
-def cyclic(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return CyclicLR(
-        optimizer, [group["lr"] / 4 for group in optimizer.param_groups], [g["lr"] for g in optimizer.param_groups], 3, cycle_momentum=False
-    )
-
-
-def multiplicative(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return MultiplicativeLR(optimizer, lambda step: 0.95)
-
-
-def by_function(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return LambdaLR(optimizer, half)
-
-
 def by_closure(optimizer: Optimizer, steps: int) -> LRScheduler:
     return LambdaLR(optimizer, lambda step: 1 - step / steps)
-
-
-def sequential(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, 1.0, 4), CosineAnnealingLR(optimizer, steps - 4)], [4])
-
-
-def chained(optimizer: Optimizer, steps: int) -> LRScheduler:
-    return ChainedScheduler([ConstantLR(optimizer, 0.5, 3), ExponentialLR(optimizer, 0.9)], optimizer)
-
-
-def plateau(optimizer: Optimizer, steps: int) -> Any:
-    return ReduceLROnPlateau(optimizer, "max", 0.5, patience=0, threshold=1.0)
-
-
-SCHEDULERS: dict[str, bool] = {
-    "null": False,
-    "constant": False,
-    "linear": False,
-    "by_steps": False,
-    "milestones": False,
-    "exponential": False,
-    "cosine": True,
-    "restarts": False,
-    "polynomial": True,
-    "one_cycle": True,
-    "cyclic": False,
-    "multiplicative": False,
-    "by_function": False,
-    "by_closure": True,
-    "sequential": True,
-    "chained": False,
-    "plateau": False,
-}
-"""Whether the learning rates of each scheduler, a function of this file, depend on the length of the training."""

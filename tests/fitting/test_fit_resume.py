@@ -1,11 +1,16 @@
 """A fit that continues from a checkpoint ends bit for bit like an uninterrupted one, or is refused with the name of what differs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.optim import AdamW
 
 from tests.fitting.fits import OF_THE_LAST_STEP, Ended, checkpoint, files, fit, seglab, user_folder, version, what_counts
-from tests.fitting.mine import SCHEDULERS
+from tests.fitting.mine import by_closure
+from tests.schedulers import SCHEDULERS, Case
 
 LAST = "runs/fit/version_{}/checkpoints/last.ckpt"
 
@@ -234,25 +239,52 @@ def test_other_functions_of_the_length(place: Path, words: tuple[object, ...], n
 
 LENGTHS = {"same": 4, "longer": 6, "shorter": 3}
 
+CASES = SCHEDULERS | {"a closure": Case(by_closure, by_closure, ("mine.by_closure",))}
+
+
+def after(case: Case, updates: int, total: int) -> Any:
+    """The state of a scheduler, and its learning rates, after this number of updates in a training of `total`."""
+    optimizer = AdamW([nn.Parameter(torch.zeros(1))], lr=0.01)
+    scheduler = case.by_hand(optimizer, total)
+    for _ in range(updates):
+        optimizer.step()
+        scheduler.step()
+    return str(scheduler.state_dict()), [group["lr"] for group in optimizer.param_groups]
+
+
+def depends_on_length(case: Case) -> bool:
+    """Whether the scheduler is another one in a training of another length. A `ReduceLROnPlateau` never is."""
+    if case.words[0].endswith("ReduceLROnPlateau"):
+        return False
+    states = [[part.partition(" at 0x")[0] for part in after(case, 5, total)[0].split("<")] for total in (12, 18)]
+    return states[0] != states[1] or after(case, 5, 12)[1] != after(case, 5, 18)[1]
+
+
+def test_the_lengths_on_which_schedulers_depend() -> None:
+    depending = {name for name, case in CASES.items() if depends_on_length(case)}
+    assert {"PolynomialLR", "CosineAnnealingLR", "OneCycleLR", "SequentialLR", "a closure"} <= depending
+    assert not {"StepLR", "ExponentialLR", "CosineAnnealingLR, length", "OneCycleLR, length", "ReduceLROnPlateau"} & depending
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_each_scheduler(place: Path, scheduler: str) -> None:
+@pytest.mark.parametrize("name", ["none", *CASES])
+def test_each_scheduler(place: Path, name: str) -> None:
     """Stopped in the middle and at the end of an epoch; continued with the same length, a longer, a shorter, and another rate."""
-    words = ("--model.scheduler", scheduler if scheduler == "null" else f"mine.{scheduler}", "--model.optimizer.lr", 0.01)
+    case = CASES.get(name)
+    words = ("--model.optimizer.lr", 0.01, *(() if case is None else case.flags("model.scheduler")))
     whole, number = {}, 0
-    for name, epochs in LENGTHS.items():
+    for length, epochs in LENGTHS.items():
         assert fit(place, *words, "--trainer.max_epochs", epochs).code == 0
-        whole[name], number = what_counts(version(place, number), without=OF_THE_LAST_STEP), number + 1
+        whole[length], number = what_counts(version(place, number), without=OF_THE_LAST_STEP), number + 1
     for step in (5, 6):
         assert fit(place, *words, DIE_AT=step).code == 75
         stopped, number = LAST.format(number), number + 1
-        for name, epochs in LENGTHS.items():
+        for length, epochs in LENGTHS.items():
             ended = fit(place, *words, "--trainer.max_epochs", epochs, "--ckpt_path", stopped)
-            if name != "same" and SCHEDULERS[scheduler]:
+            if length != "same" and case is not None and depends_on_length(case):
                 assert "scheduler" in refusal(ended) or "rates" in refusal(ended)
             else:
-                assert ended.code == 0, (name, ended)
-                assert what_counts(version(place, number), without=OF_THE_LAST_STEP) == whole[name], (scheduler, step, name)
+                assert ended.code == 0, (length, ended)
+                assert what_counts(version(place, number), without=OF_THE_LAST_STEP) == whole[length], (name, step, length)
                 number += 1
         assert "optimizer.lr: 0.01 → 0.02" in refusal(fit(place, *words, "--model.optimizer.lr", 0.02, "--ckpt_path", stopped))

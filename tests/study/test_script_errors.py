@@ -224,7 +224,7 @@ def test_an_error_in_seglab_itself_is_a_defect_with_a_code_of_its_own(
     monkeypatch.setattr("seglab.script.errors.is_own_file", lambda file: False)
     assert exit_code(fails) == 70
     said = re.fullmatch(
-        r"error: KeyError: 'inside'; this is a defect of seglab: please report it with the traceback in (\S+)\n", capfd.readouterr().err
+        r"error: KeyError: 'inside'; seglab did not expect this: please report it with the traceback in (\S+)\n", capfd.readouterr().err
     )
     assert said is not None
     assert "KeyError: 'inside'" in Path(said[1]).read_text()
