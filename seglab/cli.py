@@ -38,8 +38,10 @@ def train_or_evaluate() -> NoReturn:
     """Run `seglab fit`, `test` or `validate` and exit. A signal is handled from now on, also while torch is imported."""
     try:
         with listening() as interruption:
+            interruption.deferred = True  # an exception in the middle of an import would leave half a module behind
             from seglab.fit import train
 
+            interruption.stop_deferring()
             train(interruption)
     except Interrupted:
         print("interrupted before anything was done; the same command again starts anew", file=sys.stderr)
