@@ -215,7 +215,7 @@ def chained(optimizer: Optimizer, steps: int) -> LRScheduler:
     return ChainedScheduler([ConstantLR(optimizer, 0.5, 3), ExponentialLR(optimizer, 0.9)], optimizer)
 
 
-def plateau(optimizer: Optimizer, steps: int) -> Any:
+def plateau(optimizer: Optimizer, steps: int) -> LRScheduler:
     return ReduceLROnPlateau(optimizer, "max", 0.5, patience=0, threshold=1.0)
 
 
