@@ -1,7 +1,9 @@
 """Draw a few test images with their truth and prediction."""
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -12,20 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from seglab.callbacks.sheet import DPI, Classes, Picture, draw
 from seglab.files import atomic_write
 from seglab.sample import IGNORE, Batch
-
-
-class Picture(NamedTuple):
-    """An image and its masks, each at its own size."""
-
-    name: str
-    image: NDArray[np.uint8]
-    """(H,W,3)"""
-    truth: NDArray[np.int64]
-    """(H',W')"""
-    prediction: NDArray[np.int64]
-    """(H',W')"""
 
 
 class PredictionPictures(Callback):
@@ -34,91 +25,92 @@ class PredictionPictures(Callback):
     Args:
         directory: folder of the picture.
         palette: (C,3) uint8, the colour of each class.
-        count: number of images, spread evenly over the test.
+        count: number of images, spread evenly over the test set, whatever the batch size and the number of ranks.
     """
 
     def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 4) -> None:
         self.directory = directory
         self.palette = palette
         self.count = count
-        self._pictures: list[Picture] = []
+        self._pictures: dict[int, Picture] = {}
+        self._seen = 0
 
     @override
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._pictures = []
+        self._pictures, self._seen = {}, 0
 
     @override
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        batches = int(trainer.num_test_batches[dataloader_idx])
-        wanted = {int((position + 0.5) * batches / self.count) for position in range(min(self.count, batches))}
-        if trainer.is_global_zero and isinstance(batch, Batch) and batch_idx in wanted:
-            self._pictures.append(_picture(batch, outputs))
+        if not isinstance(batch, Batch):
+            return
+        wanted = chosen(self.count, _images(trainer, dataloader_idx))
+        for place in range(len(batch.name)):
+            index = trainer.global_rank + trainer.world_size * self._seen  # the place in the test set
+            if index in wanted:
+                self._pictures[index] = _picture(batch, outputs, place)
+            self._seen += 1
 
     @override
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self._pictures:
+        parts: list[Any] = [self._pictures]
+        if trainer.world_size > 1:
+            parts = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, self._pictures)
+        found = {index: picture for part in parts for index, picture in part.items()}
+        pictures = [found[index] for index in sorted(found)]
+        if not pictures or not trainer.is_global_zero:
             return
-        self._write()
+        names = getattr(pl_module, "class_names", lambda: ())()
+        classes = Classes(names, self.palette, getattr(pl_module, "ignore_index", IGNORE))
+        with atomic_write(self.directory / "predictions.png", durable=False) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a letter of a file's name that no installed font has
+            draw(pictures, classes).savefig(file, format="png", dpi=DPI)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                self._send(logger, pl_module)
-
-    def _write(self) -> None:
-        from matplotlib.figure import Figure
-
-        height, width = self._pictures[0].truth.shape
-        title = 0.3  # height of the title, in inches
-        tall = 7.5 / 3 * height / width * len(self._pictures) + title
-        figure = Figure(figsize=(7.5, tall))
-        edges = {"left": 0, "right": 1, "bottom": 0, "top": 1 - title / tall, "wspace": 0.02, "hspace": 0.02}
-        axes = figure.subplots(len(self._pictures), 3, squeeze=False, gridspec_kw=edges)
-        for row, picture in zip(axes, self._pictures, strict=True):
-            shown = (
-                picture.image,
-                self._colours(picture.truth),
-                self._colours(np.where(picture.truth == IGNORE, IGNORE, picture.prediction)),
-            )
-            for axis, pixels in zip(row, shown, strict=True):
-                axis.imshow(pixels, aspect="auto", interpolation="nearest")
-                axis.set_axis_off()
-        for axis, heading in zip(axes[0], ("image", "truth", "prediction"), strict=True):
-            axis.set_title(heading, fontsize=9)
-        with atomic_write(self.directory / "predictions.png", durable=False) as file:
-            figure.savefig(file, format="png")
-
-    def _colours(self, mask: NDArray[np.int64]) -> NDArray[np.uint8]:
-        table = np.zeros((256, 3), np.uint8)
-        table[: len(self.palette)] = self.palette
-        return table[mask]
-
-    def _send(self, logger: WandbLogger, pl_module: L.LightningModule) -> None:
-        import wandb
-
-        names = getattr(pl_module, "class_names", lambda: ())()
-        labels = dict(enumerate(names)) | {IGNORE: "ignored"}
-        images = []
-        for picture in self._pictures:
-            rows, columns = picture.truth.shape
-            pixels = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float()
-            resized = torch.nn.functional.interpolate(pixels, (rows, columns), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-            masks = {
-                "truth": {"mask_data": picture.truth.astype(np.uint8), "class_labels": labels},
-                "prediction": {"mask_data": picture.prediction.astype(np.uint8), "class_labels": labels},
-            }
-            images.append(wandb.Image(resized.byte().numpy(), masks=masks, caption=picture.name))
-        logger.experiment.log({"test/predictions": images})
+                _send(logger, pictures, names)
 
 
-def _picture(batch: Batch, prediction: Tensor) -> Picture:
-    rows, columns = batch.mask_size[0].tolist()
-    height, width = batch.image_size[0].tolist()
+def chosen(count: int, images: int) -> list[int]:
+    """Return the places of `count` images, or of all if there are fewer, spread evenly over the places 0 … `images` - 1."""
+    count = min(count, images)
+    return [int((position + 0.5) * images / count) for position in range(count)]
+
+
+def _images(trainer: L.Trainer, dataloader_idx: int) -> int:
+    """Return the number of images that the test evaluates on all ranks."""
+    loaders: Any = trainer.test_dataloaders
+    loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
+    limit = int(trainer.num_test_batches[dataloader_idx]) * int(loader.batch_size or 1) * trainer.world_size
+    return min(len(loader.dataset), limit)
+
+
+def _send(logger: WandbLogger, pictures: Sequence[Picture], names: Sequence[str]) -> None:
+    import wandb
+
+    labels = dict(enumerate(names)) | {IGNORE: "ignored"}
+    images = []
+    for picture in pictures:
+        rows, columns = picture.truth.shape
+        pixels = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float()
+        resized = torch.nn.functional.interpolate(pixels, (rows, columns), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        masks = {
+            "truth": {"mask_data": picture.truth.astype(np.uint8), "class_labels": labels},
+            "prediction": {"mask_data": picture.prediction.astype(np.uint8), "class_labels": labels},
+        }
+        images.append(wandb.Image(resized.byte().numpy(), masks=masks, caption=picture.name))
+    logger.experiment.log({"test/predictions": images})
+
+
+def _picture(batch: Batch, prediction: Tensor, place: int) -> Picture:
+    rows, columns = batch.mask_size[place].tolist()
+    height, width = batch.image_size[place].tolist()
     return Picture(
-        name=batch.name[0],
-        image=_visible(batch.image[0, :, :height, :width]),
-        truth=batch.mask[0, :rows, :columns].cpu().numpy().astype(np.int64),
-        prediction=prediction[0, :rows, :columns].cpu().numpy().astype(np.int64),
+        name=batch.name[place],
+        image=_visible(batch.image[place, :, :height, :width]),
+        truth=batch.mask[place, :rows, :columns].cpu().numpy().astype(np.int64),
+        prediction=prediction[place, :rows, :columns].cpu().numpy().astype(np.int64),
     )
 
 

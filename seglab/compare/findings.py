@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from seglab.compare import health
 from seglab.compare.criteria import Criteria
 from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors
 from seglab.compare.logs import curves, rates, weights
@@ -14,8 +15,8 @@ from seglab.compare.numbers.classes import PerClass, per_class
 from seglab.compare.numbers.comparison import Comparison
 from seglab.compare.numbers.factorial import Factorial
 
-LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED}
-"""Columns of `metrics.csv` that the report shows."""
+LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}
+"""Columns of `metrics.csv` that the report and the notes on health use."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Findings:
     def notes(self) -> tuple[str, ...]:
         """One line for each item that was left out, and for each limit of the answer."""
         return (*self.comparison.notes, *self.factor_notes, *self.class_notes, *self.curves[1])
+
+    @cached_property
+    def health(self) -> tuple[str, ...]:
+        """One line for each sign that the numbers do not mean what they seem to mean."""
+        return health.notes(health.Evidence(self.study.results, self.comparison, self.logs))
 
     @cached_property
     def logs(self) -> Sequence[RunLog]:

@@ -62,6 +62,7 @@ def render(found: Findings) -> str:
         own={} if study.record is None else {arm: flatten(settings) for arm, settings in study.record.arms.items()},
         protocol=[*words.protocol(found.criteria), *filter(None, [words.tuning(study.record)])],
         notes=found.notes,
+        health=found.health,
         versions=sorted({result.version for result in study.results}),
         commits=sorted({"unknown" if result.commit is None else result.commit for result in study.results}),
     )

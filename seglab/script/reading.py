@@ -101,6 +101,8 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     study = read_folder(folder)
     found = analyse(study, study.criteria(metric=wanted.metric, baseline=wanted.baseline, margin=wanted.margin))
     console.print(to_table(found.comparison))
+    for note in found.health:
+        console.print(f"! {note}", style="yellow", highlight=False, markup=False)
     if found.factors is not None:
         console.print("", factors_to_table(found.factors), sep="\n")
     else:

@@ -1,0 +1,262 @@
+"""Notes on the health of a study: signs that its numbers do not mean what they seem to mean. A note changes no number and no verdict."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from seglab.compare.logs.log import Index, RunLog
+from seglab.compare.metric import Metric
+from seglab.compare.numbers import health
+from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.pairing import scores_of
+from seglab.compare.numbers.statistics import Floats
+from seglab.compare.unit import PERCENT
+from seglab.records import Result, Run
+
+LOGGED: Mapping[str, Index] = {"train/loss": "step", "val/loss": "step"}
+
+FEWEST_STEPS = 50
+"""Number of optimizer steps below which a run is too short: 0.9⁵⁰ = 0.5 % of the initial values remain in batch norm's running statistics."""
+
+TEST_ABOVE_TRAIN = 0.10
+"""Difference of mIoU, test minus train, above which the test split is suspect: new images are seldom easier than known ones."""
+
+TRAIN_ABOVE_TEST = 0.30
+"""Difference of mIoU, train minus test, above which the networks know their training images and little else."""
+
+
+class Evidence(NamedTuple):
+    """Everything that the checks read."""
+
+    results: Sequence[Result]
+    comparison: Comparison
+    logs: Sequence[RunLog]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the comparison."""
+        return self.comparison.criteria.metric
+
+    @property
+    def rate(self) -> float:
+        """Probability of a false alarm that a check of one arm may have, so that the check of all arms has `health.FALSE_ALARMS`."""
+        return health.FALSE_ALARMS / len(self.comparison.arms)
+
+    def named(self, runs: Iterable[Run]) -> str:
+        """Return runs as text, such as `l1 (all 7 seeds), l2 (seed 3)` or `all 14 runs`."""
+        seeds, known = _by_arm(runs), _by_arm(result.run for result in self.results)
+        if seeds == known and len(self.results) > 1:
+            return f"all {len(self.results)} runs"
+        return ", ".join(
+            f"{arm} (all {len(own)} seeds)" if 1 < len(own) == len(known[arm]) else f"{arm} (seed {', '.join(map(str, own))})"
+            for arm, own in seeds.items()
+        )
+
+
+def notes(evidence: Evidence) -> tuple[str, ...]:
+    """Return the notes of all checks: what was found in which runs, what it means, and what to do."""
+    return tuple(note for check in CHECKS for note in check(evidence))
+
+
+def outside(evidence: Evidence) -> Iterator[str]:
+    """Note scores that no correct evaluation gives."""
+    found: dict[Run, str] = {}
+    for result in evidence.results:
+        for metric, value in _scores(result).items():
+            if not (-1e-6 <= value <= 1 + 1e-6 or math.isnan(value)):
+                found.setdefault(result.run, f"{metric} {value:g}")
+    if found:
+        what = next(iter(found.values()))
+        yield (
+            f"{evidence.named(found)}: a score is outside of 0 to 1 ({what}). No evaluation of seglab gives this: "
+            "a result.json was changed, or a metric of your own is wrong. Delete the result.json and run again."
+        )
+
+
+def collapsed(evidence: Evidence) -> Iterator[str]:
+    """Note runs that tell no two classes apart."""
+    split = evidence.metric.class_split
+    if found := [result.run for result in evidence.results if _is_collapsed(result, split)]:
+        yield (
+            f"{evidence.named(found)}: at most one class has a {split} IoU of {100 * health.LEARNT:g} % or more: the networks tell no two "
+            "classes apart, and a difference between such scores means nothing. Look at train/loss and predictions.png; "
+            "train longer, lower the learning rate, or weigh the classes."
+        )
+
+
+def outliers(evidence: Evidence) -> Iterator[str]:
+    """Note runs whose score is far from that of the other seeds of their arm."""
+    metric = evidence.metric
+    if metric.split == "cost":  # the load of the machine is no sign of a bad training
+        return
+    for arm in evidence.comparison.arms:
+        seeds, values = list(arm.scores), scores_of(arm.scores, list(arm.scores))
+        if found := health.outliers(values, metric.margin or 0.0, evidence.rate):
+            far = ", ".join(f"{metric.unit.value(values[place])} (seed {seeds[place]})" for place in found)
+            yield (
+                f"{arm.arm}: {metric.title} {far} {'are' if len(found) > 1 else 'is'} far from the other seeds, whose median is {metric.unit.value(_median(values, found))}. "
+                "It moves the mean and widens the interval. Look at log.txt and train/loss; do not leave it out afterwards."
+            )
+
+
+def impossible(evidence: Evidence) -> Iterator[str]:
+    """Note intervals that hold differences which two scores in [0, 1] cannot have."""
+    unit, arms = evidence.metric.unit, {arm.arm: arm.scores for arm in evidence.comparison.arms}
+    if unit is not PERCENT or evidence.metric.split not in ("train", "val", "test"):
+        return
+    for found in evidence.comparison.contrasts:
+        ours, theirs = (scores_of(arms[arm], found.seeds) for arm in (found.arm, evidence.comparison.criteria.baseline))
+        if len(found.seeds) > 1 and not (-theirs.mean() - 1e-9 <= found.low <= found.high <= 1 - theirs.mean() + 1e-9):
+            room, seen = unit.span(-theirs.mean(), 1 - theirs.mean()), unit.span((ours - theirs).min(), (ours - theirs).max())
+            yield (
+                f"{found.arm}: the interval {unit.span(found.low, found.high)} holds impossible differences; beside the baseline's mean only "
+                f"{room} {unit.step} are possible. Its {len(found.seeds)} paired differences, {seen}, are too few or too unlike for a t "
+                "interval: look at each seed, and add seeds."
+            )
+
+
+def equal_runs(evidence: Evidence) -> Iterator[str]:
+    """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs are equal without sharing anything."""
+    split = evidence.metric.class_split
+    scores: dict[str, dict[int, str]] = {}
+    for result in evidence.results:
+        if not _is_collapsed(result, split):
+            scores.setdefault(result.run.arm, {})[result.run.seed] = str(_scores(result))
+    for group in (group for group in _equal_arms(scores) if len(group) > 1):
+        which = "all arms" if len(group) == len(evidence.comparison.arms) else " and ".join(group)
+        yield (
+            f"{which}: exactly equal scores under every seed. The arms train the same network: what should differ has no effect, or the arms "
+            "share one object. Check that the factory of each arm builds its own objects and uses its setting."
+        )
+    if found := [arm for arm, own in scores.items() if len(own) > 1 and len(set(own.values())) == 1]:
+        yield (
+            f"{', '.join(found)}: exactly equal scores under all seeds. The seed changes nothing, so the runs count as one, and an interval over "
+            "them means nothing. Check that the factory of the arm does not seed random generators itself."
+        )
+
+
+def absent_classes(evidence: Evidence) -> Iterator[str]:
+    """Note classes that no image of the split has. Their IoU is 0 in a run that predicts them, and undefined in any other run."""
+    split = evidence.metric.class_split
+    tables = {result.run: result.per_class[split] for result in evidence.results if split in result.per_class}
+    for label, name in enumerate(evidence.results[0].class_names):
+        shares = [table["frequency"][label] for table in tables.values() if "frequency" in table]
+        if not shares or any(shares):
+            continue
+        predicted = [run for run, table in tables.items() if "iou" in table and not math.isnan(table["iou"][label])]
+        effect = f"it counts as 0 in the mean of {evidence.named(predicted)}, which predict it" if predicted else "every mean leaves it out"
+        yield (
+            f"class {name}: no pixel of the {split} split has it, and {effect}. A mean over classes is then not what its name says. "
+            f"Put images with {name} into the split, or remove the class from the data set."
+        )
+
+
+def too_short(evidence: Evidence) -> Iterator[str]:
+    """Note runs with very few optimizer steps."""
+    steps = {log.run: 1 + max((step for name in LOGGED for step in log.columns.get(name, {})), default=-1) for log in evidence.logs}
+    if found := [run for run, taken in steps.items() if 0 < taken < FEWEST_STEPS]:
+        least = min(steps[run] for run in found)
+        yield (
+            f"{evidence.named(found)}: trained for fewer than {FEWEST_STEPS} optimizer steps (fewest: {least}). Scores then depend on the "
+            "start, and batch norm's running statistics have not settled. Train for more epochs, or take smaller batches."
+        )
+
+
+def unfinished(evidence: Evidence) -> Iterator[str]:
+    """Note arms whose training loss still falls steeply when the training ends."""
+    losses: dict[str, list[Floats]] = {}
+    for log in evidence.logs:
+        column = log.columns.get("train/loss", {})
+        losses.setdefault(log.run.arm, []).append(np.array([column[step] for step in sorted(column)]))
+    if found := [arm for arm, runs in losses.items() if health.is_still_falling(runs, evidence.rate)]:
+        yield (
+            f"{', '.join(found)}: the training loss fell in the last quarter of the steps as fast as on average over the training. The table "
+            "compares how fast the arms learn, and not how well they end. Train for more epochs."
+        )
+
+
+def generalisation(evidence: Evidence) -> Iterator[str]:
+    """Note arms whose mIoU on training images and on test images are far apart."""
+    split = evidence.metric.class_split
+    means = {
+        arm.arm: [arm.secondary[name].mean for name in ("train/miou", f"{split}/miou") if name in arm.secondary]
+        for arm in evidence.comparison.arms
+    }
+    gaps = {arm: values[1] - values[0] for arm, values in means.items() if len(values) == 2}
+    for limit, side, advice in (
+        (
+            TEST_ABOVE_TRAIN,
+            "above",
+            f"The {split} images are easier, are among the training images, or the training masks are wrong. Compare the splits.",
+        ),
+        (
+            TRAIN_ABOVE_TEST,
+            "below",
+            f"The networks overfit, or the {split} images are of another kind. Add data or augmentation, or train for fewer epochs.",
+        ),
+    ):
+        if found := {arm: gap for arm, gap in gaps.items() if (gap if side == "above" else -gap) > limit}:
+            named = ", ".join(f"{arm} ({PERCENT.change(gap)})" for arm, gap in found.items())
+            yield f"{named}: {split} mIoU is more than {100 * limit:g} points {side} train mIoU. {advice}"
+
+
+CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
+    outside,
+    collapsed,
+    equal_runs,
+    absent_classes,
+    impossible,
+    outliers,
+    too_short,
+    unfinished,
+    generalisation,
+)
+"""The checks in the order of their notes: first those that make all numbers meaningless."""
+
+
+def _by_arm(runs: Iterable[Run]) -> dict[str, list[int]]:
+    seeds: dict[str, list[int]] = {}
+    for run in sorted(runs):
+        seeds.setdefault(run.arm, []).append(run.seed)
+    return seeds
+
+
+def _scores(result: Result) -> dict[str, float]:
+    """Return the scores in [0, 1] of all splits and classes, by metric."""
+    splits = {"train": result.train, "val": result.val, "test": result.test}
+    means = {Metric(split, name): value for split, scores in splits.items() for name, value in scores.items()}
+    per_class = {
+        Metric(split, name, label): value
+        for split, scores in result.per_class.items()
+        for name, values in scores.items()
+        for label, value in zip(result.class_names, values, strict=True)
+    }
+    return {str(metric): value for metric, value in (means | per_class).items() if metric.unit is PERCENT}
+
+
+def _median(values: Floats, without: Sequence[int]) -> float:
+    return float(np.median(np.delete(values, without)))
+
+
+def _is_collapsed(result: Result, split: str) -> bool:
+    table = result.per_class.get(split, {})
+    if "iou" not in table:
+        return False
+    iou = np.array(table["iou"])
+    return health.is_collapsed(iou, np.array(table.get("frequency", np.isfinite(iou))))
+
+
+def _equal_arms(scores: Mapping[str, Mapping[int, str]]) -> list[list[str]]:
+    """Return groups of arms that agree with the first arm of their group under every seed that both have."""
+    groups: list[list[str]] = []
+    for arm, own in scores.items():
+        for group in groups:
+            common = own.keys() & scores[group[0]].keys()
+            if common and all(own[seed] == scores[group[0]][seed] for seed in common):
+                group.append(arm)
+                break
+        else:
+            groups.append([arm])
+    return groups
