@@ -38,7 +38,7 @@ def shrink(update: int) -> float:
 
 def warmed_up(optimizer: Optimizer, steps: int) -> LRScheduler:
     """A linear warm-up, then a cosine to the end."""
-    return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, total_iters=3), CosineAnnealingLR(optimizer, steps - 3)], [3])
+    return SequentialLR(optimizer, [LinearLR(optimizer, 0.1, total_iters=2), CosineAnnealingLR(optimizer, steps - 2)], [2])
 
 
 def chained(optimizer: Optimizer) -> LRScheduler:
