@@ -22,12 +22,13 @@ from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import one_line
-from seglab.script.parser import StudyFunction, parser_of, underscored
+from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.reading import Wanted, show_comparison, show_status, tuning_folder
 from seglab.script.request import default_name, plan_of
 from seglab.script.submit import cancel, preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
+from seglab.script.words import instantiate, parse
 
 READING = ("status", "cancel", "compare")
 """Verbs that train nothing and build no study."""
@@ -55,7 +56,7 @@ def main(function: StudyFunction) -> None:
 
 def _dispatch(function: StudyFunction) -> int:
     parser = parser_of(function)
-    chosen = parser.parse_args(underscored(sys.argv[1:]))
+    chosen = parse(parser, sys.argv[1:])
     verb: str = chosen.command
     given = chosen[verb]
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -64,11 +65,16 @@ def _dispatch(function: StudyFunction) -> int:
     interruption = Interruption()
     if verb in LISTENING:
         interruption.listen()
-    built = parser.instantiate(chosen)[verb]
+    built = instantiate(parser, chosen)[verb]
     plan = plan_of(function, given, built)
     match verb:
         case "run":
-            return _run(plan, built.jobs, built.dry_run, console)
+            if built.full and not built.dry_run:
+                raise ValueError("--full: shows complete commands with --dry_run; add --dry_run")
+            if built.dry_run:
+                print_runs(stages_of(plan), full=built.full)
+                return DONE
+            return _run(plan, built.jobs, console)
         case "launch":
             return _launch(plan, built.launcher, built.dry_run, console)
         case "work":
@@ -92,11 +98,8 @@ def _read(verb: str, folder: Path, given: Namespace, console: Console) -> int:
     return DONE if all(ended) else FAILED
 
 
-def _run(plan: Plan, jobs: int | None, dry_run: bool, console: Console) -> int:
+def _run(plan: Plan, jobs: int | None, console: Console) -> int:
     """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
-    if dry_run:
-        print_runs(stages_of(plan))
-        return DONE
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus = plan.resources.shared_gpus()

@@ -1,7 +1,6 @@
 """Convert a parsed command line to a plan."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from jsonargparse import Namespace
 
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
-from seglab.script.parser import StudyFunction, resolved_flags, study_parameters, study_parser
+from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
 from seglab.study.study import Study
 
 Flags = TypeVar("Flags", Resources, Selection)
@@ -29,14 +28,15 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan
         ValueError: the study or a flag is not valid.
     """
     parameters = study_parameters(function, given)
-    flags = resolved_flags(json.loads(study_parser(function).dump(parameters, format="json", skip_unset=False)))
+    place = [*(["--root", given.root] if given.root != "runs" else []), *(["--name", given.name] if given.name is not None else [])]
+    short = (*changed_flags_of(function, parameters), *place) if given.get("dry_run") else ()
     study = function(**{name: built[name] for name in vars(parameters)})
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
     resources, selection = _fields(Resources, given), _fields(Selection, given)
     if selection.setting is not None and study.budget is None:
         raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
-    return Plan(study, Path(given.root), Script(sys.argv[0], flags), resources, selection, accept_code=given.get("accept_code"))
+    return Plan(study, Path(given.root), Script(sys.argv[0], flags_of(function, parameters), short), resources, selection, accept_code=given.get("accept_code"))
 
 
 def default_name(function: StudyFunction) -> str:

@@ -1,0 +1,83 @@
+"""The text of `--help`: a line or two for each flag, the classes of seglab that a flag accepts, and no class of a library."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable
+
+from jsonargparse import DefaultHelpFormatter
+from typing_extensions import override
+
+from seglab.script.classes import known_classes
+from seglab.script.flag_types import class_of, items_of, metavar, type_of
+
+CLASSES = "A flag that is a CLASS takes one of those named, or any class by its import path, your own from the working directory. Each \
+argument of its constructor is a flag too: --FLAG.ARGUMENT. --FLAG.help CLASS lists them. A LIST is one word: a,b or [a,b]."
+"""Explanation of the flags that are classes and lists, for the end of a help text."""
+
+
+class Help(DefaultHelpFormatter):
+    """Help text without the usage of each flag, without flags that only read files or print help, and with short types."""
+
+    def __init__(self, prog: str, indent_increment: int = 2, max_help_position: int = 34, width: int | None = None) -> None:
+        lines = min(120, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 120
+        super().__init__(prog, indent_increment, max_help_position, lines if width is None else width)
+
+    @override
+    def _format_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: object, **kwargs: object) -> str:
+        flags = [action for action in actions if action.option_strings]
+        places = [action for action in actions if not action.option_strings]
+        words = [str(action.metavar or action.dest) for action in places] + (["[--FLAG VALUE ...]"] if len(flags) > 1 else [])
+        return f"usage: {' '.join([self._prog.replace(' [options]', ''), *words])}\n\n"
+
+    @override
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        return default_metavar if items_of(type_of(action)) is not None else super()._format_args(action, default_metavar)
+
+    @override
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        return super()._format_action_invocation(action).partition(", --")[0]
+
+    @override
+    def add_argument(self, action: argparse.Action) -> None:
+        if not _is_auxiliary(action):
+            super().add_argument(action)
+
+    @override
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        kind = type_of(action)
+        return super()._get_default_metavar_for_optional(action) if kind is None else metavar(kind)
+
+    @override
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = (action.help or "").replace("%", "%%")
+        text = text if text.endswith("..") else text.removesuffix(".")
+        notes = [*_classes(action), *_default(action)]
+        return f"{text} ({'; '.join(notes)})" if notes else text
+
+
+def _is_auxiliary(action: argparse.Action) -> bool:
+    """Return whether a flag stays out of the list: it prints a help text, or reads a file in place of the flags below it."""
+    names = action.option_strings
+    return bool(names) and ("-h" in names or names[0].endswith(".help") or type(action).__name__ == "_ActionConfigLoad")
+
+
+def _classes(action: argparse.Action) -> list[str]:
+    """Name the public classes of seglab that a flag accepts."""
+    base = class_of(type_of(action))
+    known = [] if base is None else list(known_classes(base))
+    return [f"of seglab: {', '.join(known)}"] if known else []
+
+
+def _default(action: argparse.Action) -> list[str]:
+    if action.nargs == 0 or isinstance(action.default, str) and action.default == argparse.SUPPRESS:
+        return []
+    default = action.default
+    if default is None:
+        return ["required"] if action.required else []
+    if isinstance(default, dict) or hasattr(default, "class_path"):
+        default = default["class_path"]
+    if isinstance(default, bool):
+        default = str(default).lower()
+    text = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+    return [f"default: {text}"]
