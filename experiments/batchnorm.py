@@ -14,6 +14,7 @@ Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Literal
 
 import torch
@@ -50,13 +51,16 @@ def study(
     Args:
         data: images and masks.
         encoder: of the U-Net, any of segmentation-models-pytorch; tu-NAME is one of timm.
-        weights: of the encoder, a file or a name on the hub; none trains from scratch.
+        weights: of the encoder, a file or a name on the hub; null trains from scratch.
         batch_norm: train, or frozen at the statistics they start with; weights should then be pretrained.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; with these arms it takes 7 to show a difference.
         strength: λ of L2.
         learning_rate: of SGD with momentum 0.9, falling linearly.
     """
+
+    if not 0 < learning_rate < inf:
+        raise ValueError(f"--learning_rate {learning_rate}: must be above 0")
 
     def sgd(parameters: Iterable[Any]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)

@@ -21,6 +21,8 @@ from seglab.exit_codes import BAD_INPUT, DONE, FAILED
 from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW
 from seglab.script.errors import one_line
+from seglab.script.help import Help
+from seglab.script.words import parse
 from seglab.tracking import resolved_mode, show_log
 
 FOLDER = "runs/fit"
@@ -42,6 +44,11 @@ class SeglabCLI(LightningCLI):
                 "data.source": Shapes(),
             }
         )
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the command line as an experiment script does: one dialect, and the same words for what cannot be parsed."""
+        self.config = parse(parser, sys.argv[1:])
 
     @override
     def instantiate_classes(self) -> None:
@@ -108,6 +115,7 @@ def train() -> NoReturn:
                 seed_everything_default=0,
                 trainer_defaults=defaults,
                 parser_kwargs={
+                    "formatter_class": Help,
                     "exit_on_error": False,
                     "allow_abbrev": False,
                     **{name: {"exit_on_error": False} for name in ("fit", "validate", "test", "predict")},

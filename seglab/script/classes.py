@@ -4,18 +4,22 @@ import difflib
 import importlib
 import inspect
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, get_type_hints
 
 import seglab
 from seglab.script.flag_types import metavar
+from seglab.study.names import public_name
 
 FORM = "a class is named by its import path, your own from the working directory, as in my_file.MyClass"
 
 
-def class_named(path: str, base: type) -> type:
-    """Return the class at an import path. A public class of seglab may be named without `seglab.`, and so may a known subclass of `base`.
+def class_named(path: str, base: type) -> Callable[..., Any]:
+    """Return the class at an import path, or the function whose annotated return type is such a class.
+
+    A public class of seglab that extends `base` may be named without `seglab.`.
 
     Raises:
         ValueError: there is no such class, its file cannot be imported, or it does not extend `base`.
@@ -28,10 +32,14 @@ def class_named(path: str, base: type) -> type:
         if found is None:
             raise ValueError(f"there is no class {name!r}{_like(name, base)}; {FORM}")
         return _checked(path, found, base)
-    module = imported(file)
+    return _checked(path, class_in(imported(file), name, base), base)
+
+
+def class_in(module: ModuleType, name: str, base: type) -> Any:
+    """Return the object of this name in a module; if there is none, raise a ValueError that lists the module's classes."""
     if not hasattr(module, name):
-        raise ValueError(f"{file} has no class {name!r}{_like(name, base, module)}")
-    return _checked(path, getattr(module, name), base)
+        raise ValueError(f"{module.__name__} has no class {name!r}{_like(name, base, module)}")
+    return getattr(module, name)
 
 
 def imported(file: str) -> ModuleType:
@@ -57,10 +65,10 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}{place}"
 
 
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the closest known name; an empty text if no name is close."""
-    names = {one.casefold(): one for one in known}
-    close = difflib.get_close_matches(name.casefold(), names, n=1)
+def meant(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a hint at the closest known name; an empty text if no name is close. A prefix of known names does not count."""
+    names = {one.removeprefix(prefix).casefold(): one for one in known}
+    close = difflib.get_close_matches(name.removeprefix(prefix).casefold(), names, n=1, cutoff=0.7)
     return f" (did you mean {names[close[0]]}?)" if close else ""
 
 
@@ -69,12 +77,14 @@ def described(argument: inspect.Parameter) -> str:
     return "VALUE" if argument.annotation is argument.empty or isinstance(argument.annotation, str) else metavar(argument.annotation)
 
 
-def _checked(path: str, found: object, base: type) -> type:
+def _checked(path: str, found: object, base: type) -> Callable[..., Any]:
+    if inspect.isfunction(found) and isinstance(returned := get_type_hints(found).get("return"), type) and issubclass(returned, base):
+        return found
     if not isinstance(found, type):
-        raise ValueError(f"{path} is a {type(found).__name__}, no class; expected a class that extends {base.__name__}")
+        raise ValueError(f"{path} is a {type(found).__name__}, no class; expected a class that extends {public_name(base)}")
     if not issubclass(found, base):
         kind = next((parent.__name__ for parent in found.__mro__[1:] if inspect.isabstract(parent)), None)
-        what = f"is a {kind}, no {base.__name__}" if kind else f"does not extend {base.__name__}"
+        what = f"is a {kind}, no {public_name(base)}" if kind else f"does not extend {public_name(base)}"
         raise ValueError(f"{path} {what}{_expected(base)}")
     return found
 
@@ -87,10 +97,10 @@ def _expected(base: type) -> str:
 def _like(name: str, base: type, module: ModuleType | None = None) -> str:
     """Return a hint at the class of a module with the closest name, and at the others; without a module, at the classes of seglab."""
     if module is None or module is seglab:
-        close = meant(name, known_classes(base)) or meant(name, seglab.__all__)
-        return close.replace("mean ", "mean seglab.")
+        return meant(name, [f"seglab.{one}" if one in seglab.__all__ else one for one in known_classes(base)], "seglab.")
     own = [one for one, found in vars(module).items() if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__]
-    return (f"; it has {', '.join(own)}" if own else "") + meant(name, own)
+    path = f"{module.__name__}."
+    return (f"; it has {', '.join(own)}" if own else "") + meant(name, [f"{path}{one}" for one in own], path)
 
 
 def known_classes(base: type) -> dict[str, type]:
@@ -104,5 +114,5 @@ def known_classes(base: type) -> dict[str, type]:
         if isinstance(found, type)
         and base in found.__mro__[1:]
         and not inspect.isabstract(found)
-        and all(parent in base.__mro__ or parent.__module__.partition(".")[0] == "seglab" for parent in found.__mro__)
+        and all(parent in base.__mro__ or parent.__module__.partition(".")[0] in ("seglab", "abc", "typing") for parent in found.__mro__)
     }

@@ -47,6 +47,15 @@ def class_of(kind: Any) -> type | None:
     return None
 
 
+def is_factory(kind: Any) -> bool:
+    """Return whether a type is a function without arguments.
+
+    >>> is_factory(Callable[[], list] | None), is_factory(Callable[[int], list])
+    (True, False)
+    """
+    return any(get_origin(member) is Callable and get_args(member)[:1] == ([],) for member in members(kind))
+
+
 def items_of(kind: Any) -> tuple[Any, ...] | None:
     """Return the types of a list's items, of a tuple's places; None if the type is no list, or accepts a single value too.
 

@@ -1,11 +1,14 @@
 """The text of `--help`: a line or two for each flag, the classes of seglab that a flag accepts, and no class of a library."""
 
 import argparse
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
+from typing import Any
 
-from jsonargparse import DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter, Namespace
 from typing_extensions import override
 
 from seglab.script.classes import known_classes
@@ -14,6 +17,9 @@ from seglab.script.flag_types import class_of, items_of, metavar, type_of
 CLASSES = "A flag that is a CLASS takes one of those named, or any class by its import path, your own from the working directory. Each \
 argument of its constructor is a flag too: --FLAG.ARGUMENT. --FLAG.help CLASS lists them. A LIST is one word: a,b or [a,b]."
 """Explanation of the flags that are classes and lists, for the end of a help text."""
+
+MOST = 320
+"""Maximum number of characters of a flag's help."""
 
 
 class Help(DefaultHelpFormatter):
@@ -28,7 +34,8 @@ class Help(DefaultHelpFormatter):
         flags = [action for action in actions if action.option_strings]
         places = [action for action in actions if not action.option_strings]
         words = [str(action.metavar or action.dest) for action in places] + (["[--FLAG VALUE ...]"] if len(flags) > 1 else [])
-        return f"usage: {' '.join([self._prog.replace(' [options]', ''), *words])}\n\n"
+        prefix = args[-1] if args and isinstance(args[-1], str) else "usage: "
+        return f"{prefix}{' '.join([self._prog.replace(' [options]', ''), *words])}\n\n"
 
     @override
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
@@ -36,7 +43,16 @@ class Help(DefaultHelpFormatter):
 
     @override
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        return super()._format_action_invocation(action).partition(", --")[0]
+        return re.sub(r", --[\w.]+\+ .*$", "", super()._format_action_invocation(action))  # --NAME+ appends to a list
+
+    @override
+    def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
+        """Add the flags of a group. Lightning describes the flags of its trainer, so that they are only named."""
+        shown = [action for action in actions if not _is_auxiliary(action)]
+        if shown and all(action.dest.startswith("trainer.") for action in shown):
+            self.add_text(f"arguments of lightning.Trainer: {', '.join(f'--{action.dest}' for action in shown)}")
+        else:
+            super().add_arguments(shown)
 
     @override
     def add_argument(self, action: argparse.Action) -> None:
@@ -50,7 +66,9 @@ class Help(DefaultHelpFormatter):
 
     @override
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = (action.help or "").replace("%", "%%")
+        if action.help is None or getattr(action, "_jsonargparse_preexpanded_help", False):
+            return super()._get_help_string(action)
+        text = textwrap.shorten(action.help, MOST, placeholder=" ...").replace("%", "%%")
         text = text if text.endswith("..") else text.removesuffix(".")
         notes = [*_classes(action), *_default(action)]
         return f"{text} ({'; '.join(notes)})" if notes else text
@@ -59,13 +77,17 @@ class Help(DefaultHelpFormatter):
 def _is_auxiliary(action: argparse.Action) -> bool:
     """Return whether a flag stays out of the list: it prints a help text, or reads a file in place of the flags below it."""
     names = action.option_strings
-    return bool(names) and ("-h" in names or names[0].endswith(".help") or type(action).__name__ == "_ActionConfigLoad")
+    return type(action).__name__ == "ActionLink" or (
+        bool(names) and ("-h" in names or names[0].endswith(".help") or type(action).__name__ in ("_ActionConfigLoad", "_ActionHelpClassPath"))
+    )
 
 
 def _classes(action: argparse.Action) -> list[str]:
     """Name the public classes of seglab that a flag accepts."""
     base = class_of(type_of(action))
     known = [] if base is None else list(known_classes(base))
+    if base is not None and not base.__module__.startswith("seglab."):  # a class of a library says too little about what fits
+        known = known if _class_path(action.default).startswith("seglab.") else []
     return [f"of seglab: {', '.join(known)}"] if known else []
 
 
@@ -75,9 +97,13 @@ def _default(action: argparse.Action) -> list[str]:
     default = action.default
     if default is None:
         return ["required"] if action.required else []
-    if isinstance(default, dict) or hasattr(default, "class_path"):
-        default = default["class_path"]
+    default = _class_path(default) or default
     if isinstance(default, bool):
         default = str(default).lower()
     text = ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
     return [f"default: {text}"]
+
+
+def _class_path(default: Any) -> str:
+    """Return the import path of a default that is a class; an empty text if it is none."""
+    return str(default["class_path"]) if isinstance(default, dict | Namespace) and "class_path" in default else ""

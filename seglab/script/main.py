@@ -71,6 +71,8 @@ def _dispatch(function: StudyFunction) -> int:
         case "run":
             if built.full and not built.dry_run:
                 raise ValueError("--full: shows complete commands with --dry_run; add --dry_run")
+            if built.jobs is not None and built.jobs < 1:
+                raise ValueError(f"--jobs {built.jobs}: must be 1 or more")
             if built.dry_run:
                 print_runs(stages_of(plan), full=built.full)
                 return DONE
@@ -105,8 +107,6 @@ def _run(plan: Plan, jobs: int | None, console: Console) -> int:
     gpus = plan.resources.shared_gpus()
     if jobs is None:
         jobs = max(1, gpus // plan.resources.devices)
-    if jobs < 1:
-        raise ValueError(f"--jobs {jobs}: must be 1 or more")
     launcher = Local(gpus, plan.resources.devices)
     if plan.selection.setting is not None:
         return DONE if supervise(tuning_plan(plan), launcher, jobs, console) else FAILED

@@ -1,5 +1,6 @@
 """Parse the command line of an experiment script. The parameters of the study function are flags of each verb."""
 
+import dataclasses
 import inspect
 import json
 import sys
@@ -22,6 +23,9 @@ from seglab.script.reading import add_comparison_flags
 from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
+
+EVERY_SCRIPT = ("root", "name", "accept_code", "launcher", "jobs", "dry_run", "full", "split")
+"""Flags of every script beside those of `Selection` and `Resources`."""
 
 INTERNAL = ("work", "work-tuning", "retest", "execute")
 """Verbs that `run`, `seglab test` and the jobs of a cluster start. The help does not list them."""
@@ -51,11 +55,20 @@ def _training_parser(function: StudyFunction) -> ArgumentParser:
     """Return a parser with the flags of a study and the flags in the group `running`, to which a verb adds its own."""
     parser = study_parser(function)
     parser.epilog = CLASSES
+    _check_names(parser)
     running = parser.add_argument_group("running", name="running")
     _add_place(running)
     running.add_class_arguments(Selection, as_group=False)
     running.add_class_arguments(Resources, as_group=False)
     return parser
+
+
+def _check_names(parser: ArgumentParser) -> None:
+    """Raise a ValueError if a parameter of the study function has the name of a flag that every script has."""
+    taken = {field.name for kind in (Selection, Resources) for field in dataclasses.fields(kind)} | set(EVERY_SCRIPT)
+    for action in parser._actions:
+        if action.dest in taken:
+            raise ValueError(f"the study function has a parameter {action.dest!r}, and --{action.dest} is a flag of every script; rename it")
 
 
 def _starting_parser(function: StudyFunction) -> ArgumentParser:

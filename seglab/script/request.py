@@ -10,6 +10,8 @@ from jsonargparse import Namespace
 
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
+from seglab.script.classes import reason
+from seglab.script.flag_types import is_factory, type_of
 from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
 from seglab.study.study import Study
 
@@ -30,6 +32,7 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan
     parameters = study_parameters(function, given)
     place = [*(["--root", given.root] if given.root != "runs" else []), *(["--name", given.name] if given.name is not None else [])]
     short = (*changed_flags_of(function, parameters), *place) if given.get("dry_run") else ()
+    _check_factories(function, parameters, built)
     study = function(**{name: built[name] for name in vars(parameters)})
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
@@ -37,6 +40,17 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan
     if selection.setting is not None and study.budget is None:
         raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
     return Plan(study, Path(given.root), Script(sys.argv[0], flags_of(function, parameters), short), resources, selection, accept_code=given.get("accept_code"))
+
+
+def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:
+    """Build each class once that the study builds itself, such as a loss; raise a ValueError that names its flag if it cannot be built."""
+    for action in study_parser(function)._actions:
+        name = action.dest
+        if isinstance(given.get(name), Namespace) and is_factory(type_of(action)):
+            try:
+                built[name]()
+            except Exception as error:  # whatever a user's constructor raises
+                raise ValueError(f"--{name} {given[name]['class_path']}: {reason(error)}") from error
 
 
 def default_name(function: StudyFunction) -> str:

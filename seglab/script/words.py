@@ -18,6 +18,8 @@ from seglab.script.flag_types import NUMBERS, class_of, is_optional, items_of, m
 
 _TRUE, _FALSE, _NONE = ("true", "1", "yes", "on"), ("false", "0", "no", "off"), ("none", "null", "")
 
+_EXAMPLE = {"INT,INT": "96,128", "FLOAT,FLOAT": "0.9,0.99"}
+
 
 def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     """Parse a command line.
@@ -113,7 +115,7 @@ class _Line(NamedTuple):
         return None
 
     def _no_verb(self) -> str:
-        known = [verb for verb, parser in self.verbs.items() if parser.description or parser.epilog]
+        known = [verb for verb, parser in self.verbs.items() if parser.description]
         listed = f"{', '.join(known[:-1])} or {known[-1]}"
         if self.verb is None or self.before:
             return f"name a verb first: {listed}, as in `{known[0]} --help`"
@@ -126,10 +128,14 @@ class _Line(NamedTuple):
             return f"{flag.name}: a value is missing" if _takes_value(flag.action) and flag.action.nargs != "?" else None
         base = class_of(type_of(flag.action)) if flag.whole else None
         is_path = not flag.value.startswith(("{", "[")) and not flag.value.endswith((".yaml", ".yml", ".json"))
-        return None if base is None or not is_path else self._class_fault(flag.name, flag.value, base, "required" in error)
+        if base is None or not is_path or (flag.value == "null" and is_optional(type_of(flag.action))):
+            return None
+        return self._class_fault(flag.name, flag.value, base, "required" in error)
 
     def _class_fault(self, flag: str, path: str, base: type, lacking: bool) -> str | None:
         """Return what is wrong with a class and the arguments that are typed for it; with those that it lacks, if `lacking`."""
+        if path == "null":
+            return f"{flag}: null is no class, and one is needed; leave {flag} out for its default"
         try:
             found = class_named(path, base)
         except ValueError as error:
@@ -156,8 +162,8 @@ class _Line(NamedTuple):
         owners = [verb for verb, parser in self.verbs.items() if flag.name in parser._option_string_actions and parser.description]
         if owners:
             return f"{flag.name} is a flag of `{owners[0]}`, and not of `{self.verb}`; --help lists those of `{self.verb}`"
-        last = [name for name in known if name.rpartition(".")[2].strip("-") == flag.name.strip("-")]
-        hint = f" (did you mean {last[0]}?)" if last else meant(flag.name, known)
+        ends = {f"--{name.strip('-').rpartition('.')[2]}": name for name in known}  # such as --loss for --model.loss
+        hint = meant(flag.name, known) or re.sub(r"--\w+", lambda close: ends[close[0]], meant(flag.name, ends))
         where = f" of `{self.verb}`" if self.verb else ""
         return f"there is no flag {flag.name}{where}{hint}; --help lists what there is"
 
@@ -168,7 +174,18 @@ def _told(line: _Line, error: BaseException) -> str:
         names = [name.removeprefix(f"{line.verb}.") for name in missing[1].split(", ")]
         needed = [f"--{name} {described_type(line.parser, name)}" for name in names]
         return f"{line.verb or line.parser.prog} needs {' and '.join(needed)}"
-    return one_line(error) if isinstance(error, ValueError | TypeError | ArgumentError | ImportError | OSError) else reason(error)
+    if not isinstance(error, ValueError | TypeError | ArgumentError | ImportError | OSError):
+        return reason(error)
+    told = one_line(error)
+    typed = next((item for item in line.items() if isinstance(item, _Flag) and told.startswith(f"{item.name}: ")), None)
+    if typed is None or typed.value is None:
+        return told
+    places = items_of(type_of(typed.action)) if typed.whole and typed.action is not None else None
+    if places is not None and len(places) > 1 and "expected tuple" in told:
+        form = ",".join(map(metavar, places))
+        return f"{typed.name}: expected {len(places)} values in one word, {form}, as in {typed.name} {_EXAMPLE.get(form, form)}; got {typed.value}"
+    is_named = " got " in told or re.search(rf"(?<!\w){re.escape(typed.value)}(?!\w)", told)
+    return told if is_named else f"{told.replace('Expected a ', 'expected ')}, got {typed.value}"
 
 
 def described_type(parser: ArgumentParser, name: str) -> str:
