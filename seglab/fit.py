@@ -113,6 +113,7 @@ def train() -> NoReturn:
                 SegmentationModule,
                 SegmentationDataModule,
                 seed_everything_default=0,
+                auto_configure_optimizers=False,  # Lightning's --optimizer would replace the module's, which knows the stages
                 trainer_defaults=defaults,
                 parser_kwargs={
                     "formatter_class": Help,

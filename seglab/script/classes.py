@@ -15,6 +15,9 @@ from seglab.study.names import public_name
 
 FORM = "a class is named by its import path, your own from the working directory, as in my_file.MyClass"
 
+CLOSE = 0.65
+"""Least likeness of two names, by difflib, at which one can be meant for the other."""
+
 
 def class_named(path: str, base: type) -> Callable[..., Any]:
     """Return the class at an import path, or the function whose annotated return type is such a class.
@@ -66,10 +69,21 @@ def reason(error: BaseException) -> str:
 
 
 def meant(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return a hint at the closest known name; an empty text if no name is close. A prefix of known names does not count."""
-    names = {one.removeprefix(prefix).casefold(): one for one in known}
-    close = difflib.get_close_matches(name.removeprefix(prefix).casefold(), names, n=1, cutoff=0.7)
-    return f" (did you mean {names[close[0]]}?)" if close else ""
+    """Return a hint at the closest known name, or at several that are equally close; an empty text if no name is close.
+
+    A prefix of known names does not count.
+
+    >>> meant("epoch", ["--epochs", "--seeds"]), meant("size", ["l1", "l2"])
+    (' (did you mean --epochs?)', '')
+    """
+
+    def likeness(one: str) -> float:
+        return difflib.SequenceMatcher(None, one.removeprefix(prefix).casefold(), name.removeprefix(prefix).casefold()).ratio()
+
+    likenesses = {one: likeness(one) for one in known}
+    best = max(likenesses.values(), default=0.0)
+    close = [one for one, found in likenesses.items() if found == best] if best >= CLOSE else []
+    return f" (did you mean {' or '.join(close[:2])}?)" if close else ""
 
 
 def described(argument: inspect.Parameter) -> str:

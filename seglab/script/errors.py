@@ -26,6 +26,8 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"\1 has no option {key}.\2; --{key}.help \1 lists them",
     ),
     (r"Problem with given class_path '[^']+': ", ""),
+    (r"Option '([^']+)' is not accepted$", r"its class has no argument '\1'; --{key}.help CLASS lists them"),
+    (r"Expected an? ([\w.]+)\. Got value:$", r"expected \1, got an empty word"),
     (
         r"With fail_untyped=True, .* Parameter '(\w+)' from '([\w.]+?)(?:\.__init__)?' does not specify a type\.?",
         r"the argument \1 of \2 has no type; annotate it, as in \1: float",

@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jsonargparse import DefaultHelpFormatter, Namespace
@@ -18,7 +18,7 @@ CLASSES = "A flag that is a CLASS takes one of those named, or any class by its 
 argument of its constructor is a flag too: --FLAG.ARGUMENT. --FLAG.help CLASS lists them. A LIST is one word: a,b or [a,b]."
 """Explanation of the flags that are classes and lists, for the end of a help text."""
 
-MOST = 320
+MOST = 250
 """Maximum number of characters of a flag's help."""
 
 
@@ -50,7 +50,8 @@ class Help(DefaultHelpFormatter):
         """Add the flags of a group. Lightning describes the flags of its trainer, so that they are only named."""
         shown = [action for action in actions if not _is_auxiliary(action)]
         if shown and all(action.dest.startswith("trainer.") for action in shown):
-            self.add_text(f"arguments of lightning.Trainer: {', '.join(f'--{action.dest}' for action in shown)}")
+            names = ", ".join(action.dest.removeprefix("trainer.") for action in shown)
+            self.add_text(f"--trainer.NAME for each argument of lightning.Trainer: {names}")
         else:
             super().add_arguments(shown)
 
@@ -58,6 +59,11 @@ class Help(DefaultHelpFormatter):
     def add_argument(self, action: argparse.Action) -> None:
         if not _is_auxiliary(action):
             super().add_argument(action)
+
+    @override
+    def _iter_indented_subactions(self, action: argparse.Action) -> Iterator[argparse.Action]:
+        """Leave out the verbs without a help text, which people do not type."""
+        return (verb for verb in super()._iter_indented_subactions(action) if verb.help is not None)
 
     @override
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -106,4 +112,6 @@ def _default(action: argparse.Action) -> list[str]:
 
 def _class_path(default: Any) -> str:
     """Return the import path of a default that is a class; an empty text if it is none."""
-    return str(default["class_path"]) if isinstance(default, dict | Namespace) and "class_path" in default else ""
+    if isinstance(default, dict | Namespace):
+        return str(default["class_path"]) if "class_path" in default else ""
+    return default if isinstance(default, str) else ""

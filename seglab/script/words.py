@@ -274,4 +274,4 @@ def _stray(word: str, before: _Flag | None) -> str:
     name, equals, _ = word.partition("=")
     if equals and name.isidentifier():
         return f"{word!r}: a flag begins with two dashes: --{word}"
-    return f"{word!r} belongs to no flag: a flag and its value are typed as in --epochs 3"
+    return f"{word!r} belongs to no flag: a flag and its value are typed as in --epochs 3; --help lists what there is"
