@@ -6,7 +6,7 @@ the few weights alone that no norm follows, and L2 with every filter before a no
 With frozen batch norms the scale matters again: a study of its own. The report draws ‖w‖ and the effective learning rate of each stage.
 
     python experiments/batchnorm.py run
-    python experiments/batchnorm.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --epochs 10 --seeds 7
+    python experiments/batchnorm.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 10 --seeds 7
     python experiments/batchnorm.py run --batch_norm frozen --data.source CamVid --data.source.root D --weights imagenet
 
 Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `none`, `l2-control` (no norm follows) has neither, and

@@ -6,7 +6,7 @@ probabilities. All see the same batches in the same number of optimizer steps. `
 classes, is the question about rare classes as one number; the report shows every class.
 
     python experiments/losses.py run
-    python experiments/losses.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --weights weights.safetensors
+    python experiments/losses.py run --data.source CamVid --data.source.root D --data.size 96,128 --weights weights.safetensors
     python experiments/losses.py run --loss my.MyLoss                             # one of your own beside them
     python experiments/losses.py run --losses ce,dice --loss my.MyLoss            # against some of them
     python experiments/losses.py run --learning_rates 3e-4,1e-3,3e-3              # an equal tuning budget: each loss takes its best

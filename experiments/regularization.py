@@ -5,7 +5,7 @@ Every arm has the same number of settings, learning rate and strength drawn toge
 An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
 
     python experiments/regularization.py run
-    python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --epochs 5
+    python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 5
     python experiments/regularization.py run --settings 1 --ratio 0.03       # no tuning: one strength for all, relative to the gradient
     python experiments/regularization.py run --settings 1 --strength 1e-4    # no tuning: one λ for all
     python experiments/regularization.py run --penalties l2,l1               # some of the arms

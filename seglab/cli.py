@@ -153,7 +153,9 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("the following arguments are required"):
             return f"{self.prog} needs {' and '.join(places)}"
         message = re.sub(r"^argument (\S+): invalid (\w+) value: '(.*)'$", r"\1: expected \2, got \3", message)
-        return re.sub(r"^argument (\S+): expected 2 arguments$", r"\1: expected two values, as in \1 256 256", message).removeprefix("argument ")
+        return re.sub(r"^argument (\S+): expected 2 arguments$", r"\1: expected two values, as in \1 256 256", message).removeprefix(
+            "argument "
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

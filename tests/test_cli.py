@@ -159,7 +159,7 @@ def test_nothing_finished_yet_is_no_error_of_input(seglab: Seglab, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], ("required: command", "--help")),
+        ([], ("name a command: compare, status", "--help")),
         (["fitt"], ("'fitt'", "compare", "status", "fit", "test", "validate")),
         (["compare"], ("RUNS", "--help")),
         (["status"], ("RUNS", "--help")),
@@ -167,7 +167,7 @@ def test_nothing_finished_yet_is_no_error_of_input(seglab: Seglab, tmp_path: Pat
         (["status", "nowhere"], ("nowhere: no such folder",)),
         (["compare", "."], (".: holds no study", "study.json")),
         (["compare", "a", "--bogus"], ("--bogus", "--help")),
-        (["compare", "a", "--margin", "x"], ("--margin", "invalid float value: 'x'")),
+        (["compare", "a", "--margin", "x"], ("--margin", "expected float, got x")),
         (["status", "a", "b"], ("b", "--help")),
     ],
 )

@@ -123,11 +123,6 @@ def _checked(path: str, found: object) -> "type[nn.Module]":
     return found
 
 
-def _meant(name: str, file: str) -> str:
-    close = difflib.get_close_matches(name, dir(importlib.import_module(file)), n=1)
-    return f"did you mean {file}.{close[0]}?" if close else NAMING
-
-
 def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, list[str]]:
     """Return a parser with the flags of a loss, and the names of these flags.
 

@@ -112,7 +112,11 @@ def _like(name: str, base: type, module: ModuleType | None = None) -> str:
     """Return a hint at the class of a module with the closest name, and at the others; without a module, at the classes of seglab."""
     if module is None or module is seglab:
         return meant(name, [f"seglab.{one}" if one in seglab.__all__ else one for one in known_classes(base)], "seglab.")
-    own = [one for one, found in vars(module).items() if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__]
+    own = [
+        one
+        for one, found in vars(module).items()
+        if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__
+    ]
     path = f"{module.__name__}."
     return (f"; it has {', '.join(own)}" if own else "") + meant(name, [f"{path}{one}" for one in own], path)
 

@@ -42,7 +42,13 @@ def class_of(kind: Any) -> type | None:
     """
     for member in members(kind):
         found = get_args(member)[-1] if get_origin(member) is Callable and get_args(member) else member
-        if isinstance(found, type) and found is not Any and get_origin(found) is None and found.__module__ != "builtins" and not issubclass(found, PurePath):
+        if (
+            isinstance(found, type)
+            and found is not Any
+            and get_origin(found) is None
+            and found.__module__ != "builtins"
+            and not issubclass(found, PurePath)
+        ):
             return found
     return None
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from jsonargparse import DefaultHelpFormatter, Namespace
@@ -27,7 +27,7 @@ class Help(DefaultHelpFormatter):
 
     def __init__(self, prog: str, indent_increment: int = 2, max_help_position: int = 34, width: int | None = None) -> None:
         lines = min(120, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 120
-        super().__init__(prog, indent_increment, max_help_position, lines if width is None else width)
+        super().__init__(prog, indent_increment, max_help_position, lines if width is None else width)  # type: ignore[no-untyped-call]
 
     @override
     def _format_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: object, **kwargs: object) -> str:
@@ -61,7 +61,7 @@ class Help(DefaultHelpFormatter):
             super().add_argument(action)
 
     @override
-    def _iter_indented_subactions(self, action: argparse.Action) -> Iterator[argparse.Action]:
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action, None, None]:
         """Leave out the verbs without a help text, which people do not type."""
         return (verb for verb in super()._iter_indented_subactions(action) if verb.help is not None)
 
@@ -84,7 +84,8 @@ def _is_auxiliary(action: argparse.Action) -> bool:
     """Return whether a flag stays out of the list: it prints a help text, or reads a file in place of the flags below it."""
     names = action.option_strings
     return type(action).__name__ == "ActionLink" or (
-        bool(names) and ("-h" in names or names[0].endswith(".help") or type(action).__name__ in ("_ActionConfigLoad", "_ActionHelpClassPath"))
+        bool(names)
+        and ("-h" in names or names[0].endswith(".help") or type(action).__name__ in ("_ActionConfigLoad", "_ActionHelpClassPath"))
     )
 
 
@@ -98,7 +99,7 @@ def _classes(action: argparse.Action) -> list[str]:
 
 
 def _default(action: argparse.Action) -> list[str]:
-    if action.nargs == 0 or isinstance(action.default, str) and action.default == argparse.SUPPRESS:
+    if action.nargs == 0 or action.default == argparse.SUPPRESS:
         return []
     default = action.default
     if default is None:

@@ -68,7 +68,9 @@ def _check_names(parser: ArgumentParser) -> None:
     taken = {field.name for kind in (Selection, Resources) for field in dataclasses.fields(kind)} | set(EVERY_SCRIPT)
     for action in parser._actions:
         if action.dest in taken:
-            raise ValueError(f"the study function has a parameter {action.dest!r}, and --{action.dest} is a flag of every script; rename it")
+            raise ValueError(
+                f"the study function has a parameter {action.dest!r}, and --{action.dest} is a flag of every script; rename it"
+            )
 
 
 def _starting_parser(function: StudyFunction) -> ArgumentParser:
@@ -114,7 +116,11 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
 
 
 def _running(parser: ArgumentParser) -> ActionsContainer:
-    return parser.groups["running"]
+    return _group(parser, "running")
+
+
+def _group(parser: ArgumentParser, name: str) -> ActionsContainer:
+    return (parser.groups or {})[name]
 
 
 def _retest_parser(function: StudyFunction) -> ArgumentParser:
@@ -153,7 +159,7 @@ def study_parser(function: StudyFunction) -> ArgumentParser:
     parser.add_argument_group("study").add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
     for name, parameter in data.items():
         flags = parser.add_class_arguments(SegmentationDataModule, name)
-        parser.groups[name].title = name
+        _group(parser, name).title = name
         if isinstance(parameter.default, SegmentationDataModule):
             parser.set_defaults({flag: getattr(parameter.default, flag.removeprefix(f"{name}.")) for flag in flags})
     return parser
@@ -192,7 +198,9 @@ def _plain(parser: ArgumentParser, parameters: Namespace, *, skip_default: bool 
     return plain
 
 
-def _words(parameters: Mapping[str, Any], groups: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, ...]:
+def _words(
+    parameters: Mapping[str, Any], groups: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[str, ...]:
     """Return parameters as flags: a class as its import path, then each argument as `--name.argument`; a group as `--name.member`.
 
     A class that `defaults` names too is left out, and only its arguments are named.

@@ -39,7 +39,14 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace) -> Plan
     resources, selection = _fields(Resources, given), _fields(Selection, given)
     if selection.setting is not None and study.budget is None:
         raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
-    return Plan(study, Path(given.root), Script(sys.argv[0], flags_of(function, parameters), short), resources, selection, accept_code=given.get("accept_code"))
+    return Plan(
+        study,
+        Path(given.root),
+        Script(sys.argv[0], flags_of(function, parameters), short),
+        resources,
+        selection,
+        accept_code=given.get("accept_code"),
+    )
 
 
 def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:

@@ -29,15 +29,19 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     """
     line = _Line.of(parser, words)
     try:
-        return parser.parse_args(line.rewritten())
+        chosen: Namespace = parser.parse_args(line.rewritten())
+        return chosen
     except Exception as error:  # an import of a user's file may raise anything
         raise ValueError(line.fault(str(error)) or _told(line, error)) from error
 
 
 def instantiate(parser: ArgumentParser, chosen: Namespace) -> Namespace:
-    """Build the objects that a command line names; raise a ValueError for what their constructors raise."""
+    """Build the objects that a command line names. An exception of a constructor that is no message for people becomes a ValueError."""
     try:
-        return parser.instantiate(chosen)
+        built: Namespace = parser.instantiate(chosen)
+        return built
+    except (ValueError, ArgumentError, ImportError, OSError):
+        raise
     except Exception as error:
         raise ValueError(reason(error)) from error
 
@@ -123,7 +127,9 @@ class _Line(NamedTuple):
 
     def _flag_fault(self, flag: _Flag, error: str) -> str | None:
         if flag.action is None:
-            return self._unknown(flag)
+            return None if re.match(r"--data\.", flag.name) else self._unknown(flag)  # `one_line` has words of its own for data
+        if flag.action.nargs == 0:
+            return None if flag.value is None else f"{flag.name} takes no value; type {flag.name} alone"
         if flag.value is None:
             return f"{flag.name}: a value is missing" if _takes_value(flag.action) and flag.action.nargs != "?" else None
         base = class_of(type_of(flag.action)) if flag.whole else None
@@ -153,11 +159,12 @@ class _Line(NamedTuple):
 
     def _arguments_of(self, flag: str) -> list[str]:
         """Return the names of the arguments that are typed for a class."""
-        names = [item.name.removeprefix(f"{flag}.") for item in self.items() if isinstance(item, _Flag) and item.name.startswith(f"{flag}.")]
+        names = [
+            item.name.removeprefix(f"{flag}.") for item in self.items() if isinstance(item, _Flag) and item.name.startswith(f"{flag}.")
+        ]
         return [name.removeprefix("init_args.").partition(".")[0] for name in names]
+
     def _unknown(self, flag: _Flag) -> str:
-        if re.match(r"--data(\.|$)", flag.name):  # `one_line` has the words for these
-            return one_line(ArgumentError(None, f"unrecognized arguments: {flag.name}"))
         known = sorted(name for name in self.parser._option_string_actions if name.startswith("--") and not name.endswith((".help", "+")))
         owners = [verb for verb, parser in self.verbs.items() if flag.name in parser._option_string_actions and parser.description]
         if owners:
@@ -271,6 +278,8 @@ def _stray(word: str, before: _Flag | None) -> str:
     """Describe a word that is no value of a flag."""
     if before is not None and before.action is not None and before.value is not None and items_of(type_of(before.action)) is not None:
         return f"{before.name}: a list is one word: {before.name} {before.value},{word}"
+    if before is not None and not _takes_value(before.action):
+        return f"{before.name} takes no value, and {word!r} follows it; type {before.name} alone"
     name, equals, _ = word.partition("=")
     if equals and name.isidentifier():
         return f"{word!r}: a flag begins with two dashes: --{word}"

@@ -136,7 +136,10 @@ def test_the_same_data_undamaged_pass(
         (["run", "--data.source", "nowhere.Foo"], ("--data.source: there is no module 'nowhere'", "import path", "working directory")),
         (["run", "--data.source", "seglab.CamVidd"], ("--data.source", "'CamVidd'", "did you mean seglab.CamVid?")),
         (["run", "--data.source", "CamVidd"], ("--data.source", "'CamVidd'", "did you mean seglab.CamVid?", "import path")),
-        (["run", "--data.source", "seglab.L2"], ("--data.source", "seglab.L2 is a Regularizer, no seglab.SegmentationSource", "such as seglab.CamVid")),
+        (
+            ["run", "--data.source", "seglab.L2"],
+            ("--data.source", "seglab.L2 is a Regularizer, no seglab.SegmentationSource", "such as seglab.CamVid"),
+        ),
         (["run", "--data", "CamVid"], ("--data: ", "--data.source CamVid")),
         (["run", "--data=CamVid", "--data.size", "[3,4]"], ("--data: ", "--data.source CamVid")),
         (["run", "--data", "my_file.Cells", "--data.root", "D"], ("--data: ", "--data.source my_file.Cells", "--data.source.NAME")),

@@ -23,7 +23,7 @@ from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, pars
 from seglab.script.words import instantiate, parse
 from seglab.study.identity import record
 
-MINE = '''
+MINE = """
 from torch import nn
 
 class Good(nn.Module):
@@ -46,7 +46,7 @@ class Untyped(Good):
     def __init__(self, weight): super().__init__()
 
 def loss(logits, mask): return logits.mean()
-'''
+"""
 
 SCRIPTS: dict[str, StudyFunction] = {
     "regularization": experiments.regularization.study,
@@ -155,6 +155,8 @@ REFUSED = [
     ("regularization run --launcher Slurm", ("--launcher is a flag of `launch`",)),
     ("regularization launch --jobs 2", ("--jobs is a flag of `run`",)),
     ("regularization run --full", ("--full", "add --dry_run")),
+    ("regularization run --dry_run true", ("--dry_run takes no value",)),
+    ("regularization run --dry_run=true", ("--dry_run takes no value",)),
     ("regularization run epochs=3", ("'epochs=3'", "--epochs=3")),
     ("regularization run stray", ("'stray' belongs to no flag",)),
     ("regularization run -n 3", ("no flag -n",)),
@@ -240,6 +242,9 @@ class Colour(Enum):
     blue = 2
 
 
+PENALTY = Proximal(L1(1.0))
+
+
 def every_kind(
     names: Sequence[str] = ("a",),
     numbers: Sequence[float] = (1.0,),
@@ -247,7 +252,7 @@ def every_kind(
     pair: tuple[int, int] | None = (1, 2),
     colours: list[Colour] = [Colour.red],  # noqa: B006 - as a user may write it
     penalties: Sequence[Regularizer] | None = None,
-    penalty: Regularizer = Proximal(L1(1.0)),
+    penalty: Regularizer = PENALTY,
     loss: Callable[[], nn.Module] = CrossEntropy,
     other: Callable[[], nn.Module] | None = None,
     flag: bool = False,
@@ -341,7 +346,7 @@ def test_short_flags_give_the_same_parameters(typed: str, short: str | None) -> 
     few, every = changed_flags_of(every_kind, parameters), flags_of(every_kind, parameters)
     again = parser.parse_args(few)
     assert flags_of(every_kind, again) == every
-    assert short is None or few == tuple(shlex.split(short.replace('["a", "b"]', "'[\"a\", \"b\"]'")))
+    assert short is None or few == tuple(shlex.split(short.replace('["a", "b"]', '\'["a", "b"]\'')))
     assert len(few) < len(every)
 
 
@@ -374,7 +379,12 @@ def test_the_short_commands_of_a_dry_run_are_the_same_runs(
     assert len(short) == len(full) > 1
     for one, other in ((short[0], full[0]), (short[-1], full[-1])):
         there, here = planned(one[2:]), planned(other[2:])
-        assert (there.script.flags, there.folder, there.resources, there.runs) == (here.script.flags, here.folder, here.resources, here.runs)
+        assert (there.script.flags, there.folder, there.resources, there.runs) == (
+            here.script.flags,
+            here.folder,
+            here.resources,
+            here.runs,
+        )
         assert len(shlex.join(one)) < 0.5 * len(shlex.join(other))
 
 
