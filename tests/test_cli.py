@@ -319,7 +319,7 @@ def test_no_evaluation_without_a_checkpoint(seglab: Seglab, project: Path, verb:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--model.loss", "mine.MyLos"], ("--model.loss: mine has no class 'MyLos'", "it has MyLoss", "did you mean mine.MyLoss?")),
+        (["--model.loss", "mine.MyLos"], ("--model.loss: mine has no class 'MyLos'", "MyLoss", "did you mean mine.MyLoss?")),
         (["--model.loss", "yours.MyLoss"], ("--model.loss: there is no module 'yours'", "working directory")),
         (["--model.loss", "CrossEntropyy"], ("--model.loss", "did you mean seglab.CrossEntropy?")),
         (["--data.source", "CamVidd"], ("--data.source", "did you mean seglab.CamVid?")),

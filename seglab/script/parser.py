@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
-from jsonargparse._core import ActionsContainer
+from jsonargparse._core import ActionsContainer, ArgumentGroup
 
 from seglab.cluster.cluster import Cluster
 from seglab.cluster.here import CLUSTERS
@@ -119,7 +119,7 @@ def _running(parser: ArgumentParser) -> ActionsContainer:
     return _group(parser, "running")
 
 
-def _group(parser: ArgumentParser, name: str) -> ActionsContainer:
+def _group(parser: ArgumentParser, name: str) -> ArgumentGroup:
     return (parser.groups or {})[name]
 
 
@@ -211,7 +211,8 @@ def _words(
         if isinstance(value, Mapping) and "class_path" in value:
             same = isinstance(default, Mapping) and default.get("class_path") == value["class_path"]
             words += [] if same else [f"--{name}", value["class_path"]]
-            words += _words_within(name, value.get("init_args", {}), default.get("init_args", {}) if same else {})
+            there = default["init_args"] if isinstance(default, Mapping) and same and "init_args" in default else {}
+            words += _words_within(name, value.get("init_args", {}), there)
         elif name in groups:
             words += _words_within(name, value, default or {})
         else:
