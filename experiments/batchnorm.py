@@ -6,7 +6,7 @@ the few weights alone that no norm follows, and L2 with every filter before a no
 With frozen batch norms the scale matters again: a study of its own. The report draws ‖w‖ and the effective learning rate of each stage.
 
     python experiments/batchnorm.py run
-    python experiments/batchnorm.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --epochs 10 --seeds 7
+    python experiments/batchnorm.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 10 --seeds 7
     python experiments/batchnorm.py run --batch_norm frozen --data.source CamVid --data.source.root D --weights imagenet
 
 Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `none`, `l2-control` (no norm follows) has neither, and
@@ -14,6 +14,7 @@ Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `
 """
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any, Literal
 
 from seglab import (
@@ -49,13 +50,16 @@ def study(
     Args:
         data: images and masks.
         encoder: of the U-Net, any of segmentation-models-pytorch; tu-NAME is one of timm.
-        weights: of the encoder, a file or a name on the hub; none trains from scratch.
+        weights: of the encoder, a file or a name on the hub; null trains from scratch.
         batch_norm: train, or frozen at the statistics they start with; weights should then be pretrained.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; with these arms it takes 7 to show a difference.
         strength: λ of L2.
         learning_rate: of SGD with momentum 0.9, falling linearly.
     """
+
+    if not 0 < learning_rate < inf:
+        raise ValueError(f"--learning_rate {learning_rate}: must be above 0")
 
     def sgd(parameters: Iterable[Any]) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)

@@ -6,14 +6,15 @@ FreezeOut, and L2-SP, which pulls weights to the pretrained ones in place of fre
 steps on the same batches; the report shows which stage trained when, and what each arm cost.
 
     python experiments/freezing.py run --weights weights.safetensors
-    python experiments/freezing.py run --data.source CamVid --data.source.root D --data.size "[120,160]" --data.train_fraction 0.1
-    python experiments/freezing.py run --arms "[full,frozen,lp-ft]" --penalties "[none,l2,l1]"     # penalties × schedules, a factorial
+    python experiments/freezing.py run --data.source CamVid --data.source.root D --data.size 120,160 --data.train_fraction 0.1
+    python experiments/freezing.py run --arms full,frozen,lp-ft --penalties none,l2,l1     # penalties × schedules, a factorial
     python experiments/freezing.py compare
 
 Expected on CamVid: pretraining is worth more where there are few images (--data.train_fraction 0.1) than with all of them.
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Literal
 
 from seglab import (
@@ -113,6 +114,14 @@ def study(
     """
     _check("--arms", arms, ARMS, "full")
     _check("--penalties", penalties, PENALTIES, "none")
+    if not 0 < learning_rate < inf:
+        raise ValueError(f"--learning_rate {learning_rate}: must be above 0")
+    if not 0 <= ratio < inf:
+        raise ValueError(f"--ratio {ratio}: must be 0 or more")
+    if weights in ("null", "none", "None", ""):
+        raise ValueError(
+            f"--weights {weights!r}: fine-tuning needs pretrained weights, a file or a name such as imagenet; --arms scratch has none"
+        )
 
     def build(arm: str, penalty: str) -> Callable[[], SegmentationModule]:
         def module() -> SegmentationModule:

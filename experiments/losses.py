@@ -6,10 +6,10 @@ probabilities. All see the same batches in the same number of optimizer steps. `
 classes, is the question about rare classes as one number; the report shows every class.
 
     python experiments/losses.py run
-    python experiments/losses.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --weights weights.safetensors
+    python experiments/losses.py run --data.source CamVid --data.source.root D --data.size 96,128 --weights weights.safetensors
     python experiments/losses.py run --loss my.MyLoss                             # one of your own beside them
-    python experiments/losses.py run --losses "[ce,dice]" --loss my.MyLoss        # against some of them
-    python experiments/losses.py run --learning_rates "[3e-4,1e-3,3e-3]"          # an equal tuning budget: each loss takes its best
+    python experiments/losses.py run --losses ce,dice --loss my.MyLoss            # against some of them
+    python experiments/losses.py run --learning_rates 3e-4,1e-3,3e-3              # an equal tuning budget: each loss takes its best
     python experiments/losses.py compare --metric test/rare_miou
 
 Expected on CamVid in a short training: Dice and Tversky find the classes of middling frequency earlier than cross-entropy; the rarest are
@@ -17,6 +17,7 @@ found by weighted cross-entropy and Lovász-softmax alone, at the cost of a freq
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 from seglab import (
     OHEM,
@@ -95,8 +96,10 @@ def study(
         raise ValueError(f"--losses: there is no {unknown[0]!r}; there are {', '.join(LOSSES)}")
     if len(set(losses)) < len(losses) or "ce" not in losses:
         raise ValueError(f"--losses {list(losses)}: expected each name once, and 'ce' among them, as all others are compared with it")
-    if not learning_rates:
-        raise ValueError("--learning_rates: expected at least one")
+    if not learning_rates or len(set(learning_rates)) < len(learning_rates) or not all(0 < rate < inf for rate in learning_rates):
+        raise ValueError(f"--learning_rates {list(learning_rates)}: expected one or more, each above 0 and each once")
+    if loss is not None and type(loss()).__name__ in losses:
+        raise ValueError(f"--loss: its arm would have the name of {type(loss()).__name__!r}, one of --losses; give the class another name")
 
     def module(build: Loss, rate: float) -> Callable[[], SegmentationModule]:
         return lambda: SegmentationModule(

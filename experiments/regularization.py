@@ -5,13 +5,15 @@ Every arm has the same number of settings, learning rate and strength drawn toge
 An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
 
     python experiments/regularization.py run
-    python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size "[96,128]" --epochs 5
-    python experiments/regularization.py run --settings 1 --ratio 0.03       # no tuning: one strength for all
-    python experiments/regularization.py run --penalties "[l2,l1]"           # some of the arms
+    python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 5
+    python experiments/regularization.py run --settings 1 --ratio 0.03       # no tuning: one strength for all, relative to the gradient
+    python experiments/regularization.py run --settings 1 --strength 1e-4    # no tuning: one λ for all
+    python experiments/regularization.py run --penalties l2,l1               # some of the arms
     python experiments/regularization.py compare
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 
 from seglab import (
     AdamW,
@@ -25,12 +27,16 @@ from seglab import (
     main,
     network,
     penalties_at,
+    penalties_of,
 )
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 PENALTIES = ("l2", "decoupled-l2", "l1", "elastic-net", "smooth-l1", "group-lasso", "hoyer-square")
 """Those of `penalties_at` that need no pretrained weights."""
+
+RATIO = 0.03
+"""Strength of a penalty where nothing is tuned and no other is given."""
 
 
 def study(
@@ -43,7 +49,8 @@ def study(
     penalties: Sequence[str] = PENALTIES,
     settings: int = 4,
     tuning_seeds: int = 2,
-    ratio: float = 0.03,
+    ratio: float = RATIO,
+    strength: float | None = None,
     learning_rate: float = 1e-3,
 ) -> Study:
     """Arms: no penalty, and each of `penalties` beside the data loss, under AdamW without weight decay of its own.
@@ -58,12 +65,21 @@ def study(
         penalties: some of l2, decoupled-l2, l1, elastic-net, smooth-l1, group-lasso, hoyer-square.
         settings: learning rates and strengths tried for each arm; 1 takes those given and tunes nothing.
         tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
-        ratio: strength of the penalty where nothing is tuned.
+        ratio: strength of the penalties where nothing is tuned, as ‖∇λR‖/‖∇L‖ after warm-up.
+        strength: their strength as λ itself, in place of --ratio and from the first step on; each penalty has a λ scale of its own.
         learning_rate: of AdamW where nothing is tuned; else the middle of the range, a third to three times of it.
     """
-    unknown = [name for name in penalties if name not in PENALTIES]
-    if unknown:
-        raise ValueError(f"--penalties: there is no {unknown[0]!r}; there are {', '.join(PENALTIES)}")
+    _check_penalties(penalties)
+    if not 0 < learning_rate < inf:
+        raise ValueError(f"--learning_rate {learning_rate}: must be above 0")
+    for flag, value in (("ratio", ratio), ("strength", strength)):
+        if value is not None and not 0 <= value < inf:
+            raise ValueError(f"--{flag} {value}: must be 0 or more")
+    if strength is not None and ratio != RATIO:
+        raise ValueError(f"--strength {strength}: stands in place of --ratio {ratio}; give one of them")
+    if settings > 1 and (strength is not None or ratio != RATIO):
+        given = f"--ratio {ratio}" if strength is None else f"--strength {strength}"
+        raise ValueError(f"{given}: is the strength where nothing is tuned, and {settings} settings are tried; add --settings 1")
 
     def module(regularizer: Regularizer | None, rate: float) -> Callable[[], SegmentationModule]:
         return lambda: SegmentationModule(
@@ -79,7 +95,8 @@ def study(
 
     def arm(penalty: str | None) -> Callable[[], SegmentationModule] | Tuned:
         if settings == 1:
-            return module(None if penalty is None else penalties_at(ratio)[penalty], learning_rate)
+            chosen = penalties_at(ratio) if strength is None else penalties_of(strength)
+            return module(None if penalty is None else chosen[penalty], learning_rate)
         if penalty is None:
             return Tuned({f"lr={rate:.2e}": module(None, rate) for rate, _ in tried})
         return Tuned(
@@ -98,6 +115,14 @@ def study(
         baseline="none",
         arms={"none": arm(None), **{name: arm(name) for name in penalties}},
     )
+
+
+def _check_penalties(penalties: Sequence[str]) -> None:
+    unknown = [name for name in penalties if name not in PENALTIES]
+    if unknown:
+        raise ValueError(f"--penalties: there is no {unknown[0]!r}; there are {', '.join(PENALTIES)}")
+    if not penalties or len(set(penalties)) < len(penalties):
+        raise ValueError(f"--penalties {list(penalties)}: expected one or more, each name once")
 
 
 def drawn_settings(count: int, learning_rate: float) -> list[tuple[float, float]]:

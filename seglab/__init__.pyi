@@ -71,6 +71,7 @@ from .regularizers import Spectral as Spectral
 from .regularizers import Sum as Sum
 from .regularizers import Where as Where
 from .regularizers import penalties_at as penalties_at
+from .regularizers import penalties_of as penalties_of
 from .sample import IGNORE as IGNORE
 from .sample import Batch as Batch
 from .sample import Sample as Sample

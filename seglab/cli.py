@@ -1,16 +1,20 @@
 """The `seglab` command. Reading results imports no torch. Training, checking and pruning import it when they start."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
 
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb
+
+READING = ("compare", "status")
 
 TRAINING = {
     "fit": "train one module from flags or a YAML file",
@@ -22,6 +26,9 @@ TRAINING = {
 def main() -> None:
     """Run the `seglab` command. For bad input, print one line and exit with code 2."""
     arguments = sys.argv[1:]
+    if fault := _fault(arguments):
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     if len(arguments) == 2 and arguments[0] in ("test", "validate") and not arguments[1].startswith("-"):
         arguments = _evaluated(Path(arguments[1]), "test" if arguments[0] == "test" else "validate")
     if arguments and arguments[0] in TRAINING:
@@ -46,6 +53,25 @@ def train_or_evaluate() -> NoReturn:
     except Interrupted:
         print("interrupted before anything was done; the same command again starts anew", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _fault(arguments: Sequence[str]) -> str | None:
+    """Return what is wrong with the command's name; None if there is such a command."""
+    from seglab.script.classes import meant
+
+    known = (*READING, "prune", "check", *TRAINING)
+    given = arguments[0] if arguments else None
+    if given is None:
+        return f"name a command: {', '.join(known)}; seglab --help says what each does"
+    if given in ("run", "launch", "cancel"):
+        return f"{given!r} is a verb of an experiment's script, as in python experiments/regularization.py {given}"
+    if not given.startswith("-") and given not in known:
+        return f"there is no command {given!r}{meant(given, known)}; expected one of {', '.join(known)}"
+    if arguments == ["fit"]:
+        return "fit needs a network: --config fit.yaml, or --model.network CLASS and other flags; seglab fit --help lists them"
+    if given in ("test", "validate") and len(arguments) == 1:
+        return f"{given} needs a folder, such as seglab {given} runs/fit/version_0, or --config and --ckpt_path"
+    return None
 
 
 def _evaluated(folder: Path, verb: "Verb") -> list[str]:
@@ -116,15 +142,42 @@ def prune(given: argparse.Namespace) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def parse_args(self, words: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
+        """Parse the words. Words that no flag takes are reported by the parser of the command, which knows the flags."""
+        given, others = self.parse_known_args(words)
+        if others:
+            commands = next(action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))
+            commands[given.command].error(f"unrecognized arguments: {others[0]}")
+        return given
+
     def error(self, message: str) -> NoReturn:
         """Exit with one line in place of the usage."""
-        self.exit(BAD_INPUT, f"error: {message}; --help lists what there is\n")
+        self.exit(BAD_INPUT, f"error: {self._plainer(message)}; {self.prog} --help lists what there is\n")
+
+    def _plainer(self, message: str) -> str:
+        from seglab.script.classes import meant
+
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").partition("=")[0]
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            return f"there is no flag {word}{meant(word, known)}" if word.startswith("-") else f"{word!r} is one word too many"
+        places = [f"{action.metavar}: {action.help}" for action in self._actions if not action.option_strings]
+        if message.startswith("the following arguments are required"):
+            return f"{self.prog} needs {' and '.join(places)}"
+        message = re.sub(r"^argument (\S+): invalid (\w+) value: '(.*)'$", r"\1: expected \2, got \3", message)
+        return re.sub(r"^argument (\S+): expected 2 arguments$", r"\1: expected two values, as in \1 256 256", message).removeprefix(
+            "argument "
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     from seglab.script.reading import add_comparison_flags
 
     parser = _Parser(prog="seglab", description="Fair comparisons of regularization and transfer learning in image segmentation.")
+    parser.add_argument("--version", action="version", version=f"seglab {seglab.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     compare = commands.add_parser("compare", help="the comparison of a study's finished runs, and its report.html")
     compare.add_argument("runs", metavar="RUNS", help="a study's folder, such as runs/regularization, or the folder of several")

@@ -32,6 +32,8 @@ from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW
 from seglab.records import fingerprint
 from seglab.running.process import run_settings
+from seglab.script.help import Help
+from seglab.script.words import parse
 
 FOLDER = "runs/fit"
 
@@ -60,6 +62,7 @@ class SeglabCLI(LightningCLI):
                 "callbacks": [FiniteLoss(), Throughput(), WeightDiagnostics()],
             },
             parser_kwargs={
+                "formatter_class": Help,
                 "exit_on_error": False,
                 "allow_abbrev": False,
                 **{verb: {"exit_on_error": False} for verb in self.subcommands()},
@@ -88,8 +91,8 @@ class SeglabCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line, and read the checkpoint that it names, before Lightning does so without a check."""
-        super().parse_arguments(parser, args)
+        """Parse the command line as an experiment script does, and read the checkpoint that it names, which Lightning would not check."""
+        self.config = parse(parser, sys.argv[1:])
         self.attempt.verb = verb = self.config["subcommand"]
         path = self.config[verb].get("ckpt_path")
         if verb != "fit" and (path is None or not Path(path).is_file()):  # Lightning would evaluate the initial weights without a warning
@@ -155,7 +158,7 @@ class SeglabCLI(LightningCLI):
         data = self.datamodule.check()
         if data.images is not None:
             self.model.check_images(data.images)
-        return data.sizes
+        return str(data.sizes)
 
     def _begin(self, settings: Mapping[str, Any]) -> Path | None:
         """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""

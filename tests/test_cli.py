@@ -159,7 +159,7 @@ def test_nothing_finished_yet_is_no_error_of_input(seglab: Seglab, tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], ("required: command", "--help")),
+        ([], ("name a command: compare, status", "--help")),
         (["fitt"], ("'fitt'", "compare", "status", "fit", "test", "validate")),
         (["compare"], ("RUNS", "--help")),
         (["status"], ("RUNS", "--help")),
@@ -167,7 +167,7 @@ def test_nothing_finished_yet_is_no_error_of_input(seglab: Seglab, tmp_path: Pat
         (["status", "nowhere"], ("nowhere: no such folder",)),
         (["compare", "."], (".: holds no study", "study.json")),
         (["compare", "a", "--bogus"], ("--bogus", "--help")),
-        (["compare", "a", "--margin", "x"], ("--margin", "invalid float value: 'x'")),
+        (["compare", "a", "--margin", "x"], ("--margin", "expected float, got x")),
         (["status", "a", "b"], ("b", "--help")),
     ],
 )
@@ -320,8 +320,8 @@ def test_no_evaluation_without_a_checkpoint(seglab: Seglab, project: Path, verb:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--model.loss", "mine.MyLos"], ("--model.loss: module 'mine' has no attribute 'MyLos'", "import path")),
-        (["--model.loss", "yours.MyLoss"], ("--model.loss: No module named 'yours'", "working directory")),
+        (["--model.loss", "mine.MyLos"], ("--model.loss: mine has no class 'MyLos'", "MyLoss", "did you mean mine.MyLoss?")),
+        (["--model.loss", "yours.MyLoss"], ("--model.loss: there is no module 'yours'", "working directory")),
         (["--model.loss", "CrossEntropyy"], ("--model.loss", "did you mean seglab.CrossEntropy?")),
         (["--data.source", "CamVidd"], ("--data.source", "did you mean seglab.CamVid?")),
         (["--data", "CamVid"], ("--data: ", "--data.source CamVid")),

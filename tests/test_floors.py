@@ -35,6 +35,8 @@ WITHOUT_TORCH = (
     "seglab.running.ledger",
     "seglab.script.reading",
     "seglab.script.errors",
+    "seglab.script.classes",
+    "seglab.script.flag_types",
 )
 HEAVY = {
     "torch",

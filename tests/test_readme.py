@@ -22,6 +22,7 @@ from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import description, unet
 from seglab.script.parser import parser_of
+from seglab.script.words import parse
 from seglab.stage import Progress, Stage
 from seglab.study.study import Study
 from tests.trainers import quiet_trainer
@@ -235,7 +236,7 @@ def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.M
         module = importlib.util.module_from_spec(spec)
         sys.modules["readme_script"] = module
         spec.loader.exec_module(module)
-        chosen = parser_of(module.study).parse_args([verb, *words])
+        chosen = parse(parser_of(module.study), [verb, *words])
         assert chosen.command == verb
 
 

@@ -1,7 +1,5 @@
 """The command line of `seglab check`. torch is imported only once there is a loss to check."""
 
-import difflib
-import importlib
 import inspect
 import sys
 from argparse import ArgumentError
@@ -14,7 +12,10 @@ from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from seglab.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from seglab.script.classes import class_in, imported, meant, reason
 from seglab.script.errors import one_line
+from seglab.script.help import Help
+from seglab.script.words import instantiate, parse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +62,7 @@ def built(words: Sequence[str]) -> "nn.Module":
     try:
         return request.loss(**request.arguments)
     except Exception as error:
-        raise ValueError(f"{words[0]}: {_reason(error)}") from error
+        raise ValueError(f"{words[0]}: {reason(error)}") from error
 
 
 class Request(NamedTuple):
@@ -81,7 +82,7 @@ def parsed(words: Sequence[str]) -> Request:
     path, *flags = words
     loss = loss_class(path)
     parser, own = _parser(path, loss)
-    given: dict[str, Any] = vars(parser.instantiate(parser.parse_args(flags)))
+    given: dict[str, Any] = vars(instantiate(parser, parse(parser, flags)))
     arguments = {name: given[name] for name in own}
     for name, parameter in inspect.signature(loss).parameters.items():  # jsonargparse requires no argument that has no type
         if parameter.default is parameter.empty and arguments.get(name, ...) is None:
@@ -99,19 +100,15 @@ def loss_class(path: str) -> "type[nn.Module]":
     Raises:
         ValueError: if there is no such class, its file cannot be imported, or it is no `nn.Module`.
     """
+    from torch import nn
+
+    import seglab.losses
+
     file, _, name = path.rpartition(".")
+    losses = [f"seglab.losses.{one}" for one in seglab.losses.__all__]
     if not file or not all(map(str.isidentifier, path.split("."))):
-        raise ValueError(f"{path!r} is no import path; {_meant(name, 'seglab.losses')}")
-    try:
-        module = importlib.import_module(file)
-    except Exception as error:  # whatever a user's file raises
-        if isinstance(error, ModuleNotFoundError) and f"{file}.".startswith(f"{error.name}."):
-            raise ValueError(f"there is no module {error.name!r}; {NAMING}") from None
-        raise ValueError(f"{file} cannot be imported: {_reason(error)}") from error
-    found = getattr(module, name, None)
-    if found is None:
-        raise ValueError(f"{file} has no class {name!r}; {_meant(name, file)}")
-    return _checked(path, found)
+        raise ValueError(f"{path!r} is no import path{meant(name, losses, 'seglab.losses.')}; {NAMING}")
+    return _checked(path, class_in(imported(file), name, nn.Module))
 
 
 def _checked(path: str, found: object) -> "type[nn.Module]":
@@ -126,20 +123,6 @@ def _checked(path: str, found: object) -> "type[nn.Module]":
     return found
 
 
-def _meant(name: str, file: str) -> str:
-    close = difflib.get_close_matches(name, dir(importlib.import_module(file)), n=1)
-    return f"did you mean {file}.{close[0]}?" if close else NAMING
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of an exception's message, after the name of its type unless it is a ValueError.
-
-    The message of a ValueError is written for people. The messages of other types are often unclear without the name of the type.
-    """
-    first = next(iter(str(error).strip().splitlines()), "")
-    return first if isinstance(error, ValueError) else f"{type(error).__name__}: {first}"
-
-
 def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, list[str]]:
     """Return a parser with the flags of a loss, and the names of these flags.
 
@@ -148,6 +131,7 @@ def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, 
     parser = ArgumentParser(
         prog=f"seglab check {path}",
         exit_on_error=False,
+        formatter_class=Help,
         description="Try a loss before a comparison rests on it: numbers, gradients, ignored pixels, absent classes, half precision, two "
         "processes. LOSS is a class by its import path, your own from the working directory; its constructor's arguments are flags. "
         "Exit codes: 0 nothing failed, 1 something did, 2 bad input.",

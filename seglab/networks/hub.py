@@ -21,7 +21,10 @@ def hub_weights(encoder: str, weights: str) -> str | bool:
         return True
     available = list(smp.encoders.encoders[encoder]["pretrained_settings"])
     if weights not in available:
-        raise ValueError(f"{encoder!r} has no weights {weights!r}, but {available} or a file that ends in {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"{encoder!r} has no weights {weights!r}, but {available} or a file that ends in {', '.join(SUFFIXES)}; "
+            "None, which is null in a flag, trains from scratch"
+        )
     return weights
 
 

@@ -6,7 +6,7 @@ from seglab.regularizers.decoupled import Decoupled
 from seglab.regularizers.fixed_norm import FixedNorm
 from seglab.regularizers.group_lasso import GroupLasso, filters
 from seglab.regularizers.hoyer import HoyerSquare
-from seglab.regularizers.named import penalties_at
+from seglab.regularizers.named import penalties_at, penalties_of
 from seglab.regularizers.orthogonality import Orthogonality
 from seglab.regularizers.overview import fraction_below_beta, log_overview
 from seglab.regularizers.penalties import L1, L2, ElasticNet, SmoothL1
@@ -61,4 +61,5 @@ __all__ = [
     "log_overview",
     "nested",
     "penalties_at",
+    "penalties_of",
 ]

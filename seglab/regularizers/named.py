@@ -20,13 +20,26 @@ def penalties_at(ratio: float) -> dict[str, Regularizer]:
     >>> penalties_at(0.03)["l1"]
     Relative(inner=Proximal(inner=L1(strength=1.0), preconditioned=True), ratio=0.03, after=0.05, steps=10)
     """
+    named = penalties_of(1.0)
+    relative = {name: Relative(penalty, ratio) for name, penalty in named.items()}
+    return {**relative, "decoupled-l2": Decoupled(L2(ratio)), "l2-sp": named["l2-sp"]}
+
+
+def penalties_of(strength: float) -> dict[str, Regularizer]:
+    """Return penalties by name, each with λ = `strength`. Equal λ are not equal strengths: each penalty has a scale of its own.
+
+    The exception is "l2-sp", which has the strengths of X. Li et al. (arXiv:1802.01483) for segmentation.
+
+    >>> penalties_of(1e-4)["l1"]
+    Proximal(inner=L1(strength=0.0001), preconditioned=True)
+    """
     return {
-        "l2": Relative(L2(1.0), ratio),
-        "decoupled-l2": Decoupled(L2(ratio)),
-        "l1": Relative(Proximal(L1(1.0)), ratio),
-        "elastic-net": Relative(Proximal(ElasticNet(1.0, 30.0)), ratio),  # at |w| of about 0.03 both halves pull alike
-        "smooth-l1": Relative(SmoothL1(1.0, kappa=0.5), ratio),
-        "group-lasso": Relative(Proximal(GroupLasso(1.0)), ratio),
-        "hoyer-square": Relative(HoyerSquare(1.0), ratio),
+        "l2": L2(strength),
+        "decoupled-l2": Decoupled(L2(strength)),
+        "l1": Proximal(L1(strength)),
+        "elastic-net": Proximal(ElasticNet(strength, 30.0 * strength)),  # at |w| of about 0.03 both halves pull alike
+        "smooth-l1": SmoothL1(strength, kappa=0.5),
+        "group-lasso": Proximal(GroupLasso(strength)),
+        "hoyer-square": HoyerSquare(strength),
         "l2-sp": Anchored(L2(1e-4), new=L2(1e-3)),
     }

@@ -64,7 +64,7 @@ class Measured(Around):
         if self.factor is None and first + self.settings.steps >= steps:
             raise ValueError(
                 f"{self.settings!r} measures {self.settings.steps} steps from step {first} on, and this training has {steps}: "
-                "nothing would be penalized. Train for longer, or lower `after` or `steps`"
+                "nothing would be penalized. Train for more epochs, give a strength in place of a ratio, or lower `after` or `steps` of Relative"
             )
 
     def observe(self, progress: Progress) -> None:

@@ -44,6 +44,8 @@ class Script:
 
     path: str
     flags: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    """Flags of the parameters and of the place that differ from their defaults; only for people to read."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,21 @@ class Plan:
 
     def command(self, run: Run) -> list[str]:
         """Return the command that repeats one run, to be pasted into a shell."""
-        arm, setting = (run.arm, None) if self.tunes is None else arm_and_setting(run.arm)
-        return [*self._start("run"), *Selection(arm, setting, run.seed).flags]
+        return [*self._start("run"), *self._only(run)]
+
+    def short_command(self, run: Run) -> list[str]:
+        """Return `command` without the flags that have their default values."""
+        return ["python", self.script.path, "run", *self.script.changed, *self.resources.repeating_flags, *self._only(run)]
 
     def worker_command(self) -> list[str]:
         """Return the command of a worker, which works on these runs until none is left."""
         verb = "work" if self.tunes is None else "work-tuning"
         return [*self._start(verb), *self.selection.flags, *self.resources.worker_flags]
+
+    def _only(self, run: Run) -> list[str]:
+        """Return the flags that select one run."""
+        arm, setting = (run.arm, None) if self.tunes is None else arm_and_setting(run.arm)
+        return Selection(arm, setting, run.seed).flags
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]

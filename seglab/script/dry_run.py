@@ -9,13 +9,13 @@ from seglab.running.plan import Plan
 from seglab.study.arms import Chosen, arm_and_setting
 
 
-def print_runs(stages: Sequence[Plan]) -> None:
-    """Print what `run` would do: a table for each stage, then the command of each run."""
+def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
+    """Print what `run` would do: a table for each stage, then the command of each run; `full` commands name defaults too."""
     for stage in stages:
         print(dry_run_table(stage, stage.all_runs))
     for stage in stages:
         for run in stage.all_runs:
-            print(shell(stage.command(run)))
+            print(shell(stage.command(run) if full else stage.short_command(run)))
 
 
 def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:

@@ -16,6 +16,7 @@ for the name. What was imported before seglab still takes its time, so `from seg
 """
 
 import ast
+import re
 import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from typing import NoReturn, cast
 from typing_extensions import override
 
 from seglab.script.errors import exit_code
-from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read, underscored
+from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -128,6 +129,15 @@ def _named(value: ast.expr | None) -> str | None:
                 case ast.Constant(str(name)):
                     return name
     return None
+
+
+def underscored(words: Sequence[str]) -> list[str]:
+    """Replace hyphens in the names of flags by underscores, so that users may type either.
+
+    >>> underscored(["--dry-run", "--root=my-runs", "half-done"])
+    ['--dry_run', '--root=my-runs', 'half-done']
+    """
+    return [re.sub(r"^--[^.=\s]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), word) for word in words]
 
 
 class _Parser(ArgumentParser):

@@ -29,14 +29,6 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"the following arguments are required: schedulers.*class_path='[\w.]*?(\w+)'.*",
         r"\1 combines schedulers: name a function of optimizer and steps that makes it, as in --{key} my_file.my_scheduler",
     ),
-    (
-        r"the following arguments are required: (\w+).* Given value: Namespace\(class_path='([\w.]+)'.*",
-        r"\2 needs \1, as in --{key}.\1 VALUE",
-    ),
-    (
-        r"Option '([^']+)' is not accepted\. Got value: Namespace\(class_path='([\w.]+)'.*",
-        r"\2 has no option {key}.\1; --{key}.help \2 lists them",
-    ),
     (r"Type \S+(?: \S+)*? expects a function or a callable class: (.*)", r"\1"),
     (r"Dict must include a class_path .* but got NestedArg\(key='(\w+)'.*", r"name the class first, as in --{key} CLASS --{key}.\1 VALUE"),
     (r"(?:\. Got value: Namespace\(.*)?(?: - Expected a NoneType)? Given value type: .*Namespace\(.*|\. Got value: Namespace\(.*", ""),
@@ -47,12 +39,20 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"expected \1, got \2",
     ),
     (r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?: - Expected a NoneType)? Given value type: .*", r"\1"),
+    (r"Does not validate against any of the Union subtypes .*? Errors: - (.*?)(?: - Expected a NoneType)?$", r"\1"),
+    (r"(Expected a \w+) - Expected a dot import path string: \S+", r"\1"),
     (r"Problem with given class_path '([^']+)': the following arguments are required: (\w+)(.*)", r"\1 needs \2\3, as in --{key}.\2 VALUE"),
     (
         r"Problem with given class_path '([^']+)': Option '([^']+)' is not accepted",
         r"\1 has no option {key}.\2; --{key}.help \1 lists them",
     ),
     (r"Problem with given class_path '[^']+': ", ""),
+    (r"Option '([^']+)' is not accepted$", r"its class has no argument '\1'; --{key}.help CLASS lists them"),
+    (r"Expected an? ([\w.]+)\. Got value:$", r"expected \1, got an empty word"),
+    (
+        r"With fail_untyped=True, .* Parameter '(\w+)' from '([\w.]+?)(?:\.__init__)?' does not specify a type\.?",
+        r"the argument \1 of \2 has no type; annotate it, as in \1: float",
+    ),
     (r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", r"expected one of \1, got \2"),
     (r"Expected a ([\w.]+)\. Got value: (.*)", r"expected \1, got \2"),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"\1 is not a \2"),
@@ -160,9 +160,10 @@ def _reason(error: BaseException) -> str:
     text = re.sub(r"<class '([\w.]+)'>", r"\1", str(error))
     key = ".".join(key for key, _ in groupby(_KEY.findall(text)))  # jsonargparse may name a key twice
     reason = " ".join(part.strip() for part in _KEY.sub("", text).splitlines() if part.strip())
-    for phrase, meaning in _PLAINER:
-        reason = re.sub(phrase, meaning, reason)
-    reason = _NO_SUCH_CLASS.sub(_as_class, reason.replace("{key}", key), count=1)
+    if key or isinstance(error, ArgumentError) or "Union subtypes" in text:  # the words of jsonargparse, and not of seglab or the user
+        for phrase, meaning in _PLAINER:
+            reason = re.sub(phrase, meaning, reason)
+        reason = _NO_SUCH_CLASS.sub(_as_class, reason.replace("{key}", key), count=1)
     if isinstance(error, ArgumentError) and "unrecognized arguments" in reason:
         reason += "; --help lists what there is"
     return f"--{key}: {reason}" if key else reason or type(error).__name__

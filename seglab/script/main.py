@@ -22,11 +22,12 @@ from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
-from seglab.script.reading import READING, Wanted, read, show_comparison, terminal, underscored
+from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.request import default_name, plan_of
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
+from seglab.script.words import instantiate, parse
 
 WORKING = ("work", "work-tuning")
 """Verbs of a worker."""
@@ -51,7 +52,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
 
 def _dispatch(function: StudyFunction, name: str | None) -> int:
     parser = parser_of(function)
-    chosen = parser.parse_args(underscored(sys.argv[1:]))
+    chosen = parse(parser, sys.argv[1:])
     verb: str = chosen.command
     given = chosen[verb]
     if verb in READING:
@@ -64,11 +65,18 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         interruption.listen()
     if verb in WORKING:
         interruption.stop_with_parent()
-    built = parser.instantiate(chosen)[verb]
+    built = instantiate(parser, chosen)[verb]
     plan = plan_of(function, given, built, name)
     match verb:
         case "run":
-            return _run(plan, built.jobs, built.dry_run, built.wait, console)
+            if built.full and not built.dry_run:
+                raise ValueError("--full: shows complete commands with --dry_run; add --dry_run")
+            if built.jobs is not None and built.jobs < 1:
+                raise ValueError(f"--jobs {built.jobs}: must be 1 or more")
+            if built.dry_run:
+                print_runs(stages_of(plan), full=built.full)
+                return DONE
+            return _run(plan, built.jobs, built.wait, console)
         case "launch":
             return _launch(plan, built.launcher, built.dry_run, console)
         case "work":
@@ -80,18 +88,13 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     return _execute(plan, interruption)
 
 
-def _run(plan: Plan, jobs: int | None, dry_run: bool, wait: bool, console: Console) -> int:
+def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
     """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
-    if dry_run:
-        print_runs(stages_of(plan))
-        return DONE
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus = plan.resources.shared_gpus()
     if jobs is None:
         jobs = max(1, gpus // plan.resources.devices)
-    if jobs < 1:
-        raise ValueError(f"--jobs {jobs}: must be 1 or more")
     launcher = Local(gpus, plan.resources.devices)
     if plan.selection.setting is not None:
         return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)

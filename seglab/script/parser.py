@@ -1,12 +1,16 @@
 """Parse the command line of an experiment script. The parameters of the study function are flags of each verb."""
 
+import dataclasses
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
+from argparse import ArgumentError
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse._core import ActionsContainer, ArgumentGroup
 
 from seglab.cluster.cluster import Cluster
 from seglab.cluster.here import CLUSTERS
@@ -14,44 +18,65 @@ from seglab.data import SegmentationDataModule
 from seglab.running.job import EvaluatedSplit
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
+from seglab.script.help import CLASSES, Help
 from seglab.script.reading import add_cancelling_flags, add_comparison_flags, add_place
 from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
+
+EVERY_SCRIPT = ("root", "name", "accept_code", "launcher", "jobs", "dry_run", "full", "wait", "split")
+"""Flags of every script beside those of `Selection` and `Resources`."""
+
+INTERNAL = ("work", "work-tuning", "retest", "execute")
+"""Verbs that `run`, `seglab test` and the jobs of a cluster start. The help does not list them."""
 
 
 def parser_of(function: StudyFunction) -> ArgumentParser:
     """Return the parser of an experiment script, with all its verbs."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     module = sys.modules[function.__module__]
-    parser = ArgumentParser(description=module.__doc__, exit_on_error=False, allow_abbrev=False)
-    verbs = parser.add_subcommands(required=True, dest="command")
-    verbs.add_subcommand(
-        "run", _run_parser(function), help="train and test every arm under every seed that has no result yet, then compare"
-    )
-    verbs.add_subcommand("launch", _launch_parser(function), help="the same on a cluster: submit jobs for what has no result yet")
-    verbs.add_subcommand("status", _reading_parser(), help="what is done, running, failed and open, and which jobs are in the queue")
-    verbs.add_subcommand("cancel", _cancelling_parser(), help="cancel the jobs that `launch` has submitted")
-    verbs.add_subcommand("compare", _comparison_parser(), help="the comparison of what is done, and report.html")
-    verbs.add_subcommand("work", _training_parser(function), help="(started by run) work on the runs of a study until none is left")
-    verbs.add_subcommand("work-tuning", _training_parser(function), help="(started by run) the same for the runs that tune it")
-    verbs.add_subcommand("retest", _retest_parser(function), help="(started by seglab test) evaluate the weights of one run again")
-    verbs.add_subcommand("execute", _training_parser(function), help="(started by run) one run on several devices")
+    parser = ArgumentParser(description=module.__doc__, exit_on_error=False, allow_abbrev=False, formatter_class=Help)
+    verbs = parser.add_subcommands(required=True, dest="command", title="verbs", metavar="VERB", description="VERB --help lists its flags.")
+    for name, verb, purpose in (
+        ("run", _run_parser(function), "train and test every arm under every seed that has no result yet, then compare"),
+        ("launch", _launch_parser(function), "the same on a cluster: submit jobs for what has no result yet"),
+        ("status", _reading_parser(), "what is done, running, failed and open, and which jobs are in the queue"),
+        ("cancel", _cancelling_parser(), "cancel the jobs that `launch` has submitted"),
+        ("compare", _comparison_parser(), "the comparison of what is done, and report.html"),
+    ):
+        verb.description = f"{purpose[0].upper()}{purpose[1:]}."
+        verbs.add_subcommand(name, verb, help=purpose)
+    for name in INTERNAL:
+        verbs.add_subcommand(name, _retest_parser(function) if name == "retest" else _training_parser(function))
     return parser
 
 
 def _training_parser(function: StudyFunction) -> ArgumentParser:
+    """Return a parser with the flags of a study and the flags in the group `running`, to which a verb adds its own."""
     parser = study_parser(function)
-    add_place(parser)
-    parser.add_class_arguments(Selection, as_group=False)
-    parser.add_class_arguments(Resources, as_group=False)
+    parser.epilog = CLASSES
+    _check_names(parser)
+    running = parser.add_argument_group("running", name="running")
+    add_place(running)
+    running.add_class_arguments(Selection, as_group=False)
+    running.add_class_arguments(Resources, as_group=False)
     return parser
+
+
+def _check_names(parser: ArgumentParser) -> None:
+    """Raise a ValueError if a parameter of the study function has the name of a flag that every script has."""
+    taken = {field.name for kind in (Selection, Resources) for field in dataclasses.fields(kind)} | set(EVERY_SCRIPT)
+    for action in parser._actions:
+        if action.dest in taken:
+            raise ValueError(
+                f"the study function has a parameter {action.dest!r}, and --{action.dest} is a flag of every script; rename it"
+            )
 
 
 def _starting_parser(function: StudyFunction) -> ArgumentParser:
     """Return the parser of a verb that records the study before its runs start."""
     parser = _training_parser(function)
-    parser.add_argument(
+    _running(parser).add_argument(
         "--accept_code",
         type=str | None,
         default=None,
@@ -63,14 +88,15 @@ def _starting_parser(function: StudyFunction) -> ArgumentParser:
 def _launch_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
     known = ", ".join(cluster.__name__ for cluster in CLUSTERS)
-    parser.add_argument(
+    running = _running(parser)
+    running.add_argument(
         "--launcher",
         type=Cluster | None,
         default=None,
         help=f"the scheduler, {known} or a Cluster of your own by its import path; default: the one of this machine. "
         "--launcher.help CLASS lists its flags",
     )
-    parser.add_argument("--dry_run", action="store_true", help="show the script that the scheduler would get; do nothing")
+    running.add_argument("--dry_run", action="store_true", help="show the script that the scheduler would get; do nothing")
     return parser
 
 
@@ -82,10 +108,20 @@ def _cancelling_parser() -> ArgumentParser:
 
 def _run_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
-    parser.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
-    parser.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
-    parser.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
+    running = _running(parser)
+    running.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
+    running.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
+    running.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
+    running.add_argument("--full", action="store_true", help="with --dry_run: commands with the value of every flag, defaults too")
     return parser
+
+
+def _running(parser: ArgumentParser) -> ActionsContainer:
+    return _group(parser, "running")
+
+
+def _group(parser: ArgumentParser, name: str) -> ArgumentGroup:
+    return (parser.groups or {})[name]
 
 
 def _retest_parser(function: StudyFunction) -> ArgumentParser:
@@ -115,13 +151,18 @@ def study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
 def study_parser(function: StudyFunction) -> ArgumentParser:
     """Return a parser whose flags are the parameters of a study function. A data module becomes `--data.source` and `--data.NAME`."""
     parser = ArgumentParser(exit_on_error=False)
-    data = {name: parameter for name, parameter in inspect.signature(function).parameters.items() if _is_data(parameter)}
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
+    data = _data_modules(function)
+    parser.add_argument_group("study").add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
     for name, parameter in data.items():
         flags = parser.add_class_arguments(SegmentationDataModule, name)
+        _group(parser, name).title = name
         if isinstance(parameter.default, SegmentationDataModule):
             parser.set_defaults({flag: getattr(parameter.default, flag.removeprefix(f"{name}.")) for flag in flags})
     return parser
+
+
+def _data_modules(function: StudyFunction) -> dict[str, inspect.Parameter]:
+    return {name: parameter for name, parameter in inspect.signature(function).parameters.items() if _is_data(parameter)}
 
 
 def _is_data(parameter: inspect.Parameter) -> bool:
@@ -130,18 +171,51 @@ def _is_data(parameter: inspect.Parameter) -> bool:
     return annotation is SegmentationDataModule or str(annotation).rpartition(".")[2] == SegmentationDataModule.__name__
 
 
-def resolved_flags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return parameters as the flags that reproduce them: a class as its import path, then each argument as `--name.argument`."""
+def flags_of(function: StudyFunction, parameters: Namespace) -> tuple[str, ...]:
+    """Return the parameters of a study function as the flags that reproduce them, whatever the defaults are."""
+    return _words(_plain(study_parser(function), parameters), _data_modules(function))
+
+
+def changed_flags_of(function: StudyFunction, parameters: Namespace) -> tuple[str, ...]:
+    """Return the flags of the parameters that differ from their defaults. All flags, if these few would not give the same parameters."""
+    parser, groups = study_parser(function), _data_modules(function)
+    plain = _plain(parser, parameters)
+    few = _words(_plain(parser, parameters, skip_default=True), groups, _plain(parser, parser.get_defaults()))
+    try:
+        same = _plain(parser, parser.parse_args(few)) == plain
+    except ArgumentError:
+        same = False
+    return few if same else _words(plain, groups)
+
+
+def _plain(parser: ArgumentParser, parameters: Namespace, *, skip_default: bool = False) -> dict[str, Any]:
+    """Return parameters as JSON values: a class as `class_path` and `init_args`."""
+    plain: dict[str, Any] = json.loads(parser.dump(parameters, format="json", skip_unset=False, skip_default=skip_default))
+    return plain
+
+
+def _words(
+    parameters: Mapping[str, Any], groups: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[str, ...]:
+    """Return parameters as flags: a class as its import path, then each argument as `--name.argument`; a group as `--name.member`.
+
+    A class that `defaults` names too is left out, and only its arguments are named.
+    """
     words: list[str] = []
     for name, value in parameters.items():
+        default = defaults.get(name)
         if isinstance(value, Mapping) and "class_path" in value:
-            words += [f"--{name}", value["class_path"], *_flags_within(name, value.get("init_args", {}))]
-        elif isinstance(value, Mapping) and isinstance(value.get("source"), Mapping):  # a data module
-            words += _flags_within(name, value)
+            same = isinstance(default, Mapping) and default.get("class_path") == value["class_path"]
+            words += [] if same else [f"--{name}", value["class_path"]]
+            there = default["init_args"] if isinstance(default, Mapping) and same and "init_args" in default else {}
+            words += _words_within(name, value.get("init_args", {}), there)
+        elif name in groups:
+            words += _words_within(name, value, default or {})
         else:
             words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     return tuple(words)
 
 
-def _flags_within(name: str, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    return resolved_flags({f"{name}.{key}": value for key, value in parameters.items()})
+def _words_within(name: str, parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[str, ...]:
+    below = {f"{name}.{key}": value for key, value in defaults.items()}
+    return _words({f"{name}.{key}": value for key, value in parameters.items()}, defaults=below)

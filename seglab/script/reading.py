@@ -1,9 +1,7 @@
 """`status`, `compare` and `cancel`, which read the folders of studies and train nothing. No torch, so that they start at once."""
 
-import re
 import sys
-from argparse import ArgumentParser
-from collections.abc import Sequence
+from argparse import _ActionsContainer as Flags
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -109,29 +107,18 @@ def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
     return not left
 
 
-def underscored(words: Sequence[str]) -> list[str]:
-    """Replace hyphens in the names of flags by underscores, so that users may type either.
-
-    Names after a dot stay unchanged, because they may be keys that the user has chosen.
-
-    >>> underscored(["run", "--dry-run", "--num-nodes=2", "--launcher.options.mail-type", "END", "half-done"])
-    ['run', '--dry_run', '--num_nodes=2', '--launcher.options.mail-type', 'END', 'half-done']
-    """
-    return [re.sub(r"^--[^.=\s]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), word) for word in words]
-
-
-def add_place(parser: ArgumentParser) -> None:
+def add_place(parser: Flags) -> None:
     """Add the flags that say where a study is."""
     parser.add_argument("--root", type=str, default="runs", help="the folder of all studies")
     parser.add_argument("--name", type=str, help="the study's folder in it; default: the study's name")
 
 
-def add_cancelling_flags(parser: ArgumentParser) -> None:
+def add_cancelling_flags(parser: Flags) -> None:
     """Add the flags of `cancel`."""
     parser.add_argument("--dry_run", action="store_true", help="list the jobs; do nothing")
 
 
-def add_comparison_flags(parser: ArgumentParser) -> None:
+def add_comparison_flags(parser: Flags) -> None:
     """Add the flags of `compare` to the parser of `seglab compare` or of a script. `Wanted` holds their values."""
     parser.add_argument(
         "--metric", help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds; default: the study's own"

@@ -1,7 +1,6 @@
 """Convert a parsed command line to a plan."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,9 @@ from jsonargparse import Namespace
 
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
-from seglab.script.parser import StudyFunction, resolved_flags, study_parameters, study_parser
+from seglab.script.classes import reason
+from seglab.script.flag_types import is_factory, type_of
+from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
 from seglab.study.study import Study
 
 Flags = TypeVar("Flags", Resources, Selection)
@@ -30,10 +31,12 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
         ValueError: the study or a flag is not valid.
     """
     parameters = study_parameters(function, given)
-    parser = study_parser(function)
-    asked, default = (parser.dump(values, format="json", skip_unset=False) for values in (parameters, parser.get_defaults()))
+    flags = flags_of(function, parameters)
+    place = [*(["--root", given.root] if given.root != "runs" else []), *(["--name", given.name] if given.name is not None else [])]
+    short = (*changed_flags_of(function, parameters), *place) if given.get("dry_run") else ()
+    _check_factories(function, parameters, built)
     study = _study(function, {name: built[name] for name in vars(parameters)})
-    if said not in (None, study.name) and asked == default:
+    if said not in (None, study.name) and flags == flags_of(function, study_parser(function).get_defaults()):
         raise ValueError(f"main(..., name={said!r}): the study is named {study.name!r}, and status would look elsewhere; correct the name")
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
@@ -43,11 +46,22 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
     return Plan(
         study,
         Path(given.root),
-        Script(sys.argv[0], resolved_flags(json.loads(asked))),
+        Script(sys.argv[0], flags, short),
         resources,
         selection,
         accept_code=given.get("accept_code"),
     )
+
+
+def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:
+    """Build each class once that the study builds itself, such as a loss; raise a ValueError that names its flag if it cannot be built."""
+    for action in study_parser(function)._actions:
+        name = action.dest
+        if isinstance(given.get(name), Namespace) and is_factory(type_of(action)):
+            try:
+                built[name]()
+            except Exception as error:  # whatever a user's constructor raises
+                raise ValueError(f"--{name} {given[name]['class_path']}: {reason(error)}") from error
 
 
 def default_name(function: StudyFunction, said: str | None) -> str:

@@ -135,12 +135,12 @@ class Study:
         if TUNING in tuned:
             raise ValueError(f"arm {TUNING!r}: is the folder of the tuning runs; give the arm another name")
         if not self.tuning_seeds:
-            raise ValueError("there are no tuning seeds: give one or more")
+            raise ValueError("there are no tuning seeds: tuning_seeds must be 1 or more")
         _check_seeds("tuning seeds", self.tuning_seeds)
         if both := sorted(set(self.seeds) & set(self.tuning_seeds)):
             raise ValueError(
                 f"tuning seeds {_listed(self.tuning_seeds)}: {_listed(both)} of them are seeds of the study too; "
-                "a setting may not be chosen on the seeds that it is then judged by"
+                "a setting may not be chosen on the seeds that it is then judged by. Choose fewer seeds, or other tuning_seeds"
             )
         chosen_by = Metric.parse(self.tuning_metric)
         if chosen_by.split != "val" or chosen_by.smaller_is_better:

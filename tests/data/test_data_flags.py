@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seglab.data import CamVid, ImageMaskFolder, SegmentationDataModule, SegmentationSource, Shapes, default_augmentation
-from seglab.script.parser import parser_of, resolved_flags, study_parser
+from seglab.script.parser import flags_of, parser_of, study_parser
 from tests.data.conftest import write_folder
 from tests.data.test_data_camvid import write
 
@@ -135,7 +135,7 @@ def test_resolved_flags_reproduce_the_data(line: str) -> None:
     function: Any = study
     parser = study_parser(function)
     given = parser.parse_args(shlex.split(line))
-    flags = resolved_flags(json.loads(parser.dump(given, format="json", skip_unset=False)))
+    flags = flags_of(function, given)
     assert "--data" not in flags
     assert settings(data_of(*flags)) == settings(parser.instantiate(given).data)
     elsewhere = data_of(*flags, function=lambda_study)
@@ -175,7 +175,7 @@ def test_the_augmentation_is_a_function_or_a_class_by_its_path_or_null_for_none(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--help"], ("--data.train_fraction", "part of the training samples that is used", "--data.source.help", "seglab.CamVid")),
+        (["--help"], ("--data.train_fraction", "part of the training samples that is used", "--FLAG.help", "CamVid")),
         (["--data.source.help", "CamVid"], ("evaluated at 360×480", "--data.source.root", "in SegNet's layout")),
         (["--data.source.help", "Shapes"], ("--data.source.noise", "standard deviation of the pixels' noise")),
         (["--data.source.help", "own_cells.Cells"], ("--data.source.root",)),

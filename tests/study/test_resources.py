@@ -14,7 +14,7 @@ from seglab.records import Run, StudyRecord
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
 from seglab.script.parser import parser_of
-from seglab.script.reading import underscored
+from seglab.script.words import parse
 from tests.study import tiny_experiment
 from tests.study.test_factors import crossed
 
@@ -35,7 +35,7 @@ PARSER = parser_of(tiny_experiment.study)
 
 
 def parsed(*words: str) -> Namespace:
-    chosen: Namespace = PARSER.parse_args(underscored(["execute", *words]))
+    chosen = parse(PARSER, ["execute", *words])
     return chosen["execute"]  # type: ignore[no-any-return]
 
 

@@ -204,7 +204,7 @@ def test_more_seeds_are_the_same_study(finished: Path, experiment: Command, tmp_
 
 @pytest.mark.slow
 def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_path: Path) -> None:
-    listed = experiment("run", "--dry_run", "--seeds", 2)
+    listed = experiment("run", "--dry_run", "--full", "--seeds", 2)
     assert listed.returncode == 0, listed.stderr
     commands = [line for line in listed.stdout.splitlines() if line.startswith("python ")]
     assert len(commands) == 6
