@@ -8,8 +8,10 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from seglab.fitting.launch import forget_wandb_run
 from seglab.tracking import CSVLog, resolved_mode
+
+OF_ANOTHER_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_DIR")
+"""Variables by which a fit in a shell of another run would write into that run, or into its folder."""
 
 
 def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping[str, Any]) -> list[Logger]:
@@ -26,7 +28,9 @@ def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping
     """
     if given is not None:
         return [CSVLog(folder) if type(logger) is CSVLogger else logger for logger in given]
-    forget_wandb_run()
+    if "WANDB_SWEEP_ID" not in os.environ:  # else an agent of a sweep has started this fit, and names its run
+        for name in OF_ANOTHER_RUN:
+            os.environ.pop(name, None)
     table, mode = CSVLog(folder), resolved_mode("auto")
     return [table] if mode == "disabled" else [table, _wandb(folder, configuration, offline=mode == "offline")]
 

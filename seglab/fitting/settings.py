@@ -64,7 +64,9 @@ def planned(trainer: L.Trainer, data: SegmentationDataModule) -> Progress:
     epochs, steps = trainer.max_epochs, trainer.max_steps
     ends = [*([per_epoch * epochs] if epochs is not None and epochs >= 0 else []), *([steps] if steps >= 0 else [])]
     if not ends or min(ends) < 1:
-        raise ValueError(f"--trainer.max_epochs {epochs}, --trainer.max_steps {steps}: expected a training with an end, of a step or more")
+        raise ValueError(
+            f"--trainer.max_epochs {epochs}, --trainer.max_steps {steps}: expected a training with an end, of a step or more; give --trainer.max_epochs"
+        )
     return Progress(0, min(ends), per_epoch)
 
 
