@@ -232,9 +232,15 @@ OF_OTHERS = {
     "_actions",
     "_depth",
     "_exit",
+    "_format_action_invocation",
+    "_format_args",
     "_forward_hooks",
     "_forward_pre_hooks",
+    "_get_default_metavar_for_optional",
+    "_get_help_string",
     "_hub_mixin_config",
+    "_iter_indented_subactions",
+    "_jsonargparse_preexpanded_help",
     "_native_batch_norm_legit_no_training",
     "_option_string_actions",
     "_orig_mod",
@@ -244,9 +250,10 @@ OF_OTHERS = {
     "_saved_transposed",
     "_saved_weight",
     "_step_supports_amp_scaling",
+    "_typehint",
     "_upsample_nearest_exact2d",
 }
-"""Private names that seglab uses of torch, SMP and the standard library; `torch._foreach_*` besides."""
+"""Private names that seglab uses of torch, SMP, jsonargparse and the standard library; `torch._foreach_*` besides."""
 
 
 def private_names(source: str) -> set[str]:
