@@ -17,10 +17,10 @@ demo: install  ## compare three weight penalties with none on embedded data: a t
 	$(BIN)/python experiments/regularization.py run --name demo --data.source.image_size 48 --encoder tu-mobilenetv3_small_050 --epochs 4 --seeds 7 --settings 1 --penalties l1,l2,smooth-l1 --jobs 2
 
 test: install  ## run the tests that matter most, a file to each core (at most 6 minutes on two cores)
-	$(PYTEST) -m "not slow and not cluster"
+	$(PYTEST) -m "not slow and not weekly and not cluster"
 
 test-slow: install  ## run the slow tests, which `make test` leaves out
-	$(PYTEST) -m "slow and not cluster"
+	$(PYTEST) -m "slow and not weekly and not cluster"
 
 test-all: test test-slow  ## run all tests but those of `make test-cluster`
 
@@ -29,6 +29,10 @@ test-all: test test-slow  ## run all tests but those of `make test-cluster`
 	touch $@
 
 test-peers: .venv/peers  ## compare losses, metrics and penalties with MONAI, kornia, pyproximal and others; installs these three (about 50 MB)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/peers
+
+test-weekly: .venv/peers  ## run the full matrices and the comparisons with other libraries (an hour on two cores)
+	$(PYTEST) -m weekly
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/peers
 
 test-cluster: install  ## run the tests that bring up a Slurm and a Grid Engine of their own: as root, where they are there or apt-get can install them
@@ -42,4 +46,4 @@ check: install  ## ruff and mypy
 bench: install  ## what the framework costs: ratios, measured side by side
 	$(BIN)/python -m tests.benchmarks
 
-.PHONY: help install demo test test-slow test-all test-peers test-cluster check bench
+.PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster check bench

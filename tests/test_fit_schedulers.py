@@ -84,7 +84,7 @@ def test_the_logged_rates_are_torch_s(name: str, interval: str, project: Path) -
         (["--model.scheduler", "OneCycleLR"], "OneCycleLR needs max_lr: --model.scheduler.max_lr VALUE"),
         (
             ["--model.scheduler", "CyclicLR", "--model.scheduler.base_lr", "0.1"],
-            "CyclicLR needs max_lr, as in --model.scheduler.max_lr VALUE",
+            "CyclicLR needs max_lr; add --model.scheduler.max_lr VALUE",
         ),
         (["--model.scheduler", "ChainedScheduler"], "give the function: scheduler=my_scheduler, --model.scheduler my_file.my_scheduler"),
         (["--model.scheduler", "StepLR", "--model.scheduler.step_size", "0"], "StepLR fails at optimizer step 0 of 12: ZeroDivisionError"),

@@ -10,7 +10,7 @@ from torch.optim import AdamW
 
 from tests.fitting.fits import OF_THE_LAST_STEP, Ended, checkpoint, files, fit, seglab, user_folder, version, what_counts
 from tests.fitting.mine import by_closure
-from tests.schedulers import SCHEDULERS, Case
+from tests.schedulers import FEW, SCHEDULERS, Case
 
 LAST = "runs/fit/version_{}/checkpoints/last.ckpt"
 
@@ -266,8 +266,9 @@ def test_the_lengths_on_which_schedulers_depend() -> None:
     assert not {"StepLR", "ExponentialLR", "CosineAnnealingLR, length", "OneCycleLR, length", "ReduceLROnPlateau"} & depending
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["none", *CASES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in FEW else pytest.mark.weekly) for name in ("none", *CASES)]
+)
 def test_each_scheduler(place: Path, name: str) -> None:
     """Stopped in the middle and at the end of an epoch; continued with the same length, a longer, a shorter, and another rate."""
     case = CASES.get(name)

@@ -159,8 +159,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return write
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("variables", [*SETS, "all"])
+@pytest.mark.parametrize(
+    "variables", [*(pytest.param(name, marks=pytest.mark.weekly) for name in SETS), pytest.param("all", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_written_is_the_same(way: str, variables: str, written: Written) -> None:
     assert written(way, ALL if variables == "all" else SETS[variables]) == written(way, {})

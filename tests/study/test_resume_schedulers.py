@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.schedulers import SCHEDULERS
+from tests.schedulers import FEW, SCHEDULERS
 from tests.study.attempts import attempt, leftovers, what_counts
 from tests.study.scheduled_experiment import BY_EPOCH, named
 
 ARMS = [*map(named, SCHEDULERS), *(f"{named(name)}-by-epoch" for name in BY_EPOCH)]
+OFTEN = [*map(named, FEW)]
 OTHER = {
     "longer": (("--epochs", 6), "epochs: 4 → 6"),
     "shorter": (("--epochs", 3), "epochs: 4 → 3"),
@@ -57,8 +58,7 @@ def interrupted_and_resumed(whole: Path, place: Path, arm: str, where: str) -> N
     assert leftovers(place) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", [pytest.param(arm, marks=pytest.mark.slow if arm in OFTEN else pytest.mark.weekly) for arm in ARMS])
 def test_goes_on_exactly_or_is_refused(arm: str, where: str, whole: Path, tmp_path: Path) -> None:
     interrupted_and_resumed(whole, tmp_path, arm, where)
