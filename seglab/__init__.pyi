@@ -80,6 +80,7 @@ from .stage import Progress as Progress
 from .stage import Stage as Stage
 from .study.arms import Tuned as Tuned
 from .study.study import Study as Study
+from .windows import Windows as Windows
 
 __version__: str
 __all__: list[str]

@@ -39,6 +39,14 @@ def main() -> None:
         from seglab.checking.main import main as check
 
         check(arguments[1:])
+    if arguments and arguments[0] == "predict":
+        from seglab.prediction.main import main as predict
+
+        predict(arguments[1:])
+    if arguments and arguments[0] == "export":
+        from seglab.prediction.export import main as export
+
+        export(arguments[1:])
     sys.exit(read(arguments))
 
 
@@ -190,6 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
     smaller.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of its images (default 256 256)")
     commands.add_parser("check", help="try a loss before a comparison rests on it, such as check my_file.MyLoss", add_help=False)
+    commands.add_parser("predict", help="masks of new images of any size by a checkpoint's network", add_help=False)
+    commands.add_parser("export", help="a checkpoint's network as a file that runs without seglab, with a model card", add_help=False)
     for name, purpose in TRAINING.items():
         commands.add_parser(name, help=purpose, add_help=False)
     return parser

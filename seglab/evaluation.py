@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from seglab.callbacks.finite import NonFiniteLossError
 from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix, Scores, scores
+from seglab.networks.forward import classes, has_nan
 from seglab.sample import Batch
 
 
@@ -81,19 +82,10 @@ class Evaluation(nn.Module):
         return list(self.names), torch.cat(images).cpu().numpy().astype(np.int64)
 
     def _check(self, logits: Tensor, prediction: Tensor, names: Sequence[str]) -> None:
-        """Check that no logit is NaN. The maximum over logits with a NaN is NaN, so it is enough to check the chosen logits."""
-        chosen = logits if logits.shape[1] == 1 else logits.gather(1, prediction.unsqueeze(1))
-        bad = chosen.isnan().flatten(1).any(1)
+        """Check that no logit is NaN."""
+        bad = has_nan(logits, prediction)
         if bad.any():
             raise NonFiniteLossError(
                 f"the network's logits are NaN, first in {names[int(bad.nonzero()[0])]}: its weights or the image are not finite, or "
                 "half precision has overflown. Lower the learning rate, clip gradients, or evaluate in 32-true"
             )
-
-
-def classes(logits: Tensor) -> Tensor:
-    """Return the class (N,H,W) int64 of the largest of the logits (N,C,H,W); for one logit (N,1,H,W), whether it is above 0.
-
-    `max(1)` is used because `argmax(1)` takes 15 times as long on a CPU.
-    """
-    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.max(1).indices

@@ -33,6 +33,7 @@ from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
 from seglab.sample import IGNORE, Batch
 from seglab.schedulers import SchedulerFactory, Span, make_scheduler, named, rehearse
 from seglab.stage import Progress
+from seglab.windows import Windows, bands
 
 log = logging.getLogger("seglab")
 
@@ -231,7 +232,7 @@ class SegmentationModule(L.LightningModule):
 
         The logged loss is computed as in training, at the size of the images; masks are resized to it by nearest neighbour.
         """
-        seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
+        seen = self._at_own_size(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         prediction = self.evaluation(split).update(_resized(seen, batch.mask.shape[-2:]), batch)
         if split != "train":
             self._log_losses(split, self.loss(seen, _labels_at(batch.mask, seen.shape[-2:])), images=len(batch.name))
@@ -239,14 +240,19 @@ class SegmentationModule(L.LightningModule):
 
     def full_logits(self, batch: Batch) -> Tensor:
         """Return the logits (N,C,H',W') at the size of the masks, computed for each image without the padding of its batch."""
-        seen = self(batch.image) if _has_one_size(batch) else self._each_alone(batch)
+        seen = self._at_own_size(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         return _resized(seen, batch.mask.shape[-2:])
+
+    def _at_own_size(self, image: Tensor) -> Tensor:
+        """Return the logits (N,C,H,W) of images (N,C,H,W), by the windows of the data module if it has windows."""
+        windows: Windows | None = getattr(self._data(), "windows", None)
+        return self(image) if windows is None else torch.cat(list(bands(self, image, windows)), dim=-2)
 
     def _each_alone(self, batch: Batch) -> Tensor:
         """Return the logits (N,C,H',W') at the size of the masks, computed image by image, so that no padding influences them."""
         target, full = batch.mask.shape[-2:], []
         for image, (height, width), (rows, columns) in zip(batch.image, batch.image_size.tolist(), batch.mask_size.tolist(), strict=True):
-            own = _resized(self(image[None, :, :height, :width]), (rows, columns))
+            own = _resized(self._at_own_size(image[None, :, :height, :width]), (rows, columns))
             full.append(F.pad(own, (0, target[1] - columns, 0, target[0] - rows)))
         return torch.cat(full)
 
@@ -307,11 +313,7 @@ class SegmentationModule(L.LightningModule):
 
     def class_names(self) -> tuple[str, ...]:
         """Return the class names of the trainer's data module; the class numbers as text if there is none."""
-        try:
-            data = getattr(self.trainer, "datamodule", None)
-        except RuntimeError:  # this module is attached to no trainer
-            data = None
-        return tuple(getattr(data, "class_names", None) or map(str, range(self.num_classes)))
+        return tuple(getattr(self._data(), "class_names", None) or map(str, range(self.num_classes)))
 
     def weights(self) -> dict[str, Weight]:
         """Return all parameters that can train, by name. Penalties act on those of kind "weight", unless `Where` chooses others."""
@@ -399,11 +401,13 @@ class SegmentationModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save plain data from which `seglab.load` builds the network again."""
         own = next((name for name in ("forward", "normalise") if getattr(type(self), name) is not getattr(SegmentationModule, name)), None)
+        palette: Any = getattr(self._data(), "palette", None)
         checkpoint["seglab"] = {
             "network": description(self.network),
             "class_names": list(self.class_names()),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
+            "palette": None if palette is None else palette.tolist(),
             "image_dtype": None if self._image_dtype is None else str(self._image_dtype).removeprefix("torch."),
             "own_method": None if own is None else f"{type(self).__module__}.{type(self).__qualname__}.{own}",
         }
@@ -415,6 +419,13 @@ class SegmentationModule(L.LightningModule):
         with torch.no_grad(), torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):
             loss(torch.zeros(2, self.num_classes, 8, 8), mask)
         return list(getattr(loss, "terms", {}))
+
+    def _data(self) -> object:
+        """Return the trainer's data module; None if there is none."""
+        try:
+            return getattr(self.trainer, "datamodule", None)
+        except RuntimeError:  # this module is attached to no trainer
+            return None
 
     def _own_setting(self, name: str) -> object:
         if not hasattr(self, name):

@@ -15,12 +15,12 @@ import seglab
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
     0: ("files", "exit_codes"),
-    1: ("sample", "stage", "interruption", "records"),
+    1: ("sample", "stage", "windows", "interruption", "records"),
     2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "schedulers", "compare"),
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     4: ("study", "cluster"),
     5: ("running",),
-    6: ("script", "checking", "fitting", "fit", "cli"),
+    6: ("script", "checking", "prediction", "fitting", "fit", "cli"),
     7: ("experiments",),
 }
 APART = (0, 1, 2, 4)

@@ -15,6 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from seglab.callbacks.sheet import DPI, Classes, Picture, draw
+from seglab.data.arrays import visible
 from seglab.files import atomic_write
 from seglab.sample import IGNORE, Batch
 
@@ -108,17 +109,7 @@ def _picture(batch: Batch, prediction: Tensor, place: int) -> Picture:
     height, width = batch.image_size[place].tolist()
     return Picture(
         name=batch.name[place],
-        image=_visible(batch.image[place, :, :height, :width]),
+        image=visible(batch.image[place, :, :height, :width]),
         truth=batch.mask[place, :rows, :columns].cpu().numpy().astype(np.int64),
         prediction=prediction[place, :rows, :columns].cpu().numpy().astype(np.int64),
     )
-
-
-def _visible(image: Tensor) -> NDArray[np.uint8]:
-    """Convert an image (C,H,W) of any dtype to (H,W,3) uint8: its first three channels, or its first as grey, scaled to the full range."""
-    shown = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
-    if shown.dtype != torch.uint8:
-        values = shown.float()
-        low, high = values.min(), values.max()
-        shown = ((values - low) / (high - low).clamp_min(1e-9) * 255).byte()
-    return shown.permute(1, 2, 0).cpu().numpy()

@@ -18,3 +18,13 @@ def as_array(image: Tensor) -> Array:
 def as_tensor(image: Array) -> Tensor:
     """Return an (H,W,C) array as a (C,H,W) tensor over the same memory."""
     return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+
+
+def visible(image: Tensor) -> npt.NDArray[np.uint8]:
+    """Convert an image (C,H,W) of any dtype to (H,W,3) uint8: its first three channels, or its first as grey, scaled to the full range."""
+    shown = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
+    if shown.dtype != torch.uint8:
+        values = shown.float()
+        low, high = values.min(), values.max()
+        shown = ((values - low) / (high - low).clamp_min(1e-9) * 255).byte()
+    return shown.permute(1, 2, 0).cpu().numpy()

@@ -1,16 +1,20 @@
 """Loading of the trained network in a checkpoint, ready to be called on images."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from seglab.networks.build import description, rebuilt
 from seglab.networks.files import content
-from seglab.networks.forward import normalised, padded_forward
+from seglab.networks.forward import classes, has_nan, normalised, padded_forward
 from seglab.networks.stages import in_channels
+from seglab.windows import Windows, bands
 
 LAST = Path("checkpoints", "last.ckpt")
 """Checkpoint of a run's last step, in the folder of the run."""
@@ -30,16 +34,24 @@ class TrainedNetwork(nn.Module):
         class_names: names of the classes, in the order of the labels.
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
         image_dtype: data type of the training images, such as "uint8"; None if it is not known.
+        palette: (C,3) colours of the classes, 0 to 255; None if they are not known.
     """
 
     def __init__(
-        self, network: nn.Module, class_names: Sequence[str], mean: Sequence[float], std: Sequence[float], image_dtype: str | None = None
+        self,
+        network: nn.Module,
+        class_names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        image_dtype: str | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.class_names = tuple(class_names)
         self.in_channels = in_channels(network)
         self.image_dtype = image_dtype
+        self.palette = palette
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
@@ -53,6 +65,38 @@ class TrainedNetwork(nn.Module):
         """
         self._check(image)
         return padded_forward(self.network, normalised(image, self.mean, self.std))
+
+    @overload
+    def predict(self, image: npt.NDArray[Any], windows: Windows | None = None) -> npt.NDArray[np.uint8]: ...
+
+    @overload
+    def predict(self, image: Tensor, windows: Windows | None = None) -> Tensor: ...
+
+    @torch.inference_mode()
+    def predict(self, image: npt.NDArray[Any] | Tensor, windows: Windows | None = None) -> npt.NDArray[np.uint8] | Tensor:
+        """Return the class of each pixel.
+
+            mask = seglab.load("runs/regularization/l2/seed-0").predict(image)                                  # (H,W,C) to (H,W)
+            mask = seglab.load("runs/regularization/l2/seed-0").predict(image, seglab.Windows((512, 512)))      # a large image
+
+        Args:
+            image: an array (H,W,C) or (H,W), or a tensor (N,C,H,W) on any device; uint8, uint16 or float, see the class.
+            windows: the overlapping windows by which a larger image is computed; None computes the image as a whole.
+
+        Returns:
+            Class indices: an array (H,W) uint8 for an array, a tensor (N,H,W) int64 on the network's device for a tensor.
+
+        Raises:
+            ValueError: shape, data type or range of the image are not those of the training, or a logit is NaN.
+        """
+        if not isinstance(image, Tensor):
+            if image.ndim not in (2, 3):
+                raise ValueError(f"the image is an array of shape {image.shape}: expected (H,W,{self.in_channels})")
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
+                pixels = torch.from_numpy(np.ascontiguousarray(image if image.ndim == 3 else image[..., None]))
+            return np.asarray(self.predict(pixels.permute(2, 0, 1)[None], windows)[0].byte().cpu().numpy())
+        return torch.cat([checked_classes(logits) for logits in bands(self, image, windows, self.mean.device)], dim=1)
 
     def _check(self, image: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != self.in_channels:
@@ -91,7 +135,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
         ValueError: the file is no such checkpoint or is damaged, `network` is missing or is not the network of the training, or the
             module had a `forward` of its own.
     """
-    file = _checkpoint(Path(path))
+    file = checkpoint_file(Path(path))
     held = content(file)
     saved = held.get("seglab") if isinstance(held, Mapping) else None
     if not isinstance(saved, Mapping) or not isinstance(held.get("state_dict"), Mapping):
@@ -116,10 +160,18 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
         built.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{file}: the weights do not fit the network that it describes: {' '.join(str(error).split())[:1000]}") from error
-    return TrainedNetwork(built, saved["class_names"], saved["mean"], saved["std"], saved.get("image_dtype")).eval()
+    return TrainedNetwork(built, saved["class_names"], saved["mean"], saved["std"], saved.get("image_dtype"), saved.get("palette")).eval()
 
 
-def _checkpoint(path: Path) -> Path:
+def checked_classes(logits: Tensor) -> Tensor:
+    """Return the classes (N,H,W) of the logits (N,C,H,W); raise a ValueError if a logit is NaN."""
+    prediction = classes(logits)
+    if has_nan(logits, prediction).any():
+        raise ValueError("the network gives logits that are NaN: the image or the weights are not finite, or half precision has overflown")
+    return prediction
+
+
+def checkpoint_file(path: Path) -> Path:
     """Return the checkpoint at a path, which may be the folder of a run."""
     if (path / LAST).is_file():
         return path / LAST

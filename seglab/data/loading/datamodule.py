@@ -26,6 +26,7 @@ from seglab.data.sources.source import SegmentationSource
 from seglab.data.sources.spread import spread
 from seglab.data.threads import available_cpus
 from seglab.sample import IGNORE, Batch
+from seglab.windows import Windows
 
 Augmentation = Callable[[], Any]
 """Makes an `albumentations.Compose`."""
@@ -56,6 +57,9 @@ class SegmentationDataModule(LightningDataModule):
             on whole images. Evaluation uses whole images.
         balanced_crops: fraction of the crops that contain a pixel of a class drawn uniformly from the classes of the image; the other crops
             lie anywhere.
+        window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`; None evaluates whole
+            images. Training is not affected.
+        overlap: smallest part of a window's rows, and of its columns, that the next window shares.
 
     Raises:
         ValueError: an argument is out of its range, or the source is no dataclass with class names.
@@ -74,6 +78,8 @@ class SegmentationDataModule(LightningDataModule):
         balanced_images: float = 0.0,
         crop: tuple[int, int] | None = None,
         balanced_crops: float = 0.0,
+        window: tuple[int, int] | None = None,
+        overlap: float = 0.5,
     ) -> None:
         super().__init__()
         _check_source(source)
@@ -97,6 +103,8 @@ class SegmentationDataModule(LightningDataModule):
         self.source, self.batch_size, self.size, self.augmentation = source, batch_size, size, augmentation
         self.num_workers, self.cache, self.train_fraction = num_workers, cache, float(train_fraction)
         self.balanced_images, self.crop, self.balanced_crops = float(balanced_images), crop, float(balanced_crops)
+        self.window, self.overlap = window, float(overlap)
+        self.windows = None if window is None else Windows(window, float(overlap))
         self.seed = 0
         self._cached: dict[Split, Cached] = {}
         self._counted: dict[Split, Counts] = {}
@@ -223,6 +231,7 @@ class SegmentationDataModule(LightningDataModule):
             "balanced_images": self.balanced_images,
             "crop": self.crop,
             "balanced_crops": self.balanced_crops,
+            **({} if self.windows is None else {"window": self.windows.size, "overlap": self.windows.overlap}),
             "splits": {split: _fingerprint(self.used(split)) for split in SPLITS},
         }
 

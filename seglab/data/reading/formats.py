@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from seglab.data.reading import pillow, tiff
-from seglab.data.reading.stored import Stored
+from seglab.data.reading.stored import LARGE, Stored
 
 Decoder = Callable[[BinaryIO], Stored]
 
@@ -30,8 +30,10 @@ class Format:
 
 
 def _array(stream: BinaryIO) -> Stored:
-    """Decode an array of NumPy (.npy)."""
-    return Stored(np.load(stream, allow_pickle=False))
+    """Decode an array of NumPy (.npy). A large array is mapped into memory."""
+    size = stream.seek(0, 2)
+    stream.seek(0)
+    return Stored(np.load(stream.name, mmap_mode="c") if size > LARGE else np.load(stream, allow_pickle=False))
 
 
 FORMATS = (

@@ -11,7 +11,7 @@ from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
 
 from seglab.data.arrays import Array
-from seglab.data.reading.stored import Stored, UnusableError, check_size
+from seglab.data.reading.stored import LARGE, Stored, UnusableError, check_size
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what matters is raised; without a handler it would be printed as well
 
@@ -109,7 +109,8 @@ def _check_whole(page: TiffPage, stream: BinaryIO) -> None:
 
 def _as_stored(page: TiffPage) -> Array:
     """Return the values (H,W) or (H,W,C)."""
-    pixels = np.asarray(page.asarray(maxworkers=1, squeeze=False))  # (planes,depth,H,W,samples), depth 1
+    out = "memmap" if page.nbytes > LARGE else None
+    pixels = np.asarray(page.asarray(out=out, maxworkers=1, squeeze=False))  # (planes,depth,H,W,samples), depth 1
     planes = pixels[:, 0].transpose(1, 2, 0, 3)
     pixels = planes.reshape(*planes.shape[:2], -1)
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels

@@ -1,0 +1,110 @@
+"""The images that a command line names, and the names of their outputs."""
+
+import glob
+import mmap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seglab.data.arrays import Array
+from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
+from seglab.data.reading.read import read_image
+from seglab.data.sources.files import composed
+
+
+class Named(NamedTuple):
+    """An image file, and the name of its outputs without ending, which may have folders."""
+
+    file: Path
+    name: str
+
+
+class ChannelsError(ValueError):
+    """An image has another number of channels than the network takes."""
+
+
+def named_images(words: Sequence[str], output: Path) -> list[Named]:
+    """Return the images that are named: files, patterns such as "D/**/*.png", and folders with their subfolders.
+
+    The name of a file's outputs is its own. Below a folder that is named, it is the path from this folder. Files below `output` and
+    hidden files are left out of folders.
+
+    Raises:
+        ValueError: a word names no image, or the outputs of two images would have one name.
+    """
+    found: dict[str, Path] = {}
+    for word in words:
+        for file, name in _of_word(word, output):
+            before = found.setdefault(composed(name), file)
+            if before.resolve() != file.resolve():
+                raise ValueError(
+                    f"{before} and {file} would both become {name}.png: rename one, write them to two outputs, or name their common folder, "
+                    "whose subfolders are kept"
+                )
+    return [Named(file, name) for name, file in found.items()]
+
+
+def _of_word(word: str, output: Path) -> list[Named]:
+    path = Path(word)
+    if path.is_dir():
+        within = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS | OTHER_ENDINGS and file.is_file())
+        files = [file for file in within if not file.resolve().is_relative_to(output.resolve()) and not _is_hidden(file.relative_to(path))]
+        if not files:
+            raise ValueError(f"{path}: no images in it (endings {', '.join(sorted(ENDINGS))})")
+        return [Named(file, file.relative_to(path).with_suffix("").as_posix()) for file in files]
+    files = [path] if path.exists() else sorted(Path(match) for match in glob.glob(word, recursive=True) if not Path(match).is_dir())
+    if not files:
+        raise ValueError(f"{word}: no such file or folder, and no file fits it as a pattern; expected images")
+    return [Named(file, file.stem) for file in files]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def read(file: Path, channels: int) -> Array:
+    """Read an image (H,W,C), uint8, uint16 or float32, with the number of channels that a network takes, or one for a network of three.
+
+    Raises:
+        ChannelsError: the image has another number of channels.
+        ValueError: the image cannot be read. Both messages name the file.
+    """
+    pixels = read_image(file)
+    if pixels.shape[2] != channels and (pixels.shape[2], channels) != (1, 3):
+        raise ChannelsError(
+            f"{file}: has {pixels.shape[2]} channels, and the network takes {channels}: predict images like those of the training"
+        )
+    return pixels
+
+
+def check_channels(images: Sequence[Named], channels: int) -> None:
+    """Raise a ChannelsError if the first readable image has another number of channels than the network takes."""
+    for image in images:
+        try:
+            read(image.file, channels)
+        except ChannelsError:
+            raise
+        except ValueError:  # the image is named when its turn comes
+            continue
+        return
+
+
+def tensor(pixels: Array) -> Tensor:
+    """Return an image (H,W,C) as a tensor (1,C,H,W) over the same memory."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+def forget(pixels: Array) -> None:
+    """Let the system take back the memory of an image that is mapped from a file, until it is read again."""
+    base: object = pixels
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)
