@@ -1,5 +1,6 @@
 """Loading of the trained network in a checkpoint, ready to be called on images."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from seglab.networks.build import description, rebuilt
@@ -18,6 +20,9 @@ from seglab.windows import Windows, bands
 
 LAST = Path("checkpoints", "last.ckpt")
 """Checkpoint of a run's last step, in the folder of the run."""
+
+METADATA = "seglab"
+"""Key of the description of a network in a checkpoint, and in the files that `seglab export` writes."""
 
 _INTEGERS = ("uint8", "uint16")
 
@@ -136,7 +141,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
             module had a `forward` of its own.
     """
     file = checkpoint_file(Path(path))
-    held = content(file)
+    held = _held(file)
     saved = held.get("seglab") if isinstance(held, Mapping) else None
     if not isinstance(saved, Mapping) or not isinstance(held.get("state_dict"), Mapping):
         raise ValueError(f"{file} is no checkpoint of seglab, which says what its network is; `seglab fit` and studies save such")
@@ -186,6 +191,19 @@ def checkpoint_file(path: Path) -> Path:
             f"{path} is no file; expected a checkpoint such as runs/fit/version_0/checkpoints/last.ckpt, or the folder of a run"
         )
     return path
+
+
+def _held(file: Path) -> Any:
+    """Return the content of a checkpoint, or of a `.safetensors` file that `seglab export` has written, in the layout of a checkpoint."""
+    held = content(file)
+    if file.suffix != ".safetensors":
+        return held
+    with safe_open(file, "pt") as opened:
+        described = (opened.metadata() or {}).get(METADATA)
+    try:
+        return held if described is None else {METADATA: json.loads(described), "state_dict": held}
+    except ValueError as error:
+        raise ValueError(f"{file}: its description is damaged ({error}); export it again") from error
 
 
 def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:

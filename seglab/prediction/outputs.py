@@ -84,7 +84,7 @@ def settle(folder: Path, settings: dict[str, Any], class_names: Sequence[str], p
         return
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
-        found = [f"{key}: {recorded.get(key)} → {value}" for key, value in settings.items() if recorded.get(key) != value]
+        found = [f"{key}: {recorded.get(key)} → {value}" for key, value in settings.items() if key != "checkpoint" and recorded.get(key) != value]
     except (ValueError, AttributeError):
         raise ValueError(f"{path}: damaged; delete the folder, or give another --output") from None
     if found:

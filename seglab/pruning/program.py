@@ -47,7 +47,7 @@ def write_pruned(network: nn.Module, path: Path, *, size: Sequence[int], metadat
     """
     whole, pruned, report = _checked(network, channels, size)
     image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
-    sizes = len(_saved(_exported(whole, image), metadata)), _write(pruned, image, path, metadata)
+    sizes = len(saved(_exported(whole, image), metadata)), _write(pruned, image, path, metadata)
     return Written(report, sizes, milliseconds(whole, pruned, image))
 
 
@@ -117,7 +117,7 @@ def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[fl
 
 def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, object]) -> int:
     """Write the program atomically, after a check that its outputs are those of the network; return its size in bytes."""
-    content = _saved(_exported(pruned, image), metadata)
+    content = saved(_exported(pruned, image), metadata)
     loaded = torch.export.load(io.BytesIO(content)).module()
     for batch in (image, image.tile(3, 1, 1, 1)):
         for ours, theirs in zip(_outputs(pruned, batch), _outputs(loaded, batch), strict=True):
@@ -129,19 +129,20 @@ def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, 
 
 
 def _exported(network: nn.Module, image: Tensor) -> ExportedProgram:
-    """Export a network, already in eval mode, as a program for any batch size, without the paths of this machine's source files."""
+    """Export a network, already in eval mode, as a program for any batch size."""
     try:
         with torch.no_grad():
             pair = image.tile(2, 1, 1, 1)  # torch.export would fix a batch size of one
             program: ExportedProgram = torch.export.export(network, (pair,), dynamic_shapes=({0: Dim("batch")},), strict=False)
     except RuntimeError as error:
         raise ValueError(f"{type(network).__name__} cannot be written as a program for any number of images: {error}") from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)
     return program
 
 
-def _saved(program: ExportedProgram, metadata: Mapping[str, object]) -> bytes:
+def saved(program: ExportedProgram, metadata: Mapping[str, object]) -> bytes:
+    """Return the bytes of a `.pt2` file with a program and its description, without the paths of this machine's source files."""
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
     return file.getvalue()

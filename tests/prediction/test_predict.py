@@ -52,7 +52,7 @@ def test_a_folder_is_predicted_as_by_python(command: Command, run: Path, images:
     colours = Shapes(num_shapes=3).palette
     assert (picture.mode, picture.size) == ("P", (60, 40))
     assert picture.getpalette()[:12] == colours.flatten().tolist()  # type: ignore[index]
-    rows = list(csv.reader((output / "classes.csv").open()))
+    rows = list(csv.reader((output / "classes.csv").read_text().splitlines()))
     assert rows[1] == ["0", "background", *map(str, colours[0])]
     assert [row[1] for row in rows[1:]] == ["background", "disc", "square", "triangle"]
 
@@ -197,7 +197,7 @@ def test_images_that_cannot_be_read_are_named_and_others_go_on(command: Command,
         (["images", "--device", "tpu9"], "--device tpu9: there is no such device here"),
         (["images", "--device", "cuda:99"], "--device cuda:99: there is no such device here"),
         (["images", "--windows", "[8,8]"], "--windows"),
-        ([], "IMAGES"),
+        ([], "arguments are required: images"),
     ],
 )
 def test_bad_input_is_one_line(
