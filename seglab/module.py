@@ -401,13 +401,14 @@ class SegmentationModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save plain data from which `seglab.load` builds the network again."""
         own = next((name for name in ("forward", "normalise") if getattr(type(self), name) is not getattr(SegmentationModule, name)), None)
-        palette: Any = getattr(self._data(), "palette", None)
+        palette, size = (getattr(self._data(), name, None) for name in ("palette", "resized_to"))
         checkpoint["seglab"] = {
             "network": description(self.network),
             "class_names": list(self.class_names()),
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
             "palette": None if palette is None else palette.tolist(),
+            "size": None if size is None else list(size),
             "image_dtype": None if self._image_dtype is None else str(self._image_dtype).removeprefix("torch."),
             "own_method": None if own is None else f"{type(self).__module__}.{type(self).__qualname__}.{own}",
         }

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,12 +11,14 @@ import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seglab.networks.build import description, rebuilt
 from seglab.networks.files import content
 from seglab.networks.forward import classes, has_nan, normalised, padded_forward
 from seglab.networks.stages import in_channels
-from seglab.windows import Windows, bands
+from seglab.resizing import resize_image
+from seglab.windows import Network, Windows, bands
 
 LAST = Path("checkpoints", "last.ckpt")
 """Checkpoint of a run's last step, in the folder of the run."""
@@ -40,6 +42,7 @@ class TrainedNetwork(nn.Module):
         mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
         image_dtype: data type of the training images, such as "uint8"; None if it is not known.
         palette: (C,3) colours of the classes, 0 to 255; None if they are not known.
+        size: rows and columns to which `predict` resizes images, as in the training; None keeps their own.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class TrainedNetwork(nn.Module):
         std: Sequence[float],
         image_dtype: str | None = None,
         palette: Sequence[Sequence[int]] | None = None,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -57,6 +61,7 @@ class TrainedNetwork(nn.Module):
         self.in_channels = in_channels(network)
         self.image_dtype = image_dtype
         self.palette = palette
+        self.size = size
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(list(mean)).view(1, -1, 1, 1))
@@ -79,14 +84,14 @@ class TrainedNetwork(nn.Module):
 
     @torch.inference_mode()
     def predict(self, image: npt.NDArray[Any] | Tensor, windows: Windows | None = None) -> npt.NDArray[np.uint8] | Tensor:
-        """Return the class of each pixel.
+        """Return the class of each pixel, as an evaluation does: images are resized as in the training, and their logits back.
 
             mask = seglab.load("runs/regularization/l2/seed-0").predict(image)                                  # (H,W,C) to (H,W)
             mask = seglab.load("runs/regularization/l2/seed-0").predict(image, seglab.Windows((512, 512)))      # a large image
 
         Args:
             image: an array (H,W,C) or (H,W), or a tensor (N,C,H,W) on any device; uint8, uint16 or float, see the class.
-            windows: the overlapping windows by which a larger image is computed; None computes the image as a whole.
+            windows: the overlapping windows by which a larger image is computed, after it has been resized; None computes it as a whole.
 
         Returns:
             Class indices: an array (H,W) uint8 for an array, a tensor (N,H,W) int64 on the network's device for a tensor.
@@ -101,7 +106,20 @@ class TrainedNetwork(nn.Module):
                 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
                 pixels = torch.from_numpy(np.ascontiguousarray(image if image.ndim == 3 else image[..., None]))
             return np.asarray(self.predict(pixels.permute(2, 0, 1)[None], windows)[0].byte().cpu().numpy())
-        return torch.cat([checked_classes(logits) for logits in bands(self, image, windows, self.mean.device)], dim=1)
+        return torch.cat([checked_classes(logits) for logits in self.bands(image, windows, self)], dim=1)
+
+    def bands(self, image: Tensor, windows: Windows | None, network: Network) -> Iterator[Tensor]:
+        """Yield the logits (N,K,rows,W) of images (N,C,H,W) in bands of rows, see `seglab.windows.bands`.
+
+        Images that are resized give one band. `network` computes the logits: this network, or a function that wraps it.
+        """
+        if self.size is None or self.size == tuple(image.shape[-2:]):
+            yield from bands(network, image, windows, self.mean.device)
+            return
+        arrays = [resize_image(np.ascontiguousarray(one.permute(1, 2, 0).cpu().numpy()), self.size) for one in image]
+        resized = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        logits = torch.cat(list(bands(network, resized, windows, self.mean.device)), dim=-2)
+        yield F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
 
     def _check(self, image: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != self.in_channels:
@@ -165,7 +183,16 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
         built.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{file}: the weights do not fit the network that it describes: {' '.join(str(error).split())[:1000]}") from error
-    return TrainedNetwork(built, saved["class_names"], saved["mean"], saved["std"], saved.get("image_dtype"), saved.get("palette")).eval()
+    size = saved.get("size")
+    return TrainedNetwork(
+        built,
+        saved["class_names"],
+        saved["mean"],
+        saved["std"],
+        saved.get("image_dtype"),
+        saved.get("palette"),
+        None if size is None else (size[0], size[1]),
+    ).eval()
 
 
 def checked_classes(logits: Tensor) -> Tensor:

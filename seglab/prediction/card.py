@@ -51,6 +51,11 @@ def _network(export: Export) -> list[str]:
         f"- Parameters: {sum(parameter.numel() for parameter in trained.parameters()):,}.",
         f"- From `{export.checkpoint.name}`, SHA-256 `{export.checkpoint_sha256}`, by seglab {seglab.__version__}.",
     ]
+    if trained.size is not None:
+        lines.insert(
+            1,
+            f"- Size: it was trained on images that were resized to {trained.size[0]}×{trained.size[1]}. Resize them before, and the logits back.",
+        )
     files = [f"- `{file}`: {found}." for file, found in export.files.items()]
     return ["\n".join(lines), "## Files", "Each file was read again and compared with the network:", "\n".join(files)]
 
@@ -87,7 +92,11 @@ def _origin(checkpoint: Path) -> list[str]:
         return [*_study(run, read_result(run / "result.json"), record), *scores]
     if (run / "config.yaml").is_file():
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        return ["## Training", "By `seglab fit`, with this configuration:", f"```yaml\n{yaml.safe_dump(config, sort_keys=False).strip()}\n```"]
+        return [
+            "## Training",
+            "By `seglab fit`, with this configuration:",
+            f"```yaml\n{yaml.safe_dump(config, sort_keys=False).strip()}\n```",
+        ]
     return ["## Training", "The checkpoint lies in no folder of a run, so that its data, command and scores are not known."]
 
 
@@ -101,9 +110,16 @@ def _study(run: Path, result: Result, record: StudyRecord) -> list[str]:
     if command:
         parts.append(f"```\n{' '.join(map(str, command))}\n```")
     data = {key: value for key, value in record.shared.get("data", {}).items() if key != "splits"}
-    arm = {key: value for key, value in record.arms[result.run.arm].items() if key in ("loss", "regularizer", "freeze", "optimizer", "scheduler")}
+    arm = {
+        key: value
+        for key, value in record.arms[result.run.arm].items()
+        if key in ("loss", "regularizer", "freeze", "optimizer", "scheduler")
+    }
     for title, values in (("Data", data), (f"Arm `{result.run.arm}`", arm)):
-        parts += [f"{title}:", f"```yaml\n{yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True).strip()}\n```"]
+        parts += [
+            f"{title}:",
+            f"```yaml\n{yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False, allow_unicode=True).strip()}\n```",
+        ]
     return parts
 
 
@@ -112,7 +128,9 @@ def _scores(run: Path) -> list[str]:
     this = read_result(run / "result.json")
     arm = [result for result in read_results(run.parent.parent)[0] if result.run.arm == this.run.arm and result.identity == this.identity]
     rows = [_score(metric, this, arm) for metric in SCORES if _value(this, metric) is not None]
-    several = f"mean of the arm over {len(arm)} seeds, with its 95 % t interval" if len(arm) > 1 else "one seed, so that its spread is not known"
+    several = (
+        f"mean of the arm over {len(arm)} seeds, with its 95 % t interval" if len(arm) > 1 else "one seed, so that its spread is not known"
+    )
     return ["## Scores", f"This run, and the {several}:", _table(("metric", "this run", "arm", "95 % interval"), rows)]
 
 

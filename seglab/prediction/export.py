@@ -108,7 +108,12 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("checkpoint", type=str, metavar="CKPT", help="a checkpoint, or the folder of a run, such as runs/l2/none/seed-0")
     parser.add_argument(
-        "--to", type=Literal["onnx", "pt2", "safetensors"], nargs="+", required=True, metavar="FORMAT", help="onnx, pt2 or safetensors; several are possible"
+        "--to",
+        type=Literal["onnx", "pt2", "safetensors"],
+        nargs="+",
+        required=True,
+        metavar="FORMAT",
+        help="onnx, pt2 or safetensors; several are possible",
     )
     parser.add_argument("--output", type=str | None, default=None, metavar="D", help="the folder (default: export, beside the checkpoint)")
     return parser

@@ -98,14 +98,19 @@ def agreement(trained: TrainedNetwork, forward: Forward) -> Agreement:
         ValueError: the logits differ by more than rounding.
     """
     side = max(size_divisor(trained.network), 32)
-    sizes = tuple((n, trained.in_channels, *size) for n, size in ((1, (2 * side, 3 * side)), (2, (side + 1, 2 * side + 7)), (1, (4 * side - 3, side + 5))))
+    sizes = tuple(
+        (n, trained.in_channels, *size)
+        for n, size in ((1, (2 * side, 3 * side)), (2, (side + 1, 2 * side + 7)), (1, (4 * side - 3, side + 5)))
+    )
     difference, scale, same, pixels = 0.0, 0.0, 0, 0
     for seed, shape in enumerate(sizes):
         images = random_images(trained, shape, seed)
         with torch.inference_mode():
             ours, theirs = trained(images), forward(images)
         if ours.shape != theirs.shape:
-            raise ValueError(f"the exported file gives logits of the shape {tuple(theirs.shape)} for {tuple(ours.shape)}: it is not written")
+            raise ValueError(
+                f"the exported file gives logits of the shape {tuple(theirs.shape)} for {tuple(ours.shape)}: it is not written"
+            )
         apart, largest = float((ours - theirs).abs().max()), float(ours.abs().max())
         if not apart <= EXACT * largest:  # NaN is refused too
             raise ValueError(f"the exported file gives other logits (they differ by up to {apart:.2g} of {largest:.2g}): it is not written")
@@ -193,7 +198,10 @@ FORMATS: Mapping[str, FileFormat] = {
         False,
     ),
     "safetensors": FileFormat(
-        _safetensors, load, "import seglab\n\nmask = seglab.load({file!r}).predict(image)  # image: array (H,W,{channels}); mask: array (H,W)", True
+        _safetensors,
+        load,
+        "import seglab\n\nmask = seglab.load({file!r}).predict(image)  # image: array (H,W,{channels}); mask: array (H,W)",
+        True,
     ),
 }
 """Formats by the ending of their files."""
@@ -208,4 +216,5 @@ def describe(trained: TrainedNetwork, network: Mapping[str, Any]) -> dict[str, A
         "std": trained.std.flatten().tolist(),
         "palette": trained.palette,
         "image_dtype": trained.image_dtype,
+        "size": trained.size,
     }

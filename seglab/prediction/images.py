@@ -1,6 +1,5 @@
 """The images that a command line names, and the names of their outputs."""
 
-import glob
 import mmap
 import warnings
 from collections.abc import Sequence
@@ -57,10 +56,16 @@ def _of_word(word: str, output: Path) -> list[Named]:
         if not files:
             raise ValueError(f"{path}: no images in it (endings {', '.join(sorted(ENDINGS))})")
         return [Named(file, file.relative_to(path).with_suffix("").as_posix()) for file in files]
-    files = [path] if path.exists() else sorted(Path(match) for match in glob.glob(word, recursive=True) if not Path(match).is_dir())
+    files = [path] if path.exists() else _matches(path)
     if not files:
         raise ValueError(f"{word}: no such file or folder, and no file fits it as a pattern; expected images")
     return [Named(file, file.stem) for file in files]
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Return the files that fit a pattern, sorted, without hidden ones."""
+    found = Path(pattern.anchor).glob(pattern.relative_to(pattern.anchor).as_posix() or "*")
+    return sorted(file for file in found if not file.name.startswith(".") and not file.is_dir())
 
 
 def _is_hidden(path: Path) -> bool:

@@ -55,10 +55,14 @@ def predict(given: Namespace) -> int:
     if given.half and device.type == "cpu":
         raise ValueError("--half: 16 bits are for a GPU, and this prediction runs on the CPU: leave the flag out")
     checkpoint = checkpoint_file(Path(given.checkpoint))
-    predictor = Predictor(load(checkpoint).to(device), windows, views, given.half)
+    network = load(checkpoint).to(device)
+    if given.size != "training":
+        network.size = None if given.size is None else checked_size(given.size)
+    predictor = Predictor(network, windows, views, given.half)
     settings = {
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "size": None if network.size is None else list(network.size),
         "window": None if windows is None else list(windows.size),
         "overlap": None if windows is None else windows.overlap,
         "flips": views.flips,
@@ -66,10 +70,19 @@ def predict(given: Namespace) -> int:
         "half": given.half,
     }
     if not (output / SETTINGS).is_file():
-        check_channels(images, predictor.network.in_channels)
-    settle(output, settings, predictor.network.class_names, predictor.palette)
+        check_channels(images, network.in_channels)
+    settle(output, settings, network.class_names, predictor.palette)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    columns = (TextColumn("predicting"), BarColumn(), TextColumn("{task.completed:.1f}/{task.total}"), TaskProgressColumn(), TimeRemainingColumn())
+    if network.size is not None:
+        how = "as in the training" if given.size == "training" else "as you ask"
+        console.print(f"images are resized to {network.size[0]}×{network.size[1]}, {how}; masks have the images' own size", highlight=False)
+    columns = (
+        TextColumn("predicting"),
+        BarColumn(),
+        TextColumn("{task.completed:.1f}/{task.total}"),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=len(images))
         outputs = Outputs(output, given.overlays, given.probabilities)
@@ -80,6 +93,13 @@ def predict(given: Namespace) -> int:
     counts = [f"{predicted} predicted", *([f"{done} were done"] if done else []), *([f"{len(problems)} failed"] if problems else [])]
     console.print(f"{', '.join(counts)}: {output / 'masks'}", highlight=False, soft_wrap=True)
     return FAILED if problems else DONE
+
+
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return a size; raise a ValueError if there are no rows or columns."""
+    if min(size) < 1:
+        raise ValueError(f"--size: is {list(size)}, expected rows and columns of at least 1, or null for the images' own size")
+    return size
 
 
 def device_of(word: str) -> "torch.device":
@@ -96,7 +116,9 @@ def device_of(word: str) -> "torch.device":
         device = torch.device(word)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {word}: there is no such device here ({str(error).splitlines()[0]}): expected auto, cpu or cuda") from None
+        raise ValueError(
+            f"--device {word}: there is no such device here ({str(error).splitlines()[0]}): expected auto, cpu or cuda"
+        ) from None
     return device
 
 
@@ -122,7 +144,16 @@ def _parser() -> ArgumentParser:
     parser.add_argument("images", type=str, nargs="+", metavar="IMAGES", help='files, folders, or patterns such as "D/**/*.png"')
     parser.add_argument("--output", type=str, required=True, metavar="D", help="the folder of the masks")
     parser.add_argument(
-        "--window", type=tuple[int, int] | None, default=None, help='rows and columns of overlapping windows, such as "[512,512]"; default: none'
+        "--window",
+        type=tuple[int, int] | None,
+        default=None,
+        help='rows and columns of overlapping windows, such as "[512,512]"; default: none',
+    )
+    parser.add_argument(
+        "--size",
+        type=tuple[int, int] | Literal["training"] | None,
+        default="training",
+        help="rows and columns to which images are resized before; null keeps their own; default: those of the training. Masks have the images' size",
     )
     parser.add_argument("--overlap", type=float, default=0.5, help="part of a window that the next one shares")
     parser.add_argument(
@@ -132,7 +163,9 @@ def _parser() -> ArgumentParser:
         help="average over flipped images: left and right, or up and down as well",
     )
     parser.add_argument("--scales", type=tuple[float, ...], default=(1.0,), help='average over scaled images, such as "[0.75,1,1.25]"')
-    parser.add_argument("--overlays", action="store_true", help="also write each image under the colours of its classes, D/overlays/NAME.png")
+    parser.add_argument(
+        "--overlays", action="store_true", help="also write each image under the colours of its classes, D/overlays/NAME.png"
+    )
     parser.add_argument(
         "--probabilities", action="store_true", help="also write the probabilities (H,W,C) float16 of all classes, D/probabilities/NAME.npz"
     )

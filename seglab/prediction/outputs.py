@@ -84,7 +84,9 @@ def settle(folder: Path, settings: dict[str, Any], class_names: Sequence[str], p
         return
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
-        found = [f"{key}: {recorded.get(key)} → {value}" for key, value in settings.items() if key != "checkpoint" and recorded.get(key) != value]
+        found = [
+            f"{key}: {recorded.get(key)} → {value}" for key, value in settings.items() if key != "checkpoint" and recorded.get(key) != value
+        ]
     except (ValueError, AttributeError):
         raise ValueError(f"{path}: damaged; delete the folder, or give another --output") from None
     if found:
@@ -134,7 +136,10 @@ def probabilities(path: Path, size: tuple[int, int], classes: int) -> Iterator[C
         array.write(rows.astype("<f2", copy=False).tobytes())
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path, durable=False) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("probabilities.npy", "w", force_zip64=True) as array:
-            npy.write_array_header_1_0(array, {"descr": "<f2", "fortran_order": False, "shape": (*size, classes)})  # type: ignore[no-untyped-call]
-            yield add
+    with (
+        atomic_write(path, durable=False) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("probabilities.npy", "w", force_zip64=True) as array,
+    ):
+        npy.write_array_header_1_0(array, {"descr": "<f2", "fortran_order": False, "shape": (*size, classes)})  # type: ignore[no-untyped-call]
+        yield add

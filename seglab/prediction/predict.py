@@ -16,7 +16,7 @@ from seglab.networks.checkpoint import checked_classes
 from seglab.prediction.images import ChannelsError, Named, forget, read, tensor
 from seglab.prediction.outputs import Mask, Outputs, probabilities, write_mask, write_overlay
 from seglab.prediction.views import Views
-from seglab.windows import Network, Windows, bands
+from seglab.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Predictor:
         Raises:
             ValueError: the network cannot compute an image of this size, or memory does not suffice.
         """
-        logits = bands(self.views.averaged(self._of_network), image, self.windows, self.device)
+        logits = self.network.bands(image, self.windows, self.views.averaged(self._of_network))
         while True:
             try:
                 band = next(logits, None)

@@ -27,7 +27,8 @@ from seglab.data import (
 )
 from seglab.data.augmentation.augment import ignore_outside, transform
 from seglab.data.loading.loader import collate
-from seglab.data.loading.pipeline import resize_image, resize_mask
+from seglab.data.loading.pipeline import resize_mask
+from seglab.resizing import resize_image
 from seglab.sample import IGNORE, Sample
 
 

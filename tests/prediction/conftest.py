@@ -1,6 +1,6 @@
 """A trained network, and images to predict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Iterator[Path]:
+def images(tmp_path: Path) -> Path:
     """A folder of four images of several sizes, one of them grey, one below a subfolder, with a text and a hidden file beside them."""
     folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
@@ -61,4 +61,4 @@ def images(tmp_path: Path) -> Iterator[Path]:
         Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
     (folder / "notes.txt").write_text("no image")
     (folder / ".hidden.png").write_text("no image")
-    yield folder
+    return folder

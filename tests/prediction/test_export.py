@@ -99,7 +99,9 @@ def test_images_are_those_of_the_training(kind: str, dtype: str | None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pt2", "onnx"])
-@pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "FPN", "Linknet", "DeepLabV3", "DeepLabV3Plus", "PSPNet", "UPerNet", "Segformer", "MAnet"])
+@pytest.mark.parametrize(
+    "architecture", ["Unet", "UnetPlusPlus", "FPN", "Linknet", "DeepLabV3", "DeepLabV3Plus", "PSPNet", "UPerNet", "Segformer", "MAnet"]
+)
 def test_every_architecture(architecture: str, kind: str, tmp_path: Path) -> None:
     if kind == "onnx":
         pytest.importorskip("onnxscript")

@@ -17,12 +17,13 @@ import torch
 from PIL import Image
 
 import seglab
-from seglab import Shapes, TrainedNetwork, Windows
+from seglab import CrossEntropy, ImageMaskFolder, SegmentationDataModule, SegmentationModule, Shapes, TrainedNetwork, Windows
 from seglab.data.reading.read import read_image
-from seglab.networks import load
+from seglab.networks import load, network
 from seglab.prediction.views import Views
 from seglab.windows import bands
 from tests.prediction.conftest import Command
+from tests.trainers import quiet_trainer
 
 NAMES = {"a": "a.png", "b": "b.jpg", "grey": "grey.png", "more/a": "more/a.png"}
 
@@ -110,6 +111,39 @@ def test_windows_views_overlays_and_probabilities(command: Command, run: Path, i
     assert np.array_equal(overlay, (read_image(images / "a.png").astype(int) + colours) // 2)
 
 
+def test_images_are_resized_as_in_the_training_and_scored_so(command: Command, tmp_path: Path) -> None:
+    """The masks are those that the evaluation of the training counts, although it resizes the images."""
+    folder = tmp_path / "data"
+    random = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for kind, shape in (("images", (30, 44, 3)), ("masks", (30, 44))):
+            (folder / split / kind).mkdir(parents=True)
+            for name in "ab":
+                pixels = random.integers(0, 256 if kind == "images" else 3, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / split / kind / f"{name}.png")
+    torch.manual_seed(0)
+    data = SegmentationDataModule(ImageMaskFolder(folder, 3), batch_size=2, size=(16, 24), num_workers=0)
+    module = SegmentationModule(network("FPN", "tu-test_resnet", num_classes=3), CrossEntropy(), num_classes=3)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    counted: Any = torch.cat(trainer.predict(module.eval(), datamodule=data))  # type: ignore[arg-type]
+    ended = command("predict", tmp_path / "last.ckpt", folder / "test" / "images", "--output", tmp_path / "out", "--device", "cpu")
+    assert ended.out.startswith("images are resized to 16×24, as in the training; masks have the images' own size\n")
+    found = [mask_of(tmp_path / "out" / "masks" / f"{name}.png") for name in "ab"]
+    assert np.array_equal(np.stack(found), counted.numpy())
+    batch = torch.stack([torch.from_numpy(read_image(folder / "test" / "images" / f"{name}.png")).permute(2, 0, 1) for name in "ab"])
+    assert torch.equal(load(tmp_path / "last.ckpt").predict(batch), counted)
+    words = ("predict", tmp_path / "last.ckpt", folder / "test" / "images", "--device", "cpu", "--output")
+    assert command(*words, tmp_path / "own", "--size", "null").out.startswith("2 predicted")
+    assert command(*words, tmp_path / "given", "--size", "[16,24]").out.startswith("images are resized to 16×24, as you ask")
+    own, given = (mask_of(tmp_path / name / "masks" / "a.png") for name in ("own", "given"))
+    assert np.array_equal(given, found[0])
+    assert own.shape == given.shape
+    assert not np.array_equal(own, given)
+    assert "size: [16, 24] → None" in command(*words, tmp_path / "given", "--size", "null").err
+
+
 def test_views_average_probabilities(run: Path) -> None:
     net, image = load(run), torch.randint(0, 256, (1, 3, 32, 64), dtype=torch.uint8)
     with torch.no_grad():
@@ -189,6 +223,8 @@ def test_images_that_cannot_be_read_are_named_and_others_go_on(command: Command,
         (["four.tif", "images"], "four.tif: has 4 channels"),
         (["images", "--window", "[0,5]"], "window is [0, 5]: expected rows and columns"),
         (["images", "--window", "512"], "--window"),
+        (["images", "--size", "[0,5]"], "--size: is [0, 5], expected rows and columns of at least 1"),
+        (["images", "--size", "small"], "--size"),
         (["images", "--overlap", "1", "--window", "[8,8]"], "overlap is 1.0: expected 0 to below 1"),
         (["images", "--scales", "[0]"], "scales are [0.0]: expected factors above 0"),
         (["images", "--scales", "[]"], "scales"),
@@ -208,7 +244,11 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     tifffile.imwrite(tmp_path / "four.tif", np.zeros((8, 8, 4), np.uint8), photometric="minisblack", planarconfig="contig")
-    ended = command("predict", run, *words, "--device", "cpu", "--output", "out") if "--device" not in words else command("predict", run, *words, "--output", "out")
+    ended = (
+        command("predict", run, *words, "--device", "cpu", "--output", "out")
+        if "--device" not in words
+        else command("predict", run, *words, "--output", "out")
+    )
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("error: ")
     assert ended.err.count("\n") == 1, ended.err

@@ -1,5 +1,6 @@
 """Windows: they cover every pixel, equal the plain forward pass where it can be had, leave no seams, and hold one band at a time."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_windows_cover_a_side_with_the_overlap_asked_for(length: int, window: in
     window = min(length, window)
     found = starts(length, window, overlap)
     assert (found[0], found[-1]) == (0, length - window)
-    assert all(1 <= after - before <= max(1, int(window * (1 - overlap))) for before, after in zip(found, found[1:], strict=False))
+    assert all(1 <= after - before <= max(1, int(window * (1 - overlap))) for before, after in pairwise(found))
 
 
 def test_weights_are_those_of_hann() -> None:
@@ -41,13 +42,17 @@ def test_weights_are_those_of_hann() -> None:
 def test_a_constant_network_leaves_no_seams(height: int, width: int, rows: int, columns: int, overlap: float) -> None:
     """Float32 rounds a weighted mean of equal values in its last digits."""
     values = torch.tensor([3.7, -0.1, 1e4]).view(1, 3, 1, 1)
-    logits = whole(lambda image: values.expand(len(image), 3, *image.shape[-2:]), torch.rand(2, 1, height, width), Windows((rows, columns), overlap))
+    logits = whole(
+        lambda image: values.expand(len(image), 3, *image.shape[-2:]), torch.rand(2, 1, height, width), Windows((rows, columns), overlap)
+    )
     torch.testing.assert_close(logits, values.expand(2, 3, height, width), rtol=2e-6, atol=0)
 
 
 @settings(deadline=None)
 @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from([0.0, 0.5, 0.8]))
-def test_a_network_of_single_pixels_gives_what_it_gives_as_a_whole(height: int, width: int, rows: int, columns: int, overlap: float) -> None:
+def test_a_network_of_single_pixels_gives_what_it_gives_as_a_whole(
+    height: int, width: int, rows: int, columns: int, overlap: float
+) -> None:
     """Each pixel has a value of its own: a window in the wrong place would be seen."""
     torch.manual_seed(0)
     net, image = nn.Conv2d(3, 5, 1), torch.rand(2, 3, height, width)

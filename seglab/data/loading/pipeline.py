@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from seglab.data.arrays import Array, as_array, as_tensor
 from seglab.data.augmentation.augment import ignore_outside, transform
 from seglab.data.threads import in_threads
+from seglab.resizing import resize_image
 from seglab.sample import Sample
 
 if TYPE_CHECKING:
@@ -76,14 +77,6 @@ class Augmented(Dataset[Sample]):
         seed = np.random.SeedSequence([_AUGMENT, self.seed, *key])
         image, mask = transform(as_array(sample.image), sample.mask.numpy(), self.compose, seed)
         return Sample(as_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name)
-
-
-def resize_image(image: Array, size: tuple[int, int]) -> Array:
-    """Resize an image (H,W,C) to (*size, C), with the same dtype: by averaging to shrink, by linear interpolation to enlarge."""
-    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    groups = [image[..., channel : channel + 4] for channel in range(0, image.shape[-1], 4)]  # OpenCV takes four at a time
-    return np.concatenate([cv2.resize(group, size[::-1], interpolation=method).reshape(*size, -1) for group in groups], axis=-1)
 
 
 def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
