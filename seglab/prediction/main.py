@@ -73,9 +73,9 @@ def predict(given: Namespace) -> int:
         check_channels(images, network.in_channels)
     settle(output, settings, network.class_names, predictor.palette)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    if network.size is not None:
-        how = "as in the training" if given.size == "training" else "as you ask"
-        console.print(f"images are resized to {network.size[0]}×{network.size[1]}, {how}; masks have the images' own size", highlight=False)
+    how = "as in the training" if given.size == "training" else "as you ask"
+    size = "keep their own size" if network.size is None else f"are resized to {network.size[0]}×{network.size[1]}"
+    console.print(f"images {size}, {how}; masks have the size of the images", highlight=False)
     columns = (
         TextColumn("predicting"),
         BarColumn(),
@@ -83,7 +83,7 @@ def predict(given: Namespace) -> int:
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(images))
         outputs = Outputs(output, given.overlays, given.probabilities)
         predicted, problems = predict_all(predictor, images, outputs, lambda done: bar.update(task, completed=done))

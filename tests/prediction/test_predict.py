@@ -20,6 +20,7 @@ import seglab
 from seglab import CrossEntropy, ImageMaskFolder, SegmentationDataModule, SegmentationModule, Shapes, TrainedNetwork, Windows
 from seglab.data.reading.read import read_image
 from seglab.networks import load, network
+from seglab.prediction.outputs import write_mask
 from seglab.prediction.views import Views
 from seglab.windows import bands
 from tests.prediction.conftest import Command
@@ -45,7 +46,10 @@ def test_a_folder_is_predicted_as_by_python(command: Command, run: Path, images:
     output = tmp_path / "out"
     ended = command("predict", run, images, "--output", output)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.split() == ["4", "predicted:", str(output / "masks")]
+    assert ended.out.splitlines() == [
+        "images keep their own size, as in the training; masks have the size of the images",
+        f"4 predicted: {output / 'masks'}",
+    ]
     assert files_in(output) == {"prediction.json", "classes.csv", *(f"masks/{name}.png" for name in NAMES)}
     for name, file in NAMES.items():
         assert np.array_equal(mask_of(output / "masks" / f"{name}.png"), expected(run, images / file)), name
@@ -129,13 +133,13 @@ def test_images_are_resized_as_in_the_training_and_scored_so(command: Command, t
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     counted: Any = torch.cat(trainer.predict(module.eval(), datamodule=data))  # type: ignore[arg-type]
     ended = command("predict", tmp_path / "last.ckpt", folder / "test" / "images", "--output", tmp_path / "out", "--device", "cpu")
-    assert ended.out.startswith("images are resized to 16×24, as in the training; masks have the images' own size\n")
+    assert ended.out.startswith("images are resized to 16×24, as in the training; masks have the size of the images\n")
     found = [mask_of(tmp_path / "out" / "masks" / f"{name}.png") for name in "ab"]
     assert np.array_equal(np.stack(found), counted.numpy())
     batch = torch.stack([torch.from_numpy(read_image(folder / "test" / "images" / f"{name}.png")).permute(2, 0, 1) for name in "ab"])
     assert torch.equal(load(tmp_path / "last.ckpt").predict(batch), counted)
     words = ("predict", tmp_path / "last.ckpt", folder / "test" / "images", "--device", "cpu", "--output")
-    assert command(*words, tmp_path / "own", "--size", "null").out.startswith("2 predicted")
+    assert command(*words, tmp_path / "own", "--size", "null").out.startswith("images keep their own size, as you ask")
     assert command(*words, tmp_path / "given", "--size", "[16,24]").out.startswith("images are resized to 16×24, as you ask")
     own, given = (mask_of(tmp_path / name / "masks" / "a.png") for name in ("own", "given"))
     assert np.array_equal(given, found[0])
@@ -279,7 +283,27 @@ def test_an_output_below_the_images_is_no_image(command: Command, run: Path, ima
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_leaves_whole_files_and_the_same_command_goes_on(run: Path, tmp_path: Path, number: int) -> None:
+def test_a_stop_keeps_what_is_done(
+    command: Command, run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    written: list[Path] = []
+
+    def write_and_stop(path: Path, mask: Any, palette: Any, image: Path) -> None:
+        write_mask(path, mask, palette, image)
+        written.append(path)
+        if len(written) == 2:
+            signal.raise_signal(number)
+
+    words = ("predict", run, images, "--output", tmp_path / "out", "--device", "cpu")
+    monkeypatch.setattr("seglab.prediction.predict.write_mask", write_and_stop)
+    assert command(*words)[::2] == (75, "interrupted; the same command goes on\n")
+    assert files_in(tmp_path / "out") == {"prediction.json", "classes.csv", "masks/a.png", "masks/b.png"}
+    assert "2 predicted, 2 were done" in command(*words).out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_leaves_whole_files_and_the_same_command_goes_on(run: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     random = np.random.default_rng(0)
