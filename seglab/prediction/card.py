@@ -11,9 +11,9 @@ import yaml
 import seglab
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.statistics import mean, t_interval
-from seglab.networks import TrainedNetwork, description, size_divisor
+from seglab.networks import TrainedNetwork, description
 from seglab.networks.checkpoint import LAST
-from seglab.prediction.formats import FORMATS, Agreement, image_dtype
+from seglab.prediction.formats import FORMATS, Agreement, image_dtype, smallest
 from seglab.prediction.predict import Predictor
 from seglab.records import Result, StudyRecord, read_record, read_result, read_results
 
@@ -68,7 +68,7 @@ def _use(export: Export) -> list[str]:
         program = known.use.format(file=file, channels=trained.in_channels, dtype=dtype, logits=_logits(trained))
         parts.append(f"```python\n{program}\n```")
         if not known.any_size:
-            parts.append(f"`{file}` takes any number of images of any height and width above {size_divisor(trained.network)}.")
+            parts.append(f"`{file}` takes any number of images of any height and width from {smallest(trained)} pixels on.")
     return parts
 
 

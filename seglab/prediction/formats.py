@@ -21,6 +21,8 @@ from seglab.pruning.program import saved
 EXACT = 1e-4
 """Largest allowed difference between the logits of the network and of a file, relative to the largest logit: rounding in float32."""
 
+_OTHER = "; another format may hold it: pt2, onnx, or safetensors, which holds the weights of every network"
+
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 Forward = Callable[[Tensor], Tensor]
@@ -53,7 +55,7 @@ class FileFormat(NamedTuple):
     use: str
     """Program that uses the file {file}."""
     any_size: bool
-    """Whether the file takes images that are smaller than the network's divisor."""
+    """Whether the file takes images of any size. A program takes those from `smallest` on."""
 
 
 class _Whole(nn.Module):
@@ -84,6 +86,11 @@ def image_dtype(trained: TrainedNetwork) -> torch.dtype:
     return {"uint8": torch.uint8, "uint16": torch.uint16}.get(trained.image_dtype or "", torch.float32)
 
 
+def smallest(trained: TrainedNetwork) -> int:
+    """Return the smallest number of rows or columns for which a program is checked. A program may refuse smaller images by an error."""
+    return max(2 * size_divisor(trained.network), 64)
+
+
 def random_images(trained: TrainedNetwork, shape: tuple[int, ...], seed: int) -> Tensor:
     """Return random images (N,C,H,W) of the data type of the training."""
     values = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
@@ -92,21 +99,25 @@ def random_images(trained: TrainedNetwork, shape: tuple[int, ...], seed: int) ->
 
 
 def agreement(trained: TrainedNetwork, forward: Forward) -> Agreement:
-    """Compare a file with its network on random images of three sizes, of which one is a multiple of the divisor.
+    """Compare a file with its network on random images of three sizes. Two have sides that are no multiples of the divisor.
 
     Raises:
         ValueError: the logits differ by more than rounding.
     """
-    side = max(size_divisor(trained.network), 32)
-    sizes = tuple(
-        (n, trained.in_channels, *size)
-        for n, size in ((1, (2 * side, 3 * side)), (2, (side + 1, 2 * side + 7)), (1, (4 * side - 3, side + 5)))
-    )
+    side = smallest(trained)
+    sides = ((1, 2 * side, 3 * side), (2, side, 2 * side + 7), (1, 4 * side - 3, side + 5))
+    sizes = tuple((number, trained.in_channels, rows, columns) for number, rows, columns in sides)
     difference, scale, same, pixels = 0.0, 0.0, 0, 0
     for seed, shape in enumerate(sizes):
         images = random_images(trained, shape, seed)
         with torch.inference_mode():
-            ours, theirs = trained(images), forward(images)
+            ours = trained(images)
+        try:
+            theirs = forward(images)
+        except Exception as error:  # of the library that runs the file
+            raise ValueError(
+                f"the exported file fails on images of {shape[-2]}×{shape[-1]} ({_reason(error)}): it is not written{_OTHER}"
+            ) from error
         if ours.shape != theirs.shape:
             raise ValueError(
                 f"the exported file gives logits of the shape {tuple(theirs.shape)} for {tuple(ours.shape)}: it is not written"
@@ -126,22 +137,34 @@ def _classes(logits: Tensor) -> Tensor:
 
 def _program(trained: TrainedNetwork) -> ExportedProgram:
     """Trace the network for images of any number, height and width."""
-    image = random_images(trained, (2, trained.in_channels, 70, 100), 0)
+    side = smallest(trained)
+    image = random_images(trained, (2, trained.in_channels, 2 * side + 6, 3 * side + 4), 0)
     sizes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
     try:
         with torch.no_grad():
             return torch.export.export(
                 _Whole(trained).eval(), (image,), dynamic_shapes=sizes, strict=False, prefer_deferred_runtime_asserts_over_guards=True
             )
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:  # torch.export has no error of its own
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"the {type(trained.network).__name__} cannot be written for images of any size ({reason}): --to safetensors writes its weights"
-        ) from error
+    except Exception as error:  # torch.export raises errors of many types
+        raise _unwritten(trained, error) from error
+
+
+def _unwritten(trained: TrainedNetwork, error: Exception) -> ValueError:
+    name = type(trained.network).__name__
+    return ValueError(f"the {name} cannot be written for images of any size ({_reason(error)}){_OTHER}")
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]
 
 
 def _pt2(trained: TrainedNetwork, described: str) -> bytes:
-    return saved(_program(trained), json.loads(described))
+    program = _program(trained)
+    try:
+        return saved(program, json.loads(described))
+    except Exception as error:  # of the serialization
+        raise _unwritten(trained, error) from error
 
 
 def _read_pt2(file: Path) -> Forward:
@@ -152,13 +175,15 @@ def _read_pt2(file: Path) -> Forward:
 def _onnx(trained: TrainedNetwork, described: str) -> bytes:
     _require_onnx()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exported = torch.onnx.export(_program(trained), input_names=["image"], output_names=["logits"], verbose=False)
-    if exported is None:
-        raise ValueError("torch.onnx.export gives no program for this network: --to pt2 may be able to write it")
-    exported.model.metadata_props[METADATA] = described
-    content: bytes = exported.model_proto.SerializeToString()
+    program = _program(trained)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exported: Any = torch.onnx.export(program, input_names=["image"], output_names=["logits"], verbose=False)
+        exported.model.metadata_props[METADATA] = described
+        content: bytes = exported.model_proto.SerializeToString()
+    except Exception as error:  # of the conversion
+        raise _unwritten(trained, error) from error
     return content
 
 

@@ -1,5 +1,6 @@
 """Memory of a large image: it does not grow with the number of rows, and 20,000 × 20,000 pixels take less than 2 GB."""
 
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,10 @@ import torch
 from PIL import Image
 
 from seglab import CrossEntropy, SegmentationModule
+from seglab.data.arrays import Array
+from seglab.data.reading.read import read_image
 from seglab.networks import network
+from seglab.prediction.images import forget
 
 PROGRAM = """
 import resource, sys
@@ -26,7 +30,7 @@ finally:
 
 
 def checkpoint(folder: Path) -> Path:
-    """A checkpoint of a network of 12 classes with small weights: its last layer gives class 3 where the image is bright, else class 1."""
+    """A checkpoint of a network of 12 classes with random weights."""
     torch.manual_seed(0)
     module = SegmentationModule(network("FPN", "tu-test_resnet", num_classes=12), CrossEntropy(), num_classes=12)
     content = {"state_dict": module.state_dict()}
@@ -38,17 +42,9 @@ def checkpoint(folder: Path) -> Path:
 def peak(folder: Path, side: int, window: int) -> int:
     """Predict a TIFF of side × side pixels, and return the largest memory of the process in MiB."""
     file, output = folder / f"{side}.tif", folder / f"out-{side}"
-    strips = (np.full((256, side, 3), 1 + 16 * (number % 8), np.uint8) for number in range(-(-side // 256)))
-    rows = (row for strip in strips for row in strip)
-    tifffile.imwrite(
-        file,
-        (next(rows)[None] for _ in range(side)),
-        shape=(side, side, 3),
-        dtype=np.uint8,
-        photometric="rgb",
-        rowsperstrip=1,
-        compression="lzw",
-    )
+    count = (-(-side // 256)) ** 2
+    tiles = (np.full((256, 256, 3), 16 * (number % 16), np.uint8) for number in range(count))
+    tifffile.imwrite(file, tiles, shape=(side, side, 3), dtype=np.uint8, photometric="rgb", tile=(256, 256), compression="lzw")
     words = [
         "predict",
         checkpoint(folder),
@@ -76,3 +72,34 @@ def peak(folder: Path, side: int, window: int) -> int:
 @pytest.mark.slow
 def test_an_image_of_20000_by_20000_pixels_takes_less_than_2_gb(tmp_path: Path) -> None:
     assert peak(tmp_path, 20_000, 1024) < 2 * 1000**3 / 2**20
+
+
+@pytest.mark.parametrize("kind", ["tif", "npy"])
+def test_a_large_array_is_mapped_and_its_memory_given_back(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 500, 3), dtype=np.uint8)
+    file = tmp_path / f"image.{kind}"
+    if kind == "npy":
+        np.save(file, pixels)
+    else:
+        tifffile.imwrite(file, pixels, compression="lzw")
+    assert not is_mapped(read_image(file))
+    monkeypatch.setattr("seglab.data.reading.tiff.LARGE", 1000)
+    monkeypatch.setattr("seglab.data.reading.formats.LARGE", 1000)
+    mapped = read_image(file)
+    assert is_mapped(mapped)
+    assert np.array_equal(mapped, pixels)
+    forget(mapped)
+    assert np.array_equal(mapped, pixels)
+
+
+def test_an_image_in_memory_is_not_forgotten() -> None:
+    pixels = np.arange(6).reshape(1, 2, 3)[:, ::-1]
+    forget(pixels)
+    assert pixels.flatten().tolist() == [3, 4, 5, 0, 1, 2]
+
+
+def is_mapped(pixels: Array) -> bool:
+    base: object = pixels
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
