@@ -20,11 +20,11 @@ from seglab.callbacks.plateau import plateau_config
 from seglab.callbacks.step_order import StepOrder, beginning
 from seglab.checkpoints import check_resumable
 from seglab.data.check import Format, check_channels
-from seglab.evaluation import Evaluation, classes
+from seglab.evaluation import Evaluation
 from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, stages
-from seglab.networks.forward import normalised, padded_forward
+from seglab.networks.forward import classes, normalised, padded_forward
 from seglab.networks.invariance import scale_free
 from seglab.networks.modes import check_modes, modes_of, set_modes
 from seglab.optimizers import AdamW

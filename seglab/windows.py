@@ -32,6 +32,9 @@ class Windows:
             raise ValueError(f"overlap is {self.overlap}: expected 0 to below 1, the part of a window that the next one shares")
 
 
+_MOST_VALUES = 2**22
+"""Largest number of logits in a band, or those of one row."""
+
 Network = Callable[[Tensor], Tensor]
 """A function from images (N,C,H,W) to logits (N,K,H,W)."""
 
@@ -39,7 +42,7 @@ Network = Callable[[Tensor], Tensor]
 def bands(network: Network, image: Tensor, windows: Windows | None, device: torch.device | str | None = None) -> Iterator[Tensor]:
     """Yield the logits (N,K,rows,W) of images (N,C,H,W), from top to bottom, in bands of rows that together have all H rows.
 
-    Only one band and one window are held at a time. An image that fits into one window is one band: exactly `network(image)`.
+    Only the sums of the logits in one row of windows are held at a time. An image that fits into one window is one band: exactly `network(image)`.
 
     Args:
         network: the function from images to logits.
@@ -64,10 +67,21 @@ def bands(network: Network, image: Tensor, windows: Windows | None, device: torc
             total[..., left : left + columns] += logits * weight
             weights[:, left : left + columns] += weight
         done = following - top
-        yield total[..., :done, :] / weights[:done]
-        for sums in (total, weights):  # the rows that the next windows share move up
-            sums[..., : rows - done, :] = sums[..., done:, :].clone()
-            sums[..., rows - done :, :] = 0
+        few = max(1, _MOST_VALUES // (total.numel() // rows))
+        for first in range(0, done, few):
+            last = min(first + few, done)
+            yield total[..., first:last, :] / weights[first:last]
+        for sums in (total, weights):
+            _move_up(sums, done)
+
+
+def _move_up(sums: Tensor, done: int) -> None:
+    """Move all rows of `sums` (...,rows,W) up by `done`, in pieces of `done` rows, which do not overlap; the last rows become 0."""
+    rows = sums.shape[-2]
+    for first in range(0, rows - done, done):
+        last = min(first + done, rows - done)
+        sums[..., first:last, :] = sums[..., first + done : last + done, :]
+    sums[..., rows - done :, :] = 0
 
 
 def starts(length: int, window: int, overlap: float) -> list[int]:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from seglab.callbacks import NonFiniteLossError
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.data.loading.pipeline import resize_mask
-from seglab.evaluation import Evaluation, classes
+from seglab.evaluation import Evaluation
 from seglab.losses import CrossEntropy, Dice, WeightedSum
 from seglab.metrics import BoundaryIoU, CalibrationError
 from seglab.module import SegmentationModule
+from seglab.networks.forward import classes
 from seglab.sample import IGNORE, Batch
 from seglab.stage import Progress
 from tests.nets import batches

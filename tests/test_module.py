@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglab.data import SegmentationDataModule, Shapes
-from seglab.evaluation import classes
 from seglab.losses import CrossEntropy, Dice, WeightedSum
 from seglab.metrics import confusion_matrices, scores
 from seglab.module import SegmentationModule
 from seglab.networks import network
+from seglab.networks.forward import classes
 from seglab.sample import IGNORE, Batch
 from tests.nets import Small, loader
 from tests.trainers import quiet_trainer

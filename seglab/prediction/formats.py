@@ -110,10 +110,11 @@ def agreement(trained: TrainedNetwork, forward: Forward) -> Agreement:
     difference, scale, same, pixels = 0.0, 0.0, 0, 0
     for seed, shape in enumerate(sizes):
         images = random_images(trained, shape, seed)
-        with torch.inference_mode():
+        with torch.no_grad():
             ours = trained(images)
         try:
-            theirs = forward(images)
+            with torch.no_grad():
+                theirs = forward(images)
         except Exception as error:  # of the library that runs the file
             raise ValueError(
                 f"the exported file fails on images of {shape[-2]}×{shape[-1]} ({_reason(error)}): it is not written{_OTHER}"

@@ -1,12 +1,10 @@
 """The images that a command line names, and the names of their outputs."""
 
-import mmap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,12 +102,3 @@ def tensor(pixels: Array) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
         return torch.from_numpy(pixels).permute(2, 0, 1)[None]
-
-
-def forget(pixels: Array) -> None:
-    """Let the system take back the memory of an image that is mapped from a file, until it is read again."""
-    base: object = pixels
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
-        base.madvise(mmap.MADV_DONTNEED)

@@ -141,5 +141,5 @@ def probabilities(path: Path, size: tuple[int, int], classes: int) -> Iterator[C
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open("probabilities.npy", "w", force_zip64=True) as array,
     ):
-        npy.write_array_header_1_0(array, {"descr": "<f2", "fortran_order": False, "shape": (*size, classes)})  # type: ignore[no-untyped-call]
+        npy.write_array_header_1_0(array, {"descr": "<f2", "fortran_order": False, "shape": (*size, classes)})
         yield add

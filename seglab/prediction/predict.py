@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from seglab.data.arrays import Array
+from seglab.data.reading.stored import forget
 from seglab.data.sources.dataset import default_palette
 from seglab.networks import TrainedNetwork
 from seglab.networks.checkpoint import checked_classes
-from seglab.prediction.images import ChannelsError, Named, forget, read, tensor
+from seglab.prediction.images import ChannelsError, Named, read, tensor
 from seglab.prediction.outputs import Mask, Outputs, probabilities, write_mask, write_overlay
 from seglab.prediction.views import Views
 from seglab.windows import Windows
@@ -80,6 +81,7 @@ def predict_image(predictor: Predictor, image: Named, outputs: Outputs, seen: Se
         ValueError: the image cannot be read or predicted. The message names the file.
     """
     pixels = read(image.file, predictor.network.in_channels)
+    forget(pixels)
     try:
         mask = _mask(predictor, pixels, outputs.probability(image.name) if outputs.probabilities else None, seen)
     except ValueError as error:

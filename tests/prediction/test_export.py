@@ -1,6 +1,7 @@
 """`seglab export`: each file, read without seglab where that is promised, gives the logits of the network on images of any size."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from seglab.networks import TrainedNetwork, load, network
 from seglab.prediction import formats
+from seglab.prediction.card import Export, card
 from seglab.prediction.export import checked
 from seglab.prediction.formats import agreement, random_images
+from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
 from tests.prediction.conftest import Command
 
 NOT_WRITTEN = {("DeepLabV3", "pt2"), ("DeepLabV3Plus", "pt2"), ("PSPNet", "onnx"), ("UPerNet", "onnx")}
@@ -192,3 +195,34 @@ def test_a_description_that_is_damaged_is_said(tmp_path: Path) -> None:
     save_file({"network.x": torch.zeros(1)}, tmp_path / "model.safetensors", {"seglab": "{"})
     with pytest.raises(ValueError, match="its description is damaged"):
         load(tmp_path / "model.safetensors")
+
+
+def test_the_card_of_a_study_has_its_command_and_the_scores_of_its_arm(run: Path, tmp_path: Path) -> None:
+    """By hand: 0.5, 0.6, 0.7 have the mean 0.6 and the standard deviation 0.1; t of 2 degrees is 4.3027, so that half the interval is 0.2484."""
+    record = StudyRecord(
+        "s", "a", "test/miou", {"data": {"source": {"class": "seglab.Shapes"}, "splits": {}}}, {"a": {"loss": "CE"}, "b": {}}
+    )
+    write_record(tmp_path, record)
+    for arm, seed, miou in (("a", 0, 0.5), ("a", 1, 0.6), ("a", 2, 0.7), ("b", 0, 0.1)):
+        of_run = Run("s", arm, seed)
+        of_run.directory(tmp_path).mkdir(parents=True)
+        result = Result(of_run, identity(record, of_run), ("x",), {}, {"miou": miou}, {}, {}, "abc123", "0.2.0")
+        write_result(of_run.directory(tmp_path) / "result.json", result)
+    folder = Run("s", "a", 0).directory(tmp_path)
+    (folder / "settings.yaml").write_text("command: [python, my.py, run, --arm, a]")
+    shutil.copytree(run / "checkpoints", folder / "checkpoints")
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    text = card(Export(checkpoint, "0", load(checkpoint), {}))
+    for line in (
+        "Arm `a` of the study `s`, seed 0, by seglab 0.2.0. Commit `abc123`.",
+        "python my.py run --arm a",
+        "class: seglab.Shapes",
+        "loss: CE",
+        "mean of the arm over 3 seeds, with its 95 % t interval",
+        "| test/miou (%) | 50.00 | 60.00 | 35.16 to 84.84 |",
+    ):
+        assert line in text, line
+    shutil.copy(checkpoint, checkpoint.with_name("best.ckpt"))
+    best = card(Export(checkpoint.with_name("best.ckpt"), "0", load(checkpoint), {}))
+    assert "Not known: those of the run are of `last.ckpt`." in best
+    assert "50.00" not in best

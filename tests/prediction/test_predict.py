@@ -69,7 +69,8 @@ def test_python_predicts_arrays_and_tensors(run: Path) -> None:
     with torch.no_grad():
         classes = net(tensor).argmax(1)
     assert torch.equal(net.predict(tensor), classes)
-    assert (net.predict(image).dtype, net.predict(image).shape) == (np.uint8, (40, 60))
+    assert net.predict(image).dtype == np.uint8
+    assert net.predict(image).shape == (40, 60)
     image.flags.writeable = False
     assert np.array_equal(net.predict(image), classes[0].numpy())
     assert np.array_equal(net.predict(image[:, ::-1]), net.predict(image[:, ::-1].copy()))

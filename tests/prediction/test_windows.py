@@ -24,7 +24,7 @@ def whole(net: Any, image: Tensor, windows: Windows | None) -> Tensor:
         return torch.cat(list(bands(net, image, windows)), dim=-2)
 
 
-@given(st.integers(1, 500), st.integers(1, 500), st.floats(0, 0.99))
+@given(st.integers(1, 500), st.integers(1, 500), st.sampled_from([0.0, 0.1, 0.5, 0.75, 0.99]))
 def test_windows_cover_a_side_with_the_overlap_asked_for(length: int, window: int, overlap: float) -> None:
     window = min(length, window)
     found = starts(length, window, overlap)

@@ -1,6 +1,9 @@
 """Pixels as a file stores them, before orientation and data type are settled."""
 
+import mmap
 from typing import NamedTuple
+
+import numpy as np
 
 from seglab.data.arrays import Array
 
@@ -59,3 +62,12 @@ def upright(stored: Stored) -> Array:
             return pixels[:, ::-1].swapaxes(0, 1)
         case _:
             return pixels
+
+
+def forget(pixels: Array) -> None:
+    """Let the system take back the memory of an image that is mapped from a file, until it is read again."""
+    base: object = pixels
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)

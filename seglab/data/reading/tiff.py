@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
 
 from seglab.data.arrays import Array
-from seglab.data.reading.stored import LARGE, Stored, UnusableError, check_size
+from seglab.data.reading.stored import LARGE, Stored, UnusableError, check_size, forget
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what matters is raised; without a handler it would be printed as well
 
@@ -109,11 +110,28 @@ def _check_whole(page: TiffPage, stream: BinaryIO) -> None:
 
 def _as_stored(page: TiffPage) -> Array:
     """Return the values (H,W) or (H,W,C)."""
-    out = "memmap" if page.nbytes > LARGE else None
-    pixels = np.asarray(page.asarray(out=out, maxworkers=1, squeeze=False))  # (planes,depth,H,W,samples), depth 1
+    stored = _mapped(page) if page.nbytes > LARGE else page.asarray(maxworkers=1, squeeze=False)
+    pixels = np.asarray(stored)  # (planes,depth,H,W,samples), depth 1
     planes = pixels[:, 0].transpose(1, 2, 0, 3)
     pixels = planes.reshape(*planes.shape[:2], -1)
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _mapped(page: TiffPage) -> Array:
+    """Return the values (planes,depth,H,W,samples) of a large picture in a file that is mapped into memory.
+
+    Uncompressed values are mapped as they lie in the TIFF. Others are decoded into a temporary file, strip by strip or tile by tile.
+    """
+    if page.is_memmappable:
+        return page.asarray(out="memmap", squeeze=False)
+    with TemporaryFile() as file:
+        values: Array = np.memmap(file, page.dtype, "w+", shape=page.shaped)
+    for number, (segment, (plane, depth, row, column, _), shape) in enumerate(page.segments(maxworkers=1)):
+        place = (plane, slice(depth, depth + shape[0]), slice(row, row + shape[1]), slice(column, column + shape[2]))
+        values[place] = 0 if segment is None else segment[: page.imagedepth - depth, : page.imagelength - row, : page.imagewidth - column]
+        if number % 256 == 255:
+            forget(values)
+    return values
 
 
 def _without_alpha(page: TiffPage, pixels: Array) -> Array:
