@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seglab.data.arrays import Array
-from seglab.data.reading.stored import forget
+from seglab.data.reading.stored import empty, forget
 from seglab.data.sources.dataset import default_palette
 from seglab.networks import TrainedNetwork
 from seglab.networks.checkpoint import checked_classes
@@ -94,7 +94,7 @@ def predict_image(predictor: Predictor, image: Named, outputs: Outputs, seen: Se
 def _mask(predictor: Predictor, pixels: Array, archive: Path | None, seen: Seen) -> Mask:
     """Return the classes (H,W) of an image (H,W,C), and write the probabilities into `archive` if it is given."""
     height, width = pixels.shape[:2]
-    mask = np.empty((height, width), np.uint8)
+    mask: Mask = empty((height, width), np.uint8)
     top = 0
     image = tensor(pixels).expand(-1, predictor.network.in_channels, -1, -1)
     classes = len(predictor.network.class_names)
@@ -106,6 +106,7 @@ def _mask(predictor: Predictor, pixels: Array, archive: Path | None, seen: Seen)
                 add(logits)
             top += rows
             forget(pixels)
+            forget(mask)
             seen(top / height)
     return mask
 

@@ -88,7 +88,7 @@ TIFFS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("name", TIFFS)
 def test_a_large_array_is_mapped_and_its_memory_given_back(name: str, dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (600, 500, 3)).astype(dtype)
+    pixels: Array = np.random.default_rng(0).integers(0, 256, (600, 500, 3)).astype(dtype)
     file = tmp_path / name
     if name == "array.npy":
         np.save(file, pixels)
@@ -98,6 +98,7 @@ def test_a_large_array_is_mapped_and_its_memory_given_back(name: str, dtype: typ
         tifffile.imwrite(file, pixels, photometric="rgb", **TIFFS[name])
     assert not is_mapped(read_image(file))
     monkeypatch.setattr("seglab.data.reading.tiff.LARGE", 1000)
+    monkeypatch.setattr("seglab.data.reading.stored.LARGE", 1000)
     monkeypatch.setattr("seglab.data.reading.formats.LARGE", 1000)
     mapped = read_image(file)
     copied = name == "planes.tif" or (name == "big-endian.tif" and dtype == np.uint16)  # into the layout of an image in memory

@@ -1,9 +1,12 @@
 """Pixels as a file stores them, before orientation and data type are settled."""
 
+import math
 import mmap
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from seglab.data.arrays import Array
 
@@ -62,6 +65,15 @@ def upright(stored: Stored) -> Array:
             return pixels[:, ::-1].swapaxes(0, 1)
         case _:
             return pixels
+
+
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return an array whose values are to be set. A large one is a temporary file that is mapped into memory."""
+    if math.prod(shape) * np.dtype(dtype).itemsize <= LARGE:
+        return np.empty(shape, dtype)
+    with TemporaryFile() as file:
+        mapped: Array = np.memmap(file, np.dtype(dtype), "w+", shape=shape)
+    return mapped
 
 
 def forget(pixels: Array) -> None:

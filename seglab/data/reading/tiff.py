@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC, TiffFile, TiffPage
 
 from seglab.data.arrays import Array
-from seglab.data.reading.stored import LARGE, Stored, UnusableError, check_size, forget
+from seglab.data.reading.stored import LARGE, Stored, UnusableError, check_size, empty, forget
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what matters is raised; without a handler it would be printed as well
 
@@ -124,8 +123,7 @@ def _mapped(page: TiffPage) -> Array:
     """
     if page.is_memmappable:
         return page.asarray(out="memmap", squeeze=False)
-    with TemporaryFile() as file:
-        values: Array = np.memmap(file, page.dtype, "w+", shape=page.shaped)
+    values = empty(page.shaped, page.dtype)
     for number, (segment, (plane, depth, row, column, _), shape) in enumerate(page.segments(maxworkers=1)):
         place = (plane, slice(depth, depth + shape[0]), slice(row, row + shape[1]), slice(column, column + shape[2]))
         values[place] = 0 if segment is None else segment[: page.imagedepth - depth, : page.imagelength - row, : page.imagewidth - column]
