@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from seglab.data.arrays import Array, visible
+from seglab.data.reading.stored import forget
 from seglab.files import atomic_write
 from seglab.records import write_json, write_text
 
@@ -111,10 +112,19 @@ def write_mask(path: Path, mask: Mask, palette: Mask, image: Path) -> None:
 def write_overlay(path: Path, image: Array, mask: Mask, palette: Mask) -> None:
     """Write the image (H,W,C) under the colours of its classes, each with half the weight."""
     step = -(-max(mask.shape) // LARGEST_OVERLAY)
-    shown = visible(torch.from_numpy(np.array(image[::step, ::step])).permute(2, 0, 1))
-    colours = palette[np.minimum(mask[::step, ::step], len(palette) - 1)]
+    shown = visible(torch.from_numpy(_thinned(image, step)).permute(2, 0, 1))
+    colours = palette[np.minimum(_thinned(mask, step), len(palette) - 1)]
     both = ((shown.astype(np.uint16) + colours) // 2).astype(np.uint8)
     _write(path, lambda file: Image.fromarray(both).save(file, format="PNG"))
+
+
+def _thinned(pixels: Array, step: int) -> Array:
+    """Return every `step`-th row and column of pixels, of which few rows at a time are in memory if they are mapped from a file."""
+    parts = []
+    for top in range(0, len(pixels), 64 * step):
+        parts.append(np.array(pixels[top : top + 64 * step : step, ::step]))
+        forget(pixels)
+    return np.concatenate(parts)
 
 
 def _write(path: Path, save: Callable[[BinaryIO], None]) -> None:

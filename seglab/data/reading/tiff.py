@@ -123,7 +123,7 @@ def _mapped(page: TiffPage) -> Array:
     """
     if page.is_memmappable:
         return page.asarray(out="memmap", squeeze=False)
-    values = empty(page.shaped, page.dtype)
+    values = empty(page.shaped, np.dtype(page.dtype))
     for number, (segment, (plane, depth, row, column, _), shape) in enumerate(page.segments(maxworkers=1)):
         place = (plane, slice(depth, depth + shape[0]), slice(row, row + shape[1]), slice(column, column + shape[2]))
         values[place] = 0 if segment is None else segment[: page.imagedepth - depth, : page.imagelength - row, : page.imagewidth - column]
