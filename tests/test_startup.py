@@ -153,7 +153,11 @@ def test_in_doubt_the_script_goes_on(old: str, new: str, name: str | None, tmp_p
 
 @pytest.mark.parametrize(
     ("words", "early"),
-    [(["status"], True), (["status", "--bogus"], False), (["compare", "--margin", "x"], False), (["run"], False), ([], False)],
+    [
+        (["status"], True),
+        (["status", "--bogus"], False),
+        *(pytest.param(words, False, marks=pytest.mark.slow) for words in (["compare", "--margin", "x"], ["run"], [])),
+    ],
 )
 def test_what_it_cannot_do_it_leaves_to_main(words: list[str], early: bool, tmp_path: Path) -> None:
     """Then the next line of the script runs."""

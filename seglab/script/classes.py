@@ -40,7 +40,8 @@ def class_named(path: str, base: type) -> Callable[..., Any]:
 
 def _alone(name: str, base: type) -> type | None:
     """Return the imported class of this name that extends `base`; None if there is none, or more than one."""
-    found, seen = [base], {base}
+    found: list[type] = [base]
+    seen = {base}
     for one in found:
         found += [kind for kind in one.__subclasses__() if kind not in seen]
         seen |= set(found)

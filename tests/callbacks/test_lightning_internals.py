@@ -140,6 +140,7 @@ def test_every_function_is_on_the_list() -> None:
     assert functions == {*PATHS, *KEYS, *ELSEWHERE}
 
 
+@pytest.mark.slow
 def test_the_first_rank_is_what_decides_who_logs() -> None:
     """Lightning takes the rank from its environment when it is imported; a fresh process of rank 3 writes nothing."""
     code = (

@@ -502,6 +502,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, anybody: Callable[
             read(file)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_about_a_damaged_tiff(tmp_path: Path) -> None:
     (tmp_path / "0.tif").write_bytes(tiff(drawn("uint8"), compression="lzw")[:-300])
     code = f"from seglab.data.reading.read import read_image\ntry: read_image(__import__('pathlib').Path({str(tmp_path / '0.tif')!r}))\nexcept ValueError: pass"

@@ -356,12 +356,20 @@ def test_short_flags_give_the_same_parameters(typed: str, short: str | None) -> 
 @pytest.mark.parametrize(
     ("script", "typed"),
     [
-        ("regularization", ""),
+        pytest.param("regularization", "", marks=pytest.mark.slow),
         ("regularization", "--settings 1 --strength 1e-4 --penalties l2,l1 --data.source.image_size 48"),
-        ("regularization", "--settings 1 --loss seglab.Tversky --loss.alpha 0.3 --name other --root elsewhere --sync_batchnorm false"),
-        ("batchnorm", "--weights imagenet --batch_norm frozen"),
+        pytest.param(
+            "regularization",
+            "--settings 1 --loss seglab.Tversky --loss.alpha 0.3 --name other --root elsewhere --sync_batchnorm false",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("batchnorm", "--weights imagenet --batch_norm frozen", marks=pytest.mark.slow),
         ("freezing", "--arms full,frozen --penalties none,l2 --data.train_fraction 0.1"),
-        ("losses", "--losses ce,dice --loss Dice --learning_rates 1e-3,3e-3 --data.size 48,48 --data.augmentation null"),
+        pytest.param(
+            "losses",
+            "--losses ce,dice --loss Dice --learning_rates 1e-3,3e-3 --data.size 48,48 --data.augmentation null",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_short_commands_of_a_dry_run_are_the_same_runs(
