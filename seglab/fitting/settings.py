@@ -113,8 +113,8 @@ def check_same(held: Mapping[str, Any], path: Path, now: Mapping[str, Any], modu
     there: Mapping[str, Any] | None = held.get("fit")
     if there is None or not held.get("optimizer_states"):
         raise ValueError(
-            f"--ckpt_path {path}: holds weights, and no state of a fit to continue from. A checkpoint of `seglab fit` holds both; "
-            "a study's run is continued by its own command"
+            f"--ckpt_path {path}: holds no state and settings of a fit, so that no fit can continue from it. `seglab fit` saves them, but not "
+            "its version 0.2.0; a study's run is continued by its own command. `seglab test` accepts all of them"
         )
     done, steps, per_epoch = int(held["global_step"]), int(now["steps"]), int(now["steps_per_epoch"])
     lines = differences(_without(there, "freeze"), _without(now, "freeze"))

@@ -136,15 +136,22 @@ def _checkpoint(path: Path) -> Path:
     return path
 
 
-def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
-    """Return whether configuration or layers of a network are not those of a description. Older descriptions have no hash of layers.
+def compared(saved: Mapping[str, Any], network: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parts of a saved description, and of the description of `network`, that are equal if the networks are equal.
 
-    The import path of a class is not compared: it is another one in the script that defines the class.
+    Older descriptions have no hash of layers. The import path of a class is not compared: it is another one in the script that defines the
+    class. Neither are the settings of layers if another version of a library wrote them.
     """
     described = description(network)
     same_libraries = saved.get("libraries") == described["libraries"]
-    keys = ("config", "layers_sha256", *(["repr_sha256"] if same_libraries else []))
-    return any(described.get(key) != saved[key] for key in keys if key in saved)
+    keys = [key for key in ("config", "layers_sha256", *(["repr_sha256"] if same_libraries else [])) if key in saved]
+    return {key: saved[key] for key in keys}, {key: described.get(key) for key in keys}
+
+
+def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
+    """Return whether configuration or layers of a network are not those of a description."""
+    there, here = compared(saved, network)
+    return there != here
 
 
 def _built(described: Mapping[str, Any], file: Path) -> nn.Module:

@@ -130,18 +130,6 @@ def test_all_is_in_one_folder(place: Path) -> None:
     assert sorted(path.name for path in version(place, 0).iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "wandb"]
 
 
-@pytest.mark.slow
-def test_a_configuration_of_before_names_its_loggers(place: Path) -> None:
-    loggers = (
-        "logger: [{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: runs/fit, name: ''}}, "
-        "{class_path: lightning.pytorch.loggers.WandbLogger, init_args: {save_dir: runs/fit, project: seglab}}], "
-    )
-    (place / "c.yaml").write_text(CONFIG.replace("trainer: {", "trainer: {" + loggers))
-    ended = fit(place, "--trainer.max_epochs", 1)
-    assert ended.code == 0, ended
-    assert sorted(path.name for path in version(place, 0).iterdir()) == ["checkpoints", "config.yaml", "metrics.csv"]
-
-
 REFUSED: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no source": (
         ("--data.source", "ImageMaskFolder", "--data.source.root", "x", "--data.source.num_classes", 3),
