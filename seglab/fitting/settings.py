@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seglab.callbacks.step_order import phase_rows
 from seglab.callbacks.trainee import FollowsProgress
+from seglab.callbacks.trainer_checks import check_accumulation
 from seglab.data import SegmentationDataModule
 from seglab.freezing import scales
 from seglab.losses import WeightedSum
@@ -50,8 +51,9 @@ def planned(trainer: L.Trainer, data: SegmentationDataModule) -> Progress:
     """Return the progress of a training before its first step.
 
     Raises:
-        ValueError: there is no batch to train on, or no planned end.
+        ValueError: there is no batch to train on, or no planned end, or the steps cannot be counted.
     """
+    check_accumulation(trainer)
     batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
     used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     if used < 1:
