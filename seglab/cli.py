@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from argparse import _SubParsersAction
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -149,7 +150,7 @@ class _Parser(argparse.ArgumentParser):
         """Parse the words. Words that no flag takes are reported by the parser of the command, which knows the flags."""
         given, others = self.parse_known_args(words)
         if others:
-            commands = next(action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction))
+            commands = next(action.choices for action in self._actions if isinstance(action, _SubParsersAction))
             commands[given.command].error(f"unrecognized arguments: {others[0]}")
         return given
 

@@ -30,7 +30,7 @@ NUMERICS = 2
 """Version of the numbers: each release of seglab that changes the numbers of a run increases it. It is part of a run's identity; the
 version of seglab is not.
 
-1: seglab 0.1 and 0.2. 2: `OHEM` takes its k from the valid pixels, which changes the numbers where masks hold ignored pixels.
+1: seglab 0.1 and 0.2. 2: seglab 0.3, `OHEM` takes its k from the valid pixels, which changes the numbers where masks hold ignored pixels.
 """
 
 CHANGED_BY: Mapping[int, frozenset[str]] = {2: frozenset({"seglab.OHEM"})}

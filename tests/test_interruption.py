@@ -89,7 +89,8 @@ print(signal.getsignal(signal.SIGINT) is before, signal.getsignal(signal.SIGTERM
     ],
 )
 def test_a_command_of_the_user(names: str, ignored: signal.Signals | None, printed: str) -> None:
-    set_up = "" if ignored is None else f"import signal; signal.signal({int(ignored)}, signal.SIG_IGN)\n"
+    heard = "signal.signal(signal.SIGHUP, signal.SIG_DFL)" if ignored is None else f"signal.signal({int(ignored)}, signal.SIG_IGN)"
+    set_up = f"import signal; {heard}\n"
     process = subprocess.run([sys.executable, "-c", set_up + COMMAND, *names.split()], capture_output=True, text=True, check=True)
     assert process.stdout == f"{printed}\nTrue True\n"
 

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from seglab.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from seglab.script.classes import class_in, imported, meant, reason
 from seglab.script.errors import one_line
 from seglab.script.help import Help
-from seglab.script.words import instantiate, parse
+from seglab.script.words import parse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ def parsed(words: Sequence[str]) -> Request:
     path, *flags = words
     loss = loss_class(path)
     parser, own = _parser(path, loss)
-    given: dict[str, Any] = vars(instantiate(parser, parse(parser, flags)))
+    given: dict[str, Any] = vars(_instantiated(parser, parse(parser, flags)))
     arguments = {name: given[name] for name in own}
     for name, parameter in inspect.signature(loss).parameters.items():  # jsonargparse requires no argument that has no type
         if parameter.default is parameter.empty and arguments.get(name, ...) is None:
@@ -140,3 +140,14 @@ def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, 
     if "classes" not in own:
         parser.add_argument("--classes", type=int | None, default=None, help="classes to try it with; default: its num_classes, or 3")
     return parser, own
+
+
+def _instantiated(parser: ArgumentParser, chosen: Namespace) -> Namespace:
+    """Build the objects that a command line names. An exception of a constructor that is no message for people becomes a ValueError."""
+    try:
+        built: Namespace = parser.instantiate(chosen)
+        return built
+    except (ValueError, ArgumentError, ImportError, OSError):
+        raise
+    except Exception as error:
+        raise ValueError(reason(error)) from error

@@ -90,6 +90,11 @@ class JobContext(ABC):
     def current(cls) -> Self | None:
         """Return the job that this process runs in; None outside of this scheduler's jobs."""
 
+    @classmethod
+    def is_rank_of(cls, processes: int) -> bool:
+        """Return whether the scheduler has started this process as one of this number of ranks."""
+        return False
+
     @property
     @abstractmethod
     def id(self) -> str:

@@ -36,6 +36,11 @@ class SlurmJob(JobContext):
         number = os.environ.get("SLURM_JOB_ID")
         return None if number is None else cls(number)
 
+    @classmethod
+    @override
+    def is_rank_of(cls, processes: int) -> bool:
+        return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_NTASKS") == str(processes)
+
     @property
     @override
     def id(self) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from seglab.fitting.launch import forget_wandb_run
 from seglab.tracking import CSVLog, resolved_mode
+
+OF_ANOTHER_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_DIR")
+"""Variables by which a fit in a shell of another run would write into that run, or into its folder."""
 
 
 def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping[str, Any]) -> list[Logger]:
@@ -25,7 +27,9 @@ def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping
     Raises:
         ValueError: W&B has to be online, and nobody is logged in.
     """
-    forget_wandb_run()
+    if "WANDB_SWEEP_ID" not in os.environ:  # else an agent of a sweep has started this fit, and names its run
+        for name in OF_ANOTHER_RUN:
+            os.environ.pop(name, None)
     mode = resolved_mode("auto")
     if given is not None:
         os.environ["WANDB_MODE"] = mode  # a W&B logger that the user has named is offline too unless somebody is logged in

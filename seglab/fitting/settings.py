@@ -66,7 +66,9 @@ def planned(trainer: L.Trainer, data: SegmentationDataModule) -> Progress:
     epochs, steps = trainer.max_epochs, trainer.max_steps
     ends = [*([per_epoch * epochs] if epochs is not None and epochs >= 0 else []), *([steps] if steps >= 0 else [])]
     if not ends or min(ends) < 1:
-        raise ValueError(f"--trainer.max_epochs {epochs}, --trainer.max_steps {steps}: expected a training with an end, of a step or more")
+        raise ValueError(
+            f"--trainer.max_epochs {epochs}, --trainer.max_steps {steps}: expected a training with an end, of a step or more; give --trainer.max_epochs"
+        )
     return Progress(0, min(ends), per_epoch)
 
 
@@ -115,8 +117,8 @@ def check_same(held: Mapping[str, Any], path: Path, now: Mapping[str, Any], modu
     there: Mapping[str, Any] | None = held.get("fit")
     if there is None or not held.get("optimizer_states"):
         raise ValueError(
-            f"--ckpt_path {path}: holds no state and settings of a fit, so that no fit can continue from it. `seglab fit` saves them, but not "
-            "its version 0.2.0; a study's run is continued by its own command. `seglab test` accepts all of them"
+            f"--ckpt_path {path}: holds no state and settings of a fit, so that no fit can continue from it. `seglab fit` saves them since "
+            "version 0.3.0; a study's run is continued by its own command. `seglab test` accepts all of them"
         )
     done, steps, per_epoch = int(held["global_step"]), int(now["steps"]), int(now["steps_per_epoch"])
     lines = differences(_without(there, "freeze"), _without(now, "freeze"))

@@ -37,8 +37,16 @@ several runs under one name or one id would overwrite each other."""
 
 def forget_other_launchers(environment: MutableMapping[str, str] = os.environ) -> None:
     """Delete the variables by which other launchers describe ranks and runs, and make this process rank 0."""
+    forget_ranks(environment)
+    for name in list(environment):
+        if name.startswith("WANDB_") and name not in WANDB_ACCOUNT:
+            del environment[name]
+
+
+def forget_ranks(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Delete the variables that give this process a rank, and make it rank 0."""
     of_schedulers = {name for cluster in CLUSTERS for name in cluster.context.rank_variables}
     for name in list(environment):
-        if RANKS.fullmatch(name) or name in of_schedulers or (name.startswith("WANDB_") and name not in WANDB_ACCOUNT):
+        if RANKS.fullmatch(name) or name in of_schedulers:
             del environment[name]
     become_rank_zero()

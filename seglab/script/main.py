@@ -27,7 +27,7 @@ from seglab.script.request import default_name, plan_of
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
-from seglab.script.words import instantiate, parse
+from seglab.script.words import parse
 
 WORKING = ("work", "work-tuning")
 """Verbs of a worker."""
@@ -65,7 +65,7 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         interruption.listen()
     if verb in WORKING:
         interruption.stop_with_parent()
-    built = instantiate(parser, chosen)[verb]
+    built = parser.instantiate(chosen)[verb]
     plan = plan_of(function, given, built, name)
     match verb:
         case "run":

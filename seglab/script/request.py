@@ -10,7 +10,6 @@ from jsonargparse import Namespace
 
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
-from seglab.script.classes import reason
 from seglab.script.flag_types import is_factory, type_of
 from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
 from seglab.study.study import Study
@@ -54,14 +53,15 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
 
 
 def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:
-    """Build each class once that the study builds itself, such as a loss; raise a ValueError that names its flag if it cannot be built."""
+    """Build each class once that the study builds itself, such as a loss. An error of its constructor gets the name of its flag."""
     for action in study_parser(function)._actions:
         name = action.dest
         if isinstance(given.get(name), Namespace) and is_factory(type_of(action)):
             try:
                 built[name]()
             except Exception as error:  # whatever a user's constructor raises
-                raise ValueError(f"--{name} {given[name]['class_path']}: {reason(error)}") from error
+                error.add_note(f"--{name} {given[name]['class_path']}")
+                raise
 
 
 def default_name(function: StudyFunction, said: str | None) -> str:

@@ -35,17 +35,6 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
         raise ValueError(line.fault(str(error)) or _told(line, error)) from error
 
 
-def instantiate(parser: ArgumentParser, chosen: Namespace) -> Namespace:
-    """Build the objects that a command line names. An exception of a constructor that is no message for people becomes a ValueError."""
-    try:
-        built: Namespace = parser.instantiate(chosen)
-        return built
-    except (ValueError, ArgumentError, ImportError, OSError):
-        raise
-    except Exception as error:
-        raise ValueError(reason(error)) from error
-
-
 class _Flag(NamedTuple):
     """A flag as typed."""
 

@@ -236,6 +236,7 @@ OF_OTHERS = {
     "_forward_pre_hooks",
     "_hub_mixin_config",
     "_native_batch_norm_legit_no_training",
+    "_option_string_actions",
     "_orig_mod",
     "_replace",
     "_saved_groups",

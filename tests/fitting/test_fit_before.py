@@ -65,4 +65,4 @@ def test_a_checkpoint_is_evaluated_but_not_continued(place: Path, network: dict[
     assert rows(version(place, 2)) == rows(version(place, 1))
     ended = fit(place, "--ckpt_path", version(place, 0) / LAST)
     assert ended.code == 2
-    assert "saves them, but not its version 0.2.0" in ended.err
+    assert "saves them since version 0.3.0" in ended.err

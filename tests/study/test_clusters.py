@@ -281,8 +281,7 @@ WORDS = re.compile(
     r"SLURM_|\b(sbatch|srun|salloc|squeue|scancel|scontrol|sinfo|submitit)\b|\b(qsub|qstat|qdel|qconf|qmod|qacct)\b|SGE_", re.IGNORECASE
 )
 MAY_NAME = {
-    "seglab/fit.py": "srun",  # Lightning's warning of that name is silenced
-    "seglab/running/process.py": "srun",
+    "seglab/running/process.py": "srun",  # Lightning's warning of that name is silenced
 }
 
 

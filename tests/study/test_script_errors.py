@@ -108,8 +108,8 @@ ACCIDENTS = [
     ("arm", KEY, (), "arm second: KeyError: 'key'", "arm"),
     ("arm", 'int("x")', (), "arm second: ValueError: invalid literal", "arm"),
     ("arm", "return SegmentationModule(nn.Conv2d(3, 4, 1))", (), "arm second: TypeError: SegmentationModule.__init__() missing", "arm"),
-    ("loss", KEY, (), "arm first: KeyError: 'key'", "__init__"),
-    ("loss", KEY, ("--loss", "own_script.Loss"), "KeyError: 'key'", "__init__"),
+    ("loss", KEY, (), "--loss __main__.Loss: KeyError: 'key'", "__init__"),
+    ("loss", KEY, ("--loss", "own_script.Loss"), "--loss own_script.Loss: KeyError: 'key'", "__init__"),
     ("source", KEY, OWN, "KeyError: 'key'", "__post_init__"),
     ("split", KEY, OWN, "KeyError: 'key'", "split"),
     ("sample", KEY, OWN, "sample 0 of Images: KeyError: 'key'", "__getitem__"),
@@ -207,7 +207,8 @@ def test_a_syntax_error_in_a_module_that_a_flag_names(
 ) -> None:
     (place / "broken.py").write_text("x = 1\ndef f(:\n")
     assert run(place, monkeypatch, (flag, "broken.Thing")) == 2
-    assert capfd.readouterr().err == "error: SyntaxError: invalid syntax (broken.py:2): correct it there\n"
+    expected = f"error: {flag}: broken cannot be imported: SyntaxError: invalid syntax (broken.py, line 2)\n"
+    assert capfd.readouterr().err == expected
 
 
 def test_an_error_in_seglab_itself_is_a_defect_with_a_code_of_its_own(
