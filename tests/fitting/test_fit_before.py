@@ -41,7 +41,7 @@ def test_what_stood_beside_the_module_is_refused(place: Path, key: str, replacem
     ended = fit(place)
     assert ended.code == 2
     assert ended.err.count("\n") == 1
-    assert ended.err.startswith(f"error: c.yaml: there is no {key} beside model and data; write it as {replacement}: ")
+    assert ended.err.startswith(f"error: --config c.yaml: there is no {key} beside model and data; write it as {replacement}: ")
     assert not (place / "runs").exists()
 
 

@@ -208,6 +208,29 @@ def test_what_is_refused_leaves_nothing(place: Path, case: str) -> None:
         assert "Traceback" in Path(found[1]).read_text()
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "--config c.yaml: is empty"),
+        (b"model:\n\tloss: 1\n", "--config c.yaml: Problems parsing config: while scanning"),
+        (b"model: \xff\xfe\n", "--config c.yaml: 'utf-8' codec can't decode byte 0xff"),
+        (
+            CONFIG.replace("batch_size", "batchsize").encode(),
+            "has the key data.batchsize, and `fit` has no such flag (did you mean data.batch_size",
+        ),
+        (
+            CONFIG.replace("max_epochs", "max_epoch").encode(),
+            "trainer.max_epoch, and `fit` has no such flag (did you mean trainer.max_epochs",
+        ),
+    ],
+    ids=["empty", "tab", "encoding", "key", "trainer's key"],
+)
+def test_a_configuration_that_cannot_be_read(place: Path, content: bytes, expected: str) -> None:
+    (place / "c.yaml").write_bytes(content)
+    assert expected in refusal(fit(place))
+    assert not (place / "runs").exists()
+
+
 def test_a_metric_that_is_missing_without_a_validation(place: Path) -> None:
     words = ("--trainer.callbacks+", "ModelCheckpoint", "--trainer.callbacks.monitor", "val/miou")
     line = refusal(fit(place, "--trainer.limit_val_batches", 0, *words))
