@@ -23,7 +23,8 @@ class TrainedNetwork(nn.Module):
 
     Call it on images (N,C,H,W) of any height and width to get logits (N,num_classes,H,W); one logit of two classes is (N,1,H,W). Images
     are uint8, uint16, or float with the values of the training images, which for training on uint8 or uint16 are those divided by their
-    maximum, [0, 1]. The logits are those of the `SegmentationModule` that was trained, bit for bit.
+    maximum, [0, 1]. Grey images (N,1,H,W) are repeated for each channel, as in the training, if `mean` or `std` has a value for each. The
+    logits are those of the `SegmentationModule` that was trained, bit for bit.
 
     Args:
         network: the network, from normalised images to logits.
@@ -55,7 +56,10 @@ class TrainedNetwork(nn.Module):
         return padded_forward(self.network, normalised(image, self.mean, self.std))
 
     def _check(self, image: Tensor) -> None:
-        if image.ndim != 4 or image.shape[1] != self.in_channels:
+        repeated = (
+            1 if self.in_channels in (self.mean.numel(), self.std.numel()) else None
+        )  # one channel, as in the training on grey images
+        if image.ndim != 4 or image.shape[1] not in (self.in_channels, repeated):
             raise ValueError(
                 f"images have the shape {tuple(image.shape)}: expected (N,{self.in_channels},H,W); image[None] makes a batch of one image, "
                 "permute(2, 0, 1) puts its channels first"
