@@ -25,6 +25,7 @@ from seglab.fitting.keeper import FitCheckpoints, take_over_best
 from seglab.fitting.loggers import loggers
 from seglab.fitting.monitors import check_monitors
 from seglab.fitting.narrator import Narrator, described
+from seglab.fitting.parser import FitParser
 from seglab.fitting.settings import check_same, settings_of
 from seglab.fitting.trainer import KeptConfig, listed, trainer_arguments
 from seglab.interruption import Interrupted, Interruption
@@ -54,6 +55,7 @@ class SeglabCLI(LightningCLI):
             SegmentationModule,
             SegmentationDataModule,
             save_config_callback=KeptConfig,
+            parser_class=FitParser,
             seed_everything_default=0,
             auto_configure_optimizers=False,  # its --optimizer would replace the groups by stage, and its --lr_scheduler alone do nothing
             trainer_defaults={

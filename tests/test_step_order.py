@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor, nn
 
 from seglab.callbacks import FiniteLoss, NonFiniteLossError, StepOrder
@@ -357,6 +358,43 @@ def test_a_schedule_follows_the_planned_steps_however_they_are_planned(settings:
 def test_a_training_without_a_planned_end_is_refused(shapes: SegmentationDataModule) -> None:
     with pytest.raises(ValueError, match="give max_epochs or max_steps"):
         quiet_trainer(max_epochs=-1, max_time="00:00:01:00").fit(built(), datamodule=shapes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"callbacks": [GradientAccumulationScheduler({1: 2})]}, r"GradientAccumulationScheduler\({1: 2, 0: 1}\) changes the number"),
+        ({"callbacks": [GradientAccumulationScheduler({0: 2})]}, "give the Trainer accumulate_grad_batches"),
+        ({"precision": "bf16-true"}, "precision bf16-true holds the weights in half precision.*use bf16-mixed"),
+        ({"precision": "16-true"}, "use 16-mixed"),
+    ],
+)
+def test_a_training_that_would_not_be_what_its_settings_say_is_refused(
+    settings: dict[str, Any], message: str, shapes: SegmentationDataModule
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        quiet_trainer(**settings).fit(built(), datamodule=shapes)
+
+
+def test_an_accumulation_schedule_that_accumulates_nothing_is_accepted(shapes: SegmentationDataModule) -> None:
+    trainer = quiet_trainer(callbacks=[GradientAccumulationScheduler({0: 1})], max_steps=1)
+    trainer.fit(built(), datamodule=shapes)
+    assert trainer.global_step == 1
+
+
+def test_a_trainer_is_for_one_training(shapes: SegmentationDataModule, tmp_path: Path) -> None:
+    """Lightning would leave the second module as it is, because the trainer is at its end, and say so in a log line only."""
+    trainer = quiet_trainer(max_epochs=1)
+    module = built()
+    trainer.validate(module, datamodule=shapes, verbose=False)
+    trainer.fit(module, datamodule=shapes)
+    steps = trainer.global_step
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    trainer.fit_loop.max_epochs = 2
+    with pytest.raises(ValueError, match=f"has already trained {steps} steps: make a new Trainer for each training"):
+        trainer.fit(built(), datamodule=shapes)
+    trainer.fit(built(), datamodule=shapes, ckpt_path=tmp_path / "a.ckpt")
+    assert trainer.global_step == 2 * steps
 
 
 @pytest.mark.filterwarnings("ignore:Found .* module.s. in eval mode at the start")

@@ -28,6 +28,7 @@ from seglab.callbacks.lightning_internals import end_loader_workers, restore_tra
 from seglab.callbacks.ranks import check_batch_norms, check_equal_weights, check_sampling, check_strategy, on_cpu, share_buffers
 from seglab.callbacks.trainable import TrainableStages, batch_norms
 from seglab.callbacks.trainee import FollowsProgress, Trainee
+from seglab.callbacks.trainer_checks import check_accumulation, check_precision, check_unused
 from seglab.freezing import phase_table, phases_of, scales
 from seglab.networks import loaded_weights, weights_summary
 from seglab.networks.modes import check_evaluation, check_modes, check_training
@@ -60,6 +61,7 @@ class StepOrder(Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Bind the penalty before a checkpoint is loaded, so that a resumed training computes it from the same initial weights."""
         module = cast(Trainee, pl_module)
+        check_precision(trainer)
         if stage == "fit":
             check_strategy(trainer, freezes=module.freeze_schedule is not None)
             self._norms = {name: type(part) for name, part in module.network.named_modules()} if trainer.world_size > 1 else {}
@@ -71,6 +73,7 @@ class StepOrder(Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if len(trainer.optimizers) != 1:
             raise ValueError(f"a SegmentationModule trains with one optimizer; configure_optimizers gave {len(trainer.optimizers)}")
+        check_unused(trainer)
         module = cast(Trainee, pl_module)
         check_modes(module.network)
         check_training(module.network, batch_norms(module.network) if module.batch_norm == "frozen" else ())
@@ -239,8 +242,9 @@ def beginning(trainer: L.Trainer) -> Progress:
     """Return the progress of a training before its first step, which holds its length.
 
     Raises:
-        ValueError: the training has no planned end.
+        ValueError: the training has no planned end, or its steps cannot be counted.
     """
+    check_accumulation(trainer)
     steps = trainer.estimated_stepping_batches
     if steps == math.inf:
         raise ValueError(

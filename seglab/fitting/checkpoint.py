@@ -9,7 +9,7 @@ import torch
 
 from seglab.data import SegmentationDataModule
 from seglab.module import SegmentationModule
-from seglab.networks import description
+from seglab.networks.checkpoint import compared
 from seglab.study.identity import differences
 
 
@@ -49,12 +49,9 @@ def check_fits(held: Mapping[str, Any], path: Path, module: SegmentationModule, 
             f"--ckpt_path {path}: was trained for {len(there)} classes ({', '.join(there)}), and these data have {len(here)} "
             f"({', '.join(here)}): give the data that it was trained for, such as by --config with the config.yaml of its folder"
         )
-    now = {
-        "network": description(module.network),
-        "mean": module.mean.flatten().tolist(),
-        "std": module.std.flatten().tolist(),
-    }
-    lines = differences({name: saved[name] for name in now}, now)
+    old, new = compared(saved["network"], module.network)
+    normalisation = {"mean": module.mean.flatten().tolist(), "std": module.std.flatten().tolist()}
+    lines = differences({"network": old} | {name: saved[name] for name in normalisation}, {"network": new} | normalisation)
     lines += _misfits(held["state_dict"], module.state_dict())
     if lines:
         more = f", and {len(lines) - 3} more" if len(lines) > 3 else ""

@@ -1,8 +1,9 @@
 """The loggers of a fit: `metrics.csv` and W&B, both in the folder of the fit."""
 
+import contextlib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,37 @@ def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping
     Raises:
         ValueError: W&B has to be online, and nobody is logged in.
     """
-    if given is not None:
-        return [CSVLog(folder) if type(logger) is CSVLogger else logger for logger in given]
     if "WANDB_SWEEP_ID" not in os.environ:  # else an agent of a sweep has started this fit, and names its run
         for name in OF_ANOTHER_RUN:
             os.environ.pop(name, None)
-    table, mode = CSVLog(folder), resolved_mode("auto")
+    mode = resolved_mode("auto")
+    if given is not None:
+        os.environ["WANDB_MODE"] = mode  # a W&B logger that the user has named is offline too unless somebody is logged in
+        return [CSVLog(folder) if type(logger) is CSVLogger else _started(logger) for logger in given]
+    table = CSVLog(folder)
     return [table] if mode == "disabled" else [table, _wandb(folder, configuration, offline=mode == "offline")]
+
+
+def _started(logger: Logger) -> Logger:
+    """Start the run of a W&B logger, and return the logger. Lightning would start it when the folder is made and nothing is refused."""
+    if isinstance(logger, WandbLogger):
+        with _login_explained():
+            _ = logger.experiment
+    return logger
+
+
+@contextlib.contextmanager
+def _login_explained() -> Iterator[None]:
+    """Explain how to log in, or how to do without, if W&B refuses a run."""
+    import wandb
+
+    try:
+        yield
+    except wandb.errors.UsageError as error:
+        wandb.teardown()
+        raise ValueError(
+            f"W&B is to be online (WANDB_MODE): {' '.join(str(error).split())} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"
+        ) from error
 
 
 def _wandb(folder: Path, configuration: Mapping[str, Any], *, offline: bool) -> Logger:
@@ -40,20 +65,17 @@ def _wandb(folder: Path, configuration: Mapping[str, Any], *, offline: bool) -> 
     import wandb
 
     try:
-        run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "seglab"),
-            dir=folder,
-            config=dict(configuration),
-            settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
-        )
-    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        with _login_explained():
+            run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT", "seglab"),
+                dir=folder,
+                config=dict(configuration),
+                settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
+            )
+    except wandb.errors.CommError as error:
         if offline:
             raise
         wandb.teardown()
-        if isinstance(error, wandb.errors.UsageError):
-            raise ValueError(
-                f"W&B is to be online (WANDB_MODE): {' '.join(str(error).split())} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"
-            ) from error
         warnings.warn(f"W&B cannot be reached ({error}): this fit is logged offline; `wandb sync` uploads it later", stacklevel=2)
         return _wandb(folder, configuration, offline=True)
     run.define_metric("trainer/global_step")

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from seglab.callbacks.step_order import phase_rows
 from seglab.callbacks.trainee import FollowsProgress
+from seglab.callbacks.trainer_checks import check_accumulation
 from seglab.data import SegmentationDataModule
 from seglab.freezing import scales
 from seglab.losses import WeightedSum
@@ -50,8 +51,9 @@ def planned(trainer: L.Trainer, data: SegmentationDataModule) -> Progress:
     """Return the progress of a training before its first step.
 
     Raises:
-        ValueError: there is no batch to train on, or no planned end.
+        ValueError: there is no batch to train on, or no planned end, or the steps cannot be counted.
     """
+    check_accumulation(trainer)
     batches, limit = len(data.train_dataloader()), trainer.limit_train_batches
     used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
     if used < 1:
@@ -115,8 +117,8 @@ def check_same(held: Mapping[str, Any], path: Path, now: Mapping[str, Any], modu
     there: Mapping[str, Any] | None = held.get("fit")
     if there is None or not held.get("optimizer_states"):
         raise ValueError(
-            f"--ckpt_path {path}: holds weights, and no state of a fit to continue from. A checkpoint of `seglab fit` holds both; "
-            "a study's run is continued by its own command"
+            f"--ckpt_path {path}: holds no state and settings of a fit, so that no fit can continue from it. `seglab fit` saves them since "
+            "version 0.3.0; a study's run is continued by its own command. `seglab test` accepts all of them"
         )
     done, steps, per_epoch = int(held["global_step"]), int(now["steps"]), int(now["steps_per_epoch"])
     lines = differences(_without(there, "freeze"), _without(now, "freeze"))

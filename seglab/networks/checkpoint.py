@@ -34,7 +34,8 @@ class TrainedNetwork(nn.Module):
 
     Call it on images (N,C,H,W) of any height and width to get logits (N,num_classes,H,W); one logit of two classes is (N,1,H,W). Images
     are uint8, uint16, or float with the values of the training images, which for training on uint8 or uint16 are those divided by their
-    maximum, [0, 1]. The logits are those of the `SegmentationModule` that was trained, bit for bit.
+    maximum, [0, 1]. Grey images (N,1,H,W) are repeated for each channel, as in the training, if `mean` or `std` has a value for each. The
+    logits are those of the `SegmentationModule` that was trained, bit for bit.
 
     Args:
         network: the network, from normalised images to logits.
@@ -122,7 +123,9 @@ class TrainedNetwork(nn.Module):
         yield F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
 
     def _check(self, image: Tensor) -> None:
-        if image.ndim != 4 or image.shape[1] != self.in_channels:
+        # normalisation repeats the one channel of grey images, in the training too
+        repeated = 1 if self.in_channels in (self.mean.numel(), self.std.numel()) else None
+        if image.ndim != 4 or image.shape[1] not in (self.in_channels, repeated):
             raise ValueError(
                 f"images have the shape {tuple(image.shape)}: expected (N,{self.in_channels},H,W); image[None] makes a batch of one image, "
                 "permute(2, 0, 1) puts its channels first"
@@ -233,15 +236,22 @@ def _held(file: Path) -> Any:
         raise ValueError(f"{file}: its description is damaged ({error}); export it again") from error
 
 
-def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
-    """Return whether configuration or layers of a network are not those of a description. Older descriptions have no hash of layers.
+def compared(saved: Mapping[str, Any], network: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parts of a saved description, and of the description of `network`, that are equal if the networks are equal.
 
-    The import path of a class is not compared: it is another one in the script that defines the class.
+    Older descriptions have no hash of layers. The import path of a class is not compared: it is another one in the script that defines the
+    class. Neither are the settings of layers if another version of a library wrote them.
     """
     described = description(network)
     same_libraries = saved.get("libraries") == described["libraries"]
-    keys = ("config", "layers_sha256", *(["repr_sha256"] if same_libraries else []))
-    return any(described.get(key) != saved[key] for key in keys if key in saved)
+    keys = [key for key in ("config", "layers_sha256", *(["repr_sha256"] if same_libraries else [])) if key in saved]
+    return {key: saved[key] for key in keys}, {key: described.get(key) for key in keys}
+
+
+def _differs(network: nn.Module, saved: Mapping[str, Any]) -> bool:
+    """Return whether configuration or layers of a network are not those of a description."""
+    there, here = compared(saved, network)
+    return there != here
 
 
 def _built(described: Mapping[str, Any], file: Path) -> nn.Module:

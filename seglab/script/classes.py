@@ -43,7 +43,8 @@ def _alone(name: str, base: type) -> type | None:
     found: list[type] = [base]
     seen = {base}
     for one in found:
-        found += [kind for kind in one.__subclasses__() if kind not in seen]
+        subclasses: list[type] = type.__subclasses__(one)
+        found += [kind for kind in subclasses if kind not in seen]
         seen |= set(found)
     named = [kind for kind in found if kind.__name__ == name]
     return named[0] if len(named) == 1 else None

@@ -179,6 +179,9 @@ def _told(line: _Line, error: BaseException) -> str:
         names = [name.removeprefix(f"{line.verb}.") for name in missing[1].split(", ")]
         needed = [f"--{name} {described_type(line.parser, name)}" for name in names]
         return f"{line.verb or line.parser.prog} needs {' and '.join(needed)}"
+    if unknown := re.search(r"^Subcommand '\w+' does not accept option '([\w.]+)'$", str(error)):
+        known = [name.removeprefix("--") for name in line.parser._option_string_actions if name.startswith("--")]
+        return f"the configuration file has the key {unknown[1]}, and `{line.verb}` has no such flag{meant(unknown[1], known)}"
     if not isinstance(error, ValueError | TypeError | ArgumentError | ImportError | OSError):
         return reason(error)
     told = one_line(error)

@@ -130,18 +130,6 @@ def test_all_is_in_one_folder(place: Path) -> None:
     assert sorted(path.name for path in version(place, 0).iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "wandb"]
 
 
-@pytest.mark.slow
-def test_a_configuration_of_before_names_its_loggers(place: Path) -> None:
-    loggers = (
-        "logger: [{class_path: lightning.pytorch.loggers.CSVLogger, init_args: {save_dir: runs/fit, name: ''}}, "
-        "{class_path: lightning.pytorch.loggers.WandbLogger, init_args: {save_dir: runs/fit, project: seglab}}], "
-    )
-    (place / "c.yaml").write_text(CONFIG.replace("trainer: {", "trainer: {" + loggers))
-    ended = fit(place, "--trainer.max_epochs", 1)
-    assert ended.code == 0, ended
-    assert sorted(path.name for path in version(place, 0).iterdir()) == ["checkpoints", "config.yaml", "metrics.csv"]
-
-
 REFUSED: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "no source": (
         ("--data.source", "ImageMaskFolder", "--data.source.root", "x", "--data.source.num_classes", 3),
@@ -218,6 +206,29 @@ def test_what_is_refused_leaves_nothing(place: Path, case: str) -> None:
     assert not (place / "runs").exists()
     if (found := re.search(r"the traceback is in (\S+)", line)) is not None:
         assert "Traceback" in Path(found[1]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "--config c.yaml: is empty"),
+        (b"model:\n\tloss: 1\n", "--config c.yaml: Problems parsing config: while scanning"),
+        (b"model: \xff\xfe\n", "--config c.yaml: 'utf-8' codec can't decode byte 0xff"),
+        (
+            CONFIG.replace("batch_size", "batchsize").encode(),
+            "has the key data.batchsize, and `fit` has no such flag (did you mean data.batch_size",
+        ),
+        (
+            CONFIG.replace("max_epochs", "max_epoch").encode(),
+            "trainer.max_epoch, and `fit` has no such flag (did you mean trainer.max_epochs",
+        ),
+    ],
+    ids=["empty", "tab", "encoding", "key", "trainer's key"],
+)
+def test_a_configuration_that_cannot_be_read(place: Path, content: bytes, expected: str) -> None:
+    (place / "c.yaml").write_bytes(content)
+    assert expected in refusal(fit(place))
+    assert not (place / "runs").exists()
 
 
 def test_a_metric_that_is_missing_without_a_validation(place: Path) -> None:

@@ -148,6 +148,20 @@ def test_a_forward_pass_of_the_module_s_own_is_not_left_out(tmp_path: Path) -> N
         seglab.load(tmp_path)
 
 
+def test_grey_images_are_repeated_as_in_the_training(run: tuple[Path, SegmentationModule], tmp_path: Path) -> None:
+    folder, module = run
+    grey = drawn(9, 13, channels=1)
+    with torch.no_grad():
+        assert torch.equal(seglab.load(folder)(grey), module(grey))
+        assert torch.equal(seglab.load(folder)(grey), module(grey.expand(-1, 3, -1, -1)))
+    alone = SegmentationModule(unet(ENCODER, 4), CrossEntropy(), num_classes=4, mean=(0.5,), std=(0.5,))
+    content: dict[str, Any] = {"state_dict": alone.state_dict()}
+    alone.on_save_checkpoint(content)
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"expected \(N,3,H,W\)"):
+        seglab.load(tmp_path / "last.ckpt")(grey)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [
