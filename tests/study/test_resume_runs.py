@@ -221,7 +221,20 @@ def test_a_checkpoint_of_other_settings_is_not_used(whole: Path, begun: Beginnin
     )
     shutil.copytree(run_of(other, "plain"), run_of(place, "plain"))
     assert work(place, "plain") == 0
-    assert "resume.ckpt: belongs to a run of other settings; it is not used" in (run_of(place, "plain") / "log.txt").read_text()
+    assert (
+        "resume.ckpt: belongs to a run of other settings or of another seed; it is not used"
+        in (run_of(place, "plain") / "log.txt").read_text()
+    )
+    assert_same(place, whole, "plain")
+
+
+def test_a_checkpoint_of_another_seed_is_not_used(whole: Path, begun: Beginning, shared: Path) -> None:
+    place, other = begun(whole), shared / "other-seed"
+    other.mkdir()
+    assert attempt(other, "run", "--wandb", "disabled", "--arm", "plain", "--seed", 1, DIE_AT=7, DIE_BY="SIGTERM") == 75
+    shutil.copytree(run_of(other, "plain").with_name("seed-1"), run_of(place, "plain"))
+    assert work(place, "plain") == 0
+    assert "or of another seed; it is not used" in (run_of(place, "plain") / "log.txt").read_text()
     assert_same(place, whole, "plain")
 
 
@@ -325,7 +338,8 @@ def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int
     assert [path for path in leftovers(place) if "part" in path or "clock" in path] == []
     failure = run / "failure.json"
     assert not failure.exists() or "is full: free some of it, and the same command goes on" in failure.read_text()
-    assert newest(run / "checkpoints" / "resume.ckpt", read_result(whole / "plain" / "seed-0" / "result.json").identity) is not None
+    origin = f"{read_result(whole / 'plain' / 'seed-0' / 'result.json').identity} seed 0"
+    assert newest(run / "checkpoints" / "resume.ckpt", origin) is not None
     (place / BALLAST).unlink()
     ledger.forgive(run)  # as `run` does
     assert work(place, "plain") == 0
