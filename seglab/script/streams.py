@@ -4,6 +4,7 @@ import io
 import os
 import select
 import sys
+from pathlib import Path
 
 
 def prepare_streams() -> None:
@@ -14,7 +15,7 @@ def prepare_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in this order: the lowest free number is that of the stream
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
 
@@ -25,6 +26,6 @@ def is_read() -> bool:
     poll.register(number, 0)  # errors are reported always
     if not poll.poll(0):
         return True
-    with open(os.devnull, "w", encoding="utf-8") as nothing:
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), number)
     return False

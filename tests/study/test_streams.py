@@ -1,13 +1,17 @@
 """A script under unusual standard streams, and started in unusual ways."""
 
+import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.script.main import main
+from tests.study import tiny_experiment
 from tests.study.scripts import SCRIPT
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +67,36 @@ def test_a_reader_that_has_seen_enough_is_no_error(code: str, reader: str, tmp_p
     command = f"import sys; from seglab.script.errors import exit_code; sys.exit(exit_code(lambda: len([{code}]) - 1))"
     done = shell(f'PYTHON -c "{command}" | {reader}; printf "\\n${{PIPESTATUS[0]}}"', tmp_path)
     assert (done.stdout.splitlines()[-1], done.stderr) == ("1", "")
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, place: Path, start: Callable[[], object]) -> object:
+    """The exit code of a script that `start` runs in this process, in `place`."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as end:
+        start()
+    return end.value.code
+
+
+@pytest.mark.parametrize("name", ["-c", "-", ""])
+def test_a_script_in_no_file_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "run"])
+    assert ended(monkeypatch, tmp_path, lambda: main(tiny_experiment.study)) == 2
+    assert capfd.readouterr().err == (
+        "error: the script of a study is started again by each worker, and this one is in no file: save it, and run the file\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_is_started_again_as_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Started by its path, it would not find its own package."""
+    module = "tests.study.tiny_experiment"
+    monkeypatch.setattr(sys, "argv", ["", "run", "--dry_run"])
+    monkeypatch.delitem(sys.modules, module)
+    assert ended(monkeypatch, tmp_path, lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)) == 0
+    assert f"python -m {module} run --arm none --seed 0\n" in capfd.readouterr().out
 
 
 @pytest.mark.slow
