@@ -375,6 +375,12 @@ def test_out_of_memory_names_the_batch_size(text: str, tmp_path: Path) -> None:
     assert error == f"RuntimeError: {text} (data.batch_size is 64: lower it, or data.size; `accumulate` keeps the batch of a step)"
 
 
+def test_full_shared_memory_is_named(tmp_path: Path) -> None:
+    write_failure(tmp_path, RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"), batch_size=64)
+    error = json.loads((tmp_path / "failure.json").read_text())["error"]
+    assert error.endswith("if /dev/shm is full, enlarge it, as by docker run --shm-size=8g, or give --data.num_workers 0)")
+
+
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     write_failure(tmp_path, OSError(errno.ENOSPC, "No space left on device"), batch_size=64)
     error = json.loads((tmp_path / "failure.json").read_text())["error"]
