@@ -24,7 +24,7 @@ class AtomicCheckpoints(CheckpointIO):
     Lightning's own plugin writes to $TMPDIR and copies the file from there, and a copy to another file system may be cut off.
 
     Args:
-        identity: the run's identity, which is saved in each of its checkpoints.
+        identity: names the run, its settings and its seed; saved in each of its checkpoints.
         spare: the path of a checkpoint that may fail to be written. The failure is logged, and the training goes on.
     """
 
@@ -116,7 +116,7 @@ def _fault(path: Path, identity: str) -> str | None:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("identity")
     except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
         return f"damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})"
-    return None if found == identity else "belongs to a run of other settings"
+    return None if found == identity else "belongs to a run of other settings or of another seed"
 
 
 def _not_plain(value: object) -> Iterator[str]:

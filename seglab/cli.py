@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
+from seglab.script.streams import prepare_streams
 
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb
@@ -26,6 +27,7 @@ TRAINING = {
 
 def main() -> None:
     """Run the `seglab` command. For bad input, print one line and exit with code 2."""
+    prepare_streams()
     arguments = sys.argv[1:]
     if fault := _fault(arguments):
         print(f"error: {fault}", file=sys.stderr)

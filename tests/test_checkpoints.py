@@ -44,7 +44,7 @@ def test_the_one_before_is_kept(tmp_path: Path) -> None:
 def test_another_run_s_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "resume.ckpt", 0, identity="other")
     assert newest(tmp_path / "resume.ckpt", "me") is None
-    assert "resume.ckpt: belongs to a run of other settings; it is not used" in caplog.text
+    assert "resume.ckpt: belongs to a run of other settings or of another seed; it is not used" in caplog.text
     save(tmp_path / "resume.ckpt", 1)
     assert number_in(newest(tmp_path / "resume.ckpt", "me")) == 1
 

@@ -71,7 +71,13 @@ def compare_folder(study: StudyFolder, criteria: Criteria | None = None) -> Comp
     Raises:
         ValueError: see `compare`.
     """
-    found = compare(study.results, study.criteria() if criteria is None else criteria)
+    criteria = study.criteria() if criteria is None else criteria
+    try:
+        found = compare(study.results, criteria)
+    except ValueError as error:
+        if any(result.run.arm == criteria.baseline for result in study.results):
+            raise
+        raise ValueError("; ".join((str(error), *study.problems))) from None  # a damaged result may be why the baseline has none
     return replace(found, notes=(*study.problems, *found.notes))
 
 

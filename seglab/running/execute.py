@@ -33,7 +33,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
     job.directory.mkdir(parents=True, exist_ok=True)
     if resources.is_first_process:
         _clear(job.directory)
-    start = newest(job.resume_checkpoint, job.identity)
+    start = newest(job.resume_checkpoint, job.origin)
     forget_peak_memory(resources.on_gpu)
     data = job.seeded_data()
     with run_settings():

@@ -52,6 +52,11 @@ class Job:
         return records.identity(self.record, self.run)
 
     @property
+    def origin(self) -> str:
+        """Text in each checkpoint of the run: hash of the settings, and seed. A run continues only from its own checkpoints."""
+        return f"{self.identity} seed {self.run.seed}"
+
+    @property
     def splits(self) -> tuple[EvaluatedSplit, ...]:
         """Splits on which the trained network is scored, except the training split."""
         return ("val",) if self.tuning else ("val", "test")

@@ -42,7 +42,8 @@ class Selection:
 class Script:
     """An experiment script, and the values of all parameters of its study function as flags."""
 
-    path: str
+    start: tuple[str, ...]
+    """Words after `python` that start the script: its path, or `-m` and its module."""
     flags: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     """Flags of the parameters and of the place that differ from their defaults; only for people to read."""
@@ -116,7 +117,7 @@ class Plan:
 
     def short_command(self, run: Run) -> list[str]:
         """Return `command` without the flags that have their default values."""
-        return ["python", self.script.path, "run", *self.script.changed, *self.resources.repeating_flags, *self._only(run)]
+        return ["python", *self.script.start, "run", *self.script.changed, *self.resources.repeating_flags, *self._only(run)]
 
     def worker_command(self) -> list[str]:
         """Return the command of a worker, which works on these runs until none is left."""
@@ -130,7 +131,7 @@ class Plan:
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]
-        return ["python", self.script.path, verb, *self.script.flags, *place, *self.resources.repeating_flags]
+        return ["python", *self.script.start, verb, *self.script.flags, *place, *self.resources.repeating_flags]
 
 
 def agree(plan: Plan) -> StudyRecord:

@@ -29,7 +29,7 @@ def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) ->
         devices=resources.devices,
         num_nodes=resources.num_nodes,
         # in a job of a cluster too: `JobContext` has set the ranks
-        plugins=[LightningEnvironment(), AtomicCheckpoints(job.identity, spare=job.resume_checkpoint), *_joint_batch_norm(resources)],
+        plugins=[LightningEnvironment(), AtomicCheckpoints(job.origin, spare=job.resume_checkpoint), *_joint_batch_norm(resources)],
         strategy=_strategy(resources, interruption),
         max_epochs=study.epochs,
         precision=study.precision,

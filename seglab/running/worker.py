@@ -144,6 +144,9 @@ def _first_line(error: Exception, directory: Path, batch_size: int) -> str:
     if re.search(r"out of memory|can't allocate memory|not enough memory", text, re.IGNORECASE):
         remedy = f"data.batch_size is {batch_size}: lower it, or data.size; `accumulate` keeps the batch of a step"
         return f"{text.splitlines()[0]} ({remedy})"
+    if text.startswith("DataLoader worker"):
+        remedy = "its error is in log.txt; if /dev/shm is full, enlarge it, as by docker run --shm-size=8g, or give --data.num_workers 0"
+        return f"{text.splitlines()[0]} ({remedy})"
     return text.splitlines()[0] if text else "no message"
 
 

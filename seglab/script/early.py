@@ -28,6 +28,7 @@ from typing_extensions import override
 
 from seglab.script.errors import exit_code
 from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read
+from seglab.script.streams import prepare_streams
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -39,6 +40,7 @@ def answer(script: ModuleType, words: Sequence[str]) -> None:
         return
     study, given = study_name(Path(file)), _parsed(words[0], words[1:])
     if study is not None and given is not None:
+        prepare_streams()
         sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
         sys.exit(exit_code(lambda: read(words[0], study, given)))
 

@@ -13,8 +13,9 @@ from itertools import groupby
 from pathlib import Path
 
 import seglab
-from seglab.exit_codes import BAD_INPUT, INTERNAL, INTERRUPTED
+from seglab.exit_codes import BAD_INPUT, FAILED, INTERNAL, INTERRUPTED
 from seglab.interruption import Interrupted
+from seglab.script.streams import is_read
 from seglab.study.names import is_own_file
 
 MESSAGES = (ValueError, ArgumentError, ImportError, OSError)
@@ -80,11 +81,15 @@ _NO_SUCH_CLASS = re.compile(
 def exit_code(command: Callable[[], int]) -> int:
     """Call a command and return its exit code. Print an exception as one line on stderr, and return the exit code that it stands for."""
     try:
-        return command()
+        code = command()
+        sys.stdout.flush()
+        return code
     except (KeyboardInterrupt, Interrupted):
         _say("interrupted; the same command again goes on")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line
+        if isinstance(error, BrokenPipeError) and not is_read():  # `| head` has read enough
+            return FAILED
         return reported(error)
 
 

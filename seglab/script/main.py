@@ -24,6 +24,7 @@ from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.request import default_name, plan_of
+from seglab.script.streams import prepare_streams
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
@@ -46,6 +47,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
 
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
+    prepare_streams()
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     sys.exit(exit_code(lambda: _dispatch(function, name)))
 
@@ -65,6 +67,8 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         interruption.listen()
     if verb in WORKING:
         interruption.stop_with_parent()
+    if sys.flags.optimize > 1:
+        raise ValueError("python -OO removes docstrings, which segmentation-models-pytorch needs: start without -OO and PYTHONOPTIMIZE=2")
     built = parser.instantiate(chosen)[verb]
     plan = plan_of(function, given, built, name)
     match verb:

@@ -157,8 +157,11 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     )
 
     _existing(folder)
-    if not read_results(folder)[0]:
-        console.print(f"{folder}: no finished run yet, nothing to compare", highlight=False)
+    results, damaged = read_results(folder)
+    if not results:
+        console.print(f"{folder}: {'no readable result' if damaged else 'no finished run yet'}, nothing to compare", highlight=False)
+        for problem in damaged:
+            console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
         return FAILED
     study = read_folder(folder)
     found = analyse(study, study.criteria(metric=wanted.metric, baseline=wanted.baseline, margin=wanted.margin))

@@ -45,11 +45,25 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
     return Plan(
         study,
         Path(given.root),
-        Script(sys.argv[0], flags, short),
+        Script(_start(), flags, short),
         resources,
         selection,
         accept_code=given.get("accept_code"),
     )
+
+
+def _start() -> tuple[str, ...]:
+    """Return the words after `python` that start this script again, as each worker does.
+
+    Raises:
+        ValueError: the script is not in a file.
+    """
+    path, module = sys.argv[0], sys.modules["__main__"].__spec__
+    if module is not None and module.origin == path:  # python -m package.script: without `-m`, its imports could fail
+        return "-m", module.name
+    if path in ("-c", "-", ""):
+        raise ValueError("the script of a study is started again by each worker, and this one is in no file: save it, and run the file")
+    return (path,)
 
 
 def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:

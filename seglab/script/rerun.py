@@ -32,7 +32,7 @@ def evaluate_run(folder: Path, verb: Verb) -> int:
         ValueError: the folder is not a run's folder, or the recorded command names a script that does not exist.
     """
     words = _recorded_command(folder)
-    if words[0] == "python" and not Path(words[1]).is_file():
+    if words[0] == "python" and words[1] != "-m" and not Path(words[1]).exists():
         raise ValueError(f"{words[1]}: no such file; the run was started by this script: go to the folder from which it was started")
     words[words.index("run")] = "retest"
     return subprocess.run([*words_here(words), "--split", "test" if verb == "test" else "val"]).returncode

@@ -69,3 +69,17 @@ def test_a_script_parses_the_flags_of_the_command() -> None:
         assert {name: value for name, value in vars(parser.parse_args(words)).items() if name in expected} == expected
         empty = vars(parser.parse_args([]))
         assert (empty["metric"], empty["margin"], empty["baseline"], empty["classes"]) == (None, None, None, False)
+
+
+@pytest.mark.parametrize("arms", [("none",), ("none", "l2")])
+def test_damaged_results_are_named_where_too_few_are_left_to_compare(
+    arms: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As "no finished run" or "no results", they would be looked for in the wrong place."""
+    damaged = [path for arm in arms for path in folder.glob(f"{arm}/seed-*/result.json")]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:100])
+    code, text = said(capsys, "compare", folder)
+    assert code == (2 if arms == ("none",) else 1)
+    assert ("no readable result" if code == 1 else "the baseline 'none' has no results") in text
+    assert all(f"{path}: damaged (not JSON" in text for path in damaged)

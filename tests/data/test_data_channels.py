@@ -52,7 +52,7 @@ def module_of(channels: int, values: int) -> SegmentationModule:
 
 def plan_of(bands: Path, channels: int, values: int) -> Plan:
     study = Study("bands", data=data_of(bands), epochs=1, seeds=range(1), baseline="a", arms={"a": lambda: module_of(channels, values)})
-    return Plan(study, bands.parent / "runs", Script("script.py"), Resources())
+    return Plan(study, bands.parent / "runs", Script(("script.py",)), Resources())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The order and the augmentations are functions of (seed, epoch, index): workers, ranks and a resume change nothing."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -15,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from seglab.data import SegmentationDataModule, Shapes
-from seglab.data.loading.loader import TrainLoader, ignore_signals
+from seglab.data.loading.loader import TrainLoader, ignore_signals, prepare_worker
 from seglab.data.loading.sampler import EpochSampler
 from seglab.sample import Batch
 
@@ -151,6 +153,24 @@ def test_workers_leave_signals_to_the_main_process() -> None:
     finally:
         for name, handler in zip(names, before, strict=True):
             signal.signal(name, handler)
+
+
+class Unsendable:
+    """A batch that finds no room in shared memory."""
+
+    def __reduce__(self) -> str:
+        raise OSError(errno.ENOSPC, "unable to allocate shared memory")
+
+
+def as_unsendable(batch: object) -> Unsendable:
+    return Unsendable()
+
+
+def test_a_batch_that_a_worker_cannot_send_is_an_error_and_not_waited_for() -> None:
+    data: list[int] = [1, 2]
+    loader = DataLoader(data, num_workers=1, worker_init_fn=prepare_worker, collate_fn=as_unsendable, timeout=30)  # type: ignore[var-annotated,arg-type]
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        list(loader)
 
 
 class Recorder(L.LightningModule):

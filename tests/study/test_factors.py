@@ -74,7 +74,7 @@ def test_the_record_names_them_and_the_identities_do_not(tmp_path: Path) -> None
 
 def test_a_folder_from_before_takes_them_up(tmp_path: Path) -> None:
     def plan(factors: Sequence[str]) -> Plan:
-        return Plan(crossed(factors=factors), tmp_path, Script("script.py"), Resources(), Selection(arm="none+full", seed=0))
+        return Plan(crossed(factors=factors), tmp_path, Script(("script.py",)), Resources(), Selection(arm="none+full", seed=0))
 
     before: StudyRecord = agree(plan(()))
     plan(()).folder.mkdir()

@@ -94,7 +94,7 @@ def test_every_flag_has_a_help() -> None:
 
 
 def plan_of_crossed(root: Path, **changed: Any) -> Plan:
-    plan = Plan(crossed(), root, Script("script.py", ("--lr", "1")), Resources(devices=2, retries=1), Selection(seed=1))
+    plan = Plan(crossed(), root, Script(("script.py",), ("--lr", "1")), Resources(devices=2, retries=1), Selection(seed=1))
     return dataclasses.replace(plan, **changed)
 
 

@@ -221,7 +221,20 @@ def test_a_checkpoint_of_other_settings_is_not_used(whole: Path, begun: Beginnin
     )
     shutil.copytree(run_of(other, "plain"), run_of(place, "plain"))
     assert work(place, "plain") == 0
-    assert "resume.ckpt: belongs to a run of other settings; it is not used" in (run_of(place, "plain") / "log.txt").read_text()
+    assert (
+        "resume.ckpt: belongs to a run of other settings or of another seed; it is not used"
+        in (run_of(place, "plain") / "log.txt").read_text()
+    )
+    assert_same(place, whole, "plain")
+
+
+def test_a_checkpoint_of_another_seed_is_not_used(whole: Path, begun: Beginning, shared: Path) -> None:
+    place, other = begun(whole), shared / "other-seed"
+    other.mkdir()
+    assert attempt(other, "run", "--wandb", "disabled", "--arm", "plain", "--seed", 1, DIE_AT=7, DIE_BY="SIGTERM") == 75
+    shutil.copytree(run_of(other, "plain").with_name("seed-1"), run_of(place, "plain"))
+    assert work(place, "plain") == 0
+    assert "or of another seed; it is not used" in (run_of(place, "plain") / "log.txt").read_text()
     assert_same(place, whole, "plain")
 
 
@@ -325,7 +338,8 @@ def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int
     assert [path for path in leftovers(place) if "part" in path or "clock" in path] == []
     failure = run / "failure.json"
     assert not failure.exists() or "is full: free some of it, and the same command goes on" in failure.read_text()
-    assert newest(run / "checkpoints" / "resume.ckpt", read_result(whole / "plain" / "seed-0" / "result.json").identity) is not None
+    origin = f"{read_result(whole / 'plain' / 'seed-0' / 'result.json').identity} seed 0"
+    assert newest(run / "checkpoints" / "resume.ckpt", origin) is not None
     (place / BALLAST).unlink()
     ledger.forgive(run)  # as `run` does
     assert work(place, "plain") == 0
@@ -359,6 +373,12 @@ def test_out_of_memory_names_the_batch_size(text: str, tmp_path: Path) -> None:
     write_failure(tmp_path, RuntimeError(f"{text}\nmore"), batch_size=64)
     error = json.loads((tmp_path / "failure.json").read_text())["error"]
     assert error == f"RuntimeError: {text} (data.batch_size is 64: lower it, or data.size; `accumulate` keeps the batch of a step)"
+
+
+def test_full_shared_memory_is_named(tmp_path: Path) -> None:
+    write_failure(tmp_path, RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"), batch_size=64)
+    error = json.loads((tmp_path / "failure.json").read_text())["error"]
+    assert error.endswith("if /dev/shm is full, enlarge it, as by docker run --shm-size=8g, or give --data.num_workers 0)")
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:

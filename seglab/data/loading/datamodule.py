@@ -16,7 +16,7 @@ from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import Counts, class_pixels, image_probabilities
 from seglab.data.check import CheckedData, Format, check_class_names, check_dataset, sample_of
 from seglab.data.loading.crop import Cropped
-from seglab.data.loading.loader import TrainLoader, collate, ignore_signals
+from seglab.data.loading.loader import TrainLoader, collate, prepare_worker
 from seglab.data.loading.part import part_of
 from seglab.data.loading.pipeline import Augmented, Cached, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
@@ -190,7 +190,7 @@ class SegmentationDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=prepare_worker,
             collate_fn=collate if self.crop is None else partial(collate, at_least=self.crop),
             pin_memory=self._on_cuda(),
         )
@@ -280,7 +280,7 @@ class SegmentationDataModule(LightningDataModule):
             sampler=range(rank, len(samples), world_size),
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=prepare_worker,
             collate_fn=collate,
             pin_memory=self._on_cuda(),
         )

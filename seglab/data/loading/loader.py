@@ -1,7 +1,11 @@
 """Loaders: make batches of samples, in worker processes that ignore signals. The training loader can resume within an epoch."""
 
+import os
 import signal
+import sys
+import traceback
 from collections.abc import Iterator, Sequence
+from multiprocessing.queues import Queue
 
 import numpy as np
 import torch
@@ -37,11 +41,28 @@ def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> T
     return torch.from_numpy(stacked)
 
 
+def prepare_worker(worker: int) -> None:
+    """Let a worker ignore signals, and end it if a batch cannot be sent.
+
+    A batch that finds no room in /dev/shm cannot be sent, and the main process would wait for it forever
+    (https://github.com/pytorch/pytorch/issues/1355).
+    """
+    ignore_signals(worker)
+    Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+
+
 def ignore_signals(worker: int) -> None:
     """Ignore signals in a worker. Ctrl-C and the signals of a scheduler reach every process, but only the main process handles them."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _end(error: Exception, batch: object) -> None:
+    """End this process. The thread that sends batches calls this; by default it prints the error, and goes on with the next batch."""
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class TrainLoader(DataLoader[Batch]):
