@@ -255,7 +255,7 @@ def test_fit_and_test_with_a_user_s_own_classes(seglab: Seglab, project: Path) -
     data = ("--data.source", "mine.Cells", "--data.source.root", "cells", "--data.augmentation", "null", "--data.crop", "[16,16]")
     fitted = seglab("fit", "--config", "c.yaml", "--model.loss", "mine.MyLoss", "--model.regularizer.strength", "0.02", *data)
     assert fitted.code == 0, fitted
-    assert " are trained in crops of 16×16 at " in fitted.err
+    assert " are trained in crops of 16×16 at " in fitted.out
     run = project / "runs" / "fit" / "version_0"
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["model"]["loss"]["class_path"] == "mine.MyLoss"

@@ -90,10 +90,10 @@ def test_the_logged_rates_are_torch_s(name: str, interval: str, project: Path) -
         (["--model.scheduler", "StepLR", "--model.scheduler.step_size", "0"], "StepLR fails at optimizer step 0 of 12: ZeroDivisionError"),
         (
             ["--model.scheduler", "ReduceLROnPlateau"],
-            "Give the full class path to avoid ambiguity: torch.optim.lr_scheduler.ReduceLROnPlateau",
+            "several classes are named ReduceLROnPlateau; type one of torch.optim.lr_scheduler.ReduceLROnPlateau, ",
         ),
-        (["--lr_scheduler", "StepLR"], "--lr_scheduler: write --model.optimizer or --model.scheduler"),
-        (["--optimizer", "SGD"], "--optimizer: write --model.optimizer or --model.scheduler"),
+        (["--lr_scheduler", "StepLR"], "there is no flag --lr_scheduler of `fit` (did you mean --model.scheduler?)"),
+        (["--optimizer", "SGD"], "there is no flag --optimizer of `fit` (did you mean --model.optimizer?)"),
     ],
 )
 def test_refused_in_one_line(words: list[str], expected: str, project: Path) -> None:

@@ -39,15 +39,18 @@ def class_named(path: str, base: type) -> Callable[..., Any]:
 
 
 def _alone(name: str, base: type) -> type | None:
-    """Return the imported class of this name that extends `base`; None if there is none, or more than one."""
+    """Return the imported class of this name that extends `base`; None if there is none.
+
+    Raises:
+        ValueError: there is more than one; their import paths are named.
+    """
     found: list[type] = [base]
-    seen = {base}
     for one in found:
-        subclasses: list[type] = type.__subclasses__(one)
-        found += [kind for kind in subclasses if kind not in seen]
-        seen |= set(found)
+        found += [kind for kind in one.__subclasses__() if kind not in found]
     named = [kind for kind in found if kind.__name__ == name]
-    return named[0] if len(named) == 1 else None
+    if len(named) > 1:
+        raise ValueError(f"several classes are named {name}; type one of {', '.join(f'{kind.__module__}.{name}' for kind in named)}")
+    return named[0] if named else None
 
 
 def class_in(module: ModuleType, name: str, base: type) -> Any:

@@ -63,10 +63,6 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"a data set is named by --data.source \1\2, its own settings by --data.source.NAME",
     ),
     (r"(?: - Expected a \w+)+(?: Given value type: .*)?$", ""),
-    (
-        r"(?i)unrecognized arguments: .*?--(optimizer|lr_scheduler)\b.*",
-        r"--\1: write --model.optimizer or --model.scheduler, which the module uses",
-    ),
     (r"(?i)unrecognized arguments: .*?--data\.augment\b.*", "--data.augment is now --data.augmentation: null for none, or an import path"),
     (
         r"(?i)unrecognized arguments: .*?--data\.(?!source\b)(\w+).*",
