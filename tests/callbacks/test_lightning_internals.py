@@ -243,6 +243,7 @@ OF_OTHERS = {
     "_iter_indented_subactions",
     "_jsonargparse_preexpanded_help",
     "_native_batch_norm_legit_no_training",
+    "_on_queue_feeder_error",
     "_option_string_actions",
     "_orig_mod",
     "_replace",
