@@ -16,7 +16,7 @@ install: .venv/installed  ## make .venv and install the package with its develop
 demo: install  ## compare three weight penalties with none on embedded data: a table, and report.html (at most 5 minutes on two cores)
 	$(BIN)/python experiments/regularization.py run --name demo --data.source.image_size 48 --encoder tu-mobilenetv3_small_050 --epochs 4 --seeds 7 --settings 1 --penalties l1,l2,smooth-l1 --jobs 2
 
-test: install  ## run the tests that matter most, a file to each core (at most 6 minutes on two cores)
+test: install  ## run the tests that matter most, a file to each core (about 8 minutes on two cores)
 	$(PYTEST) -m "not slow and not weekly and not cluster"
 
 test-slow: install  ## run the slow tests, which `make test` leaves out
