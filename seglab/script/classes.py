@@ -46,7 +46,8 @@ def _alone(name: str, base: type) -> type | None:
     """
     found: list[type] = [base]
     for one in found:
-        found += [kind for kind in one.__subclasses__() if kind not in found]
+        below: list[type] = one.__subclasses__()
+        found += [kind for kind in below if kind not in found]
     named = [kind for kind in found if kind.__name__ == name]
     if len(named) > 1:
         raise ValueError(f"several classes are named {name}; type one of {', '.join(f'{kind.__module__}.{name}' for kind in named)}")
