@@ -30,14 +30,14 @@ def _no_rank_is_left_behind() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _signals_are_left_alone() -> Iterator[None]:
-    """What a test ignores or blocks, processes of later tests ignore and block too: Ctrl-C would not stop them."""
+    """Check that a test restores signals. Processes of later tests inherit what is ignored or blocked, and Ctrl-C would not stop them."""
     before = _signals()
     yield
     assert _signals() == before, "put the handlers of signals back, and unblock what was blocked"
 
 
 def _signals() -> tuple[object, ...]:
-    """What this process does with those that seglab uses, and which it blocks."""
+    """Return this process's handlers of the signals that seglab uses, and the signals that it blocks."""
     return *map(signal.getsignal, (signal.SIGINT, *SIGNALS)), signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 

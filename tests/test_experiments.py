@@ -73,7 +73,7 @@ class FirstSteps(NamedTuple):
 
     @property
     def new(self) -> dict[str, Tensor]:
-        """What decoder and head start from, which no weights are loaded into."""
+        """Return the initial weights of decoder and head, into which no weights are loaded."""
         return {name: value for name, value in self.before.items() if not name.startswith("encoder.")}
 
 

@@ -70,7 +70,7 @@ def room(module: str) -> str:
 
 
 def homes() -> dict[str, str]:
-    """Where the facade's stub says that each public name is defined."""
+    """Return the module in which the facade's stub defines each public name."""
     stub = Path(seglab.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
     imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
     return {alias.name: f"seglab.{node.module}" for node in imports for alias in node.names}
@@ -138,7 +138,7 @@ def test_a_fault_would_be_found(module: str, line: str) -> None:
 
 
 def at_import(module: str) -> set[str]:
-    """What importing `module` imports: its statements outside of functions and of TYPE_CHECKING, and its packages' `__init__`."""
+    """Return what importing `module` imports: its statements outside of functions and TYPE_CHECKING, and its packages' `__init__`."""
     body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
     found: set[str] = set()
     while body:

@@ -88,7 +88,7 @@ def filter_dimension(made: nn.Module, name: str) -> int:
 
 
 def change(made: nn.Module, name: str, factors: Tensor, image: Tensor, before: Tensor) -> float:
-    """How much the output changes, relative to its size, when a weight is multiplied."""
+    """Return the change of the output, relative to its size, when a weight is multiplied."""
     weight = made.get_parameter(name)
     with torch.no_grad():
         kept = weight.clone()

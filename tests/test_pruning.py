@@ -406,7 +406,7 @@ def seglab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
 
 
 def save_checkpoint(path: Path, whole: nn.Module) -> None:
-    """What Lightning writes of a module, as far as it matters."""
+    """Save what Lightning writes of a module, as far as it matters."""
     module = SegmentationModule(whole, CrossEntropy(), num_classes=3, mean=(0.1, 0.2, 0.3), std=(1.0,))
     content = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(content)

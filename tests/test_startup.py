@@ -25,7 +25,7 @@ print("imported", *(name for name in {heavy} if name in sys.modules))
 
 
 def heavy_imports(code: str, *words: object) -> list[str]:
-    """Which heavy packages a fresh process has imported after `code`; `words` are its command line."""
+    """Return the heavy packages that a fresh process has imported after `code`; `words` are its command line."""
     source = RUN.format(code=code, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", source, *map(str, words)], capture_output=True, text=True, check=True)
     last = done.stdout.splitlines()[-1].split()

@@ -129,7 +129,7 @@ def bench_penalty(console: Console) -> None:
 
 
 def bench_start(console: Console) -> None:
-    """How long a command takes to say something."""
+    """Measure how long a command takes to print its first line."""
     commands = {
         "python -c pass": ["-c", "pass"],
         "import seglab": ["-c", "import seglab"],

@@ -158,7 +158,7 @@ def print_by_hand(seed: int) -> None:
 
 
 def parts_of(results: Sequence[Result], wall: float, planned: float, last: float) -> dict[str, float]:
-    """Where a study's wall time goes."""
+    """Return the parts of a study's wall time."""
     training = sum(result.cost["training_seconds"] for result in results)
     testing = sum(result.cost["seconds"] for result in results) - training
     rest = wall - training - testing - planned - last
@@ -201,7 +201,7 @@ def until_it_starts(words: Sequence[str], log: Path) -> float:
 
 
 def images_per_second(metrics: Path) -> Iterator[float]:
-    """Of each epoch."""
+    """Return the images per second of each epoch."""
     with metrics.open() as file:
         yield from (float(row["perf/images_per_s"]) for row in csv.DictReader(file) if row["perf/images_per_s"])
 

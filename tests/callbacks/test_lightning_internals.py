@@ -46,7 +46,7 @@ class Within(Callback):
 
 
 def looked(shapes: SegmentationDataModule, folder: Path, look: Callable[[L.Trainer], Any], module: SegmentationModule | None = None) -> Any:
-    """What a function finds within a real training on one device that logs to a CSV file."""
+    """Return what a function finds within a real training on one device that logs to a CSV file."""
     within = Within(look)
     trainer = quiet_trainer(callbacks=[within], default_root_dir=folder, logger=CSVLogger(folder), limit_val_batches=1, log_every_n_steps=1)
     trainer.fit(fixed_module(None) if module is None else module, datamodule=shapes)

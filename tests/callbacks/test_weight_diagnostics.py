@@ -58,7 +58,7 @@ class Notes(Logger):
     def log_hyperparams(self, *_: Any, **__: Any) -> None: ...
 
     def stages(self) -> dict[int, dict[str, float]]:
-        """What WeightDiagnostics wrote; the rates are StepOrder's."""
+        """Return what WeightDiagnostics wrote; the rates are StepOrder's."""
         found = {
             step: {n: v for n, v in row.items() if n.startswith("stage/") and not n.endswith("/lr")} for step, row in self.rows.items()
         }

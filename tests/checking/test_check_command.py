@@ -218,7 +218,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 
 def alive(group: int) -> bool:
-    """Whether a process of a group is left."""
+    """Return whether a process of a group is left."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

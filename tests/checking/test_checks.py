@@ -56,7 +56,7 @@ def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, Outcome]:
-    """What all checks of one process find."""
+    """Return what all checks of one process find."""
     candidate = Candidate(make, classes)
     return {check.title: check.outcome(candidate) for check in CHECKS if check.title not in ELSEWHERE}
 

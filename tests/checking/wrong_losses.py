@@ -11,7 +11,7 @@ from seglab.losses.ranks import ratio_over_ranks, sum_over_ranks
 
 
 def squared_errors(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each pixel, 0 where it has no label; and which have one."""
+    """Return the squared error of each pixel, 0 where it has no label, and a mask of the pixels that have one."""
     valid = mask != 255
     truth = F.one_hot(mask.where(valid, 0), logits.shape[1]).movedim(-1, 1)
     return (logits.softmax(1) - truth).square().sum(1) * valid, valid

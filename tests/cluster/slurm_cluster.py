@@ -131,7 +131,7 @@ class SlurmCluster:
             process.wait()
 
     def ask(self, *words: str) -> str:
-        """What one of Slurm's commands prints on this cluster."""
+        """Return what one of Slurm's commands prints on this cluster."""
         return subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60).stdout
 
     @property
@@ -140,11 +140,11 @@ class SlurmCluster:
         return {**os.environ, "SLURM_CONF": str(self.folder / "slurm.conf")}
 
     def job(self, job: str) -> dict[str, str]:
-        """What `scontrol` says of one."""
+        """Return what `scontrol` says of a job."""
         return dict(word.split("=", 1) for word in self.ask("scontrol", "-o", "show", "job", job).split() if "=" in word)
 
     def log(self, job: str) -> str:
-        """What the controller has noted of one."""
+        """Return the controller's log lines of a job."""
         lines = (self.folder / "slurmctld.log").read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if f"JobId={job}" in line)
 

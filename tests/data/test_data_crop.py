@@ -23,7 +23,7 @@ from tests.data.test_data_order import epochs, same
 
 
 def cropped(mask: Tensor, size: tuple[int, int], balanced: float = 1.0, seed: int = 0) -> Cropped:
-    """Of one sample, whose image tells each pixel's row and column."""
+    """Return crops of one sample, whose image tells each pixel's row and column."""
     rows, columns = torch.meshgrid(*map(torch.arange, mask.shape), indexing="ij")
     sample = Sample(torch.stack([rows, columns]).to(torch.uint8), mask, "one")
     return Cropped(Augmented([sample], None, seed), size, balanced, seed)

@@ -253,7 +253,7 @@ def after(case: Case, updates: int, total: int) -> Any:
 
 
 def depends_on_length(case: Case) -> bool:
-    """Whether the scheduler is another one in a training of another length. A `ReduceLROnPlateau` never is."""
+    """Return whether the scheduler is another one in a training of another length. A `ReduceLROnPlateau` never is."""
     if case.words[0].endswith("ReduceLROnPlateau"):
         return False
     states = [[part.partition(" at 0x")[0] for part in after(case, 5, total)[0].split("<")] for total in (12, 18)]

@@ -245,7 +245,7 @@ def test_frozen_shallow_stages_keep_no_activations_and_run_no_backward() -> None
 
 
 def convolutions(tensor: Tensor) -> int:
-    """How many of the backward pass there are."""
+    """Count the convolutions of the backward pass."""
     seen, todo = set(), [tensor.grad_fn]
     while todo:
         node = todo.pop()

@@ -84,7 +84,7 @@ class Drifting(SegmentationModule):
 
 
 def message_of(freeze: FreezeSchedule, given: list[Batch]) -> str:
-    """What a training says whose ranks have drifted apart."""
+    """Return the message of a training whose ranks have drifted apart."""
     try:
         trained(fixed_module(None, adamw, kind=Drifting, net=Deep, freeze=freeze), given, max_epochs=EPOCHS, **two_devices())
     except RuntimeError as error:

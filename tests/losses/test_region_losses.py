@@ -20,7 +20,7 @@ TP, P, Y = (1.4, 0.7), (1.7, 1.3), (2, 1)
 
 
 def mean(cost: Callable[[float, float, float], float]) -> float:
-    """Of both classes' costs, by their TP, Σp and Σy."""
+    """Return the mean of both classes' costs, computed from their TP, Σp and Σy."""
     return sum(map(cost, TP, P, Y)) / 2
 
 

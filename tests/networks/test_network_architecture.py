@@ -58,7 +58,7 @@ ALWAYS_FOUR = {"DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet", "Segformer"}
 
 
 def is_slow(place: int) -> bool:
-    """Whether an earlier case has the options of this one, or its network is large."""
+    """Return whether an earlier case has the options of this one, or its network is large."""
     name, options = CASES[place]
     return name == "DPT" or any(given.keys() >= options.keys() for _, given in CASES[:place])
 
@@ -73,7 +73,7 @@ def built(name: str, **options: Any) -> nn.Module:
 
 
 def acts(one: nn.Module, other: nn.Module, side: int) -> bool:
-    """Whether two networks have other layers, or other logits with the same weights."""
+    """Return whether two networks have other layers, or other logits with the same weights."""
     if repr(one) != repr(other):
         return True
     other.load_state_dict(one.state_dict())

@@ -55,7 +55,7 @@ def test_a_norm_of_somebody_s_own_is_refused() -> None:
 
 
 def computed(made: nn.Module, device: str, images: Tensor, towards: Tensor) -> dict[str, Tensor]:
-    """Of (N,3,H,W) images and the gradient of the loss by the logits: logits, gradients and running statistics, in float64."""
+    """Return logits, gradients and running statistics in float64 for images (N,3,H,W) and the gradient of the loss by the logits."""
     made.to(device).double()
     logits = made(images.to(device))
     logits.backward(towards.to(device))

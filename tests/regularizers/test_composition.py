@@ -36,7 +36,7 @@ from tests.regularizers.toys import begin, moved, some_weights
 
 
 def gradients(regularizer: Regularizer, weights: dict[str, Weight], progress: Progress | None = None) -> dict[str, Tensor]:
-    """What is added to gradients of zero."""
+    """Return what a penalty adds to gradients of zero."""
     applied = begin(regularizer, weights, 10)
     for weight in weights.values():
         weight.tensor.grad = torch.zeros_like(weight.tensor)

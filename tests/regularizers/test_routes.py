@@ -71,7 +71,7 @@ def stand_out(module: Any) -> None:
 
 
 def routes(regularizer: Regularizer, optimizer: Any, given: Any = None, **settings: Any) -> list[dict[str, Tensor]]:
-    """What training gives with the penalty beside the loss, in the loss, and without."""
+    """Return the results of a training with the penalty beside the loss, in the loss, and without it."""
     beside, inside, none = (
         fixed_module(own, optimizer, kind=kind)
         for own, kind in ((regularizer, SegmentationModule), (None, PenaltyInTheLoss), (None, SegmentationModule))

@@ -80,7 +80,7 @@ def module_for(regularizer: Regularizer, optimizer: Any, net: Any) -> Any:
 
 
 def still(watch: Watch) -> list[bool]:
-    """Which steps left every parameter bit-identical."""
+    """Return the steps that left every parameter bit-identical."""
     return [all(torch.equal(now[name], then[name]) for name in now) for then, now in pairwise(watch.weights)]
 
 

@@ -121,7 +121,7 @@ BALLAST = Path("ballast")
 
 
 def fill_the_disk() -> None:
-    """That of the working directory, up to `LEAVE` bytes."""
+    """Fill the disk of the working directory, up to `LEAVE` bytes."""
     with BALLAST.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
@@ -195,7 +195,7 @@ def study(
 
 
 def start() -> None:
-    """What the script does; its classes have the same names however it is started."""
+    """Run the script. Its classes have the same names however it is started."""
     from tests.study import fragile_experiment
 
     torch.set_num_threads(1)

@@ -41,7 +41,7 @@ def study(
 
 
 def start() -> None:
-    """What the script does; its classes have the same names however it is started."""
+    """Run the script. Its classes have the same names however it is started."""
     from tests.study import scheduled_experiment
 
     main(scheduled_experiment.study)

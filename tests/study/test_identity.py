@@ -36,7 +36,7 @@ print(json.dumps([seglab.regularizers.penalties.L1.__module__, describe(arm, seg
 
 
 def described_by(package: Path) -> list[Any]:
-    """What another process says of an arm, by the seglab that lies in a folder."""
+    """Return the description of an arm by another process, with the seglab that lies in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(package)}
     done = subprocess.run([sys.executable, "-c", DESCRIBED], env=environment, cwd=package, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -93,7 +93,7 @@ Written = Callable[[str, dict[str, str]], dict[str, Any]]
 
 
 def everything(folder: Path) -> dict[str, Any]:
-    """What a study has written, apart from times, logs and owners of leases: names of files, and the content that matters."""
+    """Return what a study has written, apart from times, logs and owners of leases: names of files, and the content that matters."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = re.sub(r"offline-run-\d+_\d+", "offline-run", str(path.relative_to(folder)))
@@ -126,7 +126,7 @@ def run_at_wandb(log: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """What one of `WAYS` writes under some variables. Without variables it is written once."""
+    """Return what one of `WAYS` writes under some variables. Without variables it is written once."""
     clean: dict[str, dict[str, Any]] = {}
 
     def write(way: str, variables: dict[str, str]) -> dict[str, Any]:

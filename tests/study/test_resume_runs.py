@@ -85,7 +85,7 @@ def draw() -> random.Random:
 
 
 def work(place: Path, arm: str, *words: object, minutes: float = 0, **environment: object) -> int:
-    """What a worker does on one run."""
+    """Do what a worker does on one run."""
     given = ("--wandb", "disabled", *words)
     return attempt(place, "work", "--arm", arm, "--seed", 0, "--checkpoint_minutes", minutes, *given, **environment)
 
@@ -414,7 +414,7 @@ def descendants(process: int) -> list[int]:
 
 
 def is_stopped(process: int) -> bool:
-    """Whether a process sleeps under SIGSTOP."""
+    """Return whether a process sleeps under SIGSTOP."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     except OSError:
@@ -422,7 +422,7 @@ def is_stopped(process: int) -> bool:
 
 
 def gone(processes: list[int], seconds: float = 30) -> bool:
-    """Whether these processes end in time."""
+    """Return whether these processes end in time."""
     deadline = time.monotonic() + seconds
     while any(Path(f"/proc/{process}/stat").exists() for process in processes) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -26,7 +26,7 @@ NUMBERS = ("val", "test", "per_class")
 
 
 def numbers(path: Path) -> object:
-    """What a result says of the network, without what it says of the clock."""
+    """Return the part of a result that does not depend on the clock."""
     raw = json.loads(path.read_text())
     return {name: raw[name] for name in NUMBERS} | {"zeros": raw["cost"]["exact_zeros"]}
 

@@ -242,7 +242,7 @@ def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: 
 
 
 def fails_in(run: Path) -> int:
-    """How often a run has been tried."""
+    """Return how often a run has been tried."""
     return sum("failed" in path.read_text() for path in run.glob("lease.*"))
 
 

@@ -50,7 +50,7 @@ def command_line(folder: Path, capture: pytest.CaptureFixture[str] | None, *word
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the whole study has run. Read it; whoever changes it copies it."""
+    """Return the folder in which the whole study has run. Tests that change it copy it."""
     place = tmp_path_factory.mktemp("tuned")
     assert command_line(place, None, "run", "--wandb", "disabled").code == 0
     return place
