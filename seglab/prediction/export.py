@@ -4,7 +4,6 @@ import hashlib
 import json
 import sys
 import tempfile
-from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
+from seglab.exit_codes import DONE
 from seglab.files import atomic_write
-from seglab.script.errors import one_line
+from seglab.script.errors import exit_code
 
 if TYPE_CHECKING:
     from seglab.networks import TrainedNetwork
@@ -26,14 +25,7 @@ STEM = "model"
 
 def main(words: Sequence[str]) -> NoReturn:
     """Export and exit: 0 done, 2 bad input, 75 interrupted."""
-    try:
-        sys.exit(export(_parser().parse_args(list(words))))
-    except (ValueError, ArgumentError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    sys.exit(exit_code(lambda: export(_parser().parse_args(list(words)))))
 
 
 def export(given: Namespace) -> int:

@@ -3,7 +3,6 @@
 import hashlib
 import signal
 import sys
-from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from seglab.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
-from seglab.script.errors import one_line
+from seglab.exit_codes import DONE, FAILED
+from seglab.script.errors import exit_code
 
 if TYPE_CHECKING:
     import torch
@@ -22,15 +21,8 @@ if TYPE_CHECKING:
 
 def main(words: Sequence[str]) -> NoReturn:
     """Predict and exit: 0 done, 1 an image could not be predicted, 2 bad input, 75 interrupted."""
-    try:
-        with _stop_on_sigterm():
-            sys.exit(predict(_parser().parse_args(list(words))))
-    except (ValueError, ArgumentError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    with _stop_on_sigterm():
+        sys.exit(exit_code(lambda: predict(_parser().parse_args(list(words)))))
 
 
 def predict(given: Namespace) -> int:

@@ -298,7 +298,7 @@ def test_a_stop_keeps_what_is_done(
 
     words = ("predict", run, images, "--output", tmp_path / "out", "--device", "cpu")
     monkeypatch.setattr("seglab.prediction.predict.write_mask", write_and_stop)
-    assert command(*words)[::2] == (75, "interrupted; the same command goes on\n")
+    assert command(*words)[::2] == (75, "interrupted; the same command again goes on\n")
     assert files_in(tmp_path / "out") == {"prediction.json", "classes.csv", "masks/a.png", "masks/b.png"}
     assert "2 predicted, 2 were done" in command(*words).out
 
@@ -318,7 +318,7 @@ def test_a_stop_leaves_whole_files_and_the_same_command_goes_on(run: Path, tmp_p
         time.sleep(0.02)
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.strip()) == (75, "interrupted; the same command goes on")
+    assert (process.returncode, err.strip()) == (75, "interrupted; the same command again goes on")
     files = files_in(tmp_path / "out")
     assert not [name for name in files if name.endswith(".part")]
     masks = [name for name in files if name.startswith("masks/")]
