@@ -101,10 +101,11 @@ def _evaluated(folder: Path, verb: "Verb") -> list[str]:
 
 def read(arguments: Sequence[str]) -> int:
     """Run `seglab compare` or `seglab status`, which show the results in folders of runs. Return the exit code."""
+    from seglab.script.errors import exit_code
+
     given = _parser().parse_args(arguments)
     if given.command == "prune":
-        return prune(given)
-    from seglab.script.errors import exit_code
+        return exit_code(lambda: prune(given))
     from seglab.script.reading import Wanted, show_comparison, show_status, study_folders, terminal
 
     console = terminal()
@@ -122,31 +123,28 @@ def read(arguments: Sequence[str]) -> int:
 
 
 def prune(given: argparse.Namespace) -> int:
-    """Run `seglab prune`: export a checkpoint's network, without its zero filters, as a program that runs without seglab."""
-    from rich.console import Console
+    """Run `seglab prune`: export a checkpoint's network, without its zero filters, as a program that runs without seglab.
 
-    from seglab.script.errors import one_line
-
+    Raises:
+        ValueError, OSError: the checkpoint cannot be read, the network cannot be pruned, or the program cannot be written.
+    """
     checkpoint = Path(given.checkpoint)
     output = checkpoint.with_name(f"{checkpoint.stem}.pruned.pt2") if given.output is None else Path(given.output)
-    try:
-        if not output.parent.is_dir() or output.is_dir():
-            raise ValueError(f"--output: {output} is no file in an existing folder")
-        from seglab.networks import description, load
-        from seglab.pruning.program import to_table, write_pruned
+    if not output.parent.is_dir() or output.is_dir():
+        raise ValueError(f"--output: {output} is no file in an existing folder")
+    from seglab.networks import description, load
+    from seglab.pruning.program import to_table, write_pruned
+    from seglab.script.reading import terminal
 
-        saved = load(checkpoint)
-        metadata = {
-            "network": description(saved.network),
-            "class_names": list(saved.class_names),
-            "mean": saved.mean.flatten().tolist(),
-            "std": saved.std.flatten().tolist(),
-        }
-        written = write_pruned(saved.network, output, size=given.size, channels=saved.in_channels, metadata=metadata)
-    except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    saved = load(checkpoint)
+    metadata = {
+        "network": description(saved.network),
+        "class_names": list(saved.class_names),
+        "mean": saved.mean.flatten().tolist(),
+        "std": saved.std.flatten().tolist(),
+    }
+    written = write_pruned(saved.network, output, size=given.size, channels=saved.in_channels, metadata=metadata)
+    console = terminal()
     console.print(to_table(written))
     console.print(f"program: {output}", highlight=False, soft_wrap=True)
     return DONE

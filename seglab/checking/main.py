@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from seglab.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from seglab.exit_codes import FAILED
 from seglab.script.classes import class_in, imported, meant, reason
-from seglab.script.errors import one_line
+from seglab.script.errors import exit_code
 from seglab.script.help import Help
 from seglab.script.words import parse
 
@@ -26,14 +26,7 @@ NAMING = "a loss is named by the import path of its class, your own from the wor
 def main(words: Sequence[str]) -> NoReturn:
     """Check the loss that `words` name and exit: 0 if nothing failed, 1 if a check failed, 2 for bad input, 75 if interrupted."""
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
-    try:
-        sys.exit(check(words))
-    except (ValueError, ArgumentError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    sys.exit(exit_code(lambda: check(words)))
 
 
 def check(words: Sequence[str]) -> int:
