@@ -105,7 +105,7 @@ def read(arguments: Sequence[str]) -> int:
 
     given = _parser().parse_args(arguments)
     if given.command == "prune":
-        return exit_code(lambda: prune(given))
+        return exit_code(lambda: prune(given), resumes=False)
     from seglab.script.reading import Wanted, show_comparison, show_status, study_folders, terminal
 
     console = terminal()
@@ -119,7 +119,7 @@ def read(arguments: Sequence[str]) -> int:
                 codes.append(show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console))
         return max(codes)
 
-    return exit_code(shown)
+    return exit_code(shown, resumes=False)
 
 
 def prune(given: argparse.Namespace) -> int:

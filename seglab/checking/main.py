@@ -26,7 +26,7 @@ NAMING = "a loss is named by the import path of its class, your own from the wor
 def main(words: Sequence[str]) -> NoReturn:
     """Check the loss that `words` name and exit: 0 if nothing failed, 1 if a check failed, 2 for bad input, 75 if interrupted."""
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
-    sys.exit(exit_code(lambda: check(words)))
+    sys.exit(exit_code(lambda: check(words), resumes=False))
 
 
 def check(words: Sequence[str]) -> int:

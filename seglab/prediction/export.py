@@ -25,7 +25,7 @@ STEM = "model"
 
 def main(words: Sequence[str]) -> NoReturn:
     """Export and exit: 0 done, 2 bad input, 75 interrupted."""
-    sys.exit(exit_code(lambda: export(_parser().parse_args(list(words)))))
+    sys.exit(exit_code(lambda: export(_parser().parse_args(list(words))), resumes=False))
 
 
 def export(given: Namespace) -> int:

@@ -74,14 +74,19 @@ _NO_SUCH_CLASS = re.compile(
 )
 
 
-def exit_code(command: Callable[[], int]) -> int:
-    """Call a command and return its exit code. Print an exception as one line on stderr, and return the exit code that it stands for."""
+def exit_code(command: Callable[[], int], resumes: bool = True) -> int:
+    """Call a command and return its exit code. Print an exception as one line on stderr, and return the exit code that it stands for.
+
+    Args:
+        command: returns the exit code of its success or failure.
+        resumes: the same command again goes on where an interrupted one ended. An interrupted user is told so.
+    """
     try:
         code = command()
         sys.stdout.flush()
         return code
     except (KeyboardInterrupt, Interrupted):
-        _say("interrupted; the same command again goes on")
+        _say("interrupted; the same command again goes on" if resumes else "interrupted")
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, the user gets one line
         if isinstance(error, BrokenPipeError) and not is_read():  # `| head` has read enough

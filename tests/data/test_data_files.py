@@ -7,7 +7,7 @@ import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from PIL import Image
 
 from seglab.compare.metric import Metric
 from seglab.data import ImageMaskFolder, PairedFiles, SegmentationDataModule
-from seglab.data.sources.files import labels
+from seglab.data.sources.files import labels, mapped
 
 Form = Literal["NFC", "NFD"]
 """Forms of Unicode: composed and decomposed."""
@@ -314,3 +314,22 @@ def test_class_names_that_are_alike_are_refused(folder: Path, names: tuple[str, 
 def test_other_class_names_are_accepted_and_parsed_back(folder: Path, name: str) -> None:
     data = SegmentationDataModule(ImageMaskFolder(folder, num_classes=3, class_names=("a", name, "c")))
     assert Metric.parse(f"test/iou/{data.class_names[1]}").class_name == name
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int64])
+def test_a_table_gives_the_class_of_each_label(dtype: type[np.integer[Any]]) -> None:
+    stored = np.array([[0, 7, 8], [100, 7, 0]], dtype)
+    expected = np.array([[0, 1, 1], [255, 1, 0]], np.uint8)
+    assert np.array_equal(mapped(stored, None, {0: 0, 7: 1, 8: 1, 100: 255}, Path("a.png")), expected)
+    assert np.array_equal(mapped(stored, 100, {0: 0, 7: 1, 8: 1}, Path("a.png")), expected)
+
+
+def test_a_table_ignores_255_unless_it_names_it() -> None:
+    stored = np.array([[0, 255]], np.uint8)
+    assert mapped(stored, None, {0: 0, 255: 1}, Path("a.png")).tolist() == [[0, 1]]
+    assert mapped(stored, None, {0: 3}, Path("a.png")).tolist() == [[3, 255]]
+
+
+def test_a_label_that_is_not_in_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^a\.png: label 8 is not in the table of labels, which has 0, 7: add the label to it"):
+        mapped(np.array([[0, 8]], np.uint8), None, {7: 1, 0: 0}, Path("a.png"))

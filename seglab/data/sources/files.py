@@ -3,7 +3,7 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,10 +33,19 @@ class PairedFiles(Dataset[Sample]):
         class_names: names of the C classes, in the order of the labels.
         void: label in the files, besides 255, that means "not annotated" and is read as `IGNORE`. It may be -1 in masks of signed integers,
             or above 255 in masks of more than 8 bits.
+        table: the class of each label in the files, `IGNORE` for none; None if the files hold class indices. 255 is ignored unless the
+            table names it, and any other label that is not in the table is refused.
     """
 
-    def __init__(self, root: Path, pairs: Sequence[Pair], class_names: tuple[str, ...], void: int | None = None) -> None:
-        self.root, self.pairs, self.class_names, self.void = root, pairs, class_names, void
+    def __init__(
+        self,
+        root: Path,
+        pairs: Sequence[Pair],
+        class_names: tuple[str, ...],
+        void: int | None = None,
+        table: Mapping[int, int] | None = None,
+    ) -> None:
+        self.root, self.pairs, self.class_names, self.void, self.table = root, pairs, class_names, void, table
 
     @property
     def num_classes(self) -> int:
@@ -48,7 +57,8 @@ class PairedFiles(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        mask = labels(read_mask(pair.mask), self.void, pair.mask)
+        stored = read_mask(pair.mask)
+        mask = labels(stored, self.void, pair.mask) if self.table is None else mapped(stored, self.void, self.table, pair.mask)
         return Sample(as_tensor(read_image(pair.image)), torch.from_numpy(mask), self._name(pair.image))
 
     def mask_file(self, index: int) -> Path:
@@ -104,3 +114,25 @@ def labels(mask: Array, void: int | None, file: Path) -> npt.NDArray[np.uint8]:
                 "the label of pixels without a class as void"
             )
     return np.where(ignored, np.uint8(IGNORE), mask.astype(np.uint8, copy=False))
+
+
+def mapped(mask: Array, void: int | None, table: Mapping[int, int], file: Path) -> npt.NDArray[np.uint8]:
+    """Return the classes (H,W) uint8 that a table gives to the labels of a mask (H,W) of any integer type.
+
+    Args:
+        mask: labels as stored.
+        void: a label that is ignored, besides 255.
+        table: the class of each label, or `IGNORE`. It comes before `void`.
+        file: the file of the mask.
+
+    Raises:
+        ValueError: a label is not in the table. The message names the file.
+    """
+    values, places = np.unique(mask, return_inverse=True)
+    classes = {IGNORE: IGNORE, **({} if void is None else {void: IGNORE}), **table}
+    if unknown := [int(value) for value in values if int(value) not in classes]:
+        known = ", ".join(str(label) for label in sorted(table))
+        raise ValueError(
+            f"{file}: label {unknown[0]} is not in the table of labels, which has {known}: add the label to it, or correct the mask"
+        )
+    return np.array([classes[int(value)] for value in values], np.uint8)[places].reshape(mask.shape)
