@@ -2,13 +2,20 @@
 
 from .compare import Comparison as Comparison
 from .compare import compare as compare
+from .data import ADE20K as ADE20K
+from .data import COCO as COCO
+from .data import VOC as VOC
 from .data import CamVid as CamVid
+from .data import Cityscapes as Cityscapes
+from .data import HuggingFace as HuggingFace
 from .data import ImageMaskFolder as ImageMaskFolder
+from .data import OxfordPets as OxfordPets
 from .data import SegmentationDataModule as SegmentationDataModule
 from .data import SegmentationDataset as SegmentationDataset
 from .data import SegmentationSource as SegmentationSource
 from .data import Shapes as Shapes
 from .data import Split as Split
+from .data import TorchDataset as TorchDataset
 from .data import default_augmentation as default_augmentation
 from .data import effective_number as effective_number
 from .data import inverse_frequency as inverse_frequency

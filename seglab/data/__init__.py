@@ -3,19 +3,32 @@
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import class_pixels, effective_number, inverse_frequency, median_frequency
 from seglab.data.loading.datamodule import SegmentationDataModule
+from seglab.data.sources.ade20k import ADE20K
 from seglab.data.sources.camvid import CamVid
+from seglab.data.sources.cityscapes import Cityscapes
+from seglab.data.sources.coco import COCO
 from seglab.data.sources.dataset import SPLITS, OnDisk, OnDiskInParts, SegmentationDataset, Split, default_palette
 from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.sources.folder import ImageMaskFolder
+from seglab.data.sources.hugging_face import HuggingFace
+from seglab.data.sources.pets import OxfordPets
 from seglab.data.sources.shapes import Shapes
 from seglab.data.sources.source import SegmentationSource
+from seglab.data.sources.torch_dataset import TorchDataset
+from seglab.data.sources.voc import VOC
 
 __all__ = [
+    "ADE20K",
+    "COCO",
     "SPLITS",
+    "VOC",
     "CamVid",
+    "Cityscapes",
+    "HuggingFace",
     "ImageMaskFolder",
     "OnDisk",
     "OnDiskInParts",
+    "OxfordPets",
     "Pair",
     "PairedFiles",
     "SegmentationDataModule",
@@ -23,6 +36,7 @@ __all__ = [
     "SegmentationSource",
     "Shapes",
     "Split",
+    "TorchDataset",
     "class_pixels",
     "default_augmentation",
     "default_palette",

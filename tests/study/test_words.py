@@ -444,7 +444,7 @@ def test_help_fits_on_a_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         assert [out.index(f"\n{group}:\n") for group in ("study", "data", "running")] == sorted(
             out.index(f"\n{group}:\n") for group in ("study", "data", "running")
         )
-        for part in ("Tversky", "--epochs INT", "(default: 30)", "or any class by its import path", "CamVid, ImageMaskFolder, Shapes"):
+        for part in ("Tversky", "--epochs INT", "(default: 30)", "or any class by its import path", "COCO, CamVid, Cityscapes"):
             assert part in out
         for flag in ("--penalties", "--data.size", "--arm", "--wandb", "--jobs", "--dry_run", "--full", "--strength"):
             assert f"  {flag}" in out

@@ -21,14 +21,14 @@ def image(stream: BinaryIO, name: str) -> Stored:
     with _opened(stream, name) as opened:
         opened.info.pop("transparency", None)
         if opened.mode in ("L", "RGB"):
-            return _stored(opened, np.array(opened))
-        return _stored(opened, np.array(opened.convert("L" if opened.mode in ("1", "LA", "La") else "RGB")))
+            return stored(opened, np.array(opened))
+        return stored(opened, np.array(opened.convert("L" if opened.mode in ("1", "LA", "La") else "RGB")))
 
 
 def mask(stream: BinaryIO, name: str) -> Stored:
     """Decode a mask: (H,W) bool or uint8 as stored, the indices of a palette, or (H,W,C) uint8 colours."""
     with _opened(stream, name) as opened:
-        return _stored(opened, np.array(opened))
+        return stored(opened, np.array(opened))
 
 
 def png_image(stream: BinaryIO) -> Stored:
@@ -36,17 +36,17 @@ def png_image(stream: BinaryIO) -> Stored:
     depth, colour = _png_header(stream)
     if depth < 16:
         return image(stream, "PNG")
-    stored = mask(stream, "PNG")  # also raises if the file is damaged, of which OpenCV would print lines
-    return stored if colour == _GREY else stored._replace(pixels=_colours_of_16_bits(stream, colour))
+    grey = mask(stream, "PNG")  # also raises if the file is damaged, of which OpenCV would print lines
+    return grey if colour == _GREY else grey._replace(pixels=_colours_of_16_bits(stream, colour))
 
 
 def png_mask(stream: BinaryIO) -> Stored:
     """Decode a PNG mask: (H,W) as stored, or (H,W,C) colours. Pillow scales grey of 2 and 4 bits to 0…255; this is undone."""
     depth, colour = _png_header(stream)
-    stored = mask(stream, "PNG")
+    labels = mask(stream, "PNG")
     if colour == _GREY and depth in (2, 4):
-        return stored._replace(pixels=stored.pixels // np.uint8(255 // (2**depth - 1)))
-    return stored
+        return labels._replace(pixels=labels.pixels // np.uint8(255 // (2**depth - 1)))
+    return labels
 
 
 def bmp_image(stream: BinaryIO) -> Stored:
@@ -72,7 +72,7 @@ def _opened(stream: BinaryIO, name: str) -> Image.Image:
     return opened
 
 
-def _stored(opened: Image.Image, pixels: Array) -> Stored:
+def stored(opened: Image.Image, pixels: Array) -> Stored:
     """Return the decoded pixels with the orientation flag of the file (EXIF or XMP).
 
     If the metadata are broken, there is no flag: the pixels are good all the same.

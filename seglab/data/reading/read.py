@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def read_image(file: Path) -> Array:
         ValueError: the file cannot be read, or its pixels cannot be used. The message names the file.
     """
     with opened(file, "an image", "its mask") as stream:
-        return _channels(upright(format_of(stream).image(stream)))
+        return decoded_image(stream)
 
 
 def read_mask(file: Path) -> Array:
@@ -35,10 +36,25 @@ def read_mask(file: Path) -> Array:
         ValueError: the file cannot be read, its format is lossy, or it has several channels. The message names the file.
     """
     with opened(file, "a mask", "its image") as stream:
-        known = format_of(stream)
-        if known.mask is None:
-            raise UnusableError(f"a mask as {known.name}; {known.why_no_mask}: export the mask again in a lossless format, such as PNG")
-        return _labels(upright(known.mask(stream)))
+        return decoded_mask(stream)
+
+
+def decoded_image(stream: BinaryIO) -> Array:
+    """Decode the bytes of an image file, as `read_image` does.
+
+    Raises:
+        UnusableError: the pixels cannot be used.
+        Exception: the bytes are damaged; a decoder may raise anything.
+    """
+    return image_of(upright(format_of(stream).image(stream)))
+
+
+def decoded_mask(stream: BinaryIO) -> Array:
+    """Decode the bytes of a mask file, as `read_mask` does. Raises what `decoded_image` raises."""
+    known = format_of(stream)
+    if known.mask is None:
+        raise UnusableError(f"a mask as {known.name}; {known.why_no_mask}: export the mask again in a lossless format, such as PNG")
+    return mask_of(upright(known.mask(stream)))
 
 
 @contextmanager
@@ -61,18 +77,23 @@ def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
     except UnusableError as error:
         raise ValueError(f"{file}: {error}") from error
     except Exception as error:  # a decoder of damaged bytes may raise anything
-        raise ValueError(f"{file}: cannot be read as {what} ({_reason(error)}): replace the file, or remove it with {partner}") from error
+        raise ValueError(f"{file}: cannot be read as {what} ({reason(error)}): replace the file, or remove it with {partner}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why a file or its bytes cannot be read, in one line."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
-def _channels(pixels: Array) -> Array:
-    """Return pixels (H,W) or (H,W,C) as (H,W,C) uint8, uint16 or float32, contiguous and in the byte order of this machine."""
+def image_of(pixels: Array) -> Array:
+    """Return pixels (H,W) or (H,W,C) as (H,W,C) uint8, uint16 or float32, contiguous and in the byte order of this machine.
+
+    Raises:
+        UnusableError: the shape or the type cannot be used.
+    """
     if pixels.ndim not in (2, 3):
         raise UnusableError(f"an image of the shape {pixels.shape}; expected rows × columns, or rows × columns × channels")
     image = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -93,8 +114,12 @@ def _of_known_type(image: Array) -> Array:
     raise UnusableError(f"an image of {image.dtype.name}; expected uint8, uint16, or float32 from 0 to 1: convert it")
 
 
-def _labels(pixels: Array) -> Array:
-    """Return the labels of a mask (H,W): uint8 for bool, else of the file's integer type, in the byte order of this machine."""
+def mask_of(pixels: Array) -> Array:
+    """Return the labels of a mask (H,W): uint8 for bool, else of the stored integer type, in the byte order of this machine.
+
+    Raises:
+        UnusableError: there are several channels, or the values are no integers.
+    """
     if pixels.ndim == 3 and pixels.shape[2] > 1:
         colours = {2: " (grey and alpha)", 3: " (RGB)", 4: " (RGBA)"}.get(pixels.shape[2], "")
         raise UnusableError(f"a mask of {pixels.shape[2]} channels{colours}; expected one, of class indices: convert colours to indices")
