@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
-from seglab.data.sources.instances import InstanceMasks, read_instances
+from seglab.data.sources.instances import InstanceMasks, read_instances, run_length_coder
 from seglab.data.sources.official import held_out
 from seglab.data.sources.source import SegmentationSource
 
@@ -33,6 +33,7 @@ class COCO(SegmentationSource):
 
     Raises:
         ValueError: files are missing or damaged, or the files differ in their categories.
+        ImportError: pycocotools is not installed.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class COCO(SegmentationSource):
     """last part of the names of files and folders: 2017, 2014, or an empty text for data of your own."""
 
     def __post_init__(self) -> None:
+        run_length_coder()  # raises now, and not at the first sample
         object.__setattr__(self, "root", Path(self.root))  # a string will do
         for split in SPLITS:
             self.split(split)

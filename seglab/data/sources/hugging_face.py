@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.sources.items import Items
 from seglab.data.sources.source import SegmentationSource
@@ -89,35 +91,40 @@ class HuggingFace(SegmentationSource):
                 f"{self.path}: cannot be loaded ({text}); expected a folder that save_to_disk has written, or of Parquet files, or a name on "
                 "the hub"
             ) from error
-        return {
-            name: table.with_format("numpy").cast(
-                datasets.Features(
-                    {
-                        key: datasets.Image(decode=False) if isinstance(kind, datasets.Image) else kind
-                        for key, kind in table.features.items()
-                    }
-                )
-            )
-            for name, table in tables.items()
-        }
+        return {name: _undecoded(table, datasets.Image) for name, table in tables.items()}
 
 
 class _Rows:
     """The pairs (image, mask) of a table."""
 
     def __init__(self, table: Any, image: str, mask: str) -> None:
-        self.table, self.image, self.mask = table, image, mask
+        self.table, self.columns = table, (image, mask)
 
     def __len__(self) -> int:
         return len(self.table)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         row = self.table[index]
-        return row[self.image], row[self.mask]
+        return tuple(_typed(row[column], self.table.features[column]) for column in self.columns)
+
+
+def _undecoded(table: Any, image: Any) -> Any:
+    """Return a table whose images are the bytes of their files, and whose arrays are NumPy's."""
+    for column, feature in table.features.items():
+        if isinstance(feature, image):
+            table = table.cast_column(column, image(decode=False))
+    return table.with_format("numpy")
+
+
+def _typed(value: Any, feature: Any) -> Any:
+    """Return an array in the type of its column: the library gives integers of any type as int64."""
+    while hasattr(feature, "feature"):
+        feature = feature.feature
+    return value.astype(feature.dtype) if isinstance(value, np.ndarray) and value.dtype != np.object_ else value
 
 
 def _named(feature: Any) -> tuple[str, ...]:
     """Return the names of a ClassLabel, or of an array of one; () if there are none."""
-    while feature is not None and not hasattr(feature, "names"):
-        feature = getattr(feature, "feature", None)
-    return () if feature is None else tuple(feature.names)
+    while hasattr(feature, "feature"):
+        feature = feature.feature
+    return tuple(getattr(feature, "names", None) or ())

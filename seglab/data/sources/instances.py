@@ -174,8 +174,6 @@ def drawn(annotated: Annotated, where: str) -> npt.NDArray[np.uint8]:
     try:
         objects = [(label, _covered(outline, *shape)) for label, outline in _SEGMENTS.decode(annotated.segments)]
     except Exception as error:  # damaged run lengths may raise anything
-        if isinstance(error, ImportError):
-            raise
         raise ValueError(f"{where}: an outline is damaged ({error}): correct or remove its annotation") from error
     mask = np.zeros(shape, np.uint8)
     for label, pixels in sorted(objects, key=lambda one: (one[0] != IGNORE, -np.count_nonzero(one[1]))):
@@ -185,7 +183,7 @@ def drawn(annotated: Annotated, where: str) -> npt.NDArray[np.uint8]:
 
 def _covered(outline: list[list[float]] | _RunLengths, rows: int, columns: int) -> npt.NDArray[np.bool_]:
     """Return the pixels (H,W) bool that an object covers."""
-    coder = _coder()
+    coder = run_length_coder()
     if isinstance(outline, _RunLengths):
         if outline.size != (rows, columns):
             raise ValueError(f"run lengths of {outline.size[0]}×{outline.size[1]} pixels for an image of {rows}×{columns}")
@@ -201,7 +199,7 @@ def _covered(outline: list[list[float]] | _RunLengths, rows: int, columns: int) 
     return np.asarray(coder.decode(coded), np.bool_)
 
 
-def _coder() -> Any:
+def run_length_coder() -> Any:
     """Return pycocotools' module of run lengths.
 
     Raises:
