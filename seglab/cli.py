@@ -70,7 +70,7 @@ def _fault(arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command's name; None if there is such a command."""
     from seglab.script.classes import meant
 
-    known = (*READING, "prune", "check", "predict", "export", *TRAINING)
+    known = (*READING, "download", "prune", "check", "predict", "export", *TRAINING)
     given = arguments[0] if arguments else None
     if given is None:
         return f"name a command: {', '.join(known)}; seglab --help says what each does"
@@ -106,6 +106,10 @@ def read(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     if given.command == "prune":
         return exit_code(lambda: prune(given), resumes=False)
+    if given.command == "download":
+        from seglab.download.main import main as download
+
+        return exit_code(lambda: download(given))
     from seglab.script.reading import Wanted, show_comparison, show_status, study_folders, terminal
 
     console = terminal()
@@ -173,8 +177,10 @@ class _Parser(argparse.ArgumentParser):
             word = message.removeprefix("unrecognized arguments: ").partition("=")[0]
             known = [name for name in self._option_string_actions if name.startswith("--")]
             return f"there is no flag {word}{meant(word, known)}" if word.startswith("-") else f"{word!r} is one word too many"
-        places = [f"{action.metavar}: {action.help}" for action in self._actions if not action.option_strings]
-        if message.startswith("the following arguments are required"):
+        if message.startswith("the following arguments are required: "):
+            names = message.partition(": ")[2].split(", ")
+            missing = [action for action in self._actions if (action.option_strings or [action.metavar])[0] in names]
+            places = [" ".join([*action.option_strings, f"{action.metavar}: {action.help}"]) for action in missing]
             return f"{self.prog} needs {' and '.join(places)}"
         message = re.sub(r"^argument (\S+): invalid (\w+) value: '(.*)'$", r"\1: expected \2, got \3", message)
         return re.sub(r"^argument (\S+): expected 2 arguments$", r"\1: expected two values, as in \1 256 256", message).removeprefix(
@@ -183,6 +189,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from seglab.download.main import add_flags as add_download_flags
     from seglab.script.reading import add_comparison_flags
 
     parser = _Parser(prog="seglab", description="Fair comparisons of regularization and transfer learning in image segmentation.")
@@ -197,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     smaller.add_argument("checkpoint", metavar="CKPT", help="such as runs/fit/version_0/checkpoints/last.ckpt")
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
     smaller.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of its images (default 256 256)")
+    add_download_flags(commands.add_parser("download", help="get a published data set, such as download VOC --root D"))
     commands.add_parser("check", help="try a loss before a comparison rests on it, such as check my_file.MyLoss", add_help=False)
     commands.add_parser("predict", help="masks of new images of any size by a checkpoint's network", add_help=False)
     commands.add_parser("export", help="a checkpoint's network as a file that runs without seglab, with a model card", add_help=False)
