@@ -19,7 +19,6 @@ from seglab.data import (
     Split,
     default_palette,
 )
-from seglab.data.sources.files import mapped
 from tests.data.published import (
     CITYSCAPES_LABELS,
     PETS_TEST,
@@ -219,18 +218,3 @@ def test_an_image_of_ade20k_without_its_mask_is_named(tmp_path: Path) -> None:
     (ade20k(tmp_path) / "ADEChallengeData2016" / "annotations" / "training" / "ADE_train_00000005.png").unlink()
     with pytest.raises(ValueError, match=r"ADE_train_00000005.jpg: this image has no mask"):
         ADE20K(tmp_path)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int64])
-def test_a_table_of_labels_gives_the_same_classes_for_every_type(dtype: type) -> None:
-    rng = np.random.default_rng(0)
-    table = {label: (label * 7) % 19 for label in range(40)}
-    mask = rng.integers(0, 40, (5, 7)).astype(dtype)
-    mask[0, 0], mask[1, 1] = 255, 99
-    expected = np.array([[{**table, 255: 255, 99: 255}[int(label)] for label in row] for row in mask], np.uint8)
-    found = mapped(mask, 99, table, Path("a.png"))
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, expected)
-    mask[2, 2] = 41
-    with pytest.raises(ValueError, match=r"a.png: label 41 is not in the table of labels"):
-        mapped(mask, 99, table, Path("a.png"))

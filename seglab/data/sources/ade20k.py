@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.sources.folder import pair_by_stem
-from seglab.data.sources.official import RGBFiles, colours, folder_of, held_out
+from seglab.data.sources.official import RGBFiles, colours, folder_of, held_out, require_folders
 from seglab.data.sources.source import SegmentationSource
 from seglab.sample import IGNORE
 
@@ -82,7 +82,9 @@ class ADE20K(SegmentationSource):
         """Return the images of one split, sorted by name."""
         base = folder_of(self.root, ("ADEChallengeData2016",), "annotations", LAYOUT)
         folder = "validation" if name == "test" else "training"
-        pairs = pair_by_stem(base / "images" / folder, base / "annotations" / folder, LAYOUT)
+        images, masks = base / "images" / folder, base / "annotations" / folder
+        require_folders([images, masks], LAYOUT)
+        pairs = pair_by_stem(images, masks, LAYOUT)
         if name != "test":
             pairs = held_out(pairs, EVERY)[0 if name == "train" else 1]
         return RGBFiles(base, pairs, self.class_names, table=TABLE)

@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.sources.files import Pair, PairedFiles
-from seglab.data.sources.folder import require_folder
-from seglab.data.sources.official import require_files
+from seglab.data.sources.official import require_files, require_folders
 from seglab.data.sources.source import SegmentationSource
 from seglab.sample import IGNORE
 
@@ -82,13 +81,13 @@ class Cityscapes(SegmentationSource):
         """Return the frames of one split, sorted by city, sequence and frame."""
         return PairedFiles(self.root, self._pairs(name), self.class_names, table=TABLE)
 
-    def groups(self, name: Split) -> Sequence[str]:
+    def groups(self, split: Split) -> Sequence[str]:
         """Return the city of each frame of one split."""
-        return [pair.image.parent.name for pair in self._pairs(name)]
+        return [pair.image.parent.name for pair in self._pairs(split)]
 
     def _pairs(self, split: Split) -> list[Pair]:
         images = self.root / "leftImg8bit" / ("val" if split == "test" else "train")
-        require_folder(images, LAYOUT)
+        require_folders([images], LAYOUT)
         cities = sorted(folder.name for folder in images.iterdir() if folder.is_dir())
         if split != "test":
             if missing := [city for city in VAL_CITIES if city not in cities]:

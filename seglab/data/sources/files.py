@@ -128,16 +128,11 @@ def mapped(mask: Array, void: int | None, table: Mapping[int, int], file: Path) 
     Raises:
         ValueError: a label is not in the table. The message names the file.
     """
-    values = np.flatnonzero(np.bincount(mask.ravel())) if mask.dtype == np.uint8 else np.unique(mask)
+    values, places = np.unique(mask, return_inverse=True)
     classes = {IGNORE: IGNORE, **({} if void is None else {void: IGNORE}), **table}
     if unknown := [int(value) for value in values if int(value) not in classes]:
         known = ", ".join(str(label) for label in sorted(table))
         raise ValueError(
             f"{file}: label {unknown[0]} is not in the table of labels, which has {known}: add the label to it, or correct the mask"
         )
-    found = np.array([classes[int(value)] for value in values], np.uint8)
-    if mask.dtype != np.uint8:
-        return found[np.searchsorted(values, mask)]
-    lookup = np.zeros(IGNORE + 1, np.uint8)
-    lookup[values] = found
-    return lookup[mask]
+    return np.array([classes[int(value)] for value in values], np.uint8)[places].reshape(mask.shape)

@@ -47,6 +47,12 @@ def folder_of(root: Path, inner: Sequence[str], needed: str, layout: str) -> Pat
     raise ValueError(f"{root}: there is no folder {(places[0] / needed).relative_to(root)} in it; expected {layout}")
 
 
+def require_folders(folders: Sequence[Path], layout: str) -> None:
+    """Raise a ValueError that tells the expected layout if a folder does not exist."""
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise ValueError(f"{missing[0]}: no such folder; expected {layout}")
+
+
 def listed(file: Path, layout: str) -> list[str]:
     """Return the names in a list of one sample a line: the first word of each line, without folders and ending. `#` begins a comment.
 
