@@ -179,7 +179,7 @@ class _Parser(argparse.ArgumentParser):
             return f"there is no flag {word}{meant(word, known)}" if word.startswith("-") else f"{word!r} is one word too many"
         if message.startswith("the following arguments are required: "):
             names = message.partition(": ")[2].split(", ")
-            missing = [action for action in self._actions if (action.option_strings or [action.metavar])[0] in names]
+            missing = [action for action in self._actions if {action.metavar, *action.option_strings} & {*names}]
             places = [" ".join([*action.option_strings, f"{action.metavar}: {action.help}"]) for action in missing]
             return f"{self.prog} needs {' and '.join(places)}"
         message = re.sub(r"^argument (\S+): invalid (\w+) value: '(.*)'$", r"\1: expected \2, got \3", message)

@@ -241,7 +241,7 @@ def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_commands_of_seglab_parse() -> None:
-    found = commands(r"seglab (compare|status|prune) ")
+    found = commands(r"seglab (compare|status|prune|download) ")
     assert len(found) >= 2
     for command in found:
         assert _parser().parse_args(shlex.split(command)[1:]).command in command

@@ -83,7 +83,7 @@ def _downloaded(archive: Archive, root: Path, console: Console) -> Path:
     if whole.is_file():
         return whole
     if own.is_file():
-        if (found := _md5(own)) != archive.md5 is not None:
+        if archive.md5 is not None and (found := _md5(own)) != archive.md5:
             raise ValueError(f"{own}: its MD5 is {found}; expected {archive.md5}: remove it, and the same command downloads it")
         return own
     there = part.stat().st_size if part.is_file() else 0

@@ -13,6 +13,7 @@ from torchvision.datasets import VOCSegmentation
 
 from seglab.data import SPLITS, VOC, HuggingFace, SegmentationDataModule, Split, TorchDataset
 from tests.data.published import voc
+from tests.test_readme import recipe
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (4, 5, 3), dtype=np.uint8)
@@ -306,3 +307,18 @@ def test_without_the_library_it_is_said_what_to_install(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "datasets", None)  # as Python itself marks a module that cannot be imported
     with pytest.raises(ImportError, match=r"datasets, which is not installed: pip install 'seglab\[datasets\]'"):
         HuggingFace(tmp_path, NAMES)
+
+
+def test_the_recipe_of_a_data_set_of_pytorch() -> None:
+    data = SegmentationDataModule(TorchDataset(recipe("torch_dataset").squares, ("background", "square")), batch_size=4, num_workers=0)
+    assert data.check().sizes.startswith("images of 64×64")
+    sample = data.source.split("val")[0]
+    assert [int((sample.mask == label).sum()) for label in (0, 1)] == [64 * 64 - 16 * 16, 16 * 16]
+    assert [len(data.source.split(split)) for split in SPLITS] == [80, 10, 10]
+
+
+def test_the_recipe_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = recipe("table")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("images of 32×32")
+    assert made.source.split("train")[3].mask.tolist() == made.rows(range(3, 4))["mask"][0].tolist()
