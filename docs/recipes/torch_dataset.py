@@ -1,4 +1,4 @@
-"""A data set of PyTorch: --data.source TorchDataset --data.source.make my.squares --data.source.class_names background,square"""
+"""A data set of PyTorch: --data.source TorchDataset --data.source.make my.squares --data.source.class_names [background,square]"""
 
 import numpy as np
 from PIL import Image

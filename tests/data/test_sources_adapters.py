@@ -295,6 +295,12 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, monkeypatch: py
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("path", ["nowhere", "/nowhere/at", "a/b/c"])
+def test_a_folder_that_is_missing_is_not_searched_on_the_hub(path: str) -> None:
+    with pytest.raises(ValueError, match=f"{path}: no such folder, and no name on the hub, which has the form user/name"):
+        HuggingFace(Path(path), NAMES)
+
+
 def test_a_mask_of_colours_in_a_table_is_refused(tmp_path: Path) -> None:
     source = HuggingFace(table(tmp_path, masks=Image.fromarray(PIXELS)), NAMES)
     with pytest.raises(ValueError, match=r"train\[0\]: a mask of 3 channels \(RGB\); expected one, of class indices"):

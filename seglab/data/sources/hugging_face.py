@@ -82,6 +82,8 @@ class HuggingFace(SegmentationSource):
             raise ImportError(
                 "tables of Hugging Face need the package datasets, which is not installed: pip install 'seglab[datasets]'"
             ) from error
+        if not self.path.exists() and (self.path.is_absolute() or len(self.path.parts) != 2):
+            raise ValueError(f"{self.path}: no such folder, and no name on the hub, which has the form user/name; correct the path")
         try:
             saved = self.path.is_dir() and (self.path / "dataset_dict.json").is_file()
             tables = datasets.load_from_disk(str(self.path)) if saved else datasets.load_dataset(self.path.as_posix())

@@ -69,10 +69,10 @@ class VOC(SegmentationSource):
         require_files(pairs, LAYOUT)
         if name == "train" and self.sbd:
             pairs += _sbd(base, {*official_train, *official_val})
-        return _Files(base, pairs, self.class_names)
+        return VOCFiles(base, pairs, self.class_names)
 
 
-class _Files(RGBFiles):
+class VOCFiles(RGBFiles):
     """Pairs of files whose masks may be SBD's files of MATLAB."""
 
     def __getitem__(self, index: int) -> Sample:
