@@ -189,7 +189,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from seglab.download.main import add_flags as add_download_flags
+    from seglab.download.published import PUBLISHED
     from seglab.script.reading import add_comparison_flags
 
     parser = _Parser(prog="seglab", description="Fair comparisons of regularization and transfer learning in image segmentation.")
@@ -204,7 +204,10 @@ def _parser() -> argparse.ArgumentParser:
     smaller.add_argument("checkpoint", metavar="CKPT", help="such as runs/fit/version_0/checkpoints/last.ckpt")
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
     smaller.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of its images (default 256 256)")
-    add_download_flags(commands.add_parser("download", help="get a published data set, such as download VOC --root D"))
+    published = commands.add_parser("download", help="get a published data set, such as download VOC --root D")
+    published.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
+    published.add_argument("--root", metavar="D", required=True, help="folder of the data set, as in --data.source.root D")
+    published.add_argument("--dry_run", action="store_true", help="show addresses and sizes, and download nothing")
     commands.add_parser("check", help="try a loss before a comparison rests on it, such as check my_file.MyLoss", add_help=False)
     commands.add_parser("predict", help="masks of new images of any size by a checkpoint's network", add_help=False)
     commands.add_parser("export", help="a checkpoint's network as a file that runs without seglab, with a model card", add_help=False)

@@ -1,7 +1,6 @@
 """Download a file over HTTP, and go on where an interrupted download ended."""
 
 import http.client
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,10 +67,11 @@ def _go_on(url: str, file: Path, report: Report, seconds: float) -> None:
         _go_on(url, file, report, seconds)
         return
     with response, file.open("ab") as out:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "")) if response.status == 206 else None
-        if start and (found is None or int(found[1]) != start):  # the server sends the whole file
+        if start and response.status != http.client.PARTIAL_CONTENT:  # the server sends the whole file
             out.truncate(0)
             start = 0
+        elif start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise _BrokenError(f"the server sends another part than the one from byte {start} on")
         length = response.headers.get("Content-Length")
         total = None if length is None else start + int(length)
         done = start

@@ -20,13 +20,6 @@ from seglab.exit_codes import DONE
 from seglab.script.classes import meant
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of `seglab download` to its parser."""
-    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
-    parser.add_argument("--root", metavar="D", required=True, help="folder of the data set, as in --data.source.root D")
-    parser.add_argument("--dry_run", action="store_true", help="show addresses and sizes, and download nothing")
-
-
 def main(given: argparse.Namespace) -> int:
     """Run `seglab download` and return its exit code.
 

@@ -1,6 +1,7 @@
 """Data sets of torch and tables of Hugging Face, by the rules that hold for files."""
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,26 @@ def test_a_random_transform_is_refused() -> None:
         ValueError, match=r"train\[0\]: differs between two readings; expected the same item at every call: make the data set without"
     ):
         data.identity()
+
+
+def test_a_data_set_that_shares_one_file_is_read_by_one_thread_at_a_time() -> None:
+    """As one that seeks in an archive: what another thread would do between `seek` and `read` is lost or mixed up."""
+
+    class Shared:
+        def __init__(self) -> None:
+            self.inside = 0
+
+        def __len__(self) -> int:
+            return 40
+
+        def __getitem__(self, index: int) -> Any:
+            self.inside += 1
+            time.sleep(0.002)
+            inside, self.inside = self.inside, self.inside - 1
+            assert inside == 1
+            return PIXELS, LABELS
+
+    SegmentationDataModule(TorchDataset(lambda split: Shared(), NAMES), batch_size=1).check()
 
 
 def table(root: Path, mask: str = "label", masks: Any = None, count: int = 3) -> Path:

@@ -107,7 +107,7 @@ class _Rows:
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         row = self.table[index]
-        return tuple(_typed(row[column], self.table.features[column]) for column in self.columns)
+        return tuple(_part(row[column], self.table.features[column]) for column in self.columns)
 
 
 def _undecoded(table: Any, image: Any) -> Any:
@@ -118,8 +118,10 @@ def _undecoded(table: Any, image: Any) -> Any:
     return table.with_format("numpy")
 
 
-def _typed(value: Any, feature: Any) -> Any:
-    """Return an array in the type of its column: the library gives integers of any type as int64."""
+def _part(value: Any, feature: Any) -> Any:
+    """Return the bytes or the path of an image, or an array in the type of its column: the library gives any integers as int64."""
+    if isinstance(value, dict):
+        return value["path"] if value["bytes"] is None else value["bytes"]
     while hasattr(feature, "feature"):
         feature = feature.feature
     return value.astype(feature.dtype) if isinstance(value, np.ndarray) and value.dtype != np.object_ else value

@@ -1,6 +1,7 @@
 """Samples from items (image, mask) of other libraries, by the rules that hold for files: see `docs/data.md`."""
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,9 @@ from seglab.data.threads import in_threads
 from seglab.sample import Sample
 
 _LOSSY = {known.name: known.why_no_mask for known in FORMATS if known.mask is None} | {"WEBP": "WebP is usually lossy"}
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a library reads an item: the check reads in threads, and a data set may share one file among its items."""
 
 
 class Indexed(Protocol):
@@ -96,7 +100,8 @@ class Items(Dataset[Sample]):
 
     def _parts(self, index: int) -> tuple[Any, Any]:
         """Return image and mask of an item: a pair, or a mapping with the keys image and mask."""
-        item = self.items[index]
+        with _ONE_AT_A_TIME:
+            item = self.items[index]
         if isinstance(item, dict) and {"image", "mask"} <= item.keys():
             return item["image"], item["mask"]
         if isinstance(item, tuple | list) and len(item) == 2:
@@ -107,8 +112,6 @@ class Items(Dataset[Sample]):
 
 def _bytes_of(part: Any) -> bytes | None:
     """Return the bytes of a file that an item holds or names; None for pixels."""
-    if isinstance(part, dict):  # an undecoded image of Hugging Face
-        part = part.get("path") if part.get("bytes") is None else part["bytes"]
     if isinstance(part, str | Path):
         return Path(part).read_bytes()
     return part if isinstance(part, bytes) else None
@@ -124,8 +127,8 @@ def _read(part: Any, where: Path, what: str) -> Array:
     try:
         if isinstance(part, str | Path):
             return read_image(Path(part)) if image else read_mask(Path(part))
-        if (content := _bytes_of(part)) is not None:
-            return decoded_image(BytesIO(content)) if image else decoded_mask(BytesIO(content))
+        if isinstance(part, bytes):
+            return decoded_image(BytesIO(part)) if image else decoded_mask(BytesIO(part))
         if isinstance(part, Image.Image):
             return image_of(_shown(part)) if image else mask_of(_indices(part))
         pixels = _channels_last(part.detach().cpu()) if isinstance(part, Tensor) else np.asarray(part)
