@@ -9,20 +9,24 @@ from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.sources.folder import ImageMaskFolder
 from seglab.data.sources.shapes import Shapes
 from seglab.data.sources.source import SegmentationSource
+from seglab.data.sources.split_rules import KFold, RandomSplit, SplitRule
 
 __all__ = [
     "SPLITS",
     "CamVid",
     "ImageMaskFolder",
+    "KFold",
     "OnDisk",
     "OnDiskInParts",
     "Pair",
     "PairedFiles",
+    "RandomSplit",
     "SegmentationDataModule",
     "SegmentationDataset",
     "SegmentationSource",
     "Shapes",
     "Split",
+    "SplitRule",
     "class_pixels",
     "default_augmentation",
     "default_palette",
