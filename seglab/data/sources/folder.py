@@ -174,7 +174,8 @@ def pair_by_stem(images: Path, masks: Path, layout: str) -> list[Pair]:
 def require_folder(folder: Path, layout: str) -> None:
     """Raise a ValueError that tells the expected layout if the folder does not exist."""
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; below the root are expected {layout}: correct the root, or sort the files so")
+        raise ValueError(f"{folder}: no such folder; below the root are expected {layout}: correct the root, or give the "
+            "patterns images and masks for files that lie elsewhere")
 
 
 def _by_stem(folder: Path, layout: str) -> dict[str, Path]:

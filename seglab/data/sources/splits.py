@@ -23,12 +23,14 @@ def hash_order(names: Sequence[str], seed: int) -> list[int]:
 
 
 def rounded_sizes(length: int, fractions: Sequence[float]) -> list[int]:
-    """Return the rounded size of each fraction of `length` samples, at least 1, with the rest before them.
+    """Return the rounded size of each fraction of `length` samples, at least 1, with the rest before them, at least 1 if there are enough.
 
     >>> rounded_sizes(10, (0.2, 0.3))
     [5, 2, 3]
     """
     sizes = [max(1, round(fraction * length)) if fraction > 0 else 0 for fraction in fractions]
+    while sum(sizes) >= length and max(sizes) > 1:
+        sizes[sizes.index(max(sizes))] -= 1
     return [length - sum(sizes), *sizes]
 
 
