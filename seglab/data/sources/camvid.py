@@ -100,7 +100,9 @@ class CamVid(SegmentationSource):
         every = sorted((pair for name in SPLITS for pair in self._pairs(name)), key=lambda pair: pair.image.stem)
         for pair in every:
             if _drive(pair) not in DRIVES:
-                raise ValueError(f"{pair.image}: its drive is none of {', '.join(DRIVES)}: expected CamVid's frames, or no splits by drives")
+                raise ValueError(
+                    f"{pair.image}: its drive is none of {', '.join(DRIVES)}: expected CamVid's frames, or no splits by drives"
+                )
         frames = [pair for pair in every if DRIVES[_drive(pair)] == split]
         if not frames:
             raise ValueError(f"{self.root}: no frames of the drives of {split}; expected the whole of CamVid, or no splits by drives")

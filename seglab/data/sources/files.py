@@ -67,7 +67,7 @@ class PairedFiles(Dataset[Sample]):
         """Read a mask: the class (H,W) of each pixel."""
         stored = read_mask(file) if self.colours is None else read_coloured_mask(file, keep_labels=self.table is not None)
         if self.colours is not None and stored.ndim == 3:
-            return classes_of_colours(stored, self.colours, file)
+            return classes_of_colours(stored, self.colours, self.class_names, file)
         return labels(stored, self.void, file) if self.table is None else mapped(stored, self.void, self.table, file)
 
     def mask_file(self, index: int) -> Path:

@@ -152,7 +152,9 @@ def _number_of_classes(labels: Mapping[int, int] | None) -> int:
     """Return the number of classes that labels are mapped to."""
     known = [index for index in (labels or {}).values() if index != IGNORE]
     if not known:
-        raise ValueError("num_classes is missing: give it, or class_names, labels or a file of classes")
+        raise ValueError(
+            "num_classes is missing: give it, or class_names, labels or classes, which tell it; its flag is --data.source.num_classes INT"
+        )
     return max(known) + 1
 
 
@@ -174,8 +176,10 @@ def pair_by_stem(images: Path, masks: Path, layout: str) -> list[Pair]:
 def require_folder(folder: Path, layout: str) -> None:
     """Raise a ValueError that tells the expected layout if the folder does not exist."""
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; below the root are expected {layout}: correct the root, or give the "
-            "patterns images and masks for files that lie elsewhere")
+        raise ValueError(
+            f"{folder}: no such folder; below the root are expected {layout}: correct the root, or give the "
+            "patterns images and masks for files that lie elsewhere"
+        )
 
 
 def _by_stem(folder: Path, layout: str) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Convert the labels or the colours of a stored mask to classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -64,12 +64,15 @@ def mapped(mask: Array, void: int | None, table: Mapping[int, int], file: Path) 
     return np.array([classes[int(value)] for value in values], np.uint8)[places].reshape(mask.shape)
 
 
-def classes_of_colours(mask: npt.NDArray[np.uint8], classes: Mapping[Colour, int], file: Path) -> npt.NDArray[np.uint8]:
+def classes_of_colours(
+    mask: npt.NDArray[np.uint8], classes: Mapping[Colour, int], names: Sequence[str], file: Path
+) -> npt.NDArray[np.uint8]:
     """Return the classes (H,W) uint8 of a mask in colours (H,W,3).
 
     Args:
         mask: red, green and blue of each pixel.
         classes: the class of each colour, or `IGNORE`.
+        names: names of the classes, for messages.
         file: the file of the mask.
 
     Raises:
@@ -80,22 +83,21 @@ def classes_of_colours(mask: npt.NDArray[np.uint8], classes: Mapping[Colour, int
     known_codes = _codes(colours[None])[0]
     places = np.searchsorted(known_codes, codes).clip(max=len(known) - 1)
     if (wrong := known_codes[places] != codes).any():
-        _refuse_colours(mask[wrong], colours, classes, file)
+        raise ValueError(f"{file}: {_wrong_colours(mask[wrong], classes, names)}")
     return np.array([index for _, index in known], np.uint8).take(places)
 
 
-def _refuse_colours(pixels: npt.NDArray[np.uint8], known: npt.NDArray[np.uint8], classes: Mapping[Colour, int], file: Path) -> None:
+def _wrong_colours(pixels: npt.NDArray[np.uint8], classes: Mapping[Colour, int], names: Sequence[str]) -> str:
+    """Return what is wrong with pixels (N,3) whose colours have no class."""
     found, counts = np.unique(pixels, axis=0, return_counts=True)
-    colour = found[counts.argmax()]
-    distances = np.linalg.norm(known.astype(int) - colour, axis=1)
-    near = tuple(known[distances.argmin()].tolist())
-    index = classes[near]
-    meaning = "which is ignored" if index == IGNORE else f"of class {index}"
-    more = f" (and {len(found) - 1} more colours)" if len(found) > 1 else ""
-    grey = ", or give the table a column id if the mask holds labels" if len(set(colour.tolist())) == 1 else ""
-    raise ValueError(
-        f"{file}: the colour {tuple(colour.tolist())} of {counts.max()} pixels{more} is not in the table of classes; nearest is {near}, "
-        f"{meaning}: add the colour to the table, or correct the mask{grey}"
+    colour = tuple(found[counts.argmax()].tolist())
+    near = min(classes, key=lambda known: sum((one - other) ** 2 for one, other in zip(known, colour, strict=True)))
+    meaning = "which is ignored" if classes[near] == IGNORE else f"of class {names[classes[near]]!r}"
+    among = f", the most frequent of {len(found)} such colours," if len(found) > 1 else ""
+    grey = ", or give the table a column id if the mask holds labels" if len(set(colour)) == 1 else ""
+    return (
+        f"the colour {colour} of {counts.max()} pixels{among} is not in the table of classes; nearest is {near}, {meaning}: "
+        f"add the colour to the table, or correct the mask{grey}"
     )
 
 

@@ -65,23 +65,22 @@ class Layout:
         return found
 
     def _in_folders(self) -> dict[Split, Pairs]:
+        """Return the pairs of each split. A side whose pattern lacks {split} gives each split the partners of the other side."""
         found: dict[Split, Pairs] = {}
         used: set[Path] = set()
         files = {split: self._files(split) for split in SPLITS}
         for split, (images, masks) in files.items():
             if (images and self.images.names_split) or (masks and self.masks.names_split):
-                found[split] = _paired(
-                    self,
-                    images if self.images.names_split else {key: images[key] for key in images.keys() & masks.keys()},
-                    masks if self.masks.names_split else {key: masks[key] for key in images.keys() & masks.keys()},
-                    split,
-                )
+                common = images.keys() & masks.keys()
+                images = images if self.images.names_split else {key: images[key] for key in common}
+                masks = masks if self.masks.names_split else {key: masks[key] for key in common}
+                found[split] = _paired(self, images, masks, split)
                 used |= {file for pair in found[split].values() for file in pair}
         for pattern, side in ((self.images, 0), (self.masks, 1)):
             every = {} if pattern.names_split else files["train"][side]
             for key in sorted(every):
                 if every[key] not in used:
-                    _refuse_alone(self, key, every[key], pattern, set())
+                    _refuse_alone(self, key, every[key], pattern, used)
         return found
 
     def _files(self, split: Split | None) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -114,22 +113,22 @@ def _paired(layout: Layout, images: Mapping[str, Path], masks: Mapping[str, Path
         ValueError: there are none, or a file has no partner.
     """
     layout.check_found(images, masks, split)
-    known = {*images.values(), *masks.values()}
-    for key in sorted(images.keys() ^ masks.keys()):
-        if key in images:
-            _refuse_alone(layout, key, images[key], layout.images, known)
-        _refuse_alone(layout, key, masks[key], layout.masks, known)
+    both = images.keys() & masks.keys()
+    paired = {files[key] for files in (images, masks) for key in both}
+    for files, pattern in ((images, layout.images), (masks, layout.masks)):
+        for key in sorted(files.keys() - both):
+            _refuse_alone(layout, key, files[key], pattern, paired)
     return {key: Pair(images[key], masks[key]) for key in sorted(images)}
 
 
-def _refuse_alone(layout: Layout, key: str, file: Path, pattern: Pattern, known: set[Path]) -> None:
+def _refuse_alone(layout: Layout, key: str, file: Path, pattern: Pattern, paired: set[Path]) -> None:
     """Raise a ValueError: a file has no partner. The message names the partner's expected path, and a file that may be the partner."""
     other = layout.masks if pattern is layout.images else layout.images
     kind, other_kind = ("image", "mask") if pattern is layout.images else ("mask", "image")
     folder = other.folder(layout.root)
     below = folder.relative_to(layout.root).as_posix()
-    paths = (path for path in walk(layout.root, below) if layout.root / path not in known)
-    near = nearest(other.example(key), paths) if folder.is_dir() else None
+    paths = (path for path in walk(layout.root, below) if layout.root / path not in paired | {file})
+    near = nearest(other.example(key), key, paths) if folder.is_dir() else None
     remedy = (
         f"add the {other_kind}, or remove the {kind}" if near is None else f"there is {near}: correct {other.field}, or rename the file"
     )

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import Path
 
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
@@ -147,10 +148,10 @@ def walk(root: Path, below: str = "", depth: int | None = None) -> Iterator[str]
         yield from ((inner / name).as_posix() for name in sorted(files) if not name.startswith("."))
 
 
-def nearest(expected: str, paths: Iterator[str]) -> str | None:
-    """Return the path that is most like the expected one and contains the stem of its name; None if there is none."""
-    stem = composed(Path(expected).stem).casefold()
-    close = [path for path, _ in zip(paths, range(_MOST_LISTED), strict=False) if stem in composed(path).casefold()]
+def nearest(expected: str, key: str, paths: Iterator[str]) -> str | None:
+    """Return the path that is most like the expected one and contains the last part of the key; None if there is none."""
+    name = key.rpartition("/")[2].casefold()
+    close = [path for path in islice(paths, _MOST_LISTED) if name in composed(path).casefold()]
     return max(close, key=lambda path: SequenceMatcher(None, path, expected).ratio(), default=None)
 
 
@@ -158,12 +159,12 @@ def what_is_there(root: Path, pattern: str) -> str:
     """Return, for a message, the kinds of files below a root as patterns, those that are most like a pattern first."""
     if not root.is_dir():
         return f"{root} is no folder: correct root"
-    kinds = Counter(str(Path(path).parent / f"*{Path(path).suffix}") for path, _ in zip(walk(root), range(_MOST_LISTED), strict=False))
+    kinds = Counter(str(Path(path).parent / f"*{Path(path).suffix}") for path in islice(walk(root), _MOST_LISTED))
     if not kinds:
         return f"{root} has no files"
     likeness = {kind: SequenceMatcher(None, kind, pattern).ratio() for kind in kinds}
     named = sorted(kinds, key=lambda kind: (Path(kind).suffix.lower() not in ENDINGS, -likeness[kind], kind))[:4]
-    more = f" and {len(kinds) - len(named)} more kinds" if len(kinds) > len(named) else ""
+    more = " and others" if len(kinds) > len(named) else ""
     return f"{root} has {', '.join(f'{kind} ({kinds[kind]})' for kind in named)}{more}"
 
 
