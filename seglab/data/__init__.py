@@ -9,7 +9,7 @@ from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.sources.folder import ImageMaskFolder
 from seglab.data.sources.shapes import Shapes
 from seglab.data.sources.source import SegmentationSource
-from seglab.data.sources.split_rules import KFold, RandomSplit, SplitRule
+from seglab.data.sources.split_rules import KFold, Pool, RandomSplit, SplitRule
 
 __all__ = [
     "SPLITS",
@@ -20,6 +20,7 @@ __all__ = [
     "OnDiskInParts",
     "Pair",
     "PairedFiles",
+    "Pool",
     "RandomSplit",
     "SegmentationDataModule",
     "SegmentationDataset",

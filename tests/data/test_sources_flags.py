@@ -94,9 +94,11 @@ def test_a_study_is_run_on_folds_of_patients_with_masks_in_colours(here: Path) -
 
     code, text = run(fold=0)
     assert code == 0, text
-    results = [file.read_text() for file in sorted((here / "runs").glob("tiny/*/seed-0/result.json"))]
-    assert len(results) == 3
-    assert all("iou/cell" in result for result in results), results[0]
+    assert len(list((here / "runs").glob("tiny/*/seed-0/result.json"))) == 3
+    study = json.loads((here / "runs" / "tiny" / "study.json").read_text())
+    assert study["shared"]["data"]["source"]["class_names"] == ["back", "cell"]
+    assert study["shared"]["data"]["source"]["splits"] == {"class": "seglab.KFold", "fold": 0, "folds": 4, "seed": 0}
+    assert [study["shared"]["data"]["splits"][split]["samples"] for split in SPLITS] == [6, 3, 3]
     code, text = run(fold=1)
     assert code == 2, text
     assert "data.source.splits.fold: 0 → 1" in text

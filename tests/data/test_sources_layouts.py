@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from seglab.data import SPLITS, ImageMaskFolder, KFold, RandomSplit, SegmentationDataModule, SegmentationSource, Shapes, Split
+from seglab.data import (
+    SPLITS,
+    ImageMaskFolder,
+    KFold,
+    Pool,
+    RandomSplit,
+    SegmentationDataModule,
+    SegmentationSource,
+    Shapes,
+    Split,
+    SplitRule,
+)
 from seglab.data.sources.patterns import Pattern
 from tests.data.layouts import FLAT, FOLDERS, LABELS, SPLIT_OF, index_mask, key, numbers_of, write
 
@@ -102,6 +114,27 @@ def test_samples_of_one_name_in_two_folders_are_two_samples(tmp_path: Path) -> N
     write(tmp_path, "test/{key}.jpg", "test/{key}.png", index_mask, range(4))
     source = ImageMaskFolder(tmp_path, 2, images="{split}/*.jpg", masks="{split}/*.png", splits=KFold(0, 2))
     assert sorted(numbers_of(source.split("train")) + numbers_of(source.split("val"))) == sorted([0, 1, 2, 3] * 2)
+
+
+@dataclass(frozen=True)
+class Third(SplitRule):
+    """A user's own rule: every third sample by its name, the first ones for a split."""
+
+    order: tuple[Split, ...]
+    seed: int = 0
+
+    def assign(self, pool: Pool) -> list[Split]:
+        return [self.order[index % len(self.order)] for index in range(len(pool.names))]
+
+
+def test_a_rule_of_ones_own_divides(tmp_path: Path) -> None:
+    root = write(tmp_path, "images/{key}.jpg", "masks/{key}.png", index_mask)
+    source = ImageMaskFolder(root, 2, splits=Third(("val", "test", "train")))
+    assert [numbers_of(source.split(split)) for split in SPLITS] == [[2, 5, 8, 11], [0, 3, 6, 9], [1, 4, 7, 10]]
+    with pytest.raises(ValueError, match="Third leaves no samples for test: expected at least one for train, val and test"):
+        ImageMaskFolder(root, 2, splits=Third(("val", "train")))
+    with pytest.raises(ValueError, match=r"images/p0_01.jpg: its group 'p0' is in the splits train and val"):
+        ImageMaskFolder(root, 2, splits=Third(("val", "train", "test")), group=PATIENT)
 
 
 PATIENT = "^p[0-9]+"

@@ -61,10 +61,11 @@ class PairedFiles(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        return Sample(as_tensor(read_image(pair.image)), torch.from_numpy(self._mask(pair.mask)), self._name(pair.image))
+        return Sample(as_tensor(read_image(pair.image)), torch.from_numpy(self.mask(index)), self._name(pair.image))
 
-    def _mask(self, file: Path) -> npt.NDArray[np.uint8]:
-        """Read a mask: the class (H,W) of each pixel."""
+    def mask(self, index: int) -> npt.NDArray[np.uint8]:
+        """Read the mask of sample `index` without its image: the class (H,W) of each pixel."""
+        file = self.pairs[index].mask
         stored = read_mask(file) if self.colours is None else read_coloured_mask(file, keep_labels=self.table is not None)
         if self.colours is not None and stored.ndim == 3:
             return classes_of_colours(stored, self.colours, self.class_names, file)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from seglab.data.balance import class_pixels
+from seglab.data.check import count_labels
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
 from seglab.data.sources.classes import ClassTable, class_table
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, default_palette
@@ -18,8 +20,9 @@ from seglab.data.sources.patterns import Pattern
 from seglab.data.sources.samples import Named, check_groups, divided, group_of
 from seglab.data.sources.source import SegmentationSource
 from seglab.data.sources.split_rules import SplitRule
-from seglab.data.sources.splits import hash_order
-from seglab.sample import IGNORE
+from seglab.data.sources.splits import Counts, hash_order
+from seglab.data.threads import in_threads
+from seglab.sample import IGNORE, Sample
 
 LAYOUT = "{train,val,test}/images/NAME.jpg and {train,val,test}/masks/NAME.png"
 
@@ -117,7 +120,7 @@ class ImageMaskFolder(SegmentationSource):
         images = Pattern("images/*" if self.images is None else self.images, "images")
         masks = Pattern("masks/*" if self.masks is None else self.masks, "masks")
         layout = Layout(self.root, images, masks, self.lists)
-        return divided(layout, self.splits, self.group, lambda samples: class_pixels(self._dataset(samples)))
+        return divided(layout, self.splits, self.group, lambda samples: _class_pixels(self._dataset(samples)))
 
     @cached_property
     def _table(self) -> ClassTable | None:
@@ -146,6 +149,16 @@ class ImageMaskFolder(SegmentationSource):
             )
         object.__setattr__(self, "num_classes", count)
         object.__setattr__(self, "class_names", names or tuple(f"class {label}" for label in range(count)))
+
+
+def _class_pixels(dataset: PairedFiles) -> Counts:
+    """Count the pixels (N,C) of each class in each mask. No image is read."""
+
+    def counted(index: int) -> Tensor:
+        sample = Sample(torch.empty(0), torch.from_numpy(dataset.mask(index)), "")
+        return count_labels(sample, dataset.num_classes, str(dataset.mask_file(index)))
+
+    return np.array([counts.numpy() for counts in in_threads(counted, len(dataset))])
 
 
 def _number_of_classes(labels: Mapping[int, int] | None) -> int:

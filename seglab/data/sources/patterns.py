@@ -99,12 +99,13 @@ class Pattern:
         expression = re.compile(_expression(body) + ending)
         found: dict[str, Path] = {}
         unread: dict[str, Path] = {}
+        known = ENDINGS | OTHER_ENDINGS
         for path in walk(root, _fixed(body), None if "**" in body else body.count("/")):
-            file, match = root / path, expression.fullmatch(composed(path))
-            if match is None or file.suffix.lower() not in ENDINGS | OTHER_ENDINGS:
+            suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - pathlib takes most of the time for many files
+            if suffix not in known or (match := expression.fullmatch(composed(path))) is None:
                 continue
             key = "/".join(part.strip("/") for part in match.groups() if part)
-            kind = found if file.suffix.lower() in ENDINGS else unread
+            kind, file = found if suffix in ENDINGS else unread, root / path
             if kind is found and key in found:
                 raise ValueError(
                     f"{file}: has the same name as {found[key].name} where {self.field} {self.text!r} has its *, and files are paired by "
@@ -145,7 +146,8 @@ def walk(root: Path, below: str = "", depth: int | None = None) -> Iterator[str]
         if depth is not None and len(inner.parts) >= depth:
             folders.clear()
         folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_back(folder, name))
-        yield from ((inner / name).as_posix() for name in sorted(files) if not name.startswith("."))
+        prefix = f"{inner.as_posix()}/" if inner.parts else ""
+        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
 
 def nearest(expected: str, key: str, paths: Iterator[str]) -> str | None:
@@ -180,5 +182,8 @@ def _fixed(body: str) -> str:
 
 
 def _leads_back(folder: str, name: str) -> bool:
-    path = Path(folder, name)
-    return path.is_symlink() and path.resolve() in (Path(folder).resolve(), *Path(folder).resolve().parents)
+    """Return whether a folder is a link to one of the folders around it."""
+    if not os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118
+        return False
+    around = Path(folder).resolve()
+    return Path(folder, name).resolve() in (around, *around.parents)

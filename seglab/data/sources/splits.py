@@ -81,8 +81,8 @@ def divide_stratified(
     """Return the part of each sample, so that every class has about the same share of the images, and of the pixels, in each part.
 
     K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011, algorithm 1: the rarest label that
-    is left is dealt out first, each time to the part that lacks most of it. A class gives an image two labels: the image contains the
-    class, and it has more of its pixels than the median of the images that contain it. A full part gets no more samples, so that without
+    is left is dealt out first, each time to the part that lacks most of it. A class gives an image up to four labels: the image contains the
+    class, and it has more of its pixels than each quartile of the images that contain it. A full part gets no more samples, so that without
     groups the parts have the given sizes. A group counts with the labels of all its images.
 
     Args:
@@ -147,10 +147,10 @@ def _is_closer(taken: int, more: int, target: float) -> bool:
 
 
 def _labels(pixels: Counts) -> Counts:
-    """Return which labels (N,2C) each image has, 0 or 1: it contains a class, and it has more of it than the median of such images."""
-    present = pixels > 0
-    medians = [np.median(column[column > 0]) if column.any() else 0 for column in pixels.T]
-    return np.concatenate([present, pixels > np.array(medians)], axis=1).astype(np.int64)
+    """Return which labels (N,4C) each image has, 0 or 1: it contains a class, and it has more of its pixels than each quartile."""
+    quartiles = [np.quantile(held[held > 0], (0.25, 0.5, 0.75), method="lower") if held.any() else np.zeros(3) for held in pixels.T]
+    thresholds = np.array([[0, *found] for found in quartiles])  # (C,4)
+    return (pixels[:, :, None] > thresholds).reshape(len(pixels), -1).astype(np.int64)
 
 
 def _hash(name: str, seed: int) -> bytes:
