@@ -266,6 +266,16 @@ def test_the_content_of_a_table_is_part_of_the_identity(tmp_path: Path) -> None:
         assert identity("classes.csv")["splits"] != before["splits"]
 
 
+def test_a_table_that_lies_elsewhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write(tmp_path / "D", "images/{key}.jpg", "masks/{key}.png", colour_mask)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"D/other.csv: no such file; classes is a path below root, or an absolute one: correct classes"):
+        source(root, classes=Path("other.csv"))
+    table(tmp_path, TABLE, "other.csv")
+    with pytest.raises(ValueError, match=r"D/other.csv: no such file; .*, and .*/other.csv exists: correct classes"):
+        source(root, classes=Path("other.csv"))
+
+
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"void": 7}, "void is 7, and the masks are in colours by classes.csv: name the class that is ignored"),
     ({"classes": None}, "void is 'void': expected a label; a class can be named where classes is given"),

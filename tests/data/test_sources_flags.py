@@ -5,11 +5,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seglab.data import SPLITS, ImageMaskFolder, KFold, RandomSplit
 from seglab.script.parser import changed_flags_of, flags_of, study_parser
+from seglab.script.words import parse
 from seglab.study.settings import Settings
 from tests.data.layouts import binary_mask, colour_mask, index_mask, numbers_of, write
 from tests.data.test_data_flags import data_of, study
@@ -27,6 +29,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path / "rgb", "images/{key}.jpg", "labels/{key}_mask.png", colour_mask)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+FUNCTION: Any = study
+
+
+@pytest.mark.parametrize("typed", ["{0:1}", "0:1", "{a: 1}", "[1]", "{0: x}"])
+def test_a_table_of_labels_that_is_none_is_explained(here: Path, typed: str) -> None:
+    words = [*shlex.split(f"{FOLDER} {PATTERNS}"), "--data.source.labels", typed]
+    with pytest.raises(
+        ValueError, match=r"--data.source.labels: expected a table in one word, as in '{0: 0, 255: 1}' with a space"
+    ) as caught:
+        parse(study_parser(FUNCTION), words)
+    assert "collections" not in str(caught.value)
 
 
 PATTERN = {"images": "images/*.jpg", "masks": "labels/*_mask.png"}
@@ -63,8 +78,8 @@ def test_flags_make_the_source_and_the_recorded_flags_make_it_again(here: Path, 
     assert data.source == ImageMaskFolder(Path(root), **PATTERN, **expected)  # type: ignore[arg-type]
     data.check()
     assert sorted(number for split in SPLITS for number in numbers_of(data.used(split))) == list(range(12))
-    given = study_parser(study).parse_args(words)
-    for flags in (flags_of(study, given), changed_flags_of(study, given)):  # type: ignore[arg-type]
+    given = study_parser(FUNCTION).parse_args(words)
+    for flags in (flags_of(FUNCTION, given), changed_flags_of(FUNCTION, given)):
         assert data_of(*flags).source == data.source
 
 

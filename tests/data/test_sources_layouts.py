@@ -1,11 +1,12 @@
 """`ImageMaskFolder` on every layout × splits × labels, read through the data module, and what it says about wrong ones."""
 
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from PIL import Image
@@ -133,7 +134,11 @@ def test_a_rule_of_ones_own_divides(tmp_path: Path) -> None:
     assert [numbers_of(source.split(split)) for split in SPLITS] == [[2, 5, 8, 11], [0, 3, 6, 9], [1, 4, 7, 10]]
     with pytest.raises(ValueError, match="Third leaves no samples for test: expected at least one for train, val and test"):
         ImageMaskFolder(root, 2, splits=Third(("val", "train")))
-    with pytest.raises(ValueError, match=r"images/p0_01.jpg: its group 'p0' is in the splits train and val"):
+    with pytest.raises(ValueError, match=r"Third.assign returned 'vall'; expected train, val or test for each of the 12 samples"):
+        ImageMaskFolder(root, 2, splits=Third(("val", "train", "test", "vall")))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="splits is 'RandomSplit': expected a SplitRule, such as RandomSplit"):
+        ImageMaskFolder(root, 2, splits="RandomSplit")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"images/p0_00.jpg: its group 'p0' is in the splits train and val"):
         ImageMaskFolder(root, 2, splits=Third(("val", "train", "test")), group=PATIENT)
 
 
@@ -202,6 +207,23 @@ def test_files_that_are_none_of_the_data_change_nothing(tmp_path: Path) -> None:
     (root / "other").mkdir()
     (root / "other" / "p0_00.jpg").write_text("x")
     assert loaded(ImageMaskFolder(root, 2, **where)).identity()["splits"] == before
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_composed_and_decomposed_names_are_one_name(tmp_path: Path, forms: tuple[Literal["NFC", "NFD"], Literal["NFC", "NFD"]]) -> None:
+    """In patterns, files and lists; a rule divides both alike."""
+    divided = []
+    for number, (images, masks) in enumerate((forms, ("NFC", "NFC"))):
+        root = write(tmp_path / str(number), "Bilder é/{key}é.jpg", "masks/{key}é.png", index_mask)
+        lists_in(root, lambda name, path: unicodedata.normalize(forms[0], f"Bilder é/{name}é.jpg"), "{key}")
+        for folder, form in (("Bilder é", images), ("masks", masks)):
+            for file in list((root / folder).iterdir()):
+                file.rename(file.with_name(unicodedata.normalize(form, file.name)))
+        for more in ({"lists": Path("splits/{split}.txt")}, {"splits": RandomSplit(0.25, 0.25)}):
+            where: dict[str, Any] = {"images": "Bilder é/*.jpg", "masks": "masks/*.png", **more}
+            divided.append([numbers_of(ImageMaskFolder(root, 2, **where).split(split)) for split in SPLITS])
+    assert divided[0] == [list(numbers) for numbers in SPLIT_OF.values()]
+    assert divided[:2] == divided[2:]
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -407,6 +429,10 @@ def test_a_listed_sample_needs_both_files_and_a_name_that_means_one(tmp_path: Pa
     [
         ("a/*.jpg", "1", "a/1.jpg"),
         ("a/*_m", "1", "a/1_m.*"),
+        ("a/*.v2.*", "1", "a/1.v2.*"),
+        ("./a/*.*", "1.5", "a/1.5.*"),
+        ("a.b/*", "1.5", "a.b/1.5.*"),
+        ("*", "1", "1.*"),
         ("*/m/*.png", "p/1", "p/m/1.png"),
         ("a/**/*.png", "1", "a/1.png"),
         ("a/**/*.png", "x/y/1", "a/x/y/1.png"),

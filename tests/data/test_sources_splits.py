@@ -37,9 +37,9 @@ def test_every_sample_is_in_one_split_and_the_sizes_are_those_of_the_fractions(
 ) -> None:
     counts = Counter(RandomSplit(val, test, seed, stratified).assign(pool(names, pixels=content(names, 4, seed))))
     assert sum(counts.values()) == len(names)
-    for split, fraction in (("val", val), ("test", test)):
-        assert counts[split] >= 1
-        assert abs(counts[split] - fraction * len(names)) <= 1
+    for held, fraction in ((counts["val"], val), (counts["test"], test)):
+        assert held >= 1
+        assert abs(held - fraction * len(names)) <= 1
     assert counts["train"] >= 1
 
 

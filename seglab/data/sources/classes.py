@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from seglab.data.reading.read import opened
-from seglab.data.sources.files import Colour
+from seglab.data.sources.labels import Colour
 from seglab.sample import IGNORE
 
 COLUMNS = {
@@ -90,7 +90,7 @@ def _once(file: Path, keyed: Sequence[tuple[Key, _Row]], class_of: Mapping[str, 
 
 
 def _rows(file: Path) -> list[_Row]:
-    with opened(file, "a table of classes", "its place in classes") as stream:
+    with opened(file, "a table of classes", "the argument classes") as stream:
         lines = stream.read().decode("utf-8-sig").splitlines()
     if file.suffix.lower() not in (".csv", ".tsv"):
         rows = [_Row(number, line.strip(), None, None) for number, line in enumerate(lines, start=1) if line.strip()]

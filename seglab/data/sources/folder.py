@@ -110,7 +110,7 @@ class ImageMaskFolder(SegmentationSource):
         if self.images is not None or self.masks is not None or self.lists is not None or self.splits is not None:
             return self._divided[split]
         pairs = pair_by_stem(self.root / split / "images", self.root / split / "masks", LAYOUT)
-        return [Named(stem, stem, pair) for pair in pairs for stem in [_stem(pair.image)]]
+        return [Named(_stem(pair.image), _stem(pair.image), pair) for pair in pairs]
 
     @cached_property
     def _divided(self) -> dict[Split, list[Named]]:
@@ -127,7 +127,11 @@ class ImageMaskFolder(SegmentationSource):
         """The content of the file `classes`."""
         if self.classes is None:
             return None
-        return class_table(self.root / self.classes, self.void if isinstance(self.void, str) else None)
+        file = self.root / self.classes  # an absolute path stays
+        if not file.is_file():
+            there = f", and {self.classes.absolute()} exists" if self.classes.is_file() else ""
+            raise ValueError(f"{file}: no such file; classes is a path below root, or an absolute one{there}: correct classes")
+        return class_table(file, self.void if isinstance(self.void, str) else None)
 
     def _settle_classes(self) -> None:
         """Set the number and the names of the classes by whichever arguments tell them, and refuse arguments that contradict each other."""

@@ -49,11 +49,10 @@ class Pattern:
         folder, _, name = self.text.rpartition("/")
         if name == "**":
             folder, name = f"{folder}/**".lstrip("/"), "*"
-        name = name.removesuffix(".*")
         stem, dot, ending = name.rpartition(".")
         self.ending = f".{ending}" if dot and "*" not in ending else None
         """The ending of the files; None for all that are read."""
-        self._body = "/".join([*([folder] if folder else []), name if self.ending is None else stem])
+        self._body = "/".join([*([folder] if folder else []), stem if dot and (self.ending or ending == "*") else name])
         self._check(text)
 
     def _check(self, text: str) -> None:

@@ -40,6 +40,8 @@ def divided(
     """
     if rule is None:
         return _named(layout)
+    if not isinstance(rule, SplitRule):
+        raise ValueError(f"splits is {rule!r}: expected a SplitRule, such as RandomSplit(seed=3)")
     official = layout.splits() if layout.names_split or layout.lists is not None else {}
     if official:
         test = [Named(key, key, pair) for key, pair in official.pop("test", {}).items()]
@@ -48,6 +50,9 @@ def divided(
         test, pool = [], [Named(key, key, pair) for key, pair in layout.everything().items()]
     groups = None if group is None else [group_of(sample, group) for sample in pool]
     assigned = rule.assign(Pool([sample.name for sample in pool], groups, lambda: pixels(pool), has_test=bool(test)))
+    wrong = f"{len(assigned)} splits" if len(assigned) != len(pool) else next((repr(name) for name in assigned if name not in SPLITS), None)
+    if wrong is not None:
+        raise ValueError(f"{type(rule).__name__}.assign returned {wrong}; expected train, val or test for each of the {len(pool)} samples")
     found: dict[Split, list[Named]] = {"train": [], "val": [], "test": test}
     for sample, split in zip(pool, assigned, strict=True):
         found[split].append(sample)

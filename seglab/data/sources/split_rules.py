@@ -31,7 +31,8 @@ class Pool:
 class SplitRule(ABC):
     """Divides samples into splits. A subclass is a frozen dataclass, and its fields are recorded with a study."""
 
-    seed: int
+    seed: int = 0
+    """Seed of the training samples that `train_fraction` keeps, and of the rule itself if it draws."""
 
     @abstractmethod
     def assign(self, pool: Pool) -> list[Split]:
