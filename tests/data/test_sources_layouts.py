@@ -109,6 +109,34 @@ def test_a_rule_divides_what_is_not_the_official_test_split(tmp_path: Path) -> N
         ImageMaskFolder(root, 2, **where)  # type: ignore[arg-type]
 
 
+def test_a_rule_divides_what_is_not_on_the_list_of_test_samples(tmp_path: Path) -> None:
+    """The other lists are there or not; what is on none of several lists is left out."""
+    root = write(tmp_path, "images/{key}.jpg", "masks/{key}.png", index_mask)
+    lists_in(root, LINES["shared part"], "images/{key}.jpg")
+    (root / "splits" / "val.txt").write_text(f"{key(6)}\n")
+    rule, lists = RandomSplit(0.25, 0, seed=1), Path("splits/{split}.txt")
+    source = ImageMaskFolder(root, 2, lists=lists, splits=rule)
+    assert numbers_of(source.split("test")) == list(SPLIT_OF["test"])
+    assert sorted(numbers_of(source.split("train")) + numbers_of(source.split("val"))) == list(range(7))
+    for split in ("train", "val"):
+        (root / "splits" / f"{split}.txt").unlink()
+    alone = ImageMaskFolder(root, 2, lists=lists, splits=rule)
+    assert numbers_of(alone.split("test")) == list(SPLIT_OF["test"])
+    assert sorted(numbers_of(alone.split("train")) + numbers_of(alone.split("val"))) == list(range(9))
+    with pytest.raises(ValueError, match=r"splits/{split}.txt with {split} = train: no such files"):
+        ImageMaskFolder(root, 2, lists=lists)
+
+
+def test_a_rule_needs_samples_besides_the_official_ones(tmp_path: Path) -> None:
+    root = write(tmp_path, "{split}/{key}.jpg", "{split}/{key}.png", index_mask, range(9, 12))
+    with pytest.raises(
+        ValueError, match=r"'{split}/\*.jpg' matches no samples of train or val .* has test/\*.jpg \(3\).*: correct the patterns"
+    ):
+        ImageMaskFolder(root, 2, images="{split}/*.jpg", masks="{split}/*.png", splits=RandomSplit(0.25, 0))
+    with pytest.raises(ValueError, match=r"images '{split}_x/\*.jpg' matches no file for {split} = test; .* has test/\*.jpg \(3\)"):
+        ImageMaskFolder(root, 2, images="{split}_x/*.jpg", masks="{split}/*.png", splits=RandomSplit(0.25, 0))
+
+
 def test_samples_of_one_name_in_two_folders_are_two_samples(tmp_path: Path) -> None:
     write(tmp_path, "train/{key}.jpg", "train/{key}.png", index_mask, range(4))
     write(tmp_path, "val/{key}.jpg", "val/{key}.png", index_mask, range(4))

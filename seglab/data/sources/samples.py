@@ -27,7 +27,8 @@ def divided(
 ) -> dict[Split, list[Named]]:
     """Return the samples of each split, sorted by name.
 
-    A rule divides all samples. If folders or lists name the test samples, it divides the others, those of train and val together.
+    A rule divides all samples. If folders or lists name the test samples, it divides those of train and val together; where lists name
+    the test samples alone, all others.
 
     Args:
         layout: where the files lie.
@@ -42,12 +43,7 @@ def divided(
         return _named(layout)
     if not isinstance(rule, SplitRule):
         raise ValueError(f"splits is {rule!r}: expected a SplitRule, such as RandomSplit(seed=3)")
-    official = layout.splits() if layout.names_split or layout.lists is not None else {}
-    if official:
-        test = [Named(key, key, pair) for key, pair in official.pop("test", {}).items()]
-        pool = [Named(f"{split}/{key}", key, pair) for split, pairs in official.items() for key, pair in pairs.items()]
-    else:
-        test, pool = [], [Named(key, key, pair) for key, pair in layout.everything().items()]
+    test, pool = _pool(layout)
     groups = None if group is None else [group_of(sample, group) for sample in pool]
     assigned = rule.assign(Pool([sample.name for sample in pool], groups, lambda: pixels(pool), has_test=bool(test)))
     wrong = f"{len(assigned)} splits" if len(assigned) != len(pool) else next((repr(name) for name in assigned if name not in SPLITS), None)
@@ -59,6 +55,23 @@ def divided(
     if empty := [split for split in SPLITS if not found[split]]:
         raise ValueError(f"{type(rule).__name__} leaves no samples for {empty[0]}: expected at least one for train, val and test")
     return {split: sorted(samples, key=lambda sample: sample.name) for split, samples in found.items()}
+
+
+def _pool(layout: Layout) -> tuple[list[Named], list[Named]]:
+    """Return the test samples that a folder or list names, and the samples to divide: those of train and val, or else all others."""
+    found = layout.splits() if layout.names_split or layout.lists is not None else {}
+    test = found.pop("test", {})
+    if layout.names_split:
+        pool = [Named(f"{split}/{key}", key, pair) for split, pairs in found.items() for key, pair in pairs.items()]
+    else:
+        pairs = found.get("train", {}) | found.get("val", {}) if "train" in found else layout.everything()
+        pool = [Named(key, key, pair) for key, pair in pairs.items() if key not in test]
+    if not pool:
+        raise ValueError(
+            f"{layout.images.text!r} matches no samples of train or val that {SPLIT} stands for; "
+            f"{what_is_there(layout.root, layout.images.text)}; expected the samples that the rule divides: correct the patterns"
+        )
+    return [Named(key, key, pair) for key, pair in test.items()], pool
 
 
 def _named(layout: Layout) -> dict[Split, list[Named]]:
