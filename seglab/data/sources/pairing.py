@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def names_split(self) -> bool:
-        """Whether folders name the splits."""
+        """True if folders name the splits."""
         return self.images.names_split or self.masks.names_split
 
     def everything(self) -> Pairs:

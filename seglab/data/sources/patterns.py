@@ -69,7 +69,7 @@ class Pattern:
 
     @property
     def names_split(self) -> bool:
-        """Whether the path of a file tells its split."""
+        """True if the path of a file tells its split."""
         return SPLIT in self._body
 
     @property

@@ -19,7 +19,7 @@ class Pool:
     pixels: Callable[[], Counts]
     """Counts the pixels (N,C) of each class in each sample. Reads all masks."""
     has_test: bool
-    """Whether a folder or list names the test samples, which are not in the pool then."""
+    """True if a folder or list names the test samples, which are not in the pool then."""
 
     def divided(self, sizes: Sequence[int], seed: int, stratified: bool) -> list[int]:
         """Return the part of each sample."""
@@ -47,9 +47,9 @@ class SplitRule(ABC):
 class RandomSplit(SplitRule):
     """Validation and test samples are drawn at random, whole groups where the source names groups.
 
-    The choice is a function of the seed and of the names of the samples. The test samples do not depend on `val_fraction`. Without groups
-    and stratification, a smaller fraction's samples are among those of a larger fraction, and an added sample moves at most one other
-    sample into a split, and one out of it.
+    The choice is a function of the seed and of the names of the samples. Without groups and stratification, the test samples do not
+    depend on `val_fraction`, the validation samples of a smaller `val_fraction` are among those of a larger one, and an added sample moves
+    at most three others.
 
     Raises:
         ValueError: a fraction is out of its range.
