@@ -1,5 +1,6 @@
 """`ImageMaskFolder` on every layout × splits × labels, read through the data module, and what it says about wrong ones."""
 
+import os
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -263,6 +264,17 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "store" / "images" / "here").symlink_to(tmp_path / "store" / "images")
     source = ImageMaskFolder(tmp_path / "data", 2, images="images/**/*.jpg", masks="masks/**/*.png", splits=RandomSplit(0.25, 0.25))
     assert sum(len(source.split(split)) for split in SPLITS) == 12
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list every folder")
+def test_a_folder_that_cannot_be_listed_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    root = write(tmp_path, "images/{city}/{key}.jpg", "masks/{city}/{key}.png", index_mask)
+    (root / "images" / "p1").chmod(0)
+    try:
+        with pytest.raises(ValueError, match=r"images/p1: this folder cannot be listed \(Permission denied\): correct its permissions"):
+            ImageMaskFolder(root, 2, images="images/*/*.jpg", masks="masks/*/*.png", splits=KFold(0, 4))
+    finally:
+        (root / "images" / "p1").chmod(0o700)
 
 
 def flat(root: Path) -> Path:

@@ -83,9 +83,9 @@ class CamVid(SegmentationSource):
         """Return the frames of one split, sorted by drive and time."""
         return PairedFiles(self.root, self._frames(name), self.class_names, VOID)
 
-    def groups(self, split: Split) -> Sequence[str]:
+    def groups(self, name: Split) -> Sequence[str]:
         """Return the drive of each frame of a split."""
-        return [_drive(pair) for pair in self._frames(split)]
+        return [_drive(pair) for pair in self._frames(name)]
 
     def chosen(self, dataset: SegmentationDataset, fraction: float) -> list[int]:
         """Return the indices of frames at even distances in each drive, at least one frame a drive."""

@@ -84,9 +84,9 @@ class ImageMaskFolder(SegmentationSource):
         """Return the pairs of one split, sorted by name."""
         return self._dataset(self._samples(name))
 
-    def groups(self, split: Split) -> Sequence[str] | None:
+    def groups(self, name: Split) -> Sequence[str] | None:
         """Return the group of each sample of a split; None if no pattern names the groups."""
-        return None if self.group is None else [group_of(sample, self.group) for sample in self._samples(split)]
+        return None if self.group is None else [group_of(sample, self.group) for sample in self._samples(name)]
 
     def chosen(self, dataset: SegmentationDataset, fraction: float) -> Sequence[int]:
         """Return the indices of the training samples that `train_fraction` keeps.

@@ -139,8 +139,11 @@ def walk(root: Path, below: str = "", depth: int | None = None) -> Iterator[str]
     """Yield the path below `root` of each visible file in the folder `below`, at most `depth` folders below root.
 
     Links to folders are followed, but for one that leads to a folder around it.
+
+    Raises:
+        ValueError: a folder cannot be listed.
     """
-    for folder, folders, files in os.walk(root / below, followlinks=True):
+    for folder, folders, files in os.walk(root / below, onerror=_refuse_unlisted, followlinks=True):
         inner = Path(folder).relative_to(root)
         if depth is not None and len(inner.parts) >= depth:
             folders.clear()
@@ -178,6 +181,12 @@ def _expression(body: str) -> str:
 def _fixed(body: str) -> str:
     """Return the folders of a pattern that come before the first wildcard."""
     return body.partition("*")[0].rpartition("/")[0]
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """Raise a ValueError if a folder exists and cannot be listed: its files would be left out in silence."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise ValueError(f"{error.filename}: this folder cannot be listed ({error.strerror}): correct its permissions") from error
 
 
 def _leads_back(folder: str, name: str) -> bool:

@@ -47,7 +47,7 @@ class SegmentationSource(ABC):
         """(C,3) colours in which the classes are drawn."""
         return default_palette(len(self.class_names))
 
-    def groups(self, split: Split) -> Sequence[str] | None:
+    def groups(self, name: Split) -> Sequence[str] | None:
         """Return the group of each sample of a split, such as its patient, scene or drive; None if samples are independent of each other.
 
         Samples of one group are alike, so that statistics over images draw whole groups.
