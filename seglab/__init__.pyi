@@ -9,12 +9,15 @@ from .data import CamVid as CamVid
 from .data import Cityscapes as Cityscapes
 from .data import HuggingFace as HuggingFace
 from .data import ImageMaskFolder as ImageMaskFolder
+from .data import KFold as KFold
 from .data import OxfordPets as OxfordPets
+from .data import RandomSplit as RandomSplit
 from .data import SegmentationDataModule as SegmentationDataModule
 from .data import SegmentationDataset as SegmentationDataset
 from .data import SegmentationSource as SegmentationSource
 from .data import Shapes as Shapes
 from .data import Split as Split
+from .data import SplitRule as SplitRule
 from .data import TorchDataset as TorchDataset
 from .data import default_augmentation as default_augmentation
 from .data import effective_number as effective_number

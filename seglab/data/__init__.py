@@ -14,6 +14,7 @@ from seglab.data.sources.hugging_face import HuggingFace
 from seglab.data.sources.pets import OxfordPets
 from seglab.data.sources.shapes import Shapes
 from seglab.data.sources.source import SegmentationSource
+from seglab.data.sources.split_rules import KFold, Pool, RandomSplit, SplitRule
 from seglab.data.sources.torch_dataset import TorchDataset
 from seglab.data.sources.voc import VOC
 
@@ -26,16 +27,20 @@ __all__ = [
     "Cityscapes",
     "HuggingFace",
     "ImageMaskFolder",
+    "KFold",
     "OnDisk",
     "OnDiskInParts",
     "OxfordPets",
     "Pair",
     "PairedFiles",
+    "Pool",
+    "RandomSplit",
     "SegmentationDataModule",
     "SegmentationDataset",
     "SegmentationSource",
     "Shapes",
     "Split",
+    "SplitRule",
     "TorchDataset",
     "class_pixels",
     "default_augmentation",

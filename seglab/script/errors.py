@@ -35,6 +35,10 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
     (r"(?:\. Got value: Namespace\(.*)?(?: - Expected a NoneType)? Given value type: .*Namespace\(.*|\. Got value: Namespace\(.*", ""),
     (r"(?:- )?Expected a path but \S+ either not accessible or invalid - ", ""),
     (
+        r"Does not validate against any of the Union subtypes Subtypes: \[collections\.abc\.Mapping\[int, int\].* Given value: (.*)",
+        r"expected a table in one word, as in '{0: 0, 255: 1}' with a space after each colon, got \1",
+    ),
+    (
         r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)(?:, NoneType)?\] Errors:"
         r"(?: - Expected a [\w.]+(?: with \d+ elements)?)+ Given value type: \S+ Given value: (.*)",
         r"expected \1, got \2",

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from seglab.data import CamVid, PairedFiles, SegmentationDataModule
+from seglab.data import SPLITS, CamVid, PairedFiles, SegmentationDataModule
 from seglab.data.sources.camvid import VOID
+from seglab.study.settings import Settings
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "camvid"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="CamVid is not beside the repository")
@@ -59,6 +60,56 @@ def test_a_fraction_is_spread_over_the_drives(segnet: Path, fraction: float, cou
     assert [len(data.used(split)) for split in ("val", "test")] == [10, 10]
     if fraction == 0.5:
         assert names[:3] == ["0001TP_00001", "0001TP_00003", "0001TP_00005"]
+
+
+def whole(root: Path) -> Path:
+    """Write SegNet's splits in miniature, in which two drives are cut."""
+    drives = {"train": ["0001TP_1", "0016E5_1", "0006R0_1"], "val": ["0016E5_2", "0016E5_3"], "test": ["0001TP_2", "Seq05VD_f1"]}
+    for split, names in drives.items():
+        for kind, mode in (("images", "RGB"), ("masks", "L")):
+            (root / split / kind).mkdir(parents=True)
+            for name in names:
+                Image.new(mode, (8, 6)).save(root / split / kind / f"{name}.png")
+    return root
+
+
+def test_groups_are_the_drives(tmp_path: Path) -> None:
+    source = CamVid(whole(tmp_path))
+    assert [source.groups(split) for split in SPLITS] == [["0001TP", "0006R0", "0016E5"], ["0016E5"] * 2, ["0001TP", "Seq05VD"]]
+
+
+def test_splits_of_drives_never_cut_a_drive(tmp_path: Path) -> None:
+    source = CamVid(whole(tmp_path), splits="drives")
+    names = {split: [Path(source.split(split)[index].name).stem for index in range(len(source.split(split)))] for split in SPLITS}
+    assert names == {
+        "train": ["0001TP_1", "0001TP_2", "0016E5_1", "0016E5_2", "0016E5_3"],
+        "val": ["0006R0_1"],
+        "test": ["Seq05VD_f1"],
+    }
+    assert [source.groups(split) for split in SPLITS] == [["0001TP"] * 2 + ["0016E5"] * 3, ["0006R0"], ["Seq05VD"]]
+    recorded = Settings().plain(source)
+    assert recorded == {"class": "seglab.CamVid", "splits": "drives"}
+    assert Settings().plain(CamVid(tmp_path)) == {"class": "seglab.CamVid"}, "as before there were splits to choose"
+    assert SegmentationDataModule(source, train_fraction=0.4, batch_size=1).used("train")[1].name.startswith("val/images/0016E5")
+
+
+def test_splits_of_drives_need_all_drives(tmp_path: Path, segnet: Path) -> None:
+    with pytest.raises(ValueError, match="no frames of the drives of test; expected the whole of CamVid, or no splits by drives"):
+        CamVid(segnet, splits="drives")
+    with pytest.raises(ValueError, match=r"splits is 'drive': expected 'drives', or None for SegNet's splits"):
+        CamVid(segnet, splits="drive")  # type: ignore[arg-type]
+    root = whole(tmp_path / "other")
+    for kind in ("images", "masks"):
+        (root / "val" / kind / "0016E5_2.png").rename(root / "val" / kind / "other_2.png")
+    with pytest.raises(ValueError, match=r"val/images/other_2.png: its drive is none of 0001TP, 0016E5, 0006R0, Seq05VD"):
+        CamVid(root, splits="drives")
+
+
+@real
+def test_the_splits_of_drives_of_camvid() -> None:
+    source = CamVid(REAL, splits="drives")
+    assert [len(source.split(split)) for split in SPLITS] == [429, 101, 171]
+    assert [len(CamVid(REAL).split(split)) for split in SPLITS] == [367, 101, 233]
 
 
 def test_what_is_wrong_with_a_root_is_said(segnet: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from seglab.compare.metric import Metric
 from seglab.data import ImageMaskFolder, PairedFiles, SegmentationDataModule
-from seglab.data.sources.files import labels, mapped
+from seglab.data.sources.labels import labels, mapped
 
 Form = Literal["NFC", "NFD"]
 """Forms of Unicode: composed and decomposed."""

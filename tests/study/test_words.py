@@ -140,7 +140,7 @@ REFUSED = [
     ("regularization run --loss null", ("--loss: null is no class",)),
     ("regularization run --loss torch.nn.Linear", ("--loss.in_features INT", "--loss.out_features INT")),
     ("losses run --data.source CamVid", ("CamVid needs root", "--data.source.root")),
-    ("losses run --data.source ImageMaskFolder --data.source.root D", ("needs num_classes; add --data.source.num_classes INT",)),
+    ("losses run --data.source ImageMaskFolder --data.source.root D", ("num_classes is missing", "--data.source.num_classes INT")),
     ("losses run --data.source Shapes --data.source.num_trian 3", ("--data.source.num_trian", "did you mean num_train?")),
     ("losses launch --launcher slurm", ("--launcher: there is no class 'slurm'", "did you mean Slurm?")),
     ("losses launch --launcher Slurm --launcher.partitoin gpu", ("--launcher.partitoin", "did you mean partition?")),

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from seglab.data.arrays import Array
-from seglab.data.reading.formats import format_of
+from seglab.data.reading.formats import Decoder, Format, format_of
 from seglab.data.reading.stored import UnusableError, check_size, upright
 
 
@@ -39,6 +39,32 @@ def read_mask(file: Path) -> Array:
         return decoded_mask(stream)
 
 
+def read_coloured_mask(file: Path, keep_labels: bool) -> Array:
+    """Read a mask in colours (H,W,3) uint8 as a viewer shows it, the colours of a palette included. Transparency is dropped.
+
+    Args:
+        file: the mask.
+        keep_labels: return a mask of one channel as `read_mask` does, (H,W) labels.
+
+    Raises:
+        ValueError: the file cannot be read, its format is lossy, or its colours do not have 8 bits. The message names the file.
+    """
+    with opened(file, "a mask", "its image") as stream:
+        known = format_of(stream)
+        stored = _mask_decoder(known)(stream)
+        if keep_labels and (stored.pixels.ndim == 2 or stored.pixels.shape[2] == 1):
+            return mask_of(upright(stored))
+        if stored.pixels.ndim != 3 or stored.pixels.shape[2] != 3:  # greys, a palette, or transparency
+            stream.seek(0)
+            stored = known.image(stream)
+        colours = image_of(upright(stored))
+        if colours.dtype != np.uint8 or colours.shape[2] not in (1, 3):
+            raise UnusableError(
+                f"a mask of {colours.shape[2]} channels of {colours.dtype.name}; expected colours of 8 bits (RGB): convert it"
+            )
+        return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+
+
 def decoded_image(stream: BinaryIO) -> Array:
     """Decode the bytes of an image file, as `read_image` does.
 
@@ -51,10 +77,7 @@ def decoded_image(stream: BinaryIO) -> Array:
 
 def decoded_mask(stream: BinaryIO) -> Array:
     """Decode the bytes of a mask file, as `read_mask` does. Raises what `decoded_image` raises."""
-    known = format_of(stream)
-    if known.mask is None:
-        raise UnusableError(f"a mask as {known.name}; {known.why_no_mask}: export the mask again in a lossless format, such as PNG")
-    return mask_of(upright(known.mask(stream)))
+    return mask_of(upright(_mask_decoder(format_of(stream))(stream)))
 
 
 @contextmanager
@@ -78,6 +101,12 @@ def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
         raise ValueError(f"{file}: {error}") from error
     except Exception as error:  # a decoder of damaged bytes may raise anything
         raise ValueError(f"{file}: cannot be read as {what} ({reason(error)}): replace the file, or remove it with {partner}") from error
+
+
+def _mask_decoder(known: Format) -> Decoder:
+    if known.mask is None:
+        raise UnusableError(f"a mask as {known.name}; {known.why_no_mask}: export the mask again in a lossless format, such as PNG")
+    return known.mask
 
 
 def reason(error: Exception) -> str:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from seglab.data.arrays import Array, as_tensor
-from seglab.data.reading.read import opened, read_image, read_mask
-from seglab.sample import IGNORE, Sample
+from seglab.data.arrays import as_tensor
+from seglab.data.reading.read import opened, read_coloured_mask, read_image, read_mask
+from seglab.data.sources.labels import Colour, classes_of_colours, labels, mapped
+from seglab.sample import Sample
 
 
 class Pair(NamedTuple):
@@ -35,6 +36,8 @@ class PairedFiles(Dataset[Sample]):
             or above 255 in masks of more than 8 bits.
         table: the class of each label in the files, `IGNORE` for none; None if the files hold class indices. 255 is ignored unless the
             table names it, and any other label that is not in the table is refused.
+        colours: the class of each colour (red, green, blue) of masks in colours, `IGNORE` for none. A mask of one channel is then read by
+            its labels if there is a `table`, else by the colours in which it is shown, as those of a palette.
     """
 
     def __init__(
@@ -44,8 +47,9 @@ class PairedFiles(Dataset[Sample]):
         class_names: tuple[str, ...],
         void: int | None = None,
         table: Mapping[int, int] | None = None,
+        colours: Mapping[Colour, int] | None = None,
     ) -> None:
-        self.root, self.pairs, self.class_names, self.void, self.table = root, pairs, class_names, void, table
+        self.root, self.pairs, self.class_names, self.void, self.table, self.colours = root, pairs, class_names, void, table, colours
 
     @property
     def num_classes(self) -> int:
@@ -57,9 +61,15 @@ class PairedFiles(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        stored = read_mask(pair.mask)
-        mask = labels(stored, self.void, pair.mask) if self.table is None else mapped(stored, self.void, self.table, pair.mask)
-        return Sample(as_tensor(read_image(pair.image)), torch.from_numpy(mask), self._name(pair.image))
+        return Sample(as_tensor(read_image(pair.image)), torch.from_numpy(self.mask(index)), self._name(pair.image))
+
+    def mask(self, index: int) -> npt.NDArray[np.uint8]:
+        """Read the mask of sample `index` without its image: the class (H,W) of each pixel."""
+        file = self.pairs[index].mask
+        stored = read_mask(file) if self.colours is None else read_coloured_mask(file, keep_labels=self.table is not None)
+        if self.colours is not None and stored.ndim == 3:
+            return classes_of_colours(stored, self.colours, self.class_names, file)
+        return labels(stored, self.void, file) if self.table is None else mapped(stored, self.void, self.table, file)
 
     def mask_file(self, index: int) -> Path:
         """Return the file of the mask of sample `index`."""
@@ -68,13 +78,14 @@ class PairedFiles(Dataset[Sample]):
     def fingerprint(self) -> str:
         """Return a hash of the file names below `root`, the images' sizes in bytes, and the masks' contents.
 
-        Masks are hashed in full, because they are small and are corrected more often than images.
+        Masks are hashed in full, because they are small and are corrected more often than images. A table of labels or colours is hashed too.
         """
         return self.fingerprint_of(range(len(self)))
 
     def fingerprint_of(self, indices: Sequence[int]) -> str:
         """Return the `fingerprint` of a data set of only the samples `indices`."""
-        lines = []
+        tables = [table for table in (self.table, self.colours) if table is not None]
+        lines = [str(sorted(table.items())) for table in tables]
         for image, mask in (self.pairs[index] for index in indices):
             with opened(image, "an image", "its mask") as stream:
                 size = os.fstat(stream.fileno()).st_size
@@ -90,49 +101,3 @@ class PairedFiles(Dataset[Sample]):
 def composed(name: str) -> str:
     """Return a name in the composed form of Unicode (NFC). Some systems write names in the decomposed form, so that é is e and an accent."""
     return unicodedata.normalize("NFC", name)
-
-
-def labels(mask: Array, void: int | None, file: Path) -> npt.NDArray[np.uint8]:
-    """Return a mask (H,W) of labels of any integer type as uint8, with the label `void` as `IGNORE`.
-
-    Raises:
-        ValueError: the mask cannot hold the label `void`, or another label is outside of 0…255. The message names the file.
-    """
-    held = np.iinfo(mask.dtype)
-    if void is not None and not held.min <= void <= held.max:
-        raise ValueError(
-            f"{file}: void is {void}, but this mask of {mask.dtype} can only hold {held.min} to {held.max}: correct void, or the mask"
-        )
-    if mask.dtype == np.uint8 and void is None:
-        return mask
-    ignored = np.zeros(mask.shape, np.bool_) if void is None else mask == void
-    if mask.dtype != np.uint8:
-        kept = mask[~ignored]
-        if kept.size and (kept.min() < 0 or kept.max() > IGNORE):
-            raise ValueError(
-                f"{file}: values {kept.min()}…{kept.max()} ({mask.dtype}); expected class indices 0…{IGNORE}: correct the mask, or name "
-                "the label of pixels without a class as void"
-            )
-    return np.where(ignored, np.uint8(IGNORE), mask.astype(np.uint8, copy=False))
-
-
-def mapped(mask: Array, void: int | None, table: Mapping[int, int], file: Path) -> npt.NDArray[np.uint8]:
-    """Return the classes (H,W) uint8 that a table gives to the labels of a mask (H,W) of any integer type.
-
-    Args:
-        mask: labels as stored.
-        void: a label that is ignored, besides 255.
-        table: the class of each label, or `IGNORE`. It comes before `void`.
-        file: the file of the mask.
-
-    Raises:
-        ValueError: a label is not in the table. The message names the file.
-    """
-    values, places = np.unique(mask, return_inverse=True)
-    classes = {IGNORE: IGNORE, **({} if void is None else {void: IGNORE}), **table}
-    if unknown := [int(value) for value in values if int(value) not in classes]:
-        known = ", ".join(str(label) for label in sorted(table))
-        raise ValueError(
-            f"{file}: label {unknown[0]} is not in the table of labels, which has {known}: add the label to it, or correct the mask"
-        )
-    return np.array([classes[int(value)] for value in values], np.uint8)[places].reshape(mask.shape)

@@ -1,50 +1,178 @@
-"""Any data set in folders of images and masks."""
+"""Any data set of images and masks in files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from seglab.data.check import count_labels
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
-from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
+from seglab.data.sources.classes import ClassTable, class_table
+from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, default_palette
 from seglab.data.sources.files import Pair, PairedFiles, composed
+from seglab.data.sources.pairing import Layout
+from seglab.data.sources.patterns import Pattern
+from seglab.data.sources.samples import Named, check_groups, divided, group_of
 from seglab.data.sources.source import SegmentationSource
-from seglab.sample import IGNORE
+from seglab.data.sources.split_rules import SplitRule
+from seglab.data.sources.splits import Counts, hash_order
+from seglab.data.threads import in_threads
+from seglab.sample import IGNORE, Sample
 
 LAYOUT = "{train,val,test}/images/NAME.jpg and {train,val,test}/masks/NAME.png"
 
 
 @dataclass(frozen=True)
 class ImageMaskFolder(SegmentationSource):
-    """Images in `{root}/{train,val,test}/images`, masks in `{root}/{train,val,test}/masks`, paired by the name without its ending.
+    """Images and masks in files, in `{root}/{train,val,test}/images` and `{root}/{train,val,test}/masks`, or where patterns say.
 
-    A mask holds class indices, 255 is ignored; an 8-bit PNG serves best. `docs/data.md` lists the formats, and how each is read.
+    An image and its mask share a part of their names, which is their name without its ending if no pattern is given. A mask holds class
+    indices, or what `labels` or `classes` say; 255 is ignored. `docs/data.md` lists the formats and shows the layouts that are read.
 
     Raises:
-        ValueError: a folder is missing or empty, a file has no partner, or names do not fit the number of classes.
+        ValueError: a folder is missing or empty, a pattern matches nothing, a file has no partner or is in two splits, or arguments do not
+            fit together.
     """
 
     root: Path
-    """folder with the three splits."""
-    num_classes: int
-    """C; labels are 0…C-1."""
+    """folder of the data."""
+    num_classes: int | None = None
+    """C, the number of classes; it may be left out if class_names, classes or labels tell it."""
     class_names: tuple[str, ...] = ()
-    """names of all C classes; without them "class 0", "class 1", …."""
-    void: int | None = None
-    """label besides 255 that is ignored; -1 or more than 255 if the masks' integer type holds it."""
+    """names of all C classes; without them those in classes, or "class 0", "class 1", …."""
+    void: int | str | None = None
+    """label besides 255 that is ignored, -1 or more than 255 if the masks' integer type holds it; or the name of a class in classes."""
+    images: str | None = None
+    """pattern of the images below root, such as '{split}/*.jpg'; * is the part of the name that an image shares with its mask."""
+    masks: str | None = None
+    """pattern of the masks below root, such as 'labels/{split}/*_mask.png'."""
+    lists: Path | None = None
+    """text files that name the samples of each split, one a line, such as 'splits/{split}.txt'; below root."""
+    splits: SplitRule | None = None
+    """rule that divides the samples where no folder or list does: RandomSplit, KFold or a rule of your own."""
+    group: str | None = None
+    """regular expression that finds the group of a sample, such as its patient, in the shared part of its name; no split cuts a group."""
+    labels: Mapping[int, int] | None = None
+    """class of each label in the masks, 255 for none, such as {0: 0, 255: 1}; any other label is refused."""
+    classes: Path | None = None
+    """table of the classes below root: a CSV with the columns class, r, g, b for masks in colours, or a text file of names."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_classes <= IGNORE:
-            raise ValueError(f"num_classes is {self.num_classes}: expected 1 to {IGNORE}, as masks have 8 bits and {IGNORE} is ignored")
-        if self.class_names and len(self.class_names) != self.num_classes:
-            raise ValueError(f"{len(self.class_names)} class_names for num_classes={self.num_classes}: name every class, or none")
         object.__setattr__(self, "root", Path(self.root))  # a string will do
-        object.__setattr__(self, "class_names", tuple(self.class_names) or tuple(f"class {label}" for label in range(self.num_classes)))
+        for name in ("lists", "classes"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(value))
+        self._settle_classes()
         for split in SPLITS:
             self.split(split)
+        if self.group is not None:
+            check_groups({split: self._samples(split) for split in SPLITS}, self.group)
+
+    @property
+    def palette(self) -> npt.NDArray[np.uint8]:
+        """(C,3) colours in which the classes are drawn."""
+        if self._table is None or self._table.palette is None:
+            return default_palette(len(self.class_names))
+        return np.array(self._table.palette, np.uint8)
 
     def split(self, name: Split) -> SegmentationDataset:
         """Return the pairs of one split, sorted by name."""
-        pairs = pair_by_stem(self.root / name / "images", self.root / name / "masks", LAYOUT)
-        return PairedFiles(self.root, pairs, self.class_names, self.void)
+        return self._dataset(self._samples(name))
+
+    def groups(self, name: Split) -> Sequence[str] | None:
+        """Return the group of each sample of a split; None if no pattern names the groups."""
+        return None if self.group is None else [group_of(sample, self.group) for sample in self._samples(name)]
+
+    def chosen(self, dataset: SegmentationDataset, fraction: float) -> Sequence[int]:
+        """Return the indices of the training samples that `train_fraction` keeps.
+
+        With a rule of `splits`, they are drawn at random by the seed of the rule, and a smaller fraction's are among those of a larger
+        one. Otherwise they are spread evenly over the order of names.
+        """
+        if self.splits is None:
+            return super().chosen(dataset, fraction)
+        order = hash_order([sample.name for sample in self._samples("train")], self.splits.seed)
+        return sorted(order[-max(1, round(fraction * len(order))) :])
+
+    def _dataset(self, samples: Sequence[Named]) -> PairedFiles:
+        void = self.void if isinstance(self.void, int) else None
+        table = self.labels if self.labels is not None or self._table is None else self._table.labels
+        colours = None if self._table is None else self._table.colours
+        return PairedFiles(self.root, [sample.pair for sample in samples], self.class_names, void, table, colours)
+
+    def _samples(self, split: Split) -> Sequence[Named]:
+        """Return the samples of one split, sorted by name."""
+        if self.images is not None or self.masks is not None or self.lists is not None or self.splits is not None:
+            return self._divided[split]
+        pairs = pair_by_stem(self.root / split / "images", self.root / split / "masks", LAYOUT)
+        return [Named(_stem(pair.image), _stem(pair.image), pair) for pair in pairs]
+
+    @cached_property
+    def _divided(self) -> dict[Split, list[Named]]:
+        """The samples of each split, where patterns, lists or a rule say them."""
+        if (self.images is None) != (self.masks is None):
+            raise ValueError("images and masks are patterns that belong together: give both, or neither")
+        images = Pattern("images/*" if self.images is None else self.images, "images")
+        masks = Pattern("masks/*" if self.masks is None else self.masks, "masks")
+        layout = Layout(self.root, images, masks, self.lists)
+        return divided(layout, self.splits, self.group, lambda samples: _class_pixels(self._dataset(samples)))
+
+    @cached_property
+    def _table(self) -> ClassTable | None:
+        """The content of the file `classes`."""
+        if self.classes is None:
+            return None
+        file = self.root / self.classes  # an absolute path stays
+        if not file.is_file():
+            there = f", and {self.classes.absolute()} exists" if self.classes.is_file() else ""
+            raise ValueError(f"{file}: no such file; classes is a path below root, or an absolute one{there}: correct classes")
+        return class_table(file, self.void if isinstance(self.void, str) else None)
+
+    def _settle_classes(self) -> None:
+        """Set the number and the names of the classes by whichever arguments tell them, and refuse arguments that contradict each other."""
+        if self._table is None and isinstance(self.void, str):
+            raise ValueError(f"void is {self.void!r}: expected a label; a class can be named where classes is given")
+        if self._table is not None and self._table.labels is None and self.labels is None and isinstance(self.void, int):
+            raise ValueError(f"void is {self.void}, and the masks are in colours by {self.classes}: name the class that is ignored")
+        names = tuple(self.class_names) if self._table is None else self._table.names
+        if self.class_names and tuple(self.class_names) != names:
+            raise ValueError(f"class_names {list(self.class_names)} are not those of {self.classes}, {list(names)}: give one of them")
+        count = self.num_classes if self.num_classes is not None else len(names) or _number_of_classes(self.labels)
+        if not 1 <= count <= IGNORE:
+            raise ValueError(f"num_classes is {count}: expected 1 to {IGNORE}, as masks have 8 bits and {IGNORE} is ignored")
+        if names and len(names) != count:
+            raise ValueError(f"{len(names)} class_names for num_classes={count}: name every class, or none")
+        if wrong := [label for label, index in (self.labels or {}).items() if not (0 <= index < count or index == IGNORE)]:
+            raise ValueError(
+                f"labels gives {wrong[0]} the class {(self.labels or {})[wrong[0]]}: expected 0…{count - 1}, or {IGNORE} for a label that is ignored"
+            )
+        object.__setattr__(self, "num_classes", count)
+        object.__setattr__(self, "class_names", names or tuple(f"class {label}" for label in range(count)))
+
+
+def _class_pixels(dataset: PairedFiles) -> Counts:
+    """Count the pixels (N,C) of each class in each mask. No image is read."""
+
+    def counted(index: int) -> Tensor:
+        sample = Sample(torch.empty(0), torch.from_numpy(dataset.mask(index)), "")
+        return count_labels(sample, dataset.num_classes, str(dataset.mask_file(index)))
+
+    return np.array([counts.numpy() for counts in in_threads(counted, len(dataset))])
+
+
+def _number_of_classes(labels: Mapping[int, int] | None) -> int:
+    """Return the number of classes that labels are mapped to."""
+    known = [index for index in (labels or {}).values() if index != IGNORE]
+    if not known:
+        raise ValueError(
+            "num_classes is missing: give it, or class_names, labels or classes, which tell it; its flag is --data.source.num_classes INT"
+        )
+    return max(known) + 1
 
 
 def pair_by_stem(images: Path, masks: Path, layout: str) -> list[Pair]:
@@ -65,7 +193,10 @@ def pair_by_stem(images: Path, masks: Path, layout: str) -> list[Pair]:
 def require_folder(folder: Path, layout: str) -> None:
     """Raise a ValueError that tells the expected layout if the folder does not exist."""
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; below the root are expected {layout}: correct the root, or sort the files so")
+        raise ValueError(
+            f"{folder}: no such folder; below the root are expected {layout}: correct the root, or give the "
+            "patterns images and masks for files that lie elsewhere"
+        )
 
 
 def _by_stem(folder: Path, layout: str) -> dict[str, Path]:

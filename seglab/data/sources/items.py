@@ -18,7 +18,7 @@ from seglab.data.reading import pillow
 from seglab.data.reading.formats import FORMATS
 from seglab.data.reading.read import decoded_image, decoded_mask, image_of, mask_of, read_image, read_mask, reason
 from seglab.data.reading.stored import UnusableError, upright
-from seglab.data.sources.files import labels
+from seglab.data.sources.labels import labels
 from seglab.data.threads import in_threads
 from seglab.sample import Sample
 

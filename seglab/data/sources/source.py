@@ -47,6 +47,13 @@ class SegmentationSource(ABC):
         """(C,3) colours in which the classes are drawn."""
         return default_palette(len(self.class_names))
 
+    def groups(self, name: Split) -> Sequence[str] | None:
+        """Return the group of each sample of a split, such as its patient, scene or drive; None if samples are independent of each other.
+
+        Samples of one group are alike, so that statistics over images draw whole groups.
+        """
+        return None
+
     def chosen(self, dataset: SegmentationDataset, fraction: float) -> Sequence[int]:
         """Return the indices of the training samples that `train_fraction` keeps, the same for every seed.
 

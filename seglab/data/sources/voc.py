@@ -14,7 +14,8 @@ import torch
 from seglab.data.arrays import as_tensor
 from seglab.data.reading.read import opened, read_image
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
-from seglab.data.sources.files import Pair, labels
+from seglab.data.sources.files import Pair
+from seglab.data.sources.labels import labels
 from seglab.data.sources.official import RGBFiles, folder_of, held_out, listed, require_files, rgb
 from seglab.data.sources.source import SegmentationSource
 from seglab.sample import Sample
