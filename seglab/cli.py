@@ -45,6 +45,10 @@ def main() -> None:
         from seglab.prediction.main import main as predict
 
         predict(arguments[1:])
+    if arguments and arguments[0] == "audit":
+        from seglab.script.audit import main as audit
+
+        audit(arguments[1:])
     if arguments and arguments[0] == "export":
         from seglab.prediction.export import main as export
 
@@ -70,7 +74,7 @@ def _fault(arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command's name; None if there is such a command."""
     from seglab.script.classes import meant
 
-    known = (*READING, "prune", "check", "predict", "export", *TRAINING)
+    known = (*READING, "audit", "prune", "check", "predict", "export", *TRAINING)
     given = arguments[0] if arguments else None
     if given is None:
         return f"name a command: {', '.join(known)}; seglab --help says what each does"
@@ -198,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
     smaller.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"), help="of its images (default 256 256)")
     commands.add_parser("check", help="try a loss before a comparison rests on it, such as check my_file.MyLoss", add_help=False)
+    commands.add_parser("audit", help="look for mistakes in a data set, such as audit D or audit --data.source CamVid", add_help=False)
     commands.add_parser("predict", help="masks of new images of any size by a checkpoint's network", add_help=False)
     commands.add_parser("export", help="a checkpoint's network as a file that runs without seglab, with a model card", add_help=False)
     for name, purpose in TRAINING.items():
