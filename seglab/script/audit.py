@@ -38,18 +38,29 @@ def audit_command(words: Sequence[str]) -> int:
         ValueError: the command line cannot be used, or the folder has no images and masks.
         OSError: the page cannot be written.
     """
-    given = parse(_parser(), words)
-    flags = [word for word in words if word.startswith("--data.")]
-    if (given.folder is None) != bool(flags):
+    folders, flags = _divided(words)
+    given = parse(_parser(), flags)
+    of_data = any(word.startswith("--data.") for word in flags)
+    if len(folders) > 1 and not of_data:
+        raise ValueError(f"one folder at a time: {', '.join(folders)}")
+    if bool(folders) == of_data:
         raise ValueError(
             "name a folder, as in seglab audit D, or a data set by its flags, as in seglab audit --data.source CamVid --data.source.root D"
-            + ("; not both" if flags else "")
+            + (f"; not both: {folders[0]}" if of_data else "")
         )
     page = _page(Path(given.output))
     console = Console(width=None if sys.stdout.isatty() else 120)
-    if given.folder is not None:
-        return _of_folder(Path(given.folder), page, console)
-    return _of_source(words, page, console)
+    return _of_folder(Path(folders[0]), page, console) if folders else _of_source(flags, page, console)
+
+
+def _divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words that are no flags or their values, and the others. Every flag has a value, but for help."""
+    folders: list[str] = []
+    flags: list[str] = []
+    for word in words:
+        awaited = bool(flags) and flags[-1].startswith("--") and "=" not in flags[-1] and not flags[-1].endswith("--help")
+        (flags if word.startswith("-") or awaited else folders).append(word)
+    return folders, flags
 
 
 def _page(page: Path) -> Path:
@@ -63,14 +74,13 @@ def _parser() -> ArgumentParser:
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(
-        prog="seglab audit",
+        prog="seglab audit [D]",
         exit_on_error=False,
         allow_abbrev=False,
         formatter_class=Help,
-        description="Look for mistakes in a data set: a folder, whose layout is guessed, or a source by its --data flags. Prints the "
+        description="Look for mistakes in a data set: a folder D, whose layout is guessed, or a source by its --data flags. Prints the "
         "findings, and for a folder the flags that read it. Exit codes: 0 nothing worse than notes, 1 warnings, 2 training would be wrong.",
     )
-    parser.add_argument("folder", type=str, nargs="?", metavar="[D]", help="a folder of images and masks")
     parser.add_argument("--output", type=str, default="audit.html", help="the page with all findings and pictures")
     parser.add_class_arguments(SegmentationDataModule, "data")
     parser.set_defaults({"data.source": Shapes()})
@@ -93,7 +103,12 @@ def _of_folder(folder: Path, page: Path, console: Console) -> int:
     if table is not None:
         console.print(f"write the names of the classes into {table}", highlight=False, markup=False, soft_wrap=True)
     if command:
-        console.print(f"to train on it:\n{command}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"to train on it{', once the errors are mended' if code == BAD_INPUT else ''}:\n{command}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     return code
 
 
@@ -110,14 +125,14 @@ def _class_table(page: Path, rows: str | None) -> Path | None:
     return table
 
 
-def _of_source(words: Sequence[str], page: Path, console: Console) -> int:
+def _of_source(flags: Sequence[str], page: Path, console: Console) -> int:
     """Audit a source that flags describe. If it cannot be opened, audit its folder."""
     from seglab.data import SPLITS, SegmentationDataModule
     from seglab.data.audit.source import audited_source
 
     parser = _parser()
     try:
-        data: SegmentationDataModule = parser.instantiate(parse(parser, words)).data
+        data: SegmentationDataModule = parser.instantiate(parse(parser, flags)).data
         audited = audited_source({split: data.used(split) for split in SPLITS}, data.class_names)
     except ValueError as error:
         raise ValueError(f"{error}. `seglab audit D` with the folder alone looks at its files one by one") from error

@@ -29,7 +29,7 @@ def audit(audited: Audited, progress: Callable[[int, int], None] | None = None) 
         *files.findings(audited, seen.looks),
         *labels.findings(audited, seen.looks),
         *order.findings(audited, seen.fits),
-        *duplicates.findings(audited, seen.looks),
+        *duplicates.findings(seen.looks),
         *images.findings(seen.looks),
     ]
     return Report(audited, seen, tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))))

@@ -146,7 +146,7 @@ def _best(root: Path, kinds: Sequence[Kind]) -> tuple[Kind, Kind]:
             common = len(images.files.keys() & masks.files.keys())
             if images is not masks and common:
                 words = _is_named_mask(masks.pattern) - _is_named_mask(images.pattern)
-                rated.append((common, few[masks.pattern] - few[images.pattern] + words, images, masks))
+                rated.append((common, 2 * (few[masks.pattern] - few[images.pattern]) + words, images, masks))
     if not rated:
         there = ", ".join(f"{kind.pattern} ({len(kind.files)})" for kind in sorted(kinds, key=lambda kind: -len(kind.files))[:4])
         if len(kinds) == 1:

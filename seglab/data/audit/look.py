@@ -19,8 +19,11 @@ from seglab.data.reading.stored import upright
 SIDE = 160
 """Longest side of the small picture in which edges of the image and borders of the mask are compared."""
 
-HASH_SIDE = 16
-"""The perceptual hash has this number of rows and columns of bits."""
+THUMBNAIL = 32
+"""Rows and columns of a thumbnail."""
+
+LEVELS = 32
+"""Steps of a thumbnail's values in one standard deviation."""
 
 
 class Small(NamedTuple):
@@ -46,8 +49,10 @@ class Image:
     mean: tuple[float, ...]
     """Mean of each channel; integers are divided by their largest value."""
     std: tuple[float, ...]
-    perceptual: npt.NDArray[np.uint64]
-    """(4,) 256 bits that hardly change when the image is compressed, resized or brightened."""
+    perceptual: int
+    """64 bits that hardly change when the image is compressed, resized or brightened."""
+    thumbnail: npt.NDArray[np.int8]
+    """(32,32) grey, with mean 0 and `LEVELS` steps a standard deviation; zeros if the image has one value."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ def look_at(audited: Audited, place: Place) -> tuple[Look, Small | None]:
         pixels, labels = as_array(sample.image), sample.mask.numpy()
         check_shapes(sample, str(mask_file or name))
     except Exception as error:  # noqa: BLE001 - a user's own data set may raise anything
-        faults.append(str(error) if isinstance(error, ValueError) else f"{name}: {type(error).__name__}: {error}")
+        told = f"{name}: {type(error).__name__} {error}: correct the data set, which raises it"
+        faults.append(str(error) if isinstance(error, ValueError) else told)
     if pixels is None and image_file is not None:
         pixels, faults = _tried(image_file, faults)
     stored = None if mask_file is None else _stored(mask_file)
@@ -152,14 +158,23 @@ def _image(pixels: Array) -> Image:
         float(pixels.max()),
         tuple(mean.tolist()),
         tuple(std.tolist()),
-        perceptual_hash(thumbnail(pixels)),
+        *_seen_from_afar(pixels),
     )
 
 
-def thumbnail(pixels: Array) -> npt.NDArray[np.float32]:
-    """Return an image (H,W,C) as grey (64,64): the mean of its first three channels."""
-    small = _resized(pixels, (4 * HASH_SIDE, 4 * HASH_SIDE))
-    return small.mean(axis=2, dtype=np.float32)
+def _seen_from_afar(pixels: Array) -> tuple[int, npt.NDArray[np.int8]]:
+    """Return the perceptual hash and the thumbnail of an image (H,W,C), both of the mean of its first three channels.
+
+    The hash tells which of the 8×8 lowest frequencies are above their median: C. Zauner, "Implementation and benchmarking of perceptual
+    image hash functions" (2010), section 3.2.1.
+    """
+    grey = _resized(pixels, (2 * THUMBNAIL, 2 * THUMBNAIL)).mean(axis=2, dtype=np.float32)
+    frequencies = cv2.dct(grey)[:8, :8]
+    bits = np.packbits(frequencies.ravel() > np.median(frequencies))
+    small = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    spread = float(small.std())
+    scaled = (small - small.mean()) * (LEVELS / spread) if spread > 0 else np.zeros_like(small)
+    return int.from_bytes(bits.tobytes(), "big"), np.clip(np.round(scaled), -127, 127).astype(np.int8)
 
 
 def _resized(pixels: Array, size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -167,15 +182,6 @@ def _resized(pixels: Array, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     kept = np.ascontiguousarray(pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1])
     resized = cv2.resize(kept, size, interpolation=cv2.INTER_AREA).astype(np.float32).reshape(size[1], size[0], -1)
     return np.nan_to_num(resized, copy=False)
-
-
-def perceptual_hash(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """Return (4,) 256 bits: which low frequencies of a `thumbnail` are above their median.
-
-    C. Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), section 3.2.1, with 16×16 frequencies.
-    """
-    frequencies = cv2.dct(image)[:HASH_SIDE, :HASH_SIDE]
-    return np.packbits(frequencies.ravel() > np.median(frequencies)).view(np.uint64)
 
 
 def raw_mask(file: Path) -> tuple[Array, bool] | None:

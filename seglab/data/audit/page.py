@@ -1,5 +1,6 @@
 """The page of an audit: one HTML file with the findings, their pictures, and the labels of each split."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,18 +47,20 @@ class LabelRow:
 def label_rows(looks: Sequence[Look], names: Sequence[str] | None, palette: npt.NDArray[np.uint8]) -> tuple[LabelRow, ...]:
     """Return the labels of a data set with their share in each split, in the order of labels; ignored pixels last."""
     splits = list(dict.fromkeys(look.place.split for look in looks))
-    labels = sorted({label for look in looks for label in look.labels})
+    pixels: Counter[tuple[str, int]] = Counter()
+    images: Counter[tuple[str, int]] = Counter()
+    totals: Counter[str] = Counter()
+    for look in looks:
+        for label, count in look.labels.items():
+            pixels[look.place.split, label] += count
+            images[look.place.split, label] += 1
+            totals[look.place.split] += count
     rows = []
-    for label in labels[:MOST_LABELS]:
-        shares = []
-        for split in splits:
-            of_split = [look for look in looks if look.place.split == split]
-            total = sum(sum(look.labels.values()) for look in of_split)
-            pixels = sum(look.labels.get(label, 0) for look in of_split)
-            shares.append(Share(100 * pixels / max(1, total), sum(label in look.labels for look in of_split)))
+    for label in sorted({label for _, label in images})[:MOST_LABELS]:
+        shares = tuple(Share(100 * pixels[split, label] / max(1, totals[split]), images[split, label]) for split in splits)
         name = "ignored" if label == IGNORE else names[label] if names is not None and label < len(names) else ""
         colour = (255, 255, 255) if label == IGNORE or label >= len(palette) else tuple(int(part) for part in palette[label])
-        rows.append(LabelRow(label, name, "#{:02x}{:02x}{:02x}".format(*colour), tuple(shares)))
+        rows.append(LabelRow(label, name, "#{:02x}{:02x}{:02x}".format(*colour), shares))
     return tuple(rows)
 
 
@@ -79,7 +82,7 @@ def write_page(file: Path, title: str, report: Report, command: str, palette: np
         file: the page; its folder exists.
         title: name of the data set.
         report: what the audit has found.
-        command: a command that trains on the data; empty if none is known.
+        command: a command that trains on the data, once errors are mended; empty if none is known.
         palette: (C,3) colours of the labels.
 
     Raises:
@@ -106,6 +109,7 @@ def write_page(file: Path, title: str, report: Report, command: str, palette: np
         splits={split: len(dataset) for split, dataset in audited.splits.items()},
         rows=label_rows(looks, audited.class_names, palette),
         command=command,
+        errors=any(finding.severity == "error" for finding in report.findings),
         version=seglab.__version__,
     )
     with atomic_write(file) as stream:

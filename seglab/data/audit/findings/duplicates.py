@@ -1,30 +1,28 @@
 """Images that occur twice: the same file, or nearly the same picture, within a split and across splits."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from seglab.data.arrays import as_array
-from seglab.data.audit.finding import MOST_SHOWN, Audited, Finding, Place, number
-from seglab.data.audit.look import Look, thumbnail
-from seglab.data.check import sample_of
-from seglab.data.reading.read import read_image
+from seglab.data.audit.finding import MOST_SHOWN, Finding, Place, number
+from seglab.data.audit.look import LEVELS, Image, Look
 
-MOST_BITS = 12
-"""Largest number of different bits, of 256, of two images that are compared pixel by pixel."""
+MOST_BITS = 6
+"""Largest number of different bits, of 64, of two perceptual hashes whose thumbnails are compared."""
 
-MOST_DIFFERENCE = 0.065
-"""Largest root mean square difference of two thumbnails, scaled to mean 0 and standard deviation 1, of images that count as nearly equal."""
+MOST_DIFFERENCE = 0.05
+"""Largest root mean square difference of two thumbnails, in their standard deviation, of images that count as nearly equal."""
 
-MOST_COMPARED = 5000
-"""Largest number of pairs that are compared pixel by pixel."""
+MOST_PAIRS = 1000
+"""Largest number of pairs that are reported."""
 
 
-def findings(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
+def findings(looks: Sequence[Look]) -> list[Finding]:
     """Return findings on images that occur twice."""
     equal = _equal(looks)
-    return [*_exact(equal), *_labelled_twice(equal), *_near(audited, looks)]
+    return [*_exact(equal), *_labelled_twice(equal), *_near(looks)]
 
 
 def _equal(looks: Sequence[Look]) -> list[list[Look]]:
@@ -83,20 +81,18 @@ def _labelled_twice(groups: Sequence[Sequence[Look]]) -> list[Finding]:
     ]
 
 
-def _near(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
+def _near(looks: Sequence[Look]) -> list[Finding]:
     """Images that are nearly equal, such as a copy that was compressed again, resized or brightened."""
-    first: dict[bytes, Look] = {}
+    first: dict[bytes, tuple[Look, Image]] = {}
     for look in looks:
-        if look.image is not None and min(look.image.std) > 0:
-            first.setdefault(look.image_content, look)
+        if look.image is not None and look.image.thumbnail.any():
+            first.setdefault(look.image_content, (look, look.image))
     kept = list(first.values())
-    hashes = np.array([look.image.perceptual for look in kept if look.image is not None], np.uint64).reshape(len(kept), 4)
-    pairs = []
-    for compared, (one, other) in enumerate(close_pairs(hashes)):
-        if compared == MOST_COMPARED:
-            break
-        if difference(_thumbnail(audited, kept[one].place), _thumbnail(audited, kept[other].place)) <= MOST_DIFFERENCE:
-            pairs.append([kept[one], kept[other]])
+    hashes = np.array([image.perceptual for _, image in kept], np.uint64)
+    alike = (
+        [kept[one][0], kept[other][0]] for one, other in close_pairs(hashes) if difference(kept[one][1], kept[other][1]) <= MOST_DIFFERENCE
+    )
+    pairs = list(itertools.islice(alike, MOST_PAIRS))
     across = [pair for pair in pairs if pair[0].place.split != pair[1].place.split]
     within = [pair for pair in pairs if pair[0].place.split == pair[1].place.split]
     found = []
@@ -128,22 +124,16 @@ def _near(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
 
 
 def close_pairs(hashes: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of hashes (N,4) with at most `MOST_BITS` different bits, all pairs being compared, in the order of the first one."""
+    """Yield the pairs of hashes (N,) with at most `MOST_BITS` different bits, in the order of the first one; all pairs are compared."""
     for one in range(len(hashes) - 1):
-        near = np.flatnonzero(np.bitwise_count(hashes[one + 1 :, 0] ^ hashes[one, 0]) <= MOST_BITS) + one + 1
-        bits = np.bitwise_count(hashes[near] ^ hashes[one]).sum(axis=1)
-        yield from ((one, int(other)) for other in near[bits <= MOST_BITS])
+        bits = np.bitwise_count(hashes[one + 1 :] ^ hashes[one])
+        yield from ((one, one + 1 + int(place)) for place in np.flatnonzero(bits <= MOST_BITS))
 
 
-def difference(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    """Return the root mean square difference of two thumbnails, each scaled to mean 0 and standard deviation 1."""
-    scaled = [(image - image.mean()) / max(float(image.std()), 1e-6) for image in (one, other)]
-    return float(np.sqrt(np.mean((scaled[0] - scaled[1]) ** 2)))
-
-
-def _thumbnail(audited: Audited, place: Place) -> npt.NDArray[np.float32]:
-    file = audited.image_file(place)
-    return thumbnail(as_array(sample_of(audited.splits[place.split], place.index).image) if file is None else read_image(file))
+def difference(one: Image, other: Image) -> float:
+    """Return the root mean square difference of two thumbnails, in their standard deviation."""
+    levels = one.thumbnail.astype(np.float32) - other.thumbnail
+    return float(np.sqrt(np.mean(levels**2)) / LEVELS)
 
 
 def _names(groups: Sequence[Sequence[Look]]) -> tuple[str, ...]:

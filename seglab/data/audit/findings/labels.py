@@ -10,9 +10,12 @@ from seglab.data.contents import Contents, check_labels
 from seglab.data.sources.dataset import Split, default_palette
 from seglab.sample import IGNORE
 
-BLURRED = 0.25
-"""Part of the changes of label that are ramps from which on a mask counts as blurred. CamVid's is at most 0.03; masks of CamVid and Shapes
-that were resized by bilinear interpolation have at least 0.3."""
+BLURRED = 0.1
+"""Part of the changes of label that are ramps from which on a mask counts as blurred. In CamVid and Shapes it is at most 0.04, and at least
+0.2 in masks of CamVid that were resized by interpolation."""
+
+LEAST_LABELS = 4
+"""Least number of labels of a mask that can count as blurred: with three, a border may be a class."""
 
 FEW_PIXELS = 0.01
 """Part of a mask's pixels below which a label of a blurred mask counts as an artefact."""
@@ -130,7 +133,7 @@ def _blurred(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
 
 def _is_blurred(look: Look) -> bool:
     mask = look.mask
-    if mask is None or mask.distinct < 3:
+    if mask is None or mask.distinct < LEAST_LABELS:
         return False
     total = sum(mask.labels.values())
     rare = [label for label, count in mask.labels.items() if count < FEW_PIXELS * total]
