@@ -22,6 +22,9 @@ SIDE = 160
 THUMBNAIL = 32
 """Rows and columns of a thumbnail."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma of JPEG (ITU-R BT.601)."""
+
 LEVELS = 32
 """Steps of a thumbnail's values in one standard deviation."""
 
@@ -163,12 +166,13 @@ def _image(pixels: Array) -> Image:
 
 
 def _seen_from_afar(pixels: Array) -> tuple[int, npt.NDArray[np.int8]]:
-    """Return the perceptual hash and the thumbnail of an image (H,W,C), both of the mean of its first three channels.
+    """Return the perceptual hash and the thumbnail of an image (H,W,C), both of its luma, which JPEG keeps best.
 
     The hash tells which of the 8×8 lowest frequencies are above their median: C. Zauner, "Implementation and benchmarking of perceptual
     image hash functions" (2010), section 3.2.1.
     """
-    grey = _resized(pixels, (2 * THUMBNAIL, 2 * THUMBNAIL)).mean(axis=2, dtype=np.float32)
+    channels = _resized(pixels, (2 * THUMBNAIL, 2 * THUMBNAIL))
+    grey = np.ascontiguousarray(channels @ np.array(LUMA, np.float32) if channels.shape[2] == 3 else channels[..., 0])
     frequencies = cv2.dct(grey)[:8, :8]
     bits = np.packbits(frequencies.ravel() > np.median(frequencies))
     small = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)

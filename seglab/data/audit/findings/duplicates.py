@@ -9,7 +9,7 @@ import numpy.typing as npt
 from seglab.data.audit.finding import MOST_SHOWN, Finding, Place, number
 from seglab.data.audit.look import LEVELS, Image, Look
 
-MOST_BITS = 6
+MOST_BITS = 8
 """Largest number of different bits, of 64, of two perceptual hashes whose thumbnails are compared."""
 
 MOST_DIFFERENCE = 0.05
