@@ -71,8 +71,8 @@ def _only_one_class(contents: Mapping[Split, Contents], class_names: Sequence[st
     if only == 0 and contents["train"].ignored:
         return (
             f"the training masks hold only the class {class_names[0]!r} (label 0) and ignored pixels (label 255), so that every network "
-            "scores 1. If 255 is a class, as in binary masks of 0 and 255, say so: --data.source.labels "
-            '"{0: 0, 255: 1}" with 2 classes (labels={0: 0, 255: 1}); or else correct the masks'
+            "scores 1. If 255 is a class, as in binary masks of 0 and 255, make it one of 2 classes with ImageMaskFolder: "
+            '--data.source.labels "{0: 0, 255: 1}", or labels={0: 0, 255: 1}; or else correct the masks'
         )
     elsewhere = {label for found in contents.values() for label in found.pixels} - {only}
     others = f", and other classes occur only in {_splits_with(contents, elsewhere)}" if elsewhere else ""
@@ -93,7 +93,7 @@ def _notes(contents: Mapping[Split, Contents], class_names: Sequence[str]) -> It
     nowhere = set.intersection(*lacking.values()) if lacking else set()
     if nowhere == {0} and len(class_names) > 2:
         yield (
-            f"class {class_names[0]!r} (label 0) has no pixel in any split: if the labels start at 1, map them, as in "
+            f"class {class_names[0]!r} (label 0) has no pixel in any split: if the labels start at 1, map them with ImageMaskFolder, as in "
             '--data.source.labels "{1: 0, 2: 1, …}", with one class less'
         )
     elif nowhere:

@@ -152,8 +152,8 @@ def _audited(audited: "Audited", console: Console) -> "Report":
 def _command(bare: "Bare", report: "Report", table: Path | None) -> str:
     """Return a command line that trains on a folder."""
     looks = report.survey.looks
-    words = ["seglab", "fit", "--model.network", "segmentation_models_pytorch.Unet"]
-    return shlex.join([*words, *bare.flags(looks, table), *bare.loading(looks)])
+    network = ["--model.network", "segmentation_models_pytorch.Unet", "--model.network.classes", str(bare.num_classes(looks))]
+    return shlex.join(["seglab", "fit", *network, *bare.flags(looks, table), *bare.loading(looks)])
 
 
 def _shown(title: str, report: "Report", page: Path, command: str, console: Console) -> int:

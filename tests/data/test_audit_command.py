@@ -144,11 +144,12 @@ def test_the_command_that_is_printed_reads_the_folder(
     command = shlex.split(out.splitlines()[-1])
     assert command[:4] == ["seglab", "fit", "--model.network", "segmentation_models_pytorch.Unet"]
     read = ["--data.source", "ImageMaskFolder", "--data.source.root", "data"]
-    assert command[4:8] == read
-    assert command[8:] == [*shlex.split(flags.replace("CSV", str(here / "audit-classes.csv"))), "--data.size", "[32,32]"]
+    classes = "2" if mask is black_and_white else "3"
+    assert command[4:10] == ["--model.network.classes", classes, *read]
+    assert command[10:] == [*shlex.split(flags.replace("CSV", str(here / "audit-classes.csv"))), "--data.size", "[32,32]"]
     assert sorted(file.name for file in here.iterdir()) == ["audit.html", "data"] or (here / "audit-classes.csv").exists()
     if fields <= FIELDS.keys():
-        code, out, err = audit(capsys, shlex.join(command[4:]))
+        code, out, err = audit(capsys, shlex.join(command[6:]))
         assert code == 0, out + err
 
 
@@ -276,5 +277,5 @@ def test_splits_that_lack_are_divided_by_a_rule(here: Path, capsys: pytest.Captu
     assert "there is no folder of val" in out
     command = shlex.split(out.splitlines()[-1])
     assert "--data.source.splits.test_fraction" in command
-    code, out, err = audit(capsys, shlex.join(command[4:]))
+    code, out, err = audit(capsys, shlex.join(command[6:]))
     assert code == 0, out + err

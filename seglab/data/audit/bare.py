@@ -9,6 +9,7 @@ from seglab.data.audit.finding import Audited, Finding, number, some
 from seglab.data.audit.findings.labels import explanation, stored
 from seglab.data.audit.layout import SPLIT, Found, guess
 from seglab.data.audit.look import Look
+from seglab.data.sources.camvid import CamVid
 from seglab.data.sources.dataset import SPLITS
 from seglab.data.sources.files import PairedFiles
 from seglab.sample import IGNORE
@@ -152,14 +153,26 @@ class Bare:
         rule = ["--data.source.splits", "RandomSplit"]
         return [*rule, "--data.source.splits.test_fraction", "0"] if "test" in self.found.pairs else rule
 
+    def num_classes(self, looks: Sequence[Look]) -> int:
+        """Return the number of classes of `flags`, at least 2, as a network needs it."""
+        if self._is_camvid(looks):
+            return len(CamVid.class_names)
+        if colours := colours_of(looks):
+            return max(2, len(colours))
+        labels = self._labels(looks)
+        return max(2, len(labels) if explanation(stored(looks)) is not None else max(labels, default=0) + 1)
+
+    def _labels(self, looks: Sequence[Look]) -> list[int]:
+        """Return the labels that are classes: all but 255, which is one in masks of 0 and 255."""
+        labels = set(stored(looks))
+        return [0, IGNORE] if labels == {0, IGNORE} else sorted(labels - {IGNORE})
+
     def _label_flags(self, looks: Sequence[Look]) -> list[str]:
-        labels = sorted(set(stored(looks)) - {IGNORE})
-        if set(stored(looks)) == {0, IGNORE}:
-            labels = [0, IGNORE]
-        if explanation(stored(looks)) is None and labels and labels[0] >= 0 and labels[-1] < MOST_CLASSES:
-            return ["--data.source.num_classes", str(max(2, labels[-1] + 1))]
-        table = ", ".join(f"{label}: {place}" for place, label in enumerate(labels))
-        return ["--data.source.num_classes", str(max(2, len(labels))), "--data.source.labels", f"{{{table}}}"]
+        number_of_classes = ["--data.source.num_classes", str(self.num_classes(looks))]
+        if explanation(stored(looks)) is None:
+            return number_of_classes
+        table = ", ".join(f"{label}: {place}" for place, label in enumerate(self._labels(looks)))
+        return [*number_of_classes, "--data.source.labels", f"{{{table}}}"]
 
 
 def colours_of(looks: Sequence[Look]) -> list[int]:

@@ -16,8 +16,8 @@ def _faults(looks: Sequence[Look]) -> list[Finding]:
     """Group samples that cannot be used by the kind of their fault, which is the message without names and numbers."""
     groups: dict[str, list[tuple[Look, str]]] = {}
     for look in looks:
-        if look.mask is not None and look.mask.kind != "labels" and look.image is not None:
-            continue  # the mask is no mask of indices: `_kinds` says so once
+        if _is_refused_kind(look):
+            continue  # `_kinds` says so once for all masks
         for fault in look.faults:
             reason = fault.rsplit(": ", 2)[-2 if fault.count(": ") > 1 else -1]
             kind = "".join("#" if sign.isdigit() else sign for sign in reason)[:60]
@@ -42,7 +42,7 @@ def _faults(looks: Sequence[Look]) -> list[Finding]:
 
 def _kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
     """Masks that hold no class indices, and whose source does not convert them."""
-    refused = [look for look in looks if look.faults and look.mask is not None and look.image is not None]
+    refused = [look for look in looks if _is_refused_kind(look)]
     explained = {
         "colours": (
             "masks of colours",
@@ -72,6 +72,12 @@ def _kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
             readable = kind == "colours" and audited.class_names is None  # the command that is proposed reads them
             found.append(Finding("warning" if readable else "error", title, what_is, remedy, files, shown))
     return found
+
+
+def _is_refused_kind(look: Look) -> bool:
+    """Return whether the mask was refused because it holds no indices, in the words of `seglab.data.reading.read`."""
+    no_indices = look.mask is not None and look.mask.kind != "labels"
+    return no_indices and look.image is not None and any(": a mask of " in fault or ": a mask as " in fault for fault in look.faults)
 
 
 PHOTOGRAPH = 1024
