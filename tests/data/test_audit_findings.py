@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from seglab.data import SPLITS, SegmentationDataset, Shapes
@@ -278,3 +279,23 @@ def test_samples_without_files_are_audited_and_their_errors_are_findings() -> No
     assert found(report) == [("error", "1 sample cannot be used")]
     assert report.findings[0].what == "train 1: KeyError 'scan-7'"
     assert len(report.survey.looks) == 9
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.zeros(3, 8, 8, dtype=torch.int64),
+        torch.zeros(8, 8),
+        torch.zeros(3, 0, 0),
+        torch.zeros(3, 9, 9),
+        torch.full((3, 8, 8), torch.nan),
+    ],
+    ids=["int64", "two axes", "empty", "other size", "NaN"],
+)
+def test_any_image_of_a_users_data_set_is_borne(image: torch.Tensor) -> None:
+    class Odd(Failing):
+        def __getitem__(self, index: int) -> Sample:
+            return Sample(image, torch.zeros(8, 8, dtype=torch.uint8), str(index))
+
+    report = audit(audited_source({split: Odd() for split in SPLITS}, ("background", "disc")))
+    assert any(severity == "error" and "cannot be used" in title for severity, title in found(report)), found(report)

@@ -67,7 +67,7 @@ class Mask:
     bits: int
     """Bits of a value."""
     labels: dict[int, int]
-    """Number of pixels of each label as stored; of each colour as 0xRRGGBB if the mask has colours, at most `MOST_COLOURS`."""
+    """Number of pixels of each label as stored; of each colour as 0xRRGGBB if the mask has colours, the `MOST_COLOURS` most frequent."""
     distinct: int
     """Number of different labels or colours."""
     between: float
@@ -93,6 +93,10 @@ class Look:
 
 
 MOST_COLOURS = 512
+"""Largest number of colours of a mask that are counted."""
+
+KNOWN = (np.uint8, np.uint16, np.float32, np.float64)
+"""Types of pixels."""
 
 
 def look_at(audited: Audited, place: Place) -> tuple[Look, Small | None]:
@@ -112,6 +116,9 @@ def look_at(audited: Audited, place: Place) -> tuple[Look, Small | None]:
         faults.append(str(error) if isinstance(error, ValueError) else told)
     if pixels is None and image_file is not None:
         pixels, faults = _tried(image_file, faults)
+    if pixels is not None and (pixels.dtype not in KNOWN or not pixels.size):
+        faults.append(f"{name}: an image {pixels.shape} of {pixels.dtype}; expected pixels of uint8, uint16 or float32: convert it")
+        pixels = None
     stored = None if mask_file is None else _stored(mask_file)
     small = None
     if pixels is not None and labels is not None and pixels.shape[:2] == labels.shape:
