@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from seglab.data.sources.dataset import SegmentationDataset
 
@@ -12,7 +12,8 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """From bad to harmless: training or scores would be wrong; they may be; worth knowing."""
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """A sample of a data set."""
 
     split: str
