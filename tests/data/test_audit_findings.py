@@ -146,7 +146,8 @@ def rung(data: Path) -> None:
     for file in masks(data):
         with Image.open(file) as opened:
             pixels = np.where(np.array(opened) > 0, 255, 0).astype(np.uint8)
-        Image.fromarray(cv2.imdecode(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], cv2.IMREAD_GRAYSCALE)).save(file)
+        encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
+        Image.fromarray(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE))).save(file)
 
 
 def copied_to_test(data: Path) -> None:

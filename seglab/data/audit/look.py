@@ -151,7 +151,7 @@ def _content(file: Path | None, pixels: Array | None) -> bytes:
                 return hashlib.file_digest(stream, "sha256").digest()[:16]
         except OSError:
             return b""
-    return b"" if pixels is None else hashlib.sha256(np.ascontiguousarray(pixels)).digest()[:16]
+    return b"" if pixels is None else hashlib.sha256(pixels.tobytes()).digest()[:16]
 
 
 def _image(pixels: Array) -> Image:
@@ -161,14 +161,19 @@ def _image(pixels: Array) -> Image:
     scale = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else 1.0
     with np.errstate(invalid="ignore"):
         mean, std = some.mean(axis=1) / scale, some.std(axis=1) / scale
+    rows, columns, channels = pixels.shape
+    perceptual, thumbnail = _seen_from_afar(pixels)
     return Image(
-        *pixels.shape,
+        rows,
+        columns,
+        channels,
         str(pixels.dtype),
         float(pixels.min()),
         float(pixels.max()),
         tuple(mean.tolist()),
         tuple(std.tolist()),
-        *_seen_from_afar(pixels),
+        perceptual,
+        thumbnail,
     )
 
 

@@ -1,7 +1,6 @@
 """Masks that belong to other images: shifted by one in the order of names, or mixed up."""
 
 from collections.abc import Sequence
-from math import comb
 
 from seglab.data.audit.finding import MOST_SHOWN, Audited, Finding, Place
 from seglab.data.audit.survey import Fit
@@ -76,4 +75,6 @@ def tail(successes: int, trials: int) -> float:
     >>> tail(2, 2), tail(1, 2)
     (0.25, 0.75)
     """
-    return sum(comb(trials, k) for k in range(successes, trials + 1)) / 2**trials
+    from scipy.special import bdtrc
+
+    return float(bdtrc(successes - 1, trials, 0.5))
