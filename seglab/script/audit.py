@@ -97,8 +97,7 @@ def _of_folder(folder: Path, page: Path, console: Console) -> int:
     seen = _audited(bare.audited, console)
     report = Report(seen.audited, seen.survey, _sorted([*bare.pairing(), *bare.meaning(seen.survey.looks), *seen.findings]))
     table = _class_table(page, class_rows(report.survey.looks))
-    whole = not bare.found.without_mask and not bare.found.without_image
-    command = _command(bare, report, table) if whole else ""
+    command = _command(bare, report, table) if bare.is_readable(report.survey.looks, table) else ""
     code = _shown(folder.name or str(folder), report, page, command, console)
     if table is not None:
         console.print(f"write the names of the classes into {table}", highlight=False, markup=False, soft_wrap=True)

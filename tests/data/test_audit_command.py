@@ -165,6 +165,17 @@ def test_a_table_of_colours_is_written_once_and_kept(here: Path, capsys: pytest.
     assert (here / "audit-classes.csv").read_text() == "mine"
 
 
+def test_without_a_table_there_is_no_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Masks of hundreds of colours are no masks of classes."""
+    gradient = np.dstack([np.indices((48, 48))[0], np.indices((48, 48))[1], np.zeros((48, 48))]).astype(np.uint8)
+    write_shapes(here / "data", each=2, mask=lambda mask: gradient)
+    code, out, err = audit(capsys, "data")
+    assert (code, err) == (2, "")
+    assert "images and masks are swapped" not in out
+    assert "seglab fit" not in out
+    assert sorted(file.name for file in here.iterdir()) == ["audit.html", "data"]
+
+
 REFUSED = [
     ("", "name a folder, as in seglab audit D, or a data set by its flags"),
     ("data --data.source Shapes", "not both"),

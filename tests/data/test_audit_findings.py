@@ -256,7 +256,7 @@ def test_a_mistake_is_found(
 def test_labels_are_explained() -> None:
     """The greys of VOC's colours are those that Pillow makes of them."""
     assert voc_greys() == {int(grey) for grey in np.array(Image.fromarray(default_palette(21)[None]).convert("L"))[0]}
-    for labels in ([0, 1, 2], [0, 1, 2, 255], [0, 2, 3], [0], [3], [0, 19], list(range(34))):
+    for labels in ([], [255], [0, 1, 2], [0, 1, 2, 255], [0, 2, 3], [0], [3], [0, 19], list(range(34))):
         assert explanation(labels) is None, labels
 
 

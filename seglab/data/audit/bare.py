@@ -153,6 +153,11 @@ class Bare:
         rule = ["--data.source.splits", "RandomSplit"]
         return [*rule, "--data.source.splits.test_fraction", "0"] if "test" in self.found.pairs else rule
 
+    def is_readable(self, looks: Sequence[Look], table: Path | None) -> bool:
+        """Return whether `flags` read the folder: every file has a partner, and masks hold labels, or colours that a table names."""
+        whole = not self.found.without_mask and not self.found.without_image
+        return whole and (table is not None or bool(stored(looks)))
+
     def num_classes(self, looks: Sequence[Look]) -> int:
         """Return the number of classes of `flags`, at least 2, as a network needs it."""
         if self._is_camvid(looks):
@@ -176,10 +181,11 @@ class Bare:
 
 
 def colours_of(looks: Sequence[Look]) -> list[int]:
-    """Return the colours of all masks of colours, 0xRRGGBB, the most frequent first; an empty list if there are none."""
+    """Return the colours of all masks of colours of 8 bits, 0xRRGGBB, the most frequent first; an empty list if there are none."""
     pixels: dict[int, int] = {}
     for look in looks:
-        for colour, count in ({} if look.mask is None or look.mask.kind != "colours" else look.mask.labels).items():
+        is_coloured = look.mask is not None and look.mask.kind == "colours" and look.mask.bits == 8
+        for colour, count in (look.mask.labels if look.mask is not None and is_coloured else {}).items():
             pixels[colour] = pixels.get(colour, 0) + count
     return sorted(pixels, key=lambda colour: (-pixels[colour], colour))
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from seglab.data.audit.finding import MOST_SHOWN, Audited, Finding, number, some
 from seglab.data.audit.look import Look
+from seglab.sample import IGNORE
 
 
 def findings(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
@@ -69,7 +70,7 @@ def _kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
             files = tuple(str(audited.mask_file(look.place)) for look in of_kind)
             shown = tuple((look.place,) for look in of_kind[:MOST_SHOWN])
             what_is = f"{len(of_kind)} of {len(looks)} masks {what}{values}"
-            readable = kind == "colours" and audited.class_names is None  # the command that is proposed reads them
+            readable = kind == "colours" and audited.class_names is None and most < IGNORE  # by the command that is proposed
             found.append(Finding("warning" if readable else "error", title, what_is, remedy, files, shown))
     return found
 

@@ -51,7 +51,7 @@ def explanation(labels: Collection[int]) -> str | None:
     kept = set(labels) - {IGNORE}
     if set(labels) == {0, IGNORE}:
         return "masks of 0 and 255, as drawn in black and white"
-    if kept == set(range(1, len(kept) + 1)):
+    if kept and kept == set(range(1, len(kept) + 1)):
         return "labels that start at 1"
     if len(kept) >= 3 and max(kept) > 30 and kept <= voc_greys():
         return "the colours of PASCAL VOC, read as grey"
