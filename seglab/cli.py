@@ -45,6 +45,10 @@ def main() -> None:
         from seglab.prediction.main import main as predict
 
         predict(arguments[1:])
+    if arguments and arguments[0] == "audit":
+        from seglab.script.audit import main as audit
+
+        audit(arguments[1:])
     if arguments and arguments[0] == "export":
         from seglab.prediction.export import main as export
 
@@ -70,7 +74,7 @@ def _fault(arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command's name; None if there is such a command."""
     from seglab.script.classes import meant
 
-    known = (*READING, "download", "prune", "check", "predict", "export", *TRAINING)
+    known = (*READING, "download", "audit", "prune", "check", "predict", "export", *TRAINING)
     given = arguments[0] if arguments else None
     if given is None:
         return f"name a command: {', '.join(known)}; seglab --help says what each does"
@@ -209,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     published.add_argument("--root", metavar="D", required=True, help="folder of the data set, as in --data.source.root D")
     published.add_argument("--dry_run", action="store_true", help="show addresses and sizes, and download nothing")
     commands.add_parser("check", help="try a loss before a comparison rests on it, such as check my_file.MyLoss", add_help=False)
+    commands.add_parser("audit", help="look for mistakes in a data set, such as audit D or audit --data.source CamVid", add_help=False)
     commands.add_parser("predict", help="masks of new images of any size by a checkpoint's network", add_help=False)
     commands.add_parser("export", help="a checkpoint's network as a file that runs without seglab, with a model card", add_help=False)
     for name, purpose in TRAINING.items():

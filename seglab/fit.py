@@ -127,7 +127,7 @@ class SeglabCLI(LightningCLI):
         if self.path is not None and self.held is not None:
             check_fits(self.held, self.path, module, data)
             check_same(self.held, self.path, settings, module)
-        sizes = self._checked_sizes() if trainer.is_global_zero else ""
+        checked = self._checked() if trainer.is_global_zero else ""
         self.checkpoint_io.identity = fingerprint(settings)
         folder = self._begin(settings)
         saves = folder is not None and self._given("trainer.enable_checkpointing") is not False
@@ -139,7 +139,7 @@ class SeglabCLI(LightningCLI):
         what = described(module, data, settings, folder)
         if self.held is not None:
             what += f"; continues after step {self.held['global_step']} of {self.path}"
-        what += f"\n{sizes}"
+        what += f"\n{checked}"
         callbacks += [StepRandomness(data.seed), keeper, Narrator(what, keeper)]
         self.held = None  # frees its memory
 
@@ -155,12 +155,12 @@ class SeglabCLI(LightningCLI):
         """Check that the checkpoint fits, then make the folder of the evaluation."""
         self.before_test()
 
-    def _checked_sizes(self) -> str:
-        """Check all samples, and that the network takes the images. Return a sentence on the images' sizes."""
+    def _checked(self) -> str:
+        """Check all samples, and that the network takes the images. Return a sentence on the images' sizes, and notes, each on a line."""
         data = self.datamodule.check()
         if data.images is not None:
             self.model.check_images(data.images)
-        return str(data.sizes)
+        return "\n".join([data.sizes, *(f"note: {note}" for note in data.notes)])
 
     def _begin(self, settings: Mapping[str, Any]) -> Path | None:
         """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""

@@ -19,7 +19,8 @@ from typing_extensions import override
 from seglab.callbacks.plateau import plateau_config
 from seglab.callbacks.step_order import StepOrder, beginning
 from seglab.checkpoints import check_resumable
-from seglab.data.check import Format, check_channels
+from seglab.data.check import check_channels
+from seglab.data.contents import Format
 from seglab.evaluation import Evaluation
 from seglab.freezing import FreezeSchedule
 from seglab.metrics import Scores

@@ -1,12 +1,15 @@
 """What all tests share: no network, few threads, small real data."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # scripts that the tests start import their neighbours by full name
+os.environ["SEGLAB_CACHE"] = tempfile.mkdtemp(prefix="seglab-tests-")  # no test writes to the user's cache
 os.environ["WANDB_MODE"] = "offline"
 os.environ["WANDB_SILENT"] = "true"
 os.environ.pop("WANDB_API_KEY", None)
@@ -19,6 +22,12 @@ from seglab.interruption import SIGNALS
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is in its background with Ctrl-C ignored
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_is_removed() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["SEGLAB_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

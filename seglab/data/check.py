@@ -7,20 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seglab.data.contents import Contents, Format
+from seglab.data.remembered import key_of, recall, remember
 from seglab.data.sources.dataset import OnDisk, SegmentationDataset
 from seglab.data.threads import in_threads
 from seglab.sample import IGNORE, Sample
-
-
-@dataclass(frozen=True)
-class Format:
-    """Channels and dtype, which all images of a data set have in common."""
-
-    channels: int
-    dtype: torch.dtype
-
-    def __str__(self) -> str:
-        return f"{self.channels} channel{'s' * (self.channels > 1)} of {str(self.dtype).removeprefix('torch.')}"
 
 
 @dataclass(frozen=True)
@@ -31,6 +22,8 @@ class CheckedData:
     """The format that all images have in common; None if there are no samples."""
     sizes: str
     """One sentence that says the sizes of the images, and the size at which they are trained."""
+    notes: tuple[str, ...] = ()
+    """Lines on classes that some split lacks."""
 
 
 def check_class_names(names: Sequence[str]) -> None:
@@ -51,22 +44,49 @@ def check_class_names(names: Sequence[str]) -> None:
         raise ValueError(f"class_names {list(names)}: expected names that are all different, as scores are told apart by them")
 
 
-def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[tuple[int, int]], None]) -> Format | None:
-    """Read every sample of one split, in threads, and call `seen` with the rows and columns of each.
+def check_dataset(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[int], None]) -> Contents:
+    """Check every sample of one split, and call `seen` with the number of samples that are checked since the last call.
 
-    Returns:
-        The common format of the images: `expected`, or the format of the first image if that is None.
+    Files that have been checked before and have not changed are not read again.
+
+    Args:
+        dataset: the split.
+        expected: the format of the images of other splits; None if it is not known.
+        seen: shows progress.
 
     Raises:
         ValueError: a sample is bad; its file is named.
     """
-    for sample_format, size, where in in_threads(lambda index: _check_sample(dataset, index), len(dataset)):
-        if expected is None:
-            expected = sample_format
-        if sample_format != expected:
-            raise ValueError(f"{where}: the image has {sample_format}, the ones before it {expected}: convert them to one format")
-        seen(size)
-    return expected
+    key = key_of(dataset)
+    found = None if key is None else recall(key)
+    if found is None:
+        found = _read(dataset, expected, seen)
+        if key is not None and key == key_of(dataset):  # nothing has changed while it was read
+            remember(key, found)
+    else:
+        _check_format(found.images, expected, found.first)
+        seen(found.samples)
+    return found
+
+
+def _read(dataset: SegmentationDataset, expected: Format | None, seen: Callable[[int], None]) -> Contents:
+    """Read and check every sample of one split, in threads."""
+    found = Contents()
+    for image_format, size, labels, where in in_threads(lambda index: _check_sample(dataset, index), len(dataset)):
+        _check_format(image_format, expected if found.images is None else found.images, where)
+        found.images, found.first = image_format, found.first or where
+        found.samples += 1
+        found.sizes.add(size)
+        for label, number in labels.items():
+            found.pixels[label] = found.pixels.get(label, 0) + number
+        found.ignored += size[0] * size[1] - sum(labels.values())
+        seen(1)
+    return found
+
+
+def _check_format(found: Format | None, expected: Format | None, where: str) -> None:
+    if expected is not None and found not in (None, expected):
+        raise ValueError(f"{where}: the image has {found}, the ones before it {expected}: convert them to one format")
 
 
 def check_channels(images: Format, in_channels: int | None, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -94,10 +114,12 @@ def check_channels(images: Format, in_channels: int | None, mean: Sequence[float
         raise ValueError(f"the images have {images}, and the network takes {in_channels}: build it with in_channels={channels}")
 
 
-def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, tuple[int, int], str]:
-    sample, _ = checked(dataset, index)
+def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, tuple[int, int], dict[int, int], str]:
+    """Check a sample. Return the format of its image, its rows and columns, the pixels of each class that it has, and its name."""
+    sample, counts = checked(dataset, index)
     channels, rows, columns = sample.image.shape
-    return Format(channels, sample.image.dtype), (rows, columns), sample.name
+    pixels = {label: number for label, number in enumerate(counts.tolist()) if number}
+    return Format(channels, sample.image.dtype), (rows, columns), pixels, sample.name
 
 
 def checked(dataset: SegmentationDataset, index: int) -> tuple[Sample, Tensor]:

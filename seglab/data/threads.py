@@ -1,20 +1,26 @@
 """Threads that read samples: decoding an image releases the interpreter lock."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 def in_threads(function: Callable[[int], T], length: int) -> Iterator[T]:
-    """Yield `function(i)` for i = 0…length-1 in order, computed in several threads."""
-    with ThreadPoolExecutor(max_workers=min(8, available_cpus())) as pool:
-        futures = [pool.submit(function, index) for index in range(length)]
+    """Yield `function(i)` for i = 0…length-1 in order, computed in several threads, a few results ahead."""
+    workers = min(8, available_cpus())
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
             for index in range(length):
-                yield futures[index].result()
+                waiting.append(pool.submit(function, index))
+                if len(waiting) > 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -108,6 +108,8 @@ def _check_data(plan: Plan, agreed: StudyRecord, console: Console) -> None:
     if data.images is not None:
         check_images(agreed, data.images)
     console.print(data.sizes, highlight=False)
+    for note in data.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:

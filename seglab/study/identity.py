@@ -17,7 +17,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 import seglab
 from seglab.callbacks.step_order import check_optimizer, phase_rows
 from seglab.checkpoints import check_resumable
-from seglab.data.check import Format, check_channels
+from seglab.data.check import check_channels
+from seglab.data.contents import Format
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from seglab import cli
 from seglab.data import ImageMaskFolder, SegmentationDataModule
-from seglab.data.check import Format, check_channels
+from seglab.data.check import check_channels
+from seglab.data.contents import Format
 from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import network

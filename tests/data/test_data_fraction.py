@@ -80,7 +80,9 @@ def a_folder(tmp_path: Path, **loading: Any) -> SegmentationDataModule:
             for kind, mode in (("images", "RGB"), ("masks", "L")):
                 (root / split / kind).mkdir(parents=True)
                 for number in range(length):
-                    Image.new(mode, (6, 4)).save(root / split / kind / f"{number:02d}.png")
+                    drawn = Image.new(mode, (6, 4))
+                    drawn.putpixel((0, 0), (1, 1, 1) if kind == "images" else 1)  # a second class
+                    drawn.save(root / split / kind / f"{number:02d}.png")
     return loaded(ImageMaskFolder(root, num_classes=3), loading)
 
 

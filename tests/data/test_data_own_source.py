@@ -12,7 +12,7 @@ from seglab.data.loading.sizes import size_note
 
 
 class Images:
-    """Images of these sizes, all of class 0."""
+    """Images of these sizes, of class 0 but for one pixel."""
 
     class_names = ("a", "b")
     num_classes = 2
@@ -24,7 +24,9 @@ class Images:
         return len(self.sizes)
 
     def __getitem__(self, index: int) -> Sample:
-        return Sample(torch.zeros(3, *self.sizes[index], dtype=torch.uint8), torch.zeros(self.sizes[index], dtype=torch.uint8), str(index))
+        mask = torch.zeros(self.sizes[index], dtype=torch.uint8)
+        mask[0, 0] = 1
+        return Sample(torch.zeros(3, *self.sizes[index], dtype=torch.uint8), mask, str(index))
 
 
 class ChannelsLast(Images):

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.balance import Counts, class_pixels, image_probabilities
-from seglab.data.check import CheckedData, Format, check_class_names, check_dataset, sample_of
+from seglab.data.check import CheckedData, check_class_names, check_dataset, sample_of
+from seglab.data.contents import Contents, Format, check_labels
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, prepare_worker
 from seglab.data.loading.part import part_of
@@ -245,27 +246,34 @@ class SegmentationDataModule(LightningDataModule):
     def check(self, progress: Callable[[int, int], None] | None = None) -> CheckedData:
         """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
 
+        Then check all labels together: each split has labelled pixels, and the training split has more than one class. Files that have
+        been checked before and have not changed are not read again, see `seglab.data.remembered`.
+
         Args:
-            progress: called with (samples read, samples in all).
+            progress: called with (samples checked, samples in all).
 
         Returns:
-            The common format of the images, and a sentence on their sizes.
+            The common format of the images, a sentence on their sizes, and notes on classes that some split lacks.
 
         Raises:
-            ValueError: a sample is bad; its file is named.
+            ValueError: a sample is bad, and its file is named; or the labels cannot train or test a network.
         """
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
         datasets = [self.used(split) for split in SPLITS]
         counter = _Counter(sum(len(dataset) for dataset in datasets), progress)
+        contents: dict[Split, Contents] = {}
         expected: Format | None = None
-        for dataset in datasets:
+        for split, dataset in zip(SPLITS, datasets, strict=True):
             if dataset.num_classes != self.num_classes:
                 raise ValueError(
                     f"{type(self.source).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
                 )
-            expected = check_dataset(dataset, expected, counter.count)
-        return CheckedData(expected, size_note(counter.sizes, self.resized_to, self.crop))
+            contents[split] = check_dataset(dataset, expected, counter.count)
+            expected = contents[split].images or expected
+        sizes = set[tuple[int, int]]().union(*(found.sizes for found in contents.values()))
+        notes = check_labels(contents, self.class_names)
+        return CheckedData(expected, size_note(sizes, self.resized_to, self.crop), notes)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         return self._loader_in_order(self._samples(split))
@@ -316,15 +324,13 @@ class SegmentationDataModule(LightningDataModule):
 
 
 class _Counter:
-    """Counts samples, keeps their sizes, and calls `progress`."""
+    """Counts samples, and calls `progress`."""
 
     def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
         self.done, self.total, self.progress = 0, total, progress
-        self.sizes: set[tuple[int, int]] = set()
 
-    def count(self, size: tuple[int, int]) -> None:
-        self.done += 1
-        self.sizes.add(size)
+    def count(self, samples: int) -> None:
+        self.done += samples
         if self.progress is not None:
             self.progress(self.done, self.total)
 

@@ -1,0 +1,1 @@
+"""What follows from what was seen: one file per kind of finding."""

@@ -1,0 +1,179 @@
+"""Guess where the images and masks of a folder lie: patterns of paths, and the splits that folders name."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from seglab.data.audit.look import few_values
+from seglab.data.reading.formats import ENDINGS
+from seglab.data.sources.dataset import SPLITS, Split
+from seglab.data.sources.files import Pair, composed
+
+SPLIT = "{split}"
+NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of folders, in lower case, that stand for a split."""
+
+MASK_WORDS = ("mask", "label", "annot", "gt", "seg", "target", "truth", "_l.")
+"""Parts of the path of masks, in lower case."""
+
+LEAST_PART = 0.3
+"""Part of the files of a folder that share an ending such as `_mask` from which on it tells masks from images."""
+
+LOOKED_AT = 5
+"""Number of files of a kind that are read to see whether they can be masks."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files whose paths have one pattern."""
+
+    pattern: str
+    """Such as `{split}/labels/*_mask.png`."""
+    files: dict[tuple[str, str], Path]
+    """The files, by split ("" if no folder names it) and the part of the name that `*` matches."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The layout of a folder."""
+
+    images: str
+    """Pattern of the images."""
+    masks: str
+    pairs: dict[str, list[Pair]]
+    """Pairs of each split, sorted by name; of the split "" if no folder names the splits."""
+    without_mask: tuple[Path, ...]
+    without_image: tuple[Path, ...]
+
+
+def guess(root: Path) -> Found:
+    """Return the images and masks of a folder.
+
+    Raises:
+        ValueError: no images and masks with common names are found; the message says what is there.
+    """
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder: correct the path")
+    kinds = kinds_of(root)
+    if not kinds:
+        raise ValueError(f"{root}: no images in it or below it (endings {', '.join(sorted(ENDINGS))}): correct the path")
+    images, masks = _best(root, kinds)
+    common = images.files.keys() & masks.files.keys()
+    pairs: dict[str, list[Pair]] = {}
+    for split, name in sorted(common, key=lambda key: (_order(key[0]), key[1])):
+        pairs.setdefault(split, []).append(Pair(images.files[split, name], masks.files[split, name]))
+    alone = [sorted(kind.files[key] for key in kind.files.keys() - common) for kind in (images, masks)]
+    return Found(images.pattern, masks.pattern, pairs, tuple(alone[0]), tuple(alone[1]))
+
+
+def kinds_of(root: Path) -> list[Kind]:
+    """Return the kinds of files below a folder. Hidden files, and files with endings that are not read, are left out."""
+    found: dict[str, dict[tuple[str, str], Path]] = {}
+    for folder, names in _folders(root):
+        split, pattern = _with_split(folder)
+        suffixes = _suffixes([PurePosixPath(name).stem for name in names])
+        for name in names:
+            stem, ending = Path(name).stem, Path(name).suffix
+            suffix = next((one for one in suffixes if stem.endswith(one) and stem != one), "")
+            key = f"{pattern}*{suffix}{ending}"
+            found.setdefault(key, {})[split, composed(stem.removesuffix(suffix))] = root / folder / name
+    return [Kind(pattern, files) for pattern, files in _joined(found).items()]
+
+
+def _folders(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
+    """Yield each folder below `root` that has files that are read, with their names."""
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        kept = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
+        if kept:
+            yield PurePosixPath(Path(folder).relative_to(root).as_posix()), kept
+
+
+def _with_split(folder: PurePosixPath) -> tuple[str, str]:
+    """Return the split that a part of a path names, and the path with {split} in its place, with a slash at its end."""
+    parts = [part for part in folder.parts if part != "."]
+    places = [place for place, part in enumerate(parts) if part.lower() in NAMES]
+    split: str = ""
+    if places:
+        split = NAMES[parts[places[0]].lower()]
+        parts[places[0]] = SPLIT
+    return split, "".join(f"{part}/" for part in parts)
+
+
+def _suffixes(stems: Sequence[str]) -> list[str]:
+    """Return the ends of names, such as `_mask`, that many files of a folder share, the longest first."""
+    ends = Counter(match.group() for stem in stems if (match := re.search(r"[_\-.][A-Za-z][A-Za-z_]*$", stem)))
+    return sorted((end for end, count in ends.items() if count >= LEAST_PART * len(stems)), key=lambda end: (-len(end), end))
+
+
+def _joined(found: dict[str, dict[tuple[str, str], Path]]) -> dict[str, dict[tuple[str, str], Path]]:
+    """Join kinds that differ in their ending alone and have no name in common, such as .jpg and .jpeg of one folder."""
+    groups: dict[str, list[str]] = {}
+    for pattern in found:
+        groups.setdefault(pattern.rpartition(".")[0], []).append(pattern)
+    joined: dict[str, dict[tuple[str, str], Path]] = {}
+    for body, patterns in groups.items():
+        together: dict[tuple[str, str], Path] = {}
+        for pattern in patterns:
+            together |= found[pattern]
+        if len(patterns) > 1 and len(together) == sum(len(found[pattern]) for pattern in patterns):
+            joined[f"{body}.*"] = together
+        else:
+            joined |= {pattern: found[pattern] for pattern in patterns}
+    return joined
+
+
+def _best(root: Path, kinds: Sequence[Kind]) -> tuple[Kind, Kind]:
+    """Return the kind of the images and that of the masks: the pair with the most names in common.
+
+    Of several, a kind with a word for masks in its path, and with few values in its files, is that of the masks.
+    """
+    rated = []
+    few = {kind.pattern: _few(kind) for kind in kinds}
+    for images in kinds:
+        for masks in kinds:
+            common = len(images.files.keys() & masks.files.keys())
+            if images is not masks and common:
+                words = _is_named_mask(masks.pattern) - _is_named_mask(images.pattern)
+                rated.append((common, 2 * (few[masks.pattern] - few[images.pattern]) + words, images, masks))
+    if not rated:
+        there = ", ".join(f"{kind.pattern} ({len(kind.files)})" for kind in sorted(kinds, key=lambda kind: -len(kind.files))[:4])
+        if len(kinds) == 1:
+            raise ValueError(f"{root}: only files of one kind are in it, {there}; expected images, and a mask of the same name for each")
+        raise ValueError(
+            f"{root}: no images and masks with common names; there are {there}: a mask has the name of its image, perhaps with an end such "
+            "as _mask; rename the files, or name the patterns of both by --data.source ImageMaskFolder"
+        )
+    most = max(common for common, *_ in rated)
+    _, rating, images, masks = max((one for one in rated if one[0] >= 0.5 * most), key=lambda one: (one[1], one[0]))
+    if rating <= 0 and not few[masks.pattern]:
+        raise ValueError(
+            f"{root}: {images.pattern} and {masks.pattern} have common names, but the files of both look like photographs: no masks are "
+            "found; name the patterns of both by --data.source ImageMaskFolder"
+        )
+    return images, masks
+
+
+def _is_named_mask(pattern: str) -> bool:
+    return any(word in pattern.lower() for word in MASK_WORDS)
+
+
+def _few(kind: Kind) -> bool:
+    """Return whether the files of a kind have few values, as masks have."""
+    files = list(kind.files.values())
+    return all(few_values(file) for file in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT])
+
+
+def _order(split: str) -> int:
+    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
