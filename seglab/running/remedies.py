@@ -28,12 +28,15 @@ _REMEDIES = (  # pattern of messages of torch, segmentation-models-pytorch and t
     ),
 )
 
+_OF_SHAPES = re.compile(r"size|shape|dimension|must match|must be \(N,H,W\)")
+"""Messages about shapes."""
+
 
 class TrialError(ValueError):
     """A library has refused a part of an arm. The message says why and what to do; the cause has the traceback."""
 
 
-def translated(error: Exception, remedy: str | None = None, otherwise: str = "correct the network, the loss or the penalty") -> Exception:
+def translated(error: Exception, shapes: str | None = None, otherwise: str = "correct the network, the loss or the penalty") -> Exception:
     """Return the error that the user reads in place of an error of a trial.
 
     An error that seglab or the user's code raises for people stays as it is, and so does an accident of the user's code without a known
@@ -41,16 +44,19 @@ def translated(error: Exception, remedy: str | None = None, otherwise: str = "co
 
     Args:
         error: the error, with its traceback from the trial on.
-        remedy: what to do, if the trial knows; None looks it up.
+        shapes: what to do about the shape of the logits; None if it is as expected.
         otherwise: what to do if nothing is known.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own, last = any(is_own_file(frame.filename) for frame in frames), frames[-1]
     ours = is_own_file(last.filename) or Path(last.filename).is_relative_to(Path(seglab.__file__).parent)
-    if isinstance(error, TrialError) or (isinstance(error, ValueError) and ours and (last.line or "").startswith("raise ")):
-        return error
+    for_people = isinstance(error, ValueError) and ours and (last.line or "").startswith("raise ")
     reason = str(error).strip().partition("\n")[0].removesuffix(".")
-    known = next((known for pattern, known in _REMEDIES if re.search(pattern, str(error))), None) if remedy is None else remedy
+    known = shapes if shapes is not None and _OF_SHAPES.search(reason) else None
+    if for_people:
+        return error if known is None else ValueError(f"{reason}; {known}")
+    if known is None:
+        known = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, str(error))), None)
     if known is None and own:
         return error
     found = TrialError(f"{type(error).__name__}: {reason}; {otherwise if known is None else known}")

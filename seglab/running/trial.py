@@ -108,7 +108,7 @@ def try_training(build: Callable[[], SegmentationModule], images: TrialImages, s
             if not isinstance(fault, _NotFiniteError):
                 break
     if fault is not None:
-        found = ValueError(str(fault)) if isinstance(fault, _NotFiniteError) else translated(fault, watch.remedy)
+        found = ValueError(str(fault)) if isinstance(fault, _NotFiniteError) else translated(fault, watch.shapes)
         if watch.where:
             found.add_note(watch.where)
         raise found
@@ -165,8 +165,8 @@ class _Watch(Callback):
         """Shapes of the last batch, and of what the network gave for it."""
 
     @property
-    def remedy(self) -> str | None:
-        """What to do about the shapes; None if they are as expected."""
+    def shapes(self) -> str | None:
+        """What to do about the shape of the logits; None if it is as expected."""
         if self._logits is None or len(self._logits) != 4:
             return None
         (rows, columns), (height, width) = self._logits[-2:], self._image[-2:]

@@ -89,10 +89,6 @@ def broken_optimizer(parameters: Iterable[Any]) -> Optimizer:
     raise KeyError("optimizer")
 
 
-def infinite(parameters: Iterable[Any]) -> Optimizer:
-    return torch.optim.SGD(parameters, lr=1e39)
-
-
 def networks(classes: int) -> dict[str, Callable[[], nn.Module]]:
     from seglab import network
 
@@ -120,6 +116,7 @@ LOSSES: dict[str, Callable[[], nn.Module]] = {
     "nan": lambda: Value(lambda logits: logits.mean() * float("nan")),
     "nan gradient": lambda: Value(lambda logits: (logits - logits.detach()).mean().sqrt()),
     "raises": lambda: Value(lambda logits: {}["raises"]),
+    "also raises": lambda: Value(lambda logits: {}["raises"]),
     "pixels": lambda: Value(lambda logits: logits.mean(1)),
     "constant": lambda: Value(lambda logits: logits.detach().mean()),
     "evaluation": lambda: Value(only_in_training),
@@ -132,7 +129,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     "penalty": {"regularizer": Lost()},
     "nan penalty": {"regularizer": Root()},
     "optimizer": {"optimizer": broken_optimizer},
-    "infinite": {"optimizer": infinite},
 }
 
 
