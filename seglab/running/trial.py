@@ -119,8 +119,8 @@ def _fault(module: SegmentationModule, watch: "_Watch", images: TrialImages, tra
     hook = module.network.register_forward_hook(watch.see)
     trainer.datamodule = images.data  # type: ignore[attr-defined]
     steps = -(-trainer.max_steps // (trainer.max_epochs or 1))
-    train = DataLoader([images.train] * steps, batch_size=None)  # type: ignore[arg-type]
-    val = None if images.val is None else DataLoader([images.val], batch_size=None)  # type: ignore[arg-type]
+    train: DataLoader[Batch] = DataLoader([images.train] * steps, batch_size=None)  # type: ignore[arg-type]
+    val: DataLoader[Batch] | None = None if images.val is None else DataLoader([images.val], batch_size=None)  # type: ignore[arg-type]
     try:
         trainer.fit(module, train, val)
     except Exception as error:  # noqa: BLE001 - whatever a network, a loss or a penalty raises
@@ -239,7 +239,8 @@ def _alone(device: torch.device) -> Iterator[str]:
 
 
 def _first(batch: Batch, images: int) -> Batch:
-    return Batch(*(part[:images] for part in batch))
+    image, mask, name, image_size, mask_size = (part[:images] for part in batch)
+    return Batch(image, mask, name, image_size, mask_size)  # type: ignore[arg-type]
 
 
 def _one_window(val: Batch, data: SegmentationDataModule) -> Batch:

@@ -50,6 +50,10 @@ class Value(nn.Module):
         return self.change(logits)
 
 
+def lost(key: str) -> Tensor:
+    return dict[str, Tensor]()[key]
+
+
 @dataclass(frozen=True)
 class Root(Regularizer):
     """A penalty whose gradient is not a number."""
@@ -63,8 +67,7 @@ class Lost(Regularizer):
     """A penalty with a mistake."""
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
-        tensor: Tensor = {}["penalty"]
-        return tensor
+        return lost("penalty")
 
 
 def stop(logits: Tensor) -> Tensor:
@@ -82,7 +85,7 @@ def many(logits: Tensor) -> Tensor:
 
 
 def only_in_training(logits: Tensor) -> Tensor:
-    return logits.mean() if logits.requires_grad else {}["evaluation"]
+    return logits.mean() if logits.requires_grad else lost("evaluation")
 
 
 def broken_optimizer(parameters: Iterable[Any]) -> Optimizer:
@@ -115,8 +118,8 @@ def networks(classes: int) -> dict[str, Callable[[], nn.Module]]:
 LOSSES: dict[str, Callable[[], nn.Module]] = {
     "nan": lambda: Value(lambda logits: logits.mean() * float("nan")),
     "nan gradient": lambda: Value(lambda logits: (logits - logits.detach()).mean().sqrt()),
-    "raises": lambda: Value(lambda logits: {}["raises"]),
-    "also raises": lambda: Value(lambda logits: {}["raises"]),
+    "raises": lambda: Value(lambda logits: lost("raises")),
+    "also raises": lambda: Value(lambda logits: lost("raises")),
     "pixels": lambda: Value(lambda logits: logits.mean(1)),
     "constant": lambda: Value(lambda logits: logits.detach().mean()),
     "evaluation": lambda: Value(only_in_training),

@@ -5,13 +5,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from seglab import CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, network
+from seglab import CrossEntropy, Sample, SegmentationDataModule, SegmentationModule, Shapes, network
 from seglab.interruption import Interruption
 from seglab.running.trial import TrialSettings, trial_images, try_training
 from seglab.script.main import main
@@ -263,10 +263,16 @@ def test_only_the_images_of_a_trial_are_read(monkeypatch: pytest.MonkeyPatch) ->
     data = SegmentationDataModule(
         Shapes(num_train=40, num_val=20, num_test=2, image_size=16), batch_size=4, num_workers=0, cache=True, balanced_images=0.5
     )
-    read: list[str] = []
-    dataset = type(data.used("train"))
+    read: list[int] = []
+    dataset: type[Any] = type(data.used("train"))
     original = dataset.__getitem__
-    monkeypatch.setattr(dataset, "__getitem__", lambda self, index: read.append(str(index)) or original(self, index))
+
+    def counted(self: Any, index: int) -> Sample:
+        read.append(index)
+        sample: Sample = original(self, index)
+        return sample
+
+    monkeypatch.setattr(dataset, "__getitem__", counted)
     images = trial_images(data, 0)
     assert len(read) == 4 + 1
     assert len(images.train.name) == 4
