@@ -1,9 +1,11 @@
 """Try a training before it begins: one optimizer step and one evaluation, on images of the data. Nothing is written or kept."""
 
 import contextlib
+import gc
 import logging
 import random
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -18,7 +20,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from seglab.callbacks.lightning_internals import scales_gradients
 from seglab.data import SegmentationDataModule
 from seglab.interruption import Interruption
 from seglab.module import SegmentationModule
@@ -54,7 +55,7 @@ class TrialSettings(NamedTuple):
 
 
 class _NotFiniteError(Exception):
-    """The loss, its gradient, or a weight after a step is NaN or infinite."""
+    """The loss, or a weight after a step, is NaN or infinite."""
 
 
 def trial_images(data: SegmentationDataModule, seed: int, batch_norm_parts: int = 1, *, evaluates: bool = True) -> TrialImages:
@@ -124,6 +125,7 @@ def _fault(module: SegmentationModule, watch: "_Watch", images: TrialImages, tra
     try:
         trainer.fit(module, train, val)
     except Exception as error:  # noqa: BLE001 - whatever a network, a loss or a penalty raises
+        traceback.clear_frames(error.__traceback__)  # which hold the module
         return error
     finally:
         hook.remove()
@@ -195,15 +197,12 @@ class _Watch(Callback):
             raise _NotFiniteError(f"the loss is {float(loss)}; expected a finite number: correct the loss (`seglab check` tries it)")
 
     @override
-    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
-        gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-        if not scales_gradients(trainer) and not _finite(gradients):
-            raise _NotFiniteError("the gradient of the loss is NaN or infinite: correct the loss (`seglab check` tries it) or the network")
-
-    @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if not _finite(pl_module.parameters()):
-            raise _NotFiniteError("weights are NaN or infinite after one step: correct the penalty or the optimizer")
+        if not _finite(parameter for parameter in pl_module.parameters() if parameter.requires_grad):
+            raise _NotFiniteError(
+                "weights are NaN or infinite after one step, so the gradient or the update was: correct the loss (`seglab check` tries it), "
+                "the penalty or the optimizer"
+            )
         trainer.should_stop = True
 
     @override
@@ -236,6 +235,9 @@ def _alone(device: torch.device) -> Iterator[str]:
         random.setstate(python)
         np.random.set_state(drawn)  # noqa: NPY002
         logging.disable(hidden)
+        gc.collect()  # trainer and module hold each other, and the module may be large
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def _first(batch: Batch, images: int) -> Batch:

@@ -71,7 +71,7 @@ def _try_arms(plan: Plan, arms: Sequence[str], console: Console) -> dict[str, Ex
     Returns:
         The error of each arm that fails. An arm that needs a GPU fails only if the study is to compute on the CPU.
     """
-    study, seed, began = plan.study, plan.unsettled[0].seed, time.monotonic()
+    study, seed, began = plan.study, plan.runs[0].seed, time.monotonic()
     precision = "64-true" if study.precision == "64-true" else "32-true"
     settings = TrialSettings(planned(study), precision, study.gradient_clip)
     failures: dict[str, Exception] = {}

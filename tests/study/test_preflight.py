@@ -57,13 +57,13 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "swin": ((), (STEP, "Input height (32) doesn't match model (224); give images of a size that the network takes")),
     "dpt": ((), (STEP, "Input height (32) doesn't match model (224); give images of a size that the network takes")),
     "nan": ((), (WHOLE, "the loss is nan; expected a finite number: correct the loss (`seglab check` tries it)")),
-    "nan gradient": ((), (WHOLE, "the gradient of the loss is NaN or infinite: correct the loss")),
+    "nan gradient": ((), (WHOLE, "weights are NaN or infinite after one step")),
     "raises": ((), (STEP, "KeyError: 'raises'", IN_THE_SCRIPT, "correct it there; the traceback is in ")),
     "pixels": ((), (STEP, "Value returns (2, 32, 32) torch.float32; expected a 0-dim floating tensor")),
     "constant": ((), (STEP, "does not require grad", "the loss depends on no parameter that trains")),
     "evaluation": ((), (EVALUATION, "KeyError: 'evaluation'", IN_THE_SCRIPT)),
     "penalty": ((), (STEP, "KeyError: 'penalty'", IN_THE_SCRIPT)),
-    "nan penalty": ((), (WHOLE, "weights are NaN or infinite after one step: correct the penalty or the optimizer")),
+    "nan penalty": ((), (WHOLE, "weights are NaN or infinite after one step", "the penalty or the optimizer")),
     "optimizer": ((), ("KeyError: 'optimizer'", IN_THE_SCRIPT, "in broken_optimizer")),
 }
 """For each fault, flags that bring it out, and words of the line that tells it."""
