@@ -15,3 +15,7 @@ if sys.argv[1:2] in (["status"], ["cancel"], ["compare"]):  # perhaps of a scrip
     from seglab.script import early
 
     early.answer(sys.modules["__main__"], sys.argv[1:])
+elif sys.argv[1:2] in (["run"], ["launch"]):  # perhaps of a script, whose imports or definitions may fail before it calls `main`
+    from seglab.script import early
+
+    early.explain_errors(sys.modules["__main__"])

@@ -1,5 +1,6 @@
 """`seglab fit`, `test` and `validate`: train and evaluate without a script, by Lightning's command line on seglab's classes."""
 
+import copy
 import os
 import sys
 import warnings
@@ -26,13 +27,14 @@ from seglab.fitting.loggers import loggers
 from seglab.fitting.monitors import check_monitors
 from seglab.fitting.narrator import Narrator, described
 from seglab.fitting.parser import FitParser
-from seglab.fitting.settings import check_same, settings_of
+from seglab.fitting.settings import check_same, planned, settings_of
 from seglab.fitting.trainer import KeptConfig, listed, trainer_arguments
 from seglab.interruption import Interrupted, Interruption
 from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW
 from seglab.records import fingerprint
 from seglab.running.process import run_settings
+from seglab.running.trial import TrialSettings, trial_images, try_training
 from seglab.script.help import Help
 from seglab.script.words import parse
 
@@ -128,6 +130,8 @@ class SeglabCLI(LightningCLI):
             check_fits(self.held, self.path, module, data)
             check_same(self.held, self.path, settings, module)
         checked = self._checked() if trainer.is_global_zero else ""
+        if trainer.is_global_zero and not self._given("trainer.fast_dev_run"):
+            self._try_training(parts)
         self.checkpoint_io.identity = fingerprint(settings)
         folder = self._begin(settings)
         saves = folder is not None and self._given("trainer.enable_checkpointing") is not False
@@ -142,6 +146,13 @@ class SeglabCLI(LightningCLI):
         what += f"\n{checked}"
         callbacks += [StepRandomness(data.seed), keeper, Narrator(what, keeper)]
         self.held = None  # frees its memory
+
+    def _try_training(self, batch_norm_parts: int) -> None:
+        """Train one step of a copy of the module on the trainer's device, and evaluate one image."""
+        trainer, data = self.trainer, self.datamodule
+        images = trial_images(data, data.seed, batch_norm_parts, evaluates=trainer.limit_val_batches != 0)
+        settings = TrialSettings(planned(trainer, data), trainer.precision, trainer.gradient_clip_val, trainer.strategy.root_device)
+        try_training(lambda: copy.deepcopy(self.model), images, settings, self.attempt.interruption)
 
     def before_test(self) -> None:
         """Check that the checkpoint fits, then make the folder of the evaluation."""

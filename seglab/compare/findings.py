@@ -6,6 +6,7 @@ from functools import cached_property
 
 from seglab.compare import health
 from seglab.compare.criteria import Criteria
+from seglab.compare.environments import cpu_threads
 from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors
 from seglab.compare.logs import curves, rates, weights
 from seglab.compare.logs.curves import Curves
@@ -46,7 +47,8 @@ class Findings:
     @cached_property
     def health(self) -> tuple[str, ...]:
         """One line for each sign that the numbers do not mean what they seem to mean."""
-        return health.notes(health.Evidence(self.study.results, self.comparison, self.logs))
+        threads = cpu_threads(self.study.folder, [result.run for result in self.study.results])
+        return health.notes(health.Evidence(self.study.results, self.comparison, self.logs, threads))
 
     @cached_property
     def logs(self) -> Sequence[RunLog]:

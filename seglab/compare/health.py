@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,8 @@ class Evidence(NamedTuple):
     results: Sequence[Result]
     comparison: Comparison
     logs: Sequence[RunLog]
+    threads: Mapping[Run, int] = MappingProxyType({})
+    """CPU threads of each run that computed on a CPU."""
 
     @property
     def metric(self) -> Metric:
@@ -177,6 +180,19 @@ def unfinished(evidence: Evidence) -> Iterator[str]:
         )
 
 
+def other_threads(evidence: Evidence) -> Iterator[str]:
+    """Note runs on CPUs with different numbers of threads."""
+    groups: dict[int, list[Run]] = {}
+    for run, threads in evidence.threads.items():
+        groups.setdefault(threads, []).append(run)
+    if len(groups) > 1:
+        named = "; ".join(f"{evidence.named(groups[threads])}: {threads}" for threads in sorted(groups))
+        yield (
+            f"the runs had different numbers of CPU threads ({named}). Threads change the order of sums: runs under the same seed then differ "
+            "as under two seeds. Finish a study with the --jobs of its start, or set OMP_NUM_THREADS."
+        )
+
+
 def generalisation(evidence: Evidence) -> Iterator[str]:
     """Note arms whose mIoU on training images and on test images are far apart."""
     split = evidence.metric.class_split
@@ -212,6 +228,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     too_short,
     unfinished,
     generalisation,
+    other_threads,
 )
 """The checks in the order of their notes: first those that make all numbers meaningless."""
 

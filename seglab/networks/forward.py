@@ -1,5 +1,7 @@
 """Forward pass of a network on the images of a data set: the same in training, in evaluation and after loading."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,8 +24,23 @@ def padded_forward(network: nn.Module, image: Tensor) -> Tensor:
     """Return the logits (N,C,H,W) of normalised images (N,C,H,W), which are padded with zeros to a size that the network accepts."""
     height, width = image.shape[-2:]
     divisor = size_divisor(network)
-    logits: Tensor = network(F.pad(image, (0, -width % divisor, 0, -height % divisor)))
+    logits: object = network(F.pad(image, (0, -width % divisor, 0, -height % divisor)))
+    if not isinstance(logits, Tensor) or logits.ndim != 4:
+        raise ValueError(_no_logits(network, logits))
     return logits[..., :height, :width]
+
+
+def _no_logits(network: nn.Module, output: object) -> str:
+    """Return a message about an output that is no tensor of logits (N,C,H,W)."""
+    found, example = f"a {type(output).__name__}", ""
+    if isinstance(output, Tensor):
+        found = f"a tensor of shape {tuple(output.shape)}"
+    elif isinstance(output, Mapping):
+        found, example = f"a {type(output).__name__} of {', '.join(map(str, output))}", f", as in {{}}[{next(iter(output), 'out')!r}]"
+    elif isinstance(output, tuple | list):
+        found, example = f"a {type(output).__name__} of {len(output)}", ", as in {}[0]"
+    wrapper = example.format("self.network(image)")
+    return f"{type(network).__name__} returns {found}; expected logits (N,C,H,W) alone: wrap it in a module whose forward returns these{wrapper}"
 
 
 def classes(logits: Tensor) -> Tensor:

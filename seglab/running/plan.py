@@ -62,6 +62,8 @@ class Plan:
     """Tuned study, if the plan holds its tuning runs; None if the plan holds the study's own runs."""
     accept_code: str | None = None
     """Reason why the edits of the user's code since the study was recorded change no number; None accepts no edit."""
+    try_arms: bool = True
+    """Whether each new arm is tried before anything is written."""
 
     @property
     def folder(self) -> Path:

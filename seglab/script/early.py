@@ -21,7 +21,7 @@ import sys
 from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import NoReturn, cast
 
 from typing_extensions import override
@@ -43,6 +43,30 @@ def answer(script: ModuleType, words: Sequence[str]) -> None:
         prepare_streams()
         sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
         sys.exit(exit_code(lambda: read(words[0], study, given)))
+
+
+def explain_errors(script: ModuleType) -> None:
+    """Let an error in the imports and definitions of an experiment script end the process as an error in `main` does: by one line.
+
+    Do nothing if the text of the script does not import `main` from seglab, or if something else handles errors already. An error before
+    the script imports seglab, and a syntax error of the script itself, stay Python's.
+    """
+    file = getattr(script, "__file__", None)
+    if file is None or sys.excepthook is not sys.__excepthook__:
+        return
+    try:
+        tree = ast.parse(Path(file).read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return
+    if _is_of_seglab("main", tree):
+        sys.excepthook = _end
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> NoReturn:
+    def again() -> int:
+        raise error
+
+    sys.exit(exit_code(again))
 
 
 def study_name(file: Path) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import seglab
 from seglab.exit_codes import BAD_INPUT, FAILED, INTERNAL, INTERRUPTED
 from seglab.interruption import Interrupted
+from seglab.running.remedies import TrialError
 from seglab.script.streams import is_read
 from seglab.study.names import is_own_file
 
@@ -99,10 +100,13 @@ def exit_code(command: Callable[[], int], resumes: bool = True) -> int:
 
 
 def reported(error: Exception) -> int:
-    """Print an error as one line on stderr, and return its exit code."""
-    line, code = explained(error, _written)
-    _say(f"error: {line}")
-    return code
+    """Print an error as one line on stderr, or each error of a group, and return the exit code."""
+    codes = []
+    for one in error.exceptions if isinstance(error, ExceptionGroup) else (error,):
+        line, code = explained(one, _written)
+        _say(f"error: {line}")
+        codes.append(code)
+    return max(codes)
 
 
 def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, int]:
@@ -115,6 +119,8 @@ def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, 
         error: any exception.
         keep: writes the traceback of an error, and returns the file.
     """
+    if isinstance(error, TrialError):
+        return f"{one_line(error)}; the traceback is in {keep(error)}", BAD_INPUT
     frames = list(traceback.extract_tb(error.__traceback__))
     own = [frame for frame in frames if is_own_file(frame.filename)]
     if isinstance(error, MESSAGES) and (not own or _is_raised_for_the_user(frames[-1])):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
+from seglab.script.preflight import check_request, check_training
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.request import default_name, plan_of
 from seglab.script.streams import prepare_streams
@@ -78,7 +80,9 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
             if built.jobs is not None and built.jobs < 1:
                 raise ValueError(f"--jobs {built.jobs}: must be 1 or more")
             if built.dry_run:
-                print_runs(stages_of(plan), full=built.full)
+                stages = stages_of(plan)
+                _check(stages)
+                print_runs(stages, full=built.full)
                 return DONE
             return _run(plan, built.jobs, built.wait, console)
         case "launch":
@@ -112,6 +116,14 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
     return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
 
 
+def _check(stages: Sequence[Plan]) -> None:
+    """Check all that is checked before anything is written. Standard output is left to the list of the runs."""
+    console = Console(stderr=True)
+    for stage in stages:
+        if stage.unsettled:
+            check_training(stage, check_request(stage, console), console)
+
+
 def _compare(plan: Plan, complete: bool, console: Console) -> None:
     """Print the comparison of the study. If the runs are not `complete` and no comparison is possible, print the reason."""
     console.print()
@@ -131,6 +143,7 @@ def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Consol
     chosen: Cluster = cluster_here() if launcher is None else launcher
     cluster = chosen.for_run(Needs(resources.devices, resources.num_nodes, cpu=resources.accelerator == "cpu"))
     if dry_run:
+        _check([stage])
         print(dry_run_table(stage, stage.runs))
         print(preview(stage, cluster), end="")
         return DONE

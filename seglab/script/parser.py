@@ -24,7 +24,7 @@ from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
 
-EVERY_SCRIPT = ("root", "name", "accept_code", "launcher", "jobs", "dry_run", "full", "wait", "split")
+EVERY_SCRIPT = ("root", "name", "accept_code", "try_arms", "launcher", "jobs", "dry_run", "full", "wait", "split")
 """Flags of every script beside those of `Selection` and `Resources`."""
 
 INTERNAL = ("work", "work-tuning", "retest", "execute")
@@ -76,6 +76,12 @@ def _check_names(parser: ArgumentParser) -> None:
 def _starting_parser(function: StudyFunction) -> ArgumentParser:
     """Return the parser of a verb that records the study before its runs start."""
     parser = _training_parser(function)
+    _running(parser).add_argument(
+        "--try_arms",
+        type=bool,
+        default=True,
+        help="train one step of each new arm on this machine's CPU before anything is written; false leaves this out",
+    )
     _running(parser).add_argument(
         "--accept_code",
         type=str | None,

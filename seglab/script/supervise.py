@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
@@ -15,10 +15,9 @@ from seglab.records import Run, StudyRecord, read_result
 from seglab.running import ledger
 from seglab.running.ledger import forgive
 from seglab.running.local import Launcher
-from seglab.running.plan import Plan, agree, check_place, check_split, keep
+from seglab.running.plan import Plan, keep
 from seglab.running.status import Clock, count, duration, fraction_done, run_status
-from seglab.study.identity import check_images
-from seglab.tracking import check_mode
+from seglab.script.preflight import check_request, check_training
 
 POLL_SECONDS = 2.0
 """Time between two looks at the runs of other processes."""
@@ -53,18 +52,12 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
 
 def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
     """Check the request, write the study's record, and return the runs to do. If `wait`, other processes may work on all of them."""
-    check_place(plan.folder)
-    check_split(plan)
-    agreed = agree(plan)
-    todo, number = plan.unsettled, len(plan.runs)
-    console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
+    agreed = check_request(plan, console)
+    todo = plan.unsettled
     if todo:
-        check_mode(plan.resources.wandb)
-        for run in todo:
-            check_place(run.directory(plan.folder))
         if not wait:
             _check_free(plan, todo)
-        _check_data(plan, agreed, console)
+        check_training(plan, agreed, console)
         keep(plan, agreed)
         _show_phases(agreed, {run.arm for run in todo}, console)
         for run in todo:
@@ -98,18 +91,6 @@ def _left_by_others(plan: Plan, console: Console) -> list[Run]:
 
 def _held(plan: Plan, runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if ledger.state(run.directory(plan.folder)) == "running"]
-
-
-def _check_data(plan: Plan, agreed: StudyRecord, console: Console) -> None:
-    """Check every sample, and that the images have the channels that the networks of all arms take."""
-    with Progress(TextColumn("checking the data"), BarColumn(), MofNCompleteColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        data = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
-    if data.images is not None:
-        check_images(agreed, data.images)
-    console.print(data.sizes, highlight=False)
-    for note in data.notes:
-        console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -> None:

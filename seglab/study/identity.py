@@ -26,6 +26,7 @@ from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, changed_sin
 from seglab.schedulers import followed, make_scheduler
 from seglab.stage import Progress
 from seglab.study.arms import Arm, Chosen
+from seglab.study.failures import raise_failures
 from seglab.study.names import public_name
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
 from seglab.study.study import Study
@@ -37,8 +38,19 @@ _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", 
 
 
 def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> StudyRecord:
-    """Return the record of a study with these arms. Builds each arm twice."""
-    described = {arm: _described(study, arm) for arm in arms}
+    """Return the record of a study with these arms. Builds each arm twice.
+
+    Raises:
+        Exception: arms cannot be built or described, see `raise_failures`.
+    """
+    start = planned(study) if arms else Progress(0, 1, 1)
+    described, failures = dict[str, Any](), dict[str, Exception]()
+    for arm in arms:
+        try:
+            described[arm] = describe(study.factory(arm), start)
+        except Exception as error:  # noqa: BLE001 - whatever an arm raises, the other arms are tried
+            failures[arm] = error
+    raise_failures(failures)
     return StudyRecord(
         study=study.name,
         baseline=study.baseline,
@@ -80,7 +92,7 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
             scheduler cannot be made, fails within the training, or has a state that no checkpoint can hold.
     """
     with torch.random.fork_rng(devices=[]):
-        module, other = _seeded(arm, 0), _seeded(arm, 1)
+        module, other = built(arm, 0), built(arm, 1)
     if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
     described = describe_module(module, start)
@@ -131,18 +143,20 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
 
 
-def check_images(recorded: StudyRecord, images: Format) -> None:
-    """Raise a ValueError if the images of a study do not have the channels that the network or the normalisation of an arm expects.
+def refused_images(recorded: StudyRecord, images: Format) -> dict[str, Exception]:
+    """Return an error for each arm whose network or normalisation expects another number of channels than the images have.
 
     Arms whose module is of the user's own class are not checked, because it may convert the images.
     """
+    refused: dict[str, Exception] = {}
     for arm, settings in recorded.arms.items():
         module, network = settings["module"], settings["network"]
         if module["class"] == public_name(SegmentationModule):
             try:
                 check_channels(images, network.get("config", {}).get("in_channels"), module["mean"], module["std"])
             except ValueError as error:
-                raise ValueError(f"arm {arm}: {error}") from error
+                refused[arm] = error
+    return refused
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
@@ -235,7 +249,12 @@ def _tuning(study: Study) -> dict[str, Any]:
     return {"metric": study.tuning_metric, "seeds": list(study.tuning_seeds), "settings": study.budget}
 
 
-def _seeded(arm: Arm, seed: int) -> SegmentationModule:
+def built(arm: Arm, seed: int) -> SegmentationModule:
+    """Return the module of an arm, built under a seed.
+
+    Raises:
+        ValueError: the arm's function returns something else.
+    """
     L.seed_everything(seed, verbose=False)
     module = arm()
     if not isinstance(module, SegmentationModule):
@@ -277,14 +296,6 @@ def _check_losses(module: SegmentationModule) -> None:
         for loss in module.loss.modules():
             if type(loss).__module__.startswith("seglab.losses.") and not any(True for _ in loss.children()):
                 loss(logits, mask)
-
-
-def _described(study: Study, arm: str) -> dict[str, Any]:
-    try:
-        return describe(study.factory(arm), planned(study))
-    except Exception as error:
-        error.add_note(f"arm {arm}")
-        raise
 
 
 def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -> dict[str, Any] | None:

@@ -1,18 +1,22 @@
 """Notes on the health of a study: each fault is found, healthy studies have no note, and no number changes."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from seglab import cli
 from seglab.compare import Criteria, Metric, analyse, compare, health, read_folder, to_markdown
+from seglab.compare.environments import cpu_threads
 from seglab.compare.logs.log import RunLog
 from seglab.compare.numbers import health as numbers
 from seglab.records import Result, Run, StudyRecord
+from seglab.running.environment import environment
 from tests.compare.drawn import result, study, write_study
 
 CRITERIA = Criteria(Metric("test", "miou"), "none")
@@ -176,7 +180,32 @@ def test_a_fault_is_noted(fault: str) -> None:
 def test_every_check_finds_a_fault() -> None:
     """A check that no case of the table reaches would be untested."""
     for check in health.CHECKS:
-        assert any(list(check(health.Evidence(results, compare(results, CRITERIA), logs))) for results, logs, _ in FAULTS.values()), check
+        evidence = [health.Evidence(results, compare(results, CRITERIA), logs) for results, logs, _ in FAULTS.values()]
+        assert any(list(check(one)) for one in (*evidence, with_threads((1, 2)))), check
+
+
+def with_threads(threads: Sequence[int]) -> health.Evidence:
+    """A healthy study of two arms, whose runs under one seed after the other had these numbers of threads."""
+    results = healthy(seeds=len(threads))
+    return health.Evidence(results, compare(results, CRITERIA), (), {one.run: threads[one.run.seed] for one in results})
+
+
+def test_other_numbers_of_threads_are_noted() -> None:
+    (note,) = health.notes(with_threads((1, 2, 1)))
+    assert note.startswith(
+        "the runs had different numbers of CPU threads (arm-1 (seed 0, 2), none (seed 0, 2): 1; arm-1 (seed 1), none (seed 1): 2)"
+    )
+    assert health.notes(with_threads((2, 2, 2))) == ()
+
+
+def test_threads_are_those_of_runs_on_a_cpu(tmp_path: Path) -> None:
+    """Read from the files that runs write. A damaged or missing file counts as unknown."""
+    runs = [Run("s", "a", seed) for seed in range(4)]
+    here = environment(on_gpu=False)
+    for run, content in zip(runs, (here, here | {"device": "NVIDIA H200"}, {"threads": 1}), strict=False):
+        run.directory(tmp_path).mkdir(parents=True)
+        (run.directory(tmp_path) / "environment.json").write_text(json.dumps(content))
+    assert cpu_threads(tmp_path, runs) == {runs[0]: torch.get_num_threads()}
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,29 @@ class Unpacks(nn.Module):
         return difference.mean()
 
 
+class Evaluates(Network):
+    """A network that fails in an evaluation."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        if not self.training:
+            raise KeyError("evaluation")
+        return super().forward(image)
+
+
+class Named(Network):
+    """A network whose logits have a name."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return {"out": super().forward(image)}  # type: ignore[return-value]
+
+
+class NotANumber(nn.Module):
+    """A loss that is no number."""
+
+    def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
+        return logits.mean() * float("nan")
+
+
 class FailsInTheMiddle(nn.Module):
     """A loss that fails at its fifth step."""
 

@@ -3,6 +3,7 @@
 import re
 import runpy
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -209,6 +210,41 @@ def test_a_syntax_error_in_a_module_that_a_flag_names(
     assert run(place, monkeypatch, (flag, "broken.Thing")) == 2
     expected = f"error: {flag}: broken cannot be imported: SyntaxError: invalid syntax (broken.py, line 2)\n"
     assert capfd.readouterr().err == expected
+
+
+BEFORE_MAIN = {
+    "source": (
+        "@dataclass(frozen=True)\nclass Nameless(SegmentationSource):\n    def split(self, name): ...\n\n"
+        "def study(data: SegmentationDataModule = SegmentationDataModule(Nameless())) -> Study: ...",
+        "error: Nameless has no class_names: write the names of its classes",
+    ),
+    "syntax": ("import broken", "error: SyntaxError: invalid syntax (broken.py, line 2) (own_script.py:3, in <module>): correct it there"),
+    "missing": ("import nowhere_at_all", "error: ModuleNotFoundError: No module named 'nowhere_at_all' (own_script.py:3, in <module>)"),
+    "interrupted": ("raise KeyboardInterrupt", "interrupted; the same command again goes on\n"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "verb"), [*((case, "run") for case in BEFORE_MAIN), ("source", "launch")])
+def test_an_error_before_main_is_called(place: Path, case: str, verb: str) -> None:
+    """In a module that the script imports, or in the default of a parameter."""
+    code, expected = BEFORE_MAIN[case]
+    (place / "broken.py").write_text("x = 1\ndef f(:\n")
+    imports = "from dataclasses import dataclass\nfrom seglab import SegmentationDataModule, SegmentationSource, Study, main\n"
+    (place / "own_script.py").write_text(f"{imports}{code}\n\nmain(study)\n")
+    command = [sys.executable, "-B", "own_script.py", verb]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+    assert done.returncode == (75 if case == "interrupted" else 2), done.stderr
+    assert done.stderr.startswith(expected)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_script_of_another_kind_keeps_its_traceback(place: Path) -> None:
+    (place / "tool.py").write_text("import seglab\n\n{}['key']\n")
+    done = subprocess.run([sys.executable, "-B", "tool.py", "run"], cwd=place, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
 
 
 def test_an_error_in_seglab_itself_is_a_defect_with_a_code_of_its_own(

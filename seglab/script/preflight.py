@@ -1,0 +1,100 @@
+"""Check all that could end every run of a study, before anything is written: place, settings, samples, and one step of each arm."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from seglab.data.contents import Format
+from seglab.interruption import listening
+from seglab.records import StudyRecord, read_record
+from seglab.running.plan import Plan, agree, check_place, check_split
+from seglab.running.remedies import needs_gpu
+from seglab.running.status import count, duration
+from seglab.running.trial import TrialSettings, trial_images, try_training
+from seglab.script.errors import one_line
+from seglab.study.failures import raise_failures
+from seglab.study.identity import built, planned, refused_images
+from seglab.tracking import check_mode
+
+
+def check_request(plan: Plan, console: Console) -> StudyRecord:
+    """Check the folders and the settings of a plan. Return the record that its folder will hold.
+
+    Raises:
+        ValueError: the request cannot be done.
+        Exception: the user's code fails.
+    """
+    check_place(plan.folder)
+    check_split(plan)
+    agreed = agree(plan)
+    todo, number = plan.unsettled, len(plan.runs)
+    console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
+    if todo:
+        check_mode(plan.resources.wandb)
+    for run in todo:
+        check_place(run.directory(plan.folder))
+    return agreed
+
+
+def check_training(plan: Plan, agreed: StudyRecord, console: Console) -> None:
+    """Check all samples, and try each arm that has runs to do and that the folder does not hold yet.
+
+    Raises:
+        ValueError: a sample is bad.
+        Exception: an arm cannot train, or several cannot, see `raise_failures`.
+    """
+    images = _checked_images(plan, console)
+    failures = {} if images is None else refused_images(agreed, images)
+    there = read_record(plan.folder)
+    known = () if there is None or plan.accept_code is not None else there.arms
+    new = [arm for arm in dict.fromkeys(run.arm for run in plan.unsettled) if arm not in (*known, *failures)]
+    if new and plan.try_arms:
+        failures |= _try_arms(plan, new, console)
+    raise_failures(failures)
+
+
+def _checked_images(plan: Plan, console: Console) -> Format | None:
+    """Check every sample, and return the common format of the images."""
+    with _bar("checking the data", console) as bar:
+        task = bar.add_task("", total=None)
+        data = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
+    console.print(data.sizes, highlight=False)
+    for note in data.notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    return data.images
+
+
+def _try_arms(plan: Plan, arms: Sequence[str], console: Console) -> dict[str, Exception]:
+    """Train one step of each arm and evaluate one image, on the CPU: this process holds no GPU while its workers train.
+
+    Returns:
+        The error of each arm that fails. An arm that needs a GPU fails only if the study is to compute on the CPU.
+    """
+    study, seed, began = plan.study, plan.runs[0].seed, time.monotonic()
+    precision = "64-true" if study.precision == "64-true" else "32-true"
+    settings = TrialSettings(planned(study), precision, study.gradient_clip)
+    failures: dict[str, Exception] = {}
+    with listening() as interruption, _bar("trying a step of {task.description}", console) as bar:
+        images = trial_images(study.data, seed, plan.resources.batch_norm_parts)
+        task = bar.add_task("", total=len(arms))
+        for arm in arms:
+            bar.update(task, description=f"arm {arm}")
+            try:
+                try_training(partial(built, study.factory(arm), seed), images, settings, interruption)
+            except Exception as error:  # noqa: BLE001 - whatever an arm raises, the other arms are tried
+                failures[arm] = error
+            bar.advance(task)
+    console.print(f"tried a step of {count(len(arms), 'arm')} in {duration(time.monotonic() - began)}", highlight=False)
+    untried = [arm for arm, error in failures.items() if plan.resources.accelerator != "cpu" and needs_gpu(error)]
+    for arm in untried:
+        why = one_line(failures.pop(arm))
+        console.print(f"not tried, as it needs a GPU: arm {arm}: {why}", style="yellow", highlight=False, markup=False)
+    return failures
+
+
+def _bar(text: str, console: Console) -> Progress:
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
