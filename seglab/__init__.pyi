@@ -2,13 +2,16 @@
 
 from .compare import Comparison as Comparison
 from .compare import compare as compare
+from .data import AugmentationFile as AugmentationFile
 from .data import CamVid as CamVid
 from .data import ImageMaskFolder as ImageMaskFolder
+from .data import LightAugmentation as LightAugmentation
 from .data import SegmentationDataModule as SegmentationDataModule
 from .data import SegmentationDataset as SegmentationDataset
 from .data import SegmentationSource as SegmentationSource
 from .data import Shapes as Shapes
 from .data import Split as Split
+from .data import StrongAugmentation as StrongAugmentation
 from .data import default_augmentation as default_augmentation
 from .data import effective_number as effective_number
 from .data import inverse_frequency as inverse_frequency

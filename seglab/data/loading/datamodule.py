@@ -12,7 +12,11 @@ import numpy.typing as npt
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from seglab.data.arrays import as_array
 from seglab.data.augmentation.augment import default_augmentation
+from seglab.data.augmentation.file import AugmentationFile
+from seglab.data.augmentation.pipeline import Augmentation, check_augmentation, pipeline_of
+from seglab.data.augmentation.rehearsal import rehearse
 from seglab.data.balance import Counts, class_pixels, image_probabilities
 from seglab.data.check import CheckedData, Format, check_class_names, check_dataset, sample_of
 from seglab.data.loading.crop import Cropped
@@ -28,8 +32,8 @@ from seglab.data.threads import available_cpus
 from seglab.sample import IGNORE, Batch
 from seglab.windows import Windows
 
-Augmentation = Callable[[], Any]
-"""Makes an `albumentations.Compose`."""
+REHEARSED = 3
+"""Number of training samples on which the augmentation is tried before a training."""
 
 
 @final
@@ -45,8 +49,8 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: samples in a batch of all ranks together, in training and evaluation.
         size: rows and columns to which images are resized; None takes the size that the source suggests, or else keeps the images' own.
             Masks are resized in training only: evaluation scores at their original size.
-        augmentation: a function, or a class whose instances are called, that makes the albumentations pipeline of training samples, by
-            its import path; None (null in a flag) for no augmentation. Padded parts of masks are ignored.
+        augmentation: what makes the pipeline of training samples: on a command line default, light, strong, none, a YAML file of
+            albumentations, or the import path of a function that returns an albumentations.Compose. See docs/augmentation.md.
         num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
         cache: keep the resized images in memory; None lets the source decide.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
@@ -87,8 +91,7 @@ class SegmentationDataModule(LightningDataModule):
             raise ValueError(f"batch_size is {batch_size}: a batch needs at least one sample")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"size is {list(size)}: expected rows and columns of at least 1, or None for the size that suits the source")
-        if augmentation is not None and not callable(augmentation):
-            raise ValueError(f"augmentation is {augmentation!r}: expected a function that makes the pipeline, or None for no augmentation")
+        check_augmentation(augmentation)
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}: expected 0 (the main process loads) or more, or None to choose by the machine")
         if not 0 < train_fraction <= 1:
@@ -181,7 +184,7 @@ class SegmentationDataModule(LightningDataModule):
         samples = self._samples("train")
         probabilities = self._image_probabilities if self.balanced_images > 0 else None
         sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size, probabilities)
-        augmented = Augmented(samples, None if self.augmentation is None else self.augmentation(), self.seed)
+        augmented = Augmented(samples, None if self.augmentation is None else pipeline_of(self.augmentation), self.seed)
         cropped = augmented if self.crop is None else Cropped(augmented, self.crop, self.balanced_crops, self.seed)
         workers = self._workers()
         return TrainLoader(
@@ -226,7 +229,7 @@ class SegmentationDataModule(LightningDataModule):
             "source": self.source,
             "batch_size": self.batch_size,
             "size": self.resized_to,
-            "augmentation": self.augmentation,
+            "augmentation": self.augmentation.content if isinstance(self.augmentation, AugmentationFile) else self.augmentation,
             "train_fraction": self.train_fraction,
             "balanced_images": self.balanced_images,
             "crop": self.crop,
@@ -245,6 +248,8 @@ class SegmentationDataModule(LightningDataModule):
     def check(self, progress: Callable[[int, int], None] | None = None) -> CheckedData:
         """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
 
+        The augmentation is tried on a few training samples, and has to keep their kind.
+
         Args:
             progress: called with (samples read, samples in all).
 
@@ -252,7 +257,7 @@ class SegmentationDataModule(LightningDataModule):
             The common format of the images, and a sentence on their sizes.
 
         Raises:
-            ValueError: a sample is bad; its file is named.
+            ValueError: a sample is bad, or a step of the augmentation makes another kind of sample; the file or the step is named.
         """
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
@@ -265,7 +270,18 @@ class SegmentationDataModule(LightningDataModule):
                     f"{type(self.source).__name__} names {self.num_classes} classes, its data set {dataset.num_classes}: make them agree"
                 )
             expected = check_dataset(dataset, expected, counter.count)
+        self._rehearse_augmentation()
         return CheckedData(expected, size_note(counter.sizes, self.resized_to, self.crop))
+
+    def _rehearse_augmentation(self) -> None:
+        """Try every step of the augmentation on a few training samples, and check the contract."""
+        if self.augmentation is None:
+            return
+        pipeline = pipeline_of(self.augmentation)
+        samples = Resized(self.used("train"), self.resized_to, masks=True)
+        for index in spread(len(samples), min(1.0, REHEARSED / len(samples))):
+            image, mask, name = samples[index]
+            rehearse(pipeline, as_array(image), mask.numpy(), name)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         return self._loader_in_order(self._samples(split))
