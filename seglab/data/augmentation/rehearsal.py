@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _RESIZING = ("Resize", "LongestMaxSize", "SmallestMaxSize")
 """Steps of albumentations that scale whole images to a size. Other steps crop, pad, or scale at random."""
 
+_CHANCE = (
+    "gives another result for the same seed, so that no run can be repeated: draw random numbers from self.random_generator or "
+    "self.py_random, as albumentations does"
+)
+
 
 class Step(NamedTuple):
     """A step of a pipeline, which is a pipeline itself. It acts on each sample."""
@@ -92,7 +97,10 @@ def _rehearse_path(path: Sequence[Step], image: Array, mask: Array, where: str) 
                 break
             failure = " ".join(f"{type(error).__name__}: {error}".split())
             raise ValueError(_message(step.name, f"fails with {failure}: correct it, or leave it out", where)) from error
-        fault = fault_of((image, mask), *after) or _chance(after, again) or probe.fault(step.pipeline, seed)
+        fault = fault_of((image, mask), *after)
+        if fault is None and not all(map(np.array_equal, after, again)):
+            raise ValueError(_message(step.name, _CHANCE, where))
+        fault = fault or probe.fault(step.pipeline, seed)
         broken = [] if fault is None else [*broken, (step.name, fault)]
         if step.name in _RESIZING and after[0].shape[:2] != state[0].shape[:2]:
             resized.append((step.name, _resized(state[0], after[0])))
@@ -123,16 +131,6 @@ class _Probe:
         if len(new) == 1:
             return f"fills new pixels of the mask with label {new[0]}: fill them with {IGNORE} (seglab.IGNORE), as no image is there"
         return "interpolates the labels of the mask: warp masks by the nearest pixel (cv2.INTER_NEAREST)" if new else None
-
-
-def _chance(after: tuple[Array, Array], again: tuple[Array, Array]) -> str | None:
-    """Return what is wrong with a step that gives two results for the same random numbers."""
-    if all(map(np.array_equal, after, again)):
-        return None
-    return (
-        "gives another result for the same seed, so that no run can be repeated: draw random numbers from self.random_generator or "
-        "self.py_random, as albumentations does"
-    )
 
 
 def _resized(before: Array, after: Array) -> str:

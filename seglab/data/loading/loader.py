@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.queues import Queue
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -48,6 +49,7 @@ def prepare_worker(worker: int) -> None:
     (https://github.com/pytorch/pytorch/issues/1355).
     """
     ignore_signals(worker)
+    cv2.setNumThreads(0)  # the workers are the threads: OpenCV's own, one a processor in each worker, would wait for each other
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
 
