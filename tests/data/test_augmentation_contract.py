@@ -121,14 +121,26 @@ STEPS: list[tuple[str, Any, str]] = [
     ("float32", NotANumber(), r"step NotANumber makes values of the image infinite or not a number \(NaN\): leave it out, or correct it"),
     ("uint8", A.ToTensorV2(), "step ToTensorV2 makes the image a Tensor, which was a NumPy array: leave it out, as batches become tensors"),
     ("uint8", A.ToGray(num_output_channels=1), r"step ToGray makes the image's shape \(48, 64, 1\), which was \(48, 64, 3\), with 3 ch"),
-    ("uint8", A.Lambda(image=grey, p=1), r"step Lambda makes the image's shape \(48, 64, 1\), which was \(48, 64, 3\), with 3 channels last: keep"),
+    (
+        "uint8",
+        A.Lambda(image=grey, p=1),
+        r"step Lambda makes the image's shape \(48, 64, 1\), which was \(48, 64, 3\), with 3 channels last: keep",
+    ),
     ("uint8", Nothing(), r"step Nothing makes the image's shape \(0, 64, 3\), without pixels"),
     ("uint8", OneHot(), r"step OneHot makes the mask uint8 of shape \(48, 64, 256\), which was uint8 of shape \(48, 64\): leave it out"),
-    ("uint8", Int64(), r"step Int64 makes the mask int64 of shape \(48, 64\), which was uint8 of shape \(48, 64\): leave it out, as losses"),
+    (
+        "uint8",
+        Int64(),
+        r"step Int64 makes the mask int64 of shape \(48, 64\), which was uint8 of shape \(48, 64\): leave it out, as losses",
+    ),
     ("uint8", Float(), "step Float makes the mask float32 of shape"),
     ("uint8", SmallMask(), r"step SmallMask makes the mask 24×32 and the image 48×64 \(rows × columns\), which had one size: give both"),
     ("uint8", Relabelled(), "step Relabelled makes label 7 in the mask, which had none of it: warp masks by the nearest pixel"),
-    ("uint8", Rotated(), "step Rotated (makes labels .* in the mask, which had none of it|interpolates the labels of the mask): warp masks by"),
+    (
+        "uint8",
+        Rotated(),
+        "step Rotated (makes labels .* in the mask, which had none of it|interpolates the labels of the mask): warp masks by",
+    ),
     ("uint8", FilledWithClass0(), r"step FilledWithClass0 fills new pixels of the mask with label 0: fill them with 255 \(seglab.IGNORE\)"),
     ("uint8", A.Affine(rotate=(20, 20), mask_interpolation=cv2.INTER_LINEAR), "step Affine .*: warp masks by the nearest pixel"),
     ("uint8", Unseeded(), "step Unseeded gives another result for the same seed, so that no run can be repeated: draw random numbers from"),
@@ -183,7 +195,9 @@ def test_floats_beyond_1_are_not_held_to_a_range_that_they_never_had() -> None:
 
 
 def test_every_step_is_on_a_way_and_ways_do_not_multiply() -> None:
-    many = A.Compose([A.OneOf([A.VerticalFlip(), A.Transpose()]), flip(), A.SomeOf([A.D4(), A.NoOp(), A.OneOf([A.Rotate(), A.Affine()])], 2)])
+    many = A.Compose(
+        [A.OneOf([A.VerticalFlip(), A.Transpose()]), flip(), A.SomeOf([A.D4(), A.NoOp(), A.OneOf([A.Rotate(), A.Affine()])], 2)]
+    )
     names = [[step.name for step in path] for path in paths(pipeline_of(lambda: many))]
     assert names[0] == ["VerticalFlip", "HorizontalFlip", "D4"]
     assert len(names) == 1 + 1 + 3
@@ -201,8 +215,14 @@ def test_rehearsing_leaves_the_pipeline_as_it_was() -> None:
     ("made", "message"),
     [
         (lambda: A.Compose([flip()], seed=3), r"Compose\(seed=3\), but the seed of the run determines its random numbers: leave out seed"),
-        (lambda: A.Compose([flip()], bbox_params=A.BboxParams("coco")), "Compose with bbox_params, but samples have an image and a mask only"),
-        (lambda: A.Compose([flip()], keypoint_params=A.KeypointParams("xy")), "Compose with keypoint_params, .*: leave out keypoint_params"),
+        (
+            lambda: A.Compose([flip()], bbox_params=A.BboxParams("coco")),
+            "Compose with bbox_params, but samples have an image and a mask only",
+        ),
+        (
+            lambda: A.Compose([flip()], keypoint_params=A.KeypointParams("xy")),
+            "Compose with keypoint_params, .*: leave out keypoint_params",
+        ),
         (lambda: A.ReplayCompose([flip()]), "a ReplayCompose, which records each call, and nothing reads the record: make a Compose"),
         (lambda: A.OneOf([flip()]), r"makes a OneOf; expected an albumentations.Compose: put it into one, as in A.Compose\(\[OneOf"),
         (lambda: flip(), "makes a HorizontalFlip; expected an albumentations.Compose"),
@@ -256,7 +276,9 @@ def test_a_training_names_what_no_sample_of_the_check_has_shown(workers: int) ->
     data = SegmentationDataModule(Source(), batch_size=2, num_workers=workers, augmentation=lambda: A.Compose([flip(), Relabelled(p=1)]))
     data.check()
     loader = data.train_dataloader()
-    with pytest.raises(ValueError, match=r"augmentation step Relabelled makes label 7 in the mask, which had none of it: .* \(seen on sample 7\)"):
+    with pytest.raises(
+        ValueError, match=r"augmentation step Relabelled makes label 7 in the mask, which had none of it: .* \(seen on sample 7\)"
+    ):
         list(loader)
     if workers:
         loader._iterator._shutdown_workers()  # type: ignore[union-attr]

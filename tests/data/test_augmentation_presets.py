@@ -127,7 +127,10 @@ def test_a_strength_changes_its_own_part_and_no_other_random_number(name: str) -
     labels = [(preset.augment(image, mask, s)[1], weaker.augment(image, mask, s)[1]) for s in map(np.random.SeedSequence, range(8))]
     geometric = name in ("flip", "shift", "rotation", "scale")
     assert all(np.array_equal(a, b) for a, b in labels) != geometric
-    differ = [not np.array_equal(preset.augment(image, mask, s)[0], weaker.augment(image, mask, s)[0]) for s in map(np.random.SeedSequence, range(8))]
+    differ = [
+        not np.array_equal(preset.augment(image, mask, s)[0], weaker.augment(image, mask, s)[0])
+        for s in map(np.random.SeedSequence, range(8))
+    ]
     assert any(differ)
 
 
@@ -151,7 +154,10 @@ def test_draws_lie_within_the_strengths_and_reach_them() -> None:
     assert -10.1 <= min(rights) < -9
     assert 50 <= flips <= 105, "300 × 0.25, to four standard deviations"
     grey = np.full((8, 8, 3), 127, np.uint8)
-    brightness = [int(only(brightness=0.2).augment(grey, mask[:1].repeat(8, 0)[:, :8], s)[0][0, 0, 0]) for s in map(np.random.SeedSequence, range(300))]
+    brightness = [
+        int(only(brightness=0.2).augment(grey, mask[:1].repeat(8, 0)[:, :8], s)[0][0, 0, 0])
+        for s in map(np.random.SeedSequence, range(300))
+    ]
     assert 127 - 51 <= min(brightness) < 127 - 46
     assert 127 + 46 < max(brightness) <= 127 + 51
 

@@ -19,10 +19,11 @@ from seglab.data.augmentation.pipeline import Augmentation, check_augmentation, 
 from seglab.data.augmentation.rehearsal import rehearse
 from seglab.data.balance import Counts, class_pixels, image_probabilities
 from seglab.data.check import CheckedData, Format, check_class_names, check_dataset, sample_of
+from seglab.data.loading.cache import cached
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, prepare_worker
 from seglab.data.loading.part import part_of
-from seglab.data.loading.pipeline import Augmented, Cached, Resized, Samples
+from seglab.data.loading.pipeline import Augmented, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
 from seglab.data.loading.sizes import size_note
 from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split, check_split
@@ -52,7 +53,8 @@ class SegmentationDataModule(LightningDataModule):
         augmentation: what makes the pipeline of training samples: on a command line default, light, strong, none, a YAML file of
             albumentations, or the import path of a function that returns an albumentations.Compose. See docs/augmentation.md.
         num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
-        cache: keep the resized images in memory; None lets the source decide.
+        cache: keep the resized images, of files in one file that all processes share (see docs/augmentation.md), else in memory; None lets
+            the source decide. It changes no sample.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
             Validation and test use all samples.
         balanced_images: fraction of the training samples that are drawn, with replacement, to favour images of rare classes. 0 shows every
@@ -109,7 +111,7 @@ class SegmentationDataModule(LightningDataModule):
         self.window, self.overlap = window, float(overlap)
         self.windows = None if window is None else Windows(window, float(overlap))
         self.seed = 0
-        self._cached: dict[Split, Cached] = {}
+        self._cached: dict[Split, Samples] = {}
         self._counted: dict[Split, Counts] = {}
 
     @property
@@ -134,7 +136,7 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def caches(self) -> bool:
-        """Return whether the resized images are kept in memory: `cache`, or the source's `worth_caching` if `cache` is None."""
+        """Return whether the resized images are kept: `cache`, or the source's `worth_caching` if `cache` is None."""
         return self.source.worth_caching if self.cache is None else self.cache
 
     def used(self, split: Split) -> SegmentationDataset:
@@ -302,13 +304,15 @@ class SegmentationDataModule(LightningDataModule):
         )
 
     def _samples(self, split: Split) -> Samples:
-        """Return the resized samples of a split, from memory if they are cached."""
+        """Return the resized samples of a split, from the cache if there is one."""
         if split in self._cached:
             return self._cached[split]
-        samples: Samples = Resized(self.used(split), self.resized_to, masks=split == "train")
-        if self.caches:
-            samples = self._cached[split] = Cached(samples)
-        return samples
+        dataset = self.used(split)
+        resized = Resized(dataset, self.resized_to, masks=split == "train")
+        if not self.caches:
+            return resized
+        self._cached[split] = cached(dataset, resized)
+        return self._cached[split]
 
     def _image_probabilities(self) -> npt.NDArray[np.float64]:
         """Return the probability (N,) of each training sample that is used."""
