@@ -38,7 +38,8 @@ def warp(image: Array, mask: Array, matrix: Array) -> tuple[Array, Array]:
         matrix: (2,3), from pixels of the result to places in the image.
     """
     groups = [_warped(image[..., first : first + 4], matrix, cv2.INTER_LINEAR, 0) for first in range(0, image.shape[-1], 4)]
-    return np.concatenate(groups, axis=-1), _warped(mask[..., None], matrix, cv2.INTER_NEAREST, IGNORE)[..., 0]
+    moved = groups[0] if len(groups) == 1 else np.concatenate(groups, axis=-1)
+    return moved, _warped(mask[..., None], matrix, cv2.INTER_NEAREST, IGNORE)[..., 0]
 
 
 def _warped(array: Array, matrix: Array, interpolation: int, fill: int) -> Array:
