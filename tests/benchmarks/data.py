@@ -54,9 +54,10 @@ def written(root: Path) -> Path:
         for kind in ("images", "masks"):
             (root / split / kind).mkdir(parents=True)
         for index in range(number):
-            image = cv2.GaussianBlur(rng.integers(0, 256, (*LARGE, 3), dtype=np.uint8), (0, 0), 2)
+            image = cv2.GaussianBlur(rng.integers(0, 256, (*LARGE, 3), dtype=np.uint8), (0, 0), 2).astype(float)
+            image = 255 * (image - image.min()) / np.ptp(image)
             mask = rng.integers(0, 12, (LARGE[0] // 40, LARGE[1] // 40), dtype=np.uint8).repeat(40, 0).repeat(40, 1)
-            cv2.imwrite(str(root / split / "images" / f"{index}.jpg"), cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX))
+            cv2.imwrite(str(root / split / "images" / f"{index}.jpg"), image.astype(np.uint8))
             Image.fromarray(mask).save(root / split / "masks" / f"{index}.png")
     return root
 
@@ -73,7 +74,7 @@ class ByHand(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         image, mask = self.files[index]
-        pixels = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
+        pixels = cv2.imread(str(image), cv2.IMREAD_COLOR_RGB)
         return Sample(*self.transform(pixels, cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE)), image.name)
 
 

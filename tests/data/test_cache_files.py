@@ -29,7 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of_folder(root: Path, **loading: Any) -> SegmentationDataModule:
-    return SegmentationDataModule(ImageMaskFolder(root, 3), **{"batch_size": 2, "num_workers": 0, "cache": True, **loading})  # type: ignore[arg-type]
+    return SegmentationDataModule(ImageMaskFolder(root, 3), **{"batch_size": 2, "num_workers": 0, "cache": True, **loading})
 
 
 def batches(data: SegmentationDataModule, epochs: int = 2) -> list[Batch]:

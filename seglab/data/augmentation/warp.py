@@ -74,7 +74,8 @@ def _hue_rotation(degrees: float) -> Array:
     axis = np.full(3, 1 / math.sqrt(3))
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     angle = math.radians(degrees)
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    rotation: Array = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    return rotation
 
 
 def blurred(image: Array, sigma: float) -> Array:
@@ -87,4 +88,4 @@ def blurred(image: Array, sigma: float) -> Array:
 def noisy(image: Array, deviation: float, rng: np.random.Generator) -> Array:
     """Add Gaussian noise to an image (H,W,C) uint8, of a standard deviation in units of pixel values."""
     noise = rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
-    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image + noise), 0, 255).astype(np.uint8))
