@@ -106,7 +106,7 @@ class Mapped(Dataset[Sample]):
 
     def _is_whole(self, index: int) -> bool:
         entry = self.index[index]
-        return zlib.crc32(memoryview(self.data[entry["image_at"] : entry["end"]])) == int(entry["crc"])
+        return zlib.crc32(self.data[entry["image_at"] : entry["end"]].data) == int(entry["crc"])
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
