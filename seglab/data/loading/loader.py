@@ -67,6 +67,12 @@ def _end(error: Exception, batch: object) -> None:
     os._exit(1)
 
 
+def _own_message(error: ValueError) -> str:
+    """Return the message of a ValueError. A worker's error has the text of its traceback before its message."""
+    text = str(error)
+    return text.rpartition("\nValueError: ")[2].strip() if text.startswith("Caught ValueError in DataLoader worker") else text
+
+
 class TrainLoader(DataLoader[Batch]):
     """A `DataLoader` over an `EpochSampler` whose position Lightning saves and loads, so that an interrupted epoch continues there.
 
@@ -85,9 +91,12 @@ class TrainLoader(DataLoader[Batch]):
         resume, self._resuming = self._resuming and self._epoch == sampler.epoch, False
         self._epoch, self._batches = sampler.epoch, self._batches if resume else 0
         sampler.first_batch = self._batches
-        for batch in super().__iter__():
-            self._batches += 1
-            yield batch
+        try:
+            for batch in super().__iter__():
+                self._batches += 1
+                yield batch
+        except ValueError as error:
+            raise ValueError(_own_message(error)) from error
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, and the number of batches yielded in it."""
