@@ -264,7 +264,7 @@ def test_an_augmentation_of_a_class_or_a_file_makes_a_study(monkeypatch: pytest.
 
 
 def question(data: SegmentationDataModule = SegmentationDataModule(Shapes(num_train=4), batch_size=2)) -> Study:
-    return Study("q", data=data, epochs=1, seeds=range(1), baseline="none", arms={"none": lambda: None})  # type: ignore[return-value]
+    return Study("q", data=data, epochs=1, seeds=range(1), baseline="none", arms={"none": lambda: None})  # type: ignore[dict-item,return-value]
 
 
 @pytest.mark.parametrize(
