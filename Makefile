@@ -43,7 +43,7 @@ check: install  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install  ## what the framework costs: ratios, measured side by side
-	$(BIN)/python -m tests.benchmarks
+bench: install  ## what the framework costs: ratios, measured side by side; ONLY="data step" for some
+	$(BIN)/python -m tests.benchmarks $(ONLY)
 
 .PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster check bench

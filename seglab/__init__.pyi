@@ -5,11 +5,13 @@ from .compare import compare as compare
 from .data import ADE20K as ADE20K
 from .data import COCO as COCO
 from .data import VOC as VOC
+from .data import AugmentationFile as AugmentationFile
 from .data import CamVid as CamVid
 from .data import Cityscapes as Cityscapes
 from .data import HuggingFace as HuggingFace
 from .data import ImageMaskFolder as ImageMaskFolder
 from .data import KFold as KFold
+from .data import LightAugmentation as LightAugmentation
 from .data import OxfordPets as OxfordPets
 from .data import RandomSplit as RandomSplit
 from .data import SegmentationDataModule as SegmentationDataModule
@@ -18,6 +20,7 @@ from .data import SegmentationSource as SegmentationSource
 from .data import Shapes as Shapes
 from .data import Split as Split
 from .data import SplitRule as SplitRule
+from .data import StrongAugmentation as StrongAugmentation
 from .data import TorchDataset as TorchDataset
 from .data import default_augmentation as default_augmentation
 from .data import effective_number as effective_number

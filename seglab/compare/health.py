@@ -16,13 +16,16 @@ from seglab.compare.numbers.statistics import Floats
 from seglab.compare.unit import PERCENT
 from seglab.records import Result, Run
 
-LOGGED: Mapping[str, Index] = {"train/loss": "step", "val/loss": "step"}
+LOGGED: Mapping[str, Index] = {"train/loss": "step", "val/loss": "step", "perf/data_wait": "epoch"}
 
 FEWEST_STEPS = 50
 """Number of optimizer steps below which a run is too short: 0.9⁵⁰ = 0.5 % of the initial values remain in batch norm's running statistics."""
 
 TEST_ABOVE_TRAIN = 0.10
 """Difference of mIoU, test minus train, above which the test split is suspect: new images are seldom easier than known ones."""
+
+MUCH_WAITING, LONG_WAITING = 0.10, 10.0
+"""Fraction of the training time, and seconds, of waiting for data above which a note is given."""
 
 TRAIN_ABOVE_TEST = 0.30
 """Difference of mIoU, train minus test, above which the networks know their training images and little else."""
@@ -158,7 +161,10 @@ def absent_classes(evidence: Evidence) -> Iterator[str]:
 
 def too_short(evidence: Evidence) -> Iterator[str]:
     """Note runs with very few optimizer steps."""
-    steps = {log.run: 1 + max((step for name in LOGGED for step in log.columns.get(name, {})), default=-1) for log in evidence.logs}
+    steps = {
+        log.run: 1 + max((step for name, index in LOGGED.items() if index == "step" for step in log.columns.get(name, {})), default=-1)
+        for log in evidence.logs
+    }
     if found := [run for run, taken in steps.items() if 0 < taken < FEWEST_STEPS]:
         least = min(steps[run] for run in found)
         yield (
@@ -218,6 +224,19 @@ def generalisation(evidence: Evidence) -> Iterator[str]:
             yield f"{named}: {split} mIoU is more than {100 * limit:g} points {side} train mIoU. {advice}"
 
 
+def waiting(evidence: Evidence) -> Iterator[str]:
+    """Note runs that spent much time waiting for data. Their numbers are right, and took longer than necessary."""
+    seconds = {result.run: result.cost.get("training_seconds", 0.0) for result in evidence.results}
+    waits = {log.run: float(np.mean(list(epochs.values()))) for log in evidence.logs if (epochs := log.columns.get("perf/data_wait"))}
+    found = [run for run, wait in waits.items() if wait > MUCH_WAITING and wait * seconds.get(run, 0.0) >= LONG_WAITING]
+    if found:
+        most = max(waits[run] for run in found)
+        yield (
+            f"{evidence.named(found)}: up to {100 * most:.0f} % of the training time was spent waiting for data (perf/data_wait). The numbers "
+            "are right. --data.num_workers prepares batches in more processes, and --data.cache true decodes each image once."
+        )
+
+
 CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     outside,
     collapsed,
@@ -229,6 +248,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     unfinished,
     generalisation,
     other_threads,
+    waiting,
 )
 """The checks in the order of their notes: first those that make all numbers meaningless."""
 

@@ -1,6 +1,8 @@
 """Data: a source describes a data set, and loading makes batches of it. Order and augmentation are functions of (seed, epoch, index)."""
 
 from seglab.data.augmentation.augment import default_augmentation
+from seglab.data.augmentation.file import AugmentationFile
+from seglab.data.augmentation.presets import LightAugmentation, StrongAugmentation
 from seglab.data.balance import class_pixels, effective_number, inverse_frequency, median_frequency
 from seglab.data.loading.datamodule import SegmentationDataModule
 from seglab.data.sources.ade20k import ADE20K
@@ -23,11 +25,13 @@ __all__ = [
     "COCO",
     "SPLITS",
     "VOC",
+    "AugmentationFile",
     "CamVid",
     "Cityscapes",
     "HuggingFace",
     "ImageMaskFolder",
     "KFold",
+    "LightAugmentation",
     "OnDisk",
     "OnDiskInParts",
     "OxfordPets",
@@ -41,6 +45,7 @@ __all__ = [
     "Shapes",
     "Split",
     "SplitRule",
+    "StrongAugmentation",
     "TorchDataset",
     "class_pixels",
     "default_augmentation",

@@ -68,10 +68,13 @@ def _start() -> tuple[str, ...]:
 
 
 def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:
-    """Build each class once that the study builds itself, such as a loss. An error of its constructor gets the name of its flag."""
+    """Build each class once that the study builds itself, such as a loss. An error of its constructor gets the name of its flag.
+
+    Classes within the data, such as an augmentation, are instances already.
+    """
     for action in study_parser(function)._actions:
         name = action.dest
-        if isinstance(given.get(name), Namespace) and is_factory(type_of(action)):
+        if name in built and isinstance(given.get(name), Namespace) and is_factory(type_of(action)):
             try:
                 built[name]()
             except Exception as error:  # whatever a user's constructor raises

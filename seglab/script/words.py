@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 
+from seglab.script.augmentations import FLAG, augmentation_named, unknown_augmentation
 from seglab.script.classes import class_named, described, meant, reason
 from seglab.script.errors import one_line
 from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, members, metavar, type_of
@@ -121,6 +122,8 @@ class _Line(NamedTuple):
             return None if flag.value is None else f"{flag.name} takes no value; type {flag.name} alone"
         if flag.value is None:
             return f"{flag.name}: a value is missing" if _takes_value(flag.action) and flag.action.nargs != "?" else None
+        if flag.whole and flag.name.endswith(FLAG) and (unknown := unknown_augmentation(flag.value)) is not None:
+            return f"{flag.name}: {unknown}"
         base = class_of(type_of(flag.action)) if flag.whole else None
         is_path = not flag.value.startswith(("{", "[")) and not flag.value.endswith((".yaml", ".yml", ".json"))
         if base is None or not is_path or (flag.value == "null" and is_optional(type_of(flag.action))):
@@ -210,6 +213,8 @@ def _rewritten(flag: _Flag) -> str:
     text = flag.value or ""
     if not flag.whole or flag.action is None:
         return text
+    if flag.name.endswith(FLAG):
+        return augmentation_named(text)
     kind = type_of(flag.action)
     kinds = members(kind)
     if is_optional(kind) and str not in kinds and text.strip().lower() in _NONE:

@@ -44,6 +44,7 @@ from seglab.callbacks import FiniteLoss, StepRandomness, Throughput
 from seglab.regularizers import OptimizerStepSizes
 from seglab.sample import Batch
 from seglab.stage import Progress
+from tests.benchmarks.data import bench_data
 from tests.benchmarks.freezing import bench_freezing
 from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
@@ -62,6 +63,7 @@ def main() -> None:
         "freezing": bench_freezing,
         "losses": bench_losses,
         "metric": bench_metric,
+        "data": bench_data,
         "start": bench_start,
         "ledger": bench_ledger,
         "study": bench_study,

@@ -167,6 +167,11 @@ FAULTS: dict[str, tuple[list[Result], list[RunLog], str]] = {
         [],
         "none (−34.67 points): test mIoU is more than 30 points below train mIoU",
     ),
+    "a run that waits for data": (
+        changed(healthy(), cost={"training_seconds": 100.0}),
+        [RunLog(healthy()[-1].run, {"perf/data_wait": {0: 0.3, 1: 0.1}})],
+        "arm-1 (seed 6): up to 20 % of the training time was spent waiting for data",
+    ),
 }
 
 
@@ -314,3 +319,19 @@ def test_notes_change_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for log in (tmp_path / "study").glob("*/*/metrics.csv"):
         log.unlink()
     assert analyse(read_folder(tmp_path / "study")).health == found.health
+
+
+@pytest.mark.parametrize(
+    ("waits", "seconds", "is_noted"),
+    [([0.3, 0.1], 100.0, True), ([0.09, 0.1], 1e4, False), ([0.9], 11.0, False), ([], 1e4, False), ([0.5], 20.0, True)],
+)
+def test_waiting_for_data_is_noted_if_it_is_long(waits: list[float], seconds: float, is_noted: bool) -> None:
+    results = [dataclasses.replace(each, cost={"training_seconds": seconds}) for each in healthy()]
+    logs = [RunLog(results[0].run, {"perf/data_wait": dict(enumerate(waits))})]
+    found = noted(results, logs)
+    assert bool(found) == is_noted
+    if is_noted:
+        mean = 100 * sum(waits) / len(waits)
+        assert f"none (seed 0): up to {mean:.0f} % of the training time was spent waiting for data" in found[0]
+        assert "--data.num_workers" in found[0]
+        assert "--data.cache true" in found[0]

@@ -8,10 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 import pytest
 
-from seglab.data import CamVid, ImageMaskFolder, SegmentationDataModule, SegmentationSource, Shapes, default_augmentation
+from seglab import Study
+from seglab.data import (
+    AugmentationFile,
+    CamVid,
+    ImageMaskFolder,
+    LightAugmentation,
+    SegmentationDataModule,
+    SegmentationSource,
+    Shapes,
+    StrongAugmentation,
+    default_augmentation,
+)
 from seglab.script.parser import flags_of, parser_of, study_parser
+from seglab.script.request import plan_of
+from seglab.script.words import parse
 from tests.data.conftest import write_folder
 from tests.data.test_data_camvid import write
 
@@ -225,3 +239,84 @@ def test_names_of_classes_are_given_or_numbered() -> None:
     root = Path("folder")
     assert ImageMaskFolder(root, 3).class_names == ("class 0", "class 1", "class 2")
     assert ImageMaskFolder(root, 3, ("a", "b", "c")).class_names == ("a", "b", "c")
+
+
+def test_an_augmentation_of_a_class_or_a_file_makes_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study's own factories are built once to check them; those within the data are instances already."""
+    monkeypatch.setattr(sys, "argv", ["own_cells.py"])
+    A.save(A.Compose([A.HorizontalFlip(p=0.25)]), "pipeline.yaml", data_format="yaml")
+    verbs = parser_of(question)
+    for word, expected in {
+        "light": LightAugmentation(),
+        "strong": StrongAugmentation(),
+        "default": default_augmentation,
+        "none": None,
+        "pipeline.yaml": AugmentationFile(Path("pipeline.yaml")),
+    }.items():
+        chosen = parse(verbs, ["run", "--data.augmentation", word])
+        plan = plan_of(question, chosen["run"], verbs.instantiate(chosen)["run"])
+        assert plan.study.data.augmentation == expected
+        again = parse(verbs, ["run", *plan.script.flags])
+        assert plan_of(question, again["run"], verbs.instantiate(again)["run"]).study.data.augmentation == expected
+    chosen = parse(verbs, ["run", "--data.augmentation", "own_cells.Flips", "--data.augmentation.p", "0.25"])
+    made: Any = plan_of(question, chosen["run"], verbs.instantiate(chosen)["run"]).study.data.augmentation
+    assert made.p == 0.25
+
+
+def question(data: SegmentationDataModule = SegmentationDataModule(Shapes(num_train=4), batch_size=2)) -> Study:
+    return Study("q", data=data, epochs=1, seeds=range(1), baseline="none", arms={"none": lambda: None})  # type: ignore[dict-item,return-value]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "lightt",
+            "there is no augmentation 'lightt'; expected default, light, strong, none, a YAML file, or the import path of a function",
+        ),
+        ("nowhere.yaml", "nowhere.yaml: no such file; expected a pipeline of albumentations: write it by albumentations' A.save"),
+        ("light --data.augmentation.scale 0.5", "scale is 0.5: expected 1, which is off, or more"),
+        ("light --data.augmentation.zoom 2", "--data.augmentation: its class has no argument 'zoom'"),
+    ],
+)
+def test_an_augmentation_that_is_none_is_refused_in_words(words: str, message: str) -> None:
+    parser = study_parser(study)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=message):
+        parser.instantiate(parse(parser, ["--data.augmentation", *words.split()]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1", r"bad.yaml: holds no pipeline of albumentations, which begins with `transform:`: write it by"),
+        ("a: [1", "bad.yaml: cannot be read: while parsing a flow sequence"),
+        ("transform: {__class_fullname__: Compose, transforms: [{__class_fullname__: Flop, p: 1}]}", "albumentations has no step 'Flop'"),
+        (
+            "transform: {__class_fullname__: Compose, transforms: [{__class_fullname__: GaussNoise, p: 7}]}",
+            "bad.yaml: .*p Input should be less than or equal to 1 .*: correct the file",
+        ),
+        (
+            "transform: {__class_fullname__: my.Own, p: 1}",
+            "bad.yaml: my.Own is no step of albumentations, and its code could not be recorded",
+        ),
+        ("\0", "bad.yaml: cannot be read"),
+    ],
+)
+def test_a_file_that_holds_no_pipeline_is_refused(text: str, message: str) -> None:
+    Path("bad.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        AugmentationFile(Path("bad.yaml"))
+
+
+def test_the_content_of_a_file_is_recorded_and_its_place_and_layout_are_not() -> None:
+    pipeline = A.Compose([A.HorizontalFlip(p=0.25), A.GaussNoise()])
+    for name, form in (("one.yaml", "yaml"), ("two.yml", "yaml"), ("three.json", "json")):
+        A.save(pipeline, name, data_format=form)
+    A.save(A.Compose([A.HorizontalFlip(p=0.3), A.GaussNoise()]), "other.yaml", data_format="yaml")
+    source = Shapes(num_train=4)
+    one, two, three, other = (
+        SegmentationDataModule(source, augmentation=AugmentationFile(Path(name))).identity()
+        for name in ("one.yaml", "two.yml", "three.json", "other.yaml")
+    )
+    assert one == two == three != other
+    assert repr(AugmentationFile(Path("one.yaml"))()) == repr(pipeline)

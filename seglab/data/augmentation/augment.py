@@ -1,4 +1,4 @@
-"""Augment samples with albumentations. Only this module imports it, and only inside functions, because `--help` must not wait for it."""
+"""Augment samples with albumentations. It is imported inside functions only, because `--help` must not wait for it."""
 
 import os
 import random
@@ -34,6 +34,43 @@ def default_augmentation() -> "A.Compose":
     )
 
 
+class Albumentations:
+    """A pipeline of albumentations. Pixels of masks from outside the image become `IGNORE`; the default of albumentations is class 0.
+
+    Args:
+        compose: the pipeline; its fill values of masks are set in place.
+
+    Raises:
+        ValueError: the pipeline has a seed, boxes or keypoints, or is another composition than `Compose`.
+    """
+
+    def __init__(self, compose: "A.Compose") -> None:
+        _check_compose(compose)
+        self.compose = ignore_outside(compose)
+
+    def augment(self, image: Array, mask: Array, seed: np.random.SeedSequence) -> tuple[Array, Array]:
+        """Augment one sample; see `transform`."""
+        return transform(image, mask, self.compose, seed)
+
+
+def _check_compose(compose: object) -> None:
+    """Raise a ValueError if a pipeline would not work as it seems to."""
+    import albumentations as A
+
+    kind = type(compose).__name__
+    if isinstance(compose, A.ReplayCompose):
+        raise ValueError("augmentation makes a ReplayCompose, which records each call, and nothing reads the record: make a Compose")
+    if not isinstance(compose, A.Compose):
+        raise ValueError(f"augmentation makes a {kind}; expected an albumentations.Compose: put it into one, as in A.Compose([{kind}(…)])")
+    if compose.seed is not None:
+        raise ValueError(
+            f"augmentation makes Compose(seed={compose.seed}), but the seed of the run determines its random numbers: leave out seed"
+        )
+    if compose.processors:
+        names = " and ".join(f"{name.removesuffix('es') if name == 'bboxes' else 'keypoint'}_params" for name in compose.processors)
+        raise ValueError(f"augmentation makes a Compose with {names}, but samples have an image and a mask only: leave out {names}")
+
+
 def ignore_outside(compose: "A.Compose") -> "A.Compose":
     """Set the fill value of masks to `IGNORE` in each step, in place, and return the pipeline. The default of albumentations is class 0."""
     for step in _steps(compose):
@@ -65,4 +102,5 @@ def transform(image: Array, mask: Array, compose: "A.Compose", seed: np.random.S
     """
     compose.set_random_state(np.random.default_rng(seed), random.Random(int(seed.generate_state(1)[0])))
     result = compose(image=image, mask=mask)
-    return result["image"].reshape(*result["image"].shape[:2], -1), result["mask"]
+    new = result["image"]
+    return new[..., None] if isinstance(new, np.ndarray) and new.ndim == 2 else new, result["mask"]

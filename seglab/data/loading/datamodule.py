@@ -12,14 +12,19 @@ import numpy.typing as npt
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from seglab.data.arrays import as_array
 from seglab.data.augmentation.augment import default_augmentation
+from seglab.data.augmentation.file import AugmentationFile
+from seglab.data.augmentation.pipeline import Augmentation, check_augmentation, pipeline_of
+from seglab.data.augmentation.rehearsal import rehearse
 from seglab.data.balance import Counts, class_pixels, image_probabilities
 from seglab.data.check import CheckedData, check_class_names, check_dataset, sample_of
 from seglab.data.contents import Contents, Format, check_labels
+from seglab.data.loading.cache import cached
 from seglab.data.loading.crop import Cropped
 from seglab.data.loading.loader import TrainLoader, collate, prepare_worker
 from seglab.data.loading.part import part_of
-from seglab.data.loading.pipeline import Augmented, Cached, Resized, Samples
+from seglab.data.loading.pipeline import Augmented, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
 from seglab.data.loading.sizes import size_note
 from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split, check_split
@@ -29,8 +34,8 @@ from seglab.data.threads import available_cpus
 from seglab.sample import IGNORE, Batch
 from seglab.windows import Windows
 
-Augmentation = Callable[[], Any]
-"""Makes an `albumentations.Compose`."""
+REHEARSED = 3
+"""Number of training samples on which the augmentation is tried before a training."""
 
 
 @final
@@ -46,10 +51,11 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: samples in a batch of all ranks together, in training and evaluation.
         size: rows and columns to which images are resized; None takes the size that the source suggests, or else keeps the images' own.
             Masks are resized in training only: evaluation scores at their original size.
-        augmentation: a function, or a class whose instances are called, that makes the albumentations pipeline of training samples, by
-            its import path; None (null in a flag) for no augmentation. Padded parts of masks are ignored.
+        augmentation: what makes the pipeline of training samples: on a command line default, light, strong, none, a YAML file of
+            albumentations, or the import path of a function that returns an albumentations.Compose. See docs/augmentation.md.
         num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
-        cache: keep the resized images in memory; None lets the source decide.
+        cache: keep the resized images, of files in one file that all processes share (see docs/augmentation.md), else in memory; None lets
+            the source decide. It changes no sample.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
             Validation and test use all samples.
         balanced_images: fraction of the training samples that are drawn, with replacement, to favour images of rare classes. 0 shows every
@@ -88,8 +94,7 @@ class SegmentationDataModule(LightningDataModule):
             raise ValueError(f"batch_size is {batch_size}: a batch needs at least one sample")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"size is {list(size)}: expected rows and columns of at least 1, or None for the size that suits the source")
-        if augmentation is not None and not callable(augmentation):
-            raise ValueError(f"augmentation is {augmentation!r}: expected a function that makes the pipeline, or None for no augmentation")
+        check_augmentation(augmentation)
         if num_workers is not None and num_workers < 0:
             raise ValueError(f"num_workers is {num_workers}: expected 0 (the main process loads) or more, or None to choose by the machine")
         if not 0 < train_fraction <= 1:
@@ -107,7 +112,7 @@ class SegmentationDataModule(LightningDataModule):
         self.window, self.overlap = window, float(overlap)
         self.windows = None if window is None else Windows(window, float(overlap))
         self.seed = 0
-        self._cached: dict[Split, Cached] = {}
+        self._cached: dict[Split, Samples] = {}
         self._counted: dict[Split, Counts] = {}
 
     @property
@@ -132,7 +137,7 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def caches(self) -> bool:
-        """Return whether the resized images are kept in memory: `cache`, or the source's `worth_caching` if `cache` is None."""
+        """Return whether the resized images are kept: `cache`, or the source's `worth_caching` if `cache` is None."""
         return self.source.worth_caching if self.cache is None else self.cache
 
     def used(self, split: Split) -> SegmentationDataset:
@@ -182,7 +187,7 @@ class SegmentationDataModule(LightningDataModule):
         samples = self._samples("train")
         probabilities = self._image_probabilities if self.balanced_images > 0 else None
         sampler = EpochSampler(len(samples), self.batch_size, self.seed, rank, world_size, probabilities)
-        augmented = Augmented(samples, None if self.augmentation is None else self.augmentation(), self.seed)
+        augmented = Augmented(samples, None if self.augmentation is None else pipeline_of(self.augmentation), self.seed)
         cropped = augmented if self.crop is None else Cropped(augmented, self.crop, self.balanced_crops, self.seed)
         workers = self._workers()
         return TrainLoader(
@@ -227,7 +232,7 @@ class SegmentationDataModule(LightningDataModule):
             "source": self.source,
             "batch_size": self.batch_size,
             "size": self.resized_to,
-            "augmentation": self.augmentation,
+            "augmentation": self.augmentation.content if isinstance(self.augmentation, AugmentationFile) else self.augmentation,
             "train_fraction": self.train_fraction,
             "balanced_images": self.balanced_images,
             "crop": self.crop,
@@ -247,7 +252,8 @@ class SegmentationDataModule(LightningDataModule):
         """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
 
         Then check all labels together: each split has labelled pixels, and the training split has more than one class. Files that have
-        been checked before and have not changed are not read again, see `seglab.data.remembered`.
+        been checked before and have not changed are not read again, see `seglab.data.remembered`. Last, the augmentation is tried on a few
+        training samples, and has to keep their kind.
 
         Args:
             progress: called with (samples checked, samples in all).
@@ -256,7 +262,8 @@ class SegmentationDataModule(LightningDataModule):
             The common format of the images, a sentence on their sizes, and notes on classes that some split lacks.
 
         Raises:
-            ValueError: a sample is bad, and its file is named; or the labels cannot train or test a network.
+            ValueError: a sample is bad, the labels cannot train or test a network, or a step of the augmentation makes another kind of
+                sample; the file or the step is named.
         """
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
@@ -273,7 +280,18 @@ class SegmentationDataModule(LightningDataModule):
             expected = contents[split].images or expected
         sizes = set[tuple[int, int]]().union(*(found.sizes for found in contents.values()))
         notes = check_labels(contents, self.class_names)
+        self._rehearse_augmentation()
         return CheckedData(expected, size_note(sizes, self.resized_to, self.crop), notes)
+
+    def _rehearse_augmentation(self) -> None:
+        """Try every step of the augmentation on a few training samples, and check the contract."""
+        if self.augmentation is None:
+            return
+        pipeline = pipeline_of(self.augmentation)
+        samples = Resized(self.used("train"), self.resized_to, masks=True)
+        for index in spread(len(samples), min(1.0, REHEARSED / len(samples))):
+            image, mask, name = samples[index]
+            rehearse(pipeline, as_array(image), mask.numpy(), name)
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Batch]:
         return self._loader_in_order(self._samples(split))
@@ -294,13 +312,15 @@ class SegmentationDataModule(LightningDataModule):
         )
 
     def _samples(self, split: Split) -> Samples:
-        """Return the resized samples of a split, from memory if they are cached."""
+        """Return the resized samples of a split, from the cache if there is one."""
         if split in self._cached:
             return self._cached[split]
-        samples: Samples = Resized(self.used(split), self.resized_to, masks=split == "train")
-        if self.caches:
-            samples = self._cached[split] = Cached(samples)
-        return samples
+        dataset = self.used(split)
+        resized = Resized(dataset, self.resized_to, masks=split == "train")
+        if not self.caches:
+            return resized
+        self._cached[split] = cached(dataset, resized)
+        return self._cached[split]
 
     def _image_probabilities(self) -> npt.NDArray[np.float64]:
         """Return the probability (N,) of each training sample that is used."""

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.queues import Queue
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -48,6 +49,7 @@ def prepare_worker(worker: int) -> None:
     (https://github.com/pytorch/pytorch/issues/1355).
     """
     ignore_signals(worker)
+    cv2.setNumThreads(0)  # the workers are the threads: OpenCV's own, one a processor in each worker, would wait for each other
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 
 
@@ -63,6 +65,12 @@ def _end(error: Exception, batch: object) -> None:
     traceback.print_exception(error)
     sys.stderr.flush()
     os._exit(1)
+
+
+def _own_message(error: ValueError) -> str:
+    """Return the message of a ValueError. A worker's error has the text of its traceback before its message."""
+    text = str(error)
+    return text.rpartition("\nValueError: ")[2].strip() if text.startswith("Caught ValueError in DataLoader worker") else text
 
 
 class TrainLoader(DataLoader[Batch]):
@@ -83,9 +91,12 @@ class TrainLoader(DataLoader[Batch]):
         resume, self._resuming = self._resuming and self._epoch == sampler.epoch, False
         self._epoch, self._batches = sampler.epoch, self._batches if resume else 0
         sampler.first_batch = self._batches
-        for batch in super().__iter__():
-            self._batches += 1
-            yield batch
+        try:
+            for batch in super().__iter__():
+                self._batches += 1
+                yield batch
+        except ValueError as error:
+            raise ValueError(_own_message(error)) from error
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, and the number of batches yielded in it."""

@@ -1,6 +1,6 @@
 """Wrappers around a data set that resize its samples, keep them in memory, or augment them."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -8,15 +8,16 @@ import torch
 from torch.utils.data import Dataset
 
 from seglab.data.arrays import Array, as_array, as_tensor
-from seglab.data.augmentation.augment import ignore_outside, transform
+from seglab.data.augmentation.contract import fault_of
+from seglab.data.augmentation.pipeline import Pipeline
+from seglab.data.augmentation.rehearsal import rehearse
 from seglab.data.threads import in_threads
 from seglab.resizing import resize_image
 from seglab.sample import Sample
 
-if TYPE_CHECKING:
-    import albumentations as A
-
 _AUGMENT = 2  # separates these random numbers from those of the sampler
+_CHECKED_ROWS = 4
+"""Labels of an augmented mask are checked in every so many rows, because a check of all rows takes 3 % of the time of a sample."""
 
 
 class Samples(Protocol):
@@ -61,21 +62,28 @@ class Cached(Dataset[Sample]):
 
 
 class Augmented(Dataset[Sample]):
-    """Augmented training samples by key of `EpochSampler`. The random numbers of the augmentation are a function of (seed, key)."""
+    """Augmented training samples by key of `EpochSampler`. The random numbers of the augmentation are a function of (seed, key).
 
-    def __init__(self, samples: Samples, compose: "A.Compose | None", seed: int) -> None:
-        self.samples, self.seed = samples, seed
-        self.compose = None if compose is None else ignore_outside(compose)
+    Raises:
+        ValueError: an augmented sample breaks the contract of `seglab.data.augmentation.contract`; the message names sample and step.
+    """
+
+    def __init__(self, samples: Samples, pipeline: Pipeline | None, seed: int) -> None:
+        self.samples, self.pipeline, self.seed = samples, pipeline, seed
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, ...]) -> Sample:
         sample = self.samples[key[1]]
-        if self.compose is None:
+        if self.pipeline is None:
             return sample
+        before = as_array(sample.image), sample.mask.numpy()
         seed = np.random.SeedSequence([_AUGMENT, self.seed, *key])
-        image, mask = transform(as_array(sample.image), sample.mask.numpy(), self.compose, seed)
+        image, mask = self.pipeline.augment(before[0].copy(), before[1].copy(), seed)  # a step may change its input, which may be cached
+        if (fault := fault_of(before, image, mask, every=_CHECKED_ROWS)) is not None:
+            rehearse(self.pipeline, *before, sample.name)
+            raise ValueError(f"augmentation {type(self.pipeline).__name__} {fault} (seen on {sample.name}, in epoch {key[0]})")
         return Sample(as_tensor(image), torch.from_numpy(np.ascontiguousarray(mask)), sample.name)
 
 

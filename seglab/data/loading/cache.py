@@ -1,0 +1,241 @@
+"""Caches of decoded and resized samples: a file for samples that are read from files, and memory for other samples.
+
+The file of a split is mapped into memory, so that its pages are shared by workers, by runs at the same time and by later runs. It lies in
+`$XDG_CACHE_HOME/seglab`, by default `~/.cache/seglab`, in a folder whose name is a hash of the content of all files, the size, and the
+versions of the code that reads them. A file that was not used for 30 days is deleted.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL
+import torch
+from torch.utils.data import Dataset
+
+from seglab import __version__
+from seglab.data.arrays import Array, as_array, as_tensor
+from seglab.data.loading.part import Part
+from seglab.data.loading.pipeline import Cached, Resized, Samples
+from seglab.data.sources.dataset import SegmentationDataset
+from seglab.data.sources.files import Pair, PairedFiles
+from seglab.data.threads import in_threads
+from seglab.files import atomic_write
+from seglab.sample import Sample
+
+LARGEST = 0.5
+"""Fraction of the free disk space that a new file may take."""
+
+KEPT_DAYS = 30
+
+_ALIGNED = 64
+_CHUNK = 64
+_NAME = "samples"
+
+
+def cached(dataset: SegmentationDataset, resized: Resized) -> Samples:
+    """Return the samples of a data set from a cache, which is filled if it is not there.
+
+    If the file cannot be written, for example because the disk is full, nothing of it is left, one line says so on stderr, and the samples
+    are read from their own files as without a cache.
+
+    Args:
+        dataset: the data set that `resized` reads.
+        resized: the samples.
+    """
+    pairs = _pairs(dataset)
+    if pairs is None:
+        return Cached(resized)
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seglab"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _delete_unused(root)
+        return _opened_or_written(root / _key(dataset, pairs, resized), resized)
+    except OSError as error:
+        print(f"no cache: {error.filename or root}: {error.strerror or error}; the images are read in every epoch", file=sys.stderr)
+        return resized
+
+
+class Mapped(Dataset[Sample]):
+    """Samples in a file that is mapped into memory.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file is incomplete or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.index = _index(path)
+        self.data = np.memmap(path, np.uint8, "r")
+        if not all(in_threads(self._is_whole, len(self))):
+            raise ValueError(f"{path}: damaged")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self.index[index]
+        image = self._part(entry["image_at"], entry["image"], entry["dtype"])
+        return Sample(as_tensor(image), torch.from_numpy(self._part(entry["mask_at"], entry["mask"], "uint8")), entry["name"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "index": self.index}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.path, self.index = state["path"], state["index"]
+        self.data = np.memmap(self.path, np.uint8, "r")
+
+    def _part(self, start: int, shape: list[int], dtype: str) -> Array:
+        """Return a copy of an array in the file, because samples may be changed and the file may not."""
+        length = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return np.array(self.data[start : start + length]).view(dtype).reshape(shape)
+
+    def _is_whole(self, index: int) -> bool:
+        entry = self.index[index]
+        return zlib.crc32(self.data[entry["image_at"] : entry["end"]].data) == int(entry["crc"])
+
+
+def _index(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a file: its last eight bytes are the length of the JSON before them."""
+    with path.open("rb") as file:
+        try:
+            file.seek(-8, os.SEEK_END)
+            length = int.from_bytes(file.read(8), "little")
+            file.seek(-8 - length, os.SEEK_END)
+            entries: list[dict[str, Any]] = json.loads(file.read(length))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path}: damaged") from error
+    return entries
+
+
+def _opened_or_written(folder: Path, samples: Samples) -> Mapped:
+    """Open the file in a folder; write it first if it is missing or damaged. Other processes that want the same file wait for it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / _NAME
+    with _locked(folder):
+        try:
+            found = Mapped(path)
+        except (FileNotFoundError, ValueError):
+            try:
+                _write(path, samples)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                raise
+            found = Mapped(path)
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return found
+
+
+def _write(path: Path, samples: Samples) -> None:
+    """Write samples to a file, atomically.
+
+    Raises:
+        OSError: the disk is full, or the file would take too much of it.
+    """
+    limit = int(LARGEST * shutil.disk_usage(path.parent).free)
+    for leftover in path.parent.glob(".*.part"):  # of a process that was killed; the folder is locked
+        leftover.unlink(missing_ok=True)
+    entries: list[dict[str, Any]] = []
+    with atomic_write(path, durable=False) as file:
+        for sample in _in_chunks(samples):
+            blocks = as_array(sample.image), np.ascontiguousarray(sample.mask.numpy())
+            start = file.tell()
+            content = b"".join(_aligned(block.tobytes()) for block in blocks)
+            if max(start + len(content), len(content) * len(samples) if not entries else 0) > limit:
+                size = max(start, len(content) * len(samples)) / 2**30
+                raise OSError(
+                    f"it would take about {size:.3g} GiB, and at most half of the free {2 * limit / 2**30:.3g} GiB is used: free space, or set XDG_CACHE_HOME"
+                )
+            file.write(content)
+            entries.append(
+                {
+                    "name": sample.name,
+                    "dtype": blocks[0].dtype.name,
+                    "image": blocks[0].shape,
+                    "mask": blocks[1].shape,
+                    "image_at": start,
+                    "mask_at": start + len(_aligned(blocks[0].tobytes())),
+                    "end": start + len(content),
+                    "crc": zlib.crc32(content),
+                }
+            )
+        index = json.dumps(entries).encode()
+        file.write(index + len(index).to_bytes(8, "little"))
+
+
+def _aligned(content: bytes) -> bytes:
+    """Return bytes with zeros after them, so that the next array begins at an address that suits its dtype."""
+    return content + bytes(-len(content) % _ALIGNED)
+
+
+def _in_chunks(samples: Samples) -> Iterator[Sample]:
+    """Yield all samples in order, read in threads, without holding more than a few in memory."""
+    for start in range(0, len(samples), _CHUNK):
+        yield from in_threads(lambda index, start=start: samples[start + index], min(_CHUNK, len(samples) - start))  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder. It ends with the process. On a file system without locks, processes may write the file twice."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _delete_unused(root: Path) -> None:
+    oldest = time.time() - KEPT_DAYS * 24 * 3600
+    for folder in root.iterdir():
+        with contextlib.suppress(OSError):
+            if folder.is_dir() and max(entry.stat().st_mtime for entry in (folder, *folder.iterdir())) < oldest:
+                shutil.rmtree(folder)
+
+
+def _pairs(dataset: SegmentationDataset) -> list[Pair] | None:
+    """Return the files of each sample; None for a data set that may read something else than these files."""
+    if isinstance(dataset, Part):
+        whole = _pairs(dataset.whole)
+        return None if whole is None else [whole[index] for index in dataset.indices]
+    return list(dataset.pairs) if type(dataset) is PairedFiles else None
+
+
+def _key(dataset: SegmentationDataset, pairs: list[Pair], resized: Resized) -> str:
+    """Return a hash of everything that determines the samples: contents of files, names, settings, and versions of the code."""
+    whole: Any = dataset
+    while isinstance(whole, Part):
+        whole = whole.whole
+    settings = {name: repr(value) for name, value in sorted(vars(whole).items()) if name not in ("root", "pairs", "class_names")}
+    code = [__version__, cv2.__version__, PIL.__version__]
+    digest = hashlib.sha256(json.dumps([1, settings, code, resized.size, resized.masks]).encode())
+    for pair, content in zip(pairs, in_threads(lambda index: _content(pairs[index]), len(pairs)), strict=True):
+        digest.update(f"\n{pair.image.relative_to(whole.root)} {content}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _content(pair: Pair) -> str:
+    digests = []
+    for path in pair:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return " ".join(digests)
