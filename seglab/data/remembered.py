@@ -13,36 +13,18 @@ samples: training and evaluation always read the files. A missing, damaged or un
 """
 
 import hashlib
-import importlib.metadata
 import json
-import os
 import pickle
-import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import torch
 
-import seglab
+from seglab.data.caches import cache_folder, code_hash, files_of, settings_of
 from seglab.data.contents import Contents, Format
-from seglab.data.loading.part import PartOnDisk
 from seglab.data.sources.dataset import SegmentationDataset
-from seglab.data.sources.files import Pair, PairedFiles
+from seglab.data.sources.files import Pair
 from seglab.files import atomic_write
-
-DECODERS = ("numpy", "pillow", "tifffile", "imagecodecs", "opencv-python-headless")
-
-
-def cache_folder() -> Path:
-    """Return the folder of what seglab can compute again: `SEGLAB_CACHE`, or `seglab` in the user's cache folder of the system."""
-    if given := os.environ.get("SEGLAB_CACHE"):
-        return Path(given)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "seglab"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "seglab" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seglab"
 
 
 def key_of(dataset: SegmentationDataset) -> str | None:
@@ -51,13 +33,12 @@ def key_of(dataset: SegmentationDataset) -> str | None:
     Raises:
         ValueError: a mask or an image cannot be read.
     """
-    whole, indices = (dataset.whole, dataset.indices) if isinstance(dataset, PartOnDisk) else (dataset, None)
-    if type(whole) is not PairedFiles:
+    known = files_of(dataset)
+    if known is None:
         return None
-    pairs = whole.pairs if indices is None else [whole.pairs[index] for index in indices]
+    files, pairs = known
     try:
-        settings = pickle.dumps({name: value for name, value in sorted(vars(whole).items()) if name not in ("root", "pairs")}, protocol=4)
-        parts = [_code().encode(), settings, dataset.fingerprint().encode(), _stamps(pairs)]  # type: ignore[attr-defined]
+        parts = [code_hash().encode(), settings_of(files), dataset.fingerprint().encode(), _stamps(pairs)]  # type: ignore[attr-defined]
     except (OSError, pickle.PicklingError, AttributeError, TypeError):
         return None
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
@@ -106,22 +87,3 @@ def _stamps(pairs: Sequence[Pair]) -> bytes:
         found = file.stat()
         lines.append(f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}")
     return "\n".join(lines).encode()
-
-
-@cache
-def _code() -> str:
-    """Return a hash of the code that reads and checks samples."""
-    digest = hashlib.sha256()
-    folder = Path(seglab.__file__).parent / "data"
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    for name in DECODERS:
-        digest.update(f"{name} {_version(name)}\n".encode())
-    return digest.hexdigest()
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # such as another build of OpenCV
-        return ""

@@ -7,12 +7,17 @@ from collections.abc import Iterator
 
 import torch
 
+from seglab.memory import keep_freed_memory
 from seglab.tracking import shown_log
 
 
 @contextlib.contextmanager
 def run_settings() -> Iterator[None]:
-    """Set everything that a run changes in its process (torch's determinism, logs, warnings), and restore it at the end."""
+    """Set everything that a run changes in its process (torch's determinism, logs, warnings), and restore it at the end.
+
+    Freed memory stays with the process from now on.
+    """
+    keep_freed_memory()
     with _determinism(), _quiet_libraries(), shown_log():
         yield
 

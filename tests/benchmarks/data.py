@@ -29,7 +29,7 @@ FILES = 100_000
 def bench_data(console: Console) -> None:
     """Samples a second, decode-bound: images of 720×960 as JPEG, masks as PNG, resized to 256×352, augmented by the default pipeline."""
     with tempfile.TemporaryDirectory() as place:
-        os.environ["XDG_CACHE_HOME"] = f"{place}/cache"
+        os.environ["SEGLAB_CACHE"] = f"{place}/cache"
         root = written(Path(place, "data"))
         for workers in (0, 1, 2):
             candidates: dict[str, Callable[[], Iterator[Any]]] = {

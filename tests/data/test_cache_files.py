@@ -24,8 +24,8 @@ from tests.data.conftest import write_folder
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the cache, empty."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "seglab"
+    monkeypatch.setenv("SEGLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "decoded"
 
 
 def of_folder(root: Path, **loading: Any) -> SegmentationDataModule:
@@ -116,7 +116,7 @@ def test_other_content_is_another_file(folder: Path, place: Path, changed: str, 
         Image.fromarray(array[::-1]).save(path, compress_level=0)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     if changed == "version":
-        monkeypatch.setattr(cache, "__version__", "0.0.0")
+        monkeypatch.setattr(cache, "code_hash", lambda: "other")
     source = ImageMaskFolder(folder, 3, void=2 if changed == "void" else None)
     loading: Any = {"size": (8, 4) if changed == "size" else (8, 8), "train_fraction": 0.7 if changed == "fraction" else 1.0}
     data = SegmentationDataModule(source, cache=True, batch_size=1, **loading)
@@ -147,7 +147,7 @@ def test_a_damaged_file_is_written_anew(folder: Path, place: Path, damage: str) 
 def test_a_full_disk_leaves_nothing_behind_and_the_training_goes_on(
     folder: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(small_disk))
+    monkeypatch.setenv("SEGLAB_CACHE", str(small_disk))
     monkeypatch.setattr(cache, "LARGEST", 1e9)
     data = of_folder(folder, size=(700, 700))
     assert same(batches(data, 1), batches(of_folder(folder, size=(700, 700), cache=False), 1))
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_nothing_behind_and_the_training_goes_on(
 def test_a_file_that_would_fill_half_of_the_disk_is_refused_with_its_size(
     folder: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(small_disk))
+    monkeypatch.setenv("SEGLAB_CACHE", str(small_disk))
     samples = of_folder(folder, size=(400, 400))._samples("train")
     assert isinstance(samples, Resized)
     assert "it would take about 0.00179 GiB, and at most half of the free 0.0019" in capsys.readouterr().err
@@ -171,7 +171,7 @@ def test_a_file_that_would_fill_half_of_the_disk_is_refused_with_its_size(
 def test_a_folder_that_cannot_be_written_is_said_and_done_without(
     folder: Path, read_only: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(read_only()))
+    monkeypatch.setenv("SEGLAB_CACHE", str(read_only()))
     assert isinstance(of_folder(folder)._samples("train"), Resized)
     assert "Read-only file system; the images are read in every epoch" in capsys.readouterr().err
 
@@ -180,7 +180,7 @@ def test_a_file_in_place_of_the_folder_is_said(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("SEGLAB_CACHE", str(tmp_path / "file"))
     assert isinstance(of_folder(folder)._samples("train"), Resized)
     assert capsys.readouterr().err.startswith("no cache: ")
 

@@ -26,7 +26,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of(folder: Path, **settings: int) -> SegmentationDataModule:
-    return SegmentationDataModule(ImageMaskFolder(folder, num_classes=settings.get("num_classes", 3)), batch_size=1)
+    return SegmentationDataModule(ImageMaskFolder(folder, num_classes=settings.get("num_classes", 3)), batch_size=1, augmentation=None)
 
 
 def train(folder: Path) -> PairedFiles:

@@ -1,8 +1,8 @@
 """Caches of decoded and resized samples: a file for samples that are read from files, and memory for other samples.
 
 The file of a split is mapped into memory, so that its pages are shared by workers, by runs at the same time and by later runs. It lies in
-`$XDG_CACHE_HOME/seglab`, by default `~/.cache/seglab`, in a folder whose name is a hash of the content of all files, the size, and the
-versions of the code that reads them. A file that was not used for 30 days is deleted.
+the folder `decoded` of the user's cache folder (see `seglab.data.caches`), in a folder whose name is a hash of the content of all files,
+the size, and the code that reads them. A file that was not used for 30 days is deleted.
 """
 
 import contextlib
@@ -13,19 +13,16 @@ import shutil
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import PIL
 import torch
 from torch.utils.data import Dataset
 
-from seglab import __version__
 from seglab.data.arrays import Array, as_array, as_tensor
-from seglab.data.loading.part import Part
+from seglab.data.caches import cache_folder, code_hash, files_of, settings_of
 from seglab.data.loading.pipeline import Cached, Resized, Samples
 from seglab.data.sources.dataset import SegmentationDataset
 from seglab.data.sources.files import Pair, PairedFiles
@@ -53,17 +50,23 @@ def cached(dataset: SegmentationDataset, resized: Resized) -> Samples:
         dataset: the data set that `resized` reads.
         resized: the samples.
     """
-    pairs = _pairs(dataset)
-    if pairs is None:
+    known = files_of(dataset)
+    if known is None:
         return Cached(resized)
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seglab"
     try:
+        root = cache_folder() / "decoded"
         root.mkdir(parents=True, exist_ok=True)
         _delete_unused(root)
-        return _opened_or_written(root / _key(dataset, pairs, resized), resized)
-    except OSError as error:
-        print(f"no cache: {error.filename or root}: {error.strerror or error}; the images are read in every epoch", file=sys.stderr)
+        return _opened_or_written(root / _key(*known, resized), resized)
+    except (OSError, RuntimeError) as error:
+        print(f"no cache: {_reason(error)}; the images are read in every epoch", file=sys.stderr)
         return resized
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror or error}"
+    return f"{error.strerror if isinstance(error, OSError) and error.strerror else error}"
 
 
 class Mapped(Dataset[Sample]):
@@ -160,7 +163,7 @@ def _write(path: Path, samples: Samples) -> None:
             if max(start + len(content), len(content) * len(samples) if not entries else 0) > limit:
                 size = max(start, len(content) * len(samples)) / 2**30
                 raise OSError(
-                    f"it would take about {size:.3g} GiB, and at most half of the free {2 * limit / 2**30:.3g} GiB is used: free space, or set XDG_CACHE_HOME"
+                    f"it would take about {size:.3g} GiB, and at most half of the free {2 * limit / 2**30:.3g} GiB is used: free space, or set SEGLAB_CACHE"
                 )
             file.write(content)
             entries.append(
@@ -212,24 +215,11 @@ def _delete_unused(root: Path) -> None:
                 shutil.rmtree(folder)
 
 
-def _pairs(dataset: SegmentationDataset) -> list[Pair] | None:
-    """Return the files of each sample; None for a data set that may read something else than these files."""
-    if isinstance(dataset, Part):
-        whole = _pairs(dataset.whole)
-        return None if whole is None else [whole[index] for index in dataset.indices]
-    return list(dataset.pairs) if type(dataset) is PairedFiles else None
-
-
-def _key(dataset: SegmentationDataset, pairs: list[Pair], resized: Resized) -> str:
-    """Return a hash of everything that determines the samples: contents of files, names, settings, and versions of the code."""
-    whole: Any = dataset
-    while isinstance(whole, Part):
-        whole = whole.whole
-    settings = {name: repr(value) for name, value in sorted(vars(whole).items()) if name not in ("root", "pairs", "class_names")}
-    code = [__version__, cv2.__version__, PIL.__version__]
-    digest = hashlib.sha256(json.dumps([1, settings, code, resized.size, resized.masks]).encode())
+def _key(files: PairedFiles, pairs: Sequence[Pair], resized: Resized) -> str:
+    """Return a hash of everything that determines the samples: contents and names of the files, settings, and the code that reads them."""
+    digest = hashlib.sha256(settings_of(files) + f"{code_hash()} {resized.size} {resized.masks}".encode())
     for pair, content in zip(pairs, in_threads(lambda index: _content(pairs[index]), len(pairs)), strict=True):
-        digest.update(f"\n{pair.image.relative_to(whole.root)} {content}".encode())
+        digest.update(f"\n{pair.image.relative_to(files.root)} {content}".encode())
     return digest.hexdigest()[:32]
 
 

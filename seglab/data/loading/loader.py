@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from seglab.data.loading.sampler import EpochSampler
+from seglab.memory import keep_freed_memory
 from seglab.sample import IGNORE, Batch, Sample
 
 
@@ -43,12 +44,13 @@ def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> T
 
 
 def prepare_worker(worker: int) -> None:
-    """Let a worker ignore signals, and end it if a batch cannot be sent.
+    """Let a worker ignore signals and keep freed memory, and end it if a batch cannot be sent.
 
     A batch that finds no room in /dev/shm cannot be sent, and the main process would wait for it forever
     (https://github.com/pytorch/pytorch/issues/1355).
     """
     ignore_signals(worker)
+    keep_freed_memory()
     cv2.setNumThreads(0)  # the workers are the threads: OpenCV's own, one a processor in each worker, would wait for each other
     Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
 

@@ -100,4 +100,4 @@ class PairedFiles(Dataset[Sample]):
 
 def composed(name: str) -> str:
     """Return a name in the composed form of Unicode (NFC). Some systems write names in the decomposed form, so that é is e and an accent."""
-    return unicodedata.normalize("NFC", name)
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
