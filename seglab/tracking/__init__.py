@@ -3,10 +3,12 @@
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Circumstances, Described, described, described_fit, wandb_id
 from seglab.tracking.csv_log import CSVLog
+from seglab.tracking.missing import lacks_rows, log_missing
 from seglab.tracking.modes import WandbMode, check_mode, not_followed, resolved_mode
 from seglab.tracking.run_loggers import conclude, loggers
 from seglab.tracking.state import State, read_state
 from seglab.tracking.stderr import show_log, shown_log
+from seglab.tracking.tables import End
 from seglab.tracking.tracker import LightningLogger, TensorBoard, Tracker
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.tracking.wandb_run import finish
@@ -15,6 +17,7 @@ __all__ = [
     "CSVLog",
     "Circumstances",
     "Described",
+    "End",
     "Kept",
     "LightningLogger",
     "OnceLogger",
@@ -27,6 +30,8 @@ __all__ = [
     "described",
     "described_fit",
     "finish",
+    "lacks_rows",
+    "log_missing",
     "loggers",
     "not_followed",
     "read_state",

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+HEADER = 7
+"""Bytes of a log without a record."""
+
 
 def logs(directory: Path, run_id: str, kind: str) -> list[Path]:
     """Return the local logs of a run in the order of their start.
@@ -18,18 +21,22 @@ def logs(directory: Path, run_id: str, kind: str) -> list[Path]:
     return sorted((directory / "wandb").glob(f"{kind}-[0-9]*_[0-9]*-{run_id}/run-{run_id}.wandb"))
 
 
-def rows_logged(paths: list[Path]) -> int:
-    """Return the number of rows that can be read in logs of one run, which `wandb sync` would upload one after another."""
-    return max((step + 1 for path in paths for step in _steps(path)), default=0)
+def numbers(log: Path) -> list[int]:
+    """Return the numbers of the rows in a log, by W&B's own reader, up to the place where a killed process left it."""
+    return list(_numbers(log)) if log.stat().st_size > HEADER else []
 
 
-def first_row(paths: list[Path]) -> int | None:
-    """Return the number of the first row in logs of one run; None if they hold no row."""
-    return min((step for path in paths for step in _steps(path)), default=None)
+def mark_uploaded(log: Path) -> None:
+    """Mark a log so that `wandb sync` skips it, because its rows are logged elsewhere."""
+    log.with_name(f"{log.name}.synced").touch()
 
 
-def _steps(log: Path) -> Iterator[int]:
-    """Yield the row numbers in a log by W&B's own reader, up to the place where a killed process left it."""
+def is_uploaded(log: Path) -> bool:
+    """Return whether `wandb sync` would skip a log."""
+    return log.with_name(f"{log.name}.synced").exists()
+
+
+def _numbers(log: Path) -> Iterator[int]:
     reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
     text = subprocess.run(reader, capture_output=True, text=True, check=False, timeout=120).stdout
     for line in text.splitlines():

@@ -36,12 +36,12 @@ def resolved_mode(mode: WandbMode) -> WandbMode:
     if mode != "auto":
         return mode
     asked = _asked()
-    return ("online" if _is_logged_in() else "offline") if asked == "auto" else asked
+    return ("online" if is_logged_in() else "offline") if asked == "auto" else asked
 
 
 def check_mode(mode: WandbMode) -> None:
     """Raise a ValueError if runs would be logged online though nobody is logged in. W&B would raise its own error in each run."""
-    if resolved_mode(mode) == "online" and not _is_logged_in():
+    if resolved_mode(mode) == "online" and not is_logged_in():
         asked = "--wandb online" if mode == "online" else "WANDB_MODE=online"
         raise ValueError(
             f"{asked}: nobody is logged in to Weights & Biases on this machine; call `wandb login` or set WANDB_API_KEY, or choose "
@@ -72,7 +72,7 @@ def _asked() -> WandbMode:
     return _MODES[given]
 
 
-def _is_logged_in() -> bool:
+def is_logged_in() -> bool:
     """Return whether `wandb login` has stored a key. wandb's own check would fix the mode of the whole process."""
     import wandb
 

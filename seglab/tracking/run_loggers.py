@@ -1,14 +1,16 @@
 """The loggers of a run, and what is given to them at its end."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
 
-from seglab.records import Result
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Described
 from seglab.tracking.csv_log import CSVLog
+from seglab.tracking.local_rows import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode, resolved_mode
+from seglab.tracking.tables import End
 from seglab.tracking.tracker import Tracker
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.tracking.wandb_run import wandb_logger
@@ -26,18 +28,28 @@ def loggers(described: Described, mode: WandbMode, tracker: Tracker | None = Non
     """
     table = CSVLog(described.directory)  # the first, because Lightning takes its folder from the first logger
     chosen = resolved_mode(mode)
-    at_wandb = [] if chosen == "disabled" else [wandb_logger(described, chosen)]
-    return [table, *at_wandb, *([] if tracker is None else [tracker.logger(described)])]
+    made: list[Logger] = [table]
+    if chosen != "disabled":
+        made.append(logger := wandb_logger(described, chosen))
+        if not logger.run.offline and described.id is not None:
+            _replace_offline_logs(described.directory, described.id)
+    return made if tracker is None else [*made, tracker.logger(described)]
 
 
-def conclude(loggers: Iterable[Logger], result: Result | None, kept: Kept) -> None:
-    """Give tables, summary and files of a run that has ended to W&B. The file `confusion.npz` of the run is read.
+def conclude(loggers: Iterable[Logger], end: End | None, kept: Kept) -> None:
+    """Give tables, summary and files of a run that has ended to W&B.
 
     Args:
         loggers: the loggers of the run.
-        result: the result of the run; None for a training that belongs to no study.
+        end: scores of the trained network; None for a training without any.
         kept: the files to keep at W&B.
     """
     for logger in loggers:
         if isinstance(logger, OnceLogger):
-            logger.conclude(result, kept)
+            logger.conclude(end, kept)
+
+
+def _replace_offline_logs(directory: Path, run_id: str) -> None:
+    """Mark the offline logs of a run that goes on online as uploaded: their rows are sent again, and `wandb sync` would repeat them."""
+    for path in logs(directory, run_id, "offline-run"):
+        mark_uploaded(path)

@@ -35,7 +35,7 @@ def read_state(directory: Path) -> State | None:
     """Read the state of a run's log; None if the run has none, or the file is damaged."""
     try:
         raw = json.loads(path_of(directory).read_text(encoding="utf-8"))
-        return msgspec.convert(raw, State)
+        return msgspec.convert(raw, State, dec_hook=lambda kind, value: kind(value))
     except (OSError, ValueError):  # of a run without W&B; half-written by somebody else
         return None
 

@@ -1,8 +1,8 @@
 """Tables, pictures and values of a finished run for W&B, from its result, its confusion matrices and its pictures."""
 
 import io
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +18,22 @@ CONFUSION_COLUMNS = ("truth", "prediction", "pixels", "share")
 IMAGE_COLUMNS = ("name", "image", "truth", "prediction", "miou", "worst class")
 
 
-def summary(result: Result) -> dict[str, float]:
-    """Return all scores and costs of a result, under the names that `Result.score` takes."""
-    return result.numbers
+@dataclass(frozen=True)
+class End:
+    """Scores of a trained network."""
+
+    result: Result
+    confusion: NDArray[np.int64] | None = None
+    """Confusion matrix (C,C) of the test split, truth × prediction; None without a test."""
 
 
-def of_result(result: Result, directory: Path) -> dict[str, Any]:
+def of_end(end: End) -> dict[str, Any]:
     """Return the tables of classes and of the confusion matrix of the test split, and a picture of the matrix; empty without a test."""
     import wandb
 
-    if not result.test:
+    result, matrix = end.result, end.confusion
+    if matrix is None:
         return {}
-    with np.load(directory / "confusion.npz") as arrays:
-        matrix: NDArray[np.int64] = arrays["test"].sum(0, dtype=np.int64)
     return {
         "test/classes": wandb.Table(columns=list(CLASS_COLUMNS), data=list(class_rows(result))),
         "test/confusion": wandb.Table(columns=list(CONFUSION_COLUMNS), data=list(confusion_rows(matrix, result.class_names))),
@@ -77,7 +80,7 @@ def image_table(pictures: Sequence[Picture], classes: Classes) -> Any:
     """Return a table of `IMAGE_COLUMNS`, a row for each picture. Masks that can be switched on lie on `image`; the others are coloured."""
     import wandb
 
-    rows = []
+    rows: list[Iterable[Any]] = []
     for picture, image in zip(pictures, images(pictures, classes), strict=True):
         truth, prediction = (wandb.Image(coloured(mask, classes)) for mask in (picture.truth, picture.prediction))
         rows.append([picture.name, image, truth, prediction, *scores_of(picture, classes)])

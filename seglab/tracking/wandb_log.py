@@ -11,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from seglab.callbacks.sheet import Classes, Picture
-from seglab.records import Result
 from seglab.tracking import tables
 from seglab.tracking.artifacts import Kept, log_files, staged_in
+from seglab.tracking.reach import check_answers
 from seglab.tracking.series import BEST, STEP, Row, is_of_the_end, rows_of, shown
 
 if TYPE_CHECKING:
@@ -98,25 +98,29 @@ class OnceLogger(WandbLogger):
         for place, row in enumerate(taken):
             self._take(row, ended=place >= end)
 
-    def conclude(self, result: Result | None, kept: Kept) -> None:
+    def conclude(self, end: tables.End | None, kept: Kept) -> None:
         """Send the rows after the training, the tables, the summary and the files of a run that has ended.
 
         Args:
-            result: the result of the run; None for a training that belongs to no study.
+            end: scores of the trained network; None for a training without any.
             kept: the files to keep at W&B.
         """
+        if not self.run.offline:
+            self._guarded(
+                lambda: check_answers(self.run.settings.base_url)
+            )  # tables and files would wait for a server that does not answer
         with staged_in(self.directory):
-            media = self._tables(result) if self._held and result is not None else {}
+            media = self._tables(end) if self._held and end is not None else {}
             for number, row in self._held:
                 self._send(number, row | (media if number == self.row - 1 else {}))
-            scores = {} if result is None else tables.summary(result)
+            scores = {} if end is None else end.result.numbers
             self._guarded(lambda: self.run.summary.update({**self._final, **scores, **self._best}))
             self._guarded(lambda: log_files(self.run, kept))
         self.concluded = True
 
-    def _tables(self, result: Result) -> dict[str, Any]:
+    def _tables(self, end: tables.End) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        self._guarded(lambda: found.update(tables.of_result(result, self.directory)))
+        self._guarded(lambda: found.update(tables.of_end(end)))
         if self._test is not None:
             pictures, classes = self._test
             self._guarded(lambda: found.update({"test/images": tables.image_table(pictures, classes)}))
@@ -148,5 +152,5 @@ class OnceLogger(WandbLogger):
         try:
             act()
         except Exception as error:  # noqa: BLE001 - whatever W&B raises, the training goes on
-            self.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            self.problem = " ".join(str(error).split()) or type(error).__name__
             log.warning("W&B failed (%s): the run goes on without it, and `seglab sync` uploads the rest later", self.problem)

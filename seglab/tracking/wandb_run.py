@@ -3,10 +3,11 @@
 import dataclasses
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglab.tracking.config import PROJECT, Described
-from seglab.tracking.local_rows import logs, rows_logged
+from seglab.tracking.local_rows import logs, mark_uploaded, numbers
 from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
 from seglab.tracking.state import State, path_of, write_state
@@ -15,10 +16,10 @@ from seglab.tracking.wandb_log import OnceLogger
 if TYPE_CHECKING:
     import wandb
 
-START_SECONDS = 15.0
+START_SECONDS = 12.0
 """Longest wait for W&B at the start of a run. The start of the offline log that replaces an online one takes a few seconds more."""
 
-FINISH_SECONDS = 25.0
+FINISH_SECONDS = 20.0
 """Longest wait for the upload at the end of a run."""
 
 TAG = 64
@@ -46,6 +47,9 @@ def wandb_logger(described: Described, mode: WandbMode) -> OnceLogger:
     Raises:
         OSError: the folder of the run cannot be written.
     """
+    os.environ.setdefault(
+        "WANDB_ERROR_REPORTING", "false"
+    )  # during an outage, the client's own reports would hold up the end of the process
     import wandb
 
     finish()
@@ -79,7 +83,7 @@ def finish() -> None:
     try:
         wandb.run.finish()
     except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result of the run stands
-        problem = problem or f"{type(error).__name__}: {' '.join(str(error).split())}"
+        problem = problem or " ".join(str(error).split()) or type(error).__name__
         log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
         if state is not None and state.mode == "online":
             _Process.unreachable = problem
@@ -120,10 +124,16 @@ def _started(described: Described, offline: bool) -> "wandb.Run":
 def _sent(described: Described, run: "wandb.Run", *, offline: bool) -> int:
     """Return the number of rows that W&B has, or will have from local logs, of a run that continues."""
     if not offline:
-        for log_file in logs(described.directory, described.id or run.id, "offline-run"):
-            log_file.with_name(f"{log_file.name}.synced").touch()  # its rows are sent now, and `wandb sync` would repeat them
         return int(run.starting_step)
     if described.id is None:
         return 0
-    here = logs(described.directory, described.id, "run"), logs(described.directory, described.id, "offline-run")
-    return rows_logged([path for paths in here for path in paths if str(path.parent) != str(run.settings.sync_dir)])
+    sent = 0
+    for kind in ("run", "offline-run"):
+        for path in logs(described.directory, described.id, kind):
+            if path.parent == Path(run.settings.sync_dir):
+                continue
+            found = numbers(path)
+            sent = max([sent, *(number + 1 for number in found)])
+            if kind == "offline-run" and not found:
+                mark_uploaded(path)  # of a process that was killed at its start; `wandb sync` would stop at it
+    return sent
