@@ -1,5 +1,6 @@
 """Log the numbers of a run: to `metrics.csv` in the run's folder, which is the truth, and to Weights & Biases and others, for looking."""
 
+from seglab.tracking import tables
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Circumstances, Described, described, described_fit, wandb_id
 from seglab.tracking.csv_log import CSVLog
@@ -38,5 +39,6 @@ __all__ = [
     "resolved_mode",
     "show_log",
     "shown_log",
+    "tables",
     "wandb_id",
 ]

@@ -44,7 +44,7 @@ def write_state(state: State) -> None:
     """Write the state of a run's log into the folder of the run."""
     path = path_of(state.described.directory)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**asdict(state), "described": {**asdict(state.described), "directory": str(state.described.directory)}})
+    write_json(path, {**asdict(state), "described": {**asdict(state.described), "directory": str(state.described.directory.absolute())}})
 
 
 def moved(state: State, directory: Path) -> State:

@@ -55,7 +55,7 @@ def assert_each_row_once(server: WandbServer, folder: Path) -> None:
 
 
 def text_of(row: dict[str, Any]) -> str:
-    return json.dumps({name: value for name, value in row.items() if not name.startswith("_")}, sort_keys=True)
+    return json.dumps({name: float(value) for name, value in row.items() if not name.startswith("_")}, sort_keys=True)
 
 
 @pytest.mark.slow
