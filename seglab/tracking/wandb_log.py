@@ -113,8 +113,8 @@ class OnceLogger(WandbLogger):
             media = self._tables(end) if self._held and end is not None else {}
             for number, row in self._held:
                 self._send(number, row | (media if number == self.row - 1 else {}))
-            scores = {} if end is None else end.result.numbers
-            self._guarded(lambda: self.run.summary.update({**self._final, **scores, **self._best}))
+            scores = {**self._final, **({} if end is None else end.result.numbers), **self._best}
+            self._guarded(lambda: self.run.summary.update({name: value for name, value in scores.items() if not math.isnan(value)}))
             self._guarded(lambda: log_files(self.run, kept))
         self.concluded = True
 

@@ -117,7 +117,6 @@ def test_names_groups_and_tags(studied: tuple[WandbServer, Path]) -> None:
         assert (run.name, run.group, run.job_type) == (result.run.name, f"tiny/{result.run.arm}", "train")
         assert run.tags == ["tiny", result.run.arm, "final", "mine", "other"]
         assert run.exit_code == 0
-        assert run.starts == 1
         assert "run --epochs 2" in str(run.notes)
     assert Counter(run.group for run in studied[0].runs.values()) == {"tiny/none": 2, "tiny/l1": 2, "tiny/l2": 2}
     said = (studied[1].parents[1] / "err.txt").read_text()
@@ -126,8 +125,9 @@ def test_names_groups_and_tags(studied: tuple[WandbServer, Path]) -> None:
 
 def test_the_summary_is_the_result(studied: tuple[WandbServer, Path]) -> None:
     for run, directory, result in pairs(studied):
-        assert set(result.numbers) <= set(run.summary), set(result.numbers) - set(run.summary)
-        for name, value in result.numbers.items():
+        defined = {name: value for name, value in result.numbers.items() if not math.isnan(value)}
+        assert len(defined) > 40
+        for name, value in defined.items():
             assert near(run.summary[name], value), (result.run.name, name, run.summary[name], value)
         with (directory / "metrics.csv").open() as file:
             miou = [(float(row["val/miou"]), int(row["step"])) for row in csv.DictReader(file) if row["val/miou"]]
@@ -220,6 +220,7 @@ def test_what_an_upload_has_lost_is_logged_later(studied: tuple[WandbServer, Pat
         del run.history[offset]
     for name in [name for name in run.summary if name.startswith("test/")]:
         del run.summary[name]
+    run.summary["_step"] = run.rows[-1]["_step"]
     state = read_state(directory)
     assert state is not None
     write_state(replace(moved(state, directory), complete=False))
