@@ -265,13 +265,25 @@ def history(run: Path) -> list[int]:
 
 
 @pytest.mark.slow
-def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> None:
-    """Stopped at once without a checkpoint, its first rows are repeated; and stopped in order."""
+@pytest.mark.parametrize(
+    ("minutes", "ends"),
+    [
+        (10, ((7, "SIGTERM later SIGTERM"), (3, "SIGTERM later SIGTERM"), (12, "SIGTERM"))),
+        (0, ((7, "SIGKILL"), ("10:0", "SIGKILL"))),
+        pytest.param(10, ((3, "SIGKILL"), (12, "SIGTERM"), (16, "SIGKILL")), marks=pytest.mark.weekly),
+        pytest.param(0, ((16, "SIGKILL"), ("end", "SIGKILL")), marks=pytest.mark.weekly),
+    ],
+)
+def test_weights_and_biases_has_each_row_once(
+    minutes: float, ends: tuple[tuple[object, str], ...], whole: Path, begun: Beginning
+) -> None:
+    """Stopped at once without a checkpoint, its first rows are repeated; stopped in order; killed, which loses rows of W&B."""
     place = begun(whole)
     run = run_of(place, "plain")
-    for step, by in ((7, "SIGTERM later SIGTERM"), (3, "SIGTERM later SIGTERM"), (12, "SIGTERM")):
-        assert work(place, "plain", "--wandb", "offline", minutes=10, DIE_AT=step, DIE_BY=by) == 75
-    assert work(place, "plain", "--wandb", "offline", minutes=10) == 0
+    for moment, by in ends:
+        code = work(place, "plain", "--wandb", "offline", minutes=minutes, DIE_AT=moment, DIE_BY=by)
+        assert code == (-signal.SIGKILL if by == "SIGKILL" else 75)
+    assert work(place, "plain", "--wandb", "offline", minutes=minutes) == 0
     assert_same(place, whole, "plain")
     assert len({log.name for log in run.glob("wandb/offline-run-*/run-*.wandb")}) == 1, "one id"
     with (run / "metrics.csv").open() as file:

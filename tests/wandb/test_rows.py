@@ -106,17 +106,17 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server
     """The start, the rows and the end of a run each wait half a minute at most, and all rows are in a local log."""
     if when == "start":
         wandb_server.break_down(fault)
-    process = start(wandb_server, tmp_path, "online", PAUSE=0.05)
-    assert process.stdout is not None
     seconds = {}
-    for line in process.stdout:
-        name, _, taken = line.partition(" ")
-        if name in ("started", "logged", "finished"):
-            seconds[name] = float(taken)
-        if (name, when) in (("started", "middle"), ("logged", "end")):
-            wandb_server.break_down(fault)
-    ended = time.perf_counter()
-    assert process.wait(timeout=60) == 0, process.stderr.read() if process.stderr else ""
+    with start(wandb_server, tmp_path, "online", PAUSE=0.05) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            name, _, taken = line.partition(" ")
+            if name in ("started", "logged", "finished"):
+                seconds[name] = float(taken)
+            if (name, when) in (("started", "middle"), ("logged", "end")):
+                wandb_server.break_down(fault)
+        ended = time.perf_counter()
+    assert process.returncode == 0
     assert time.perf_counter() - ended < 30
     assert (tmp_path / "result.txt").exists()
     assert seconds["started"] < 40, "30 seconds, and a machine that does other things"
@@ -137,11 +137,11 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server
 
 @pytest.mark.slow
 def test_a_folder_that_is_deleted_does_not_stop_a_run(wandb_server: WandbServer, tmp_path: Path) -> None:
-    process = start(wandb_server, tmp_path, "offline", PAUSE=0.2)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("started")
-    shutil.rmtree(tmp_path / "wandb")
-    assert process.wait(timeout=120) == 0, process.stderr.read() if process.stderr else ""
+    with start(wandb_server, tmp_path, "offline", PAUSE=0.2) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("started")
+        shutil.rmtree(tmp_path / "wandb")
+    assert process.returncode == 0
     assert len(list(rows_of((tmp_path / "metrics.csv").read_text()))) == ROWS
 
 
