@@ -1,5 +1,6 @@
 """The loggers of a run, and what is given to them at its end."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from seglab.tracking.tracker import Tracker
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.tracking.wandb_run import wandb_logger
 
+log = logging.getLogger("seglab")
+
 
 def loggers(described: Described, mode: WandbMode, tracker: Tracker | None = None) -> list[Logger]:
     """Return the loggers of a run: that of `metrics.csv`, that of W&B unless it is disabled, and the tracker's.
@@ -29,11 +32,21 @@ def loggers(described: Described, mode: WandbMode, tracker: Tracker | None = Non
     table = CSVLog(described.directory)  # the first, because Lightning takes its folder from the first logger
     chosen = resolved_mode(mode)
     made: list[Logger] = [table]
-    if chosen != "disabled":
-        made.append(logger := wandb_logger(described, chosen))
+    if chosen != "disabled" and (logger := _at_wandb(described, chosen)) is not None:
+        made.append(logger)
+    return made if tracker is None else [*made, tracker.logger(described)]
+
+
+def _at_wandb(described: Described, mode: WandbMode) -> OnceLogger | None:
+    """Return the logger of a run at W&B; None if W&B cannot even log it offline, for example because a disk is full."""
+    try:
+        logger = wandb_logger(described, mode)
         if not logger.run.offline and described.id is not None:
             _replace_offline_logs(described.directory, described.id)
-    return made if tracker is None else [*made, tracker.logger(described)]
+    except Exception as error:  # noqa: BLE001 - whatever W&B raises, the training goes on
+        log.warning("W&B cannot log this run (%s): metrics.csv has its numbers", " ".join(str(error).split()) or type(error).__name__)
+        return None
+    return logger
 
 
 def conclude(loggers: Iterable[Logger], end: End | None, kept: Kept) -> None:

@@ -1,5 +1,6 @@
 """Start and finish a run at W&B: neither costs a training more than half a minute, whatever W&B does."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -43,13 +44,9 @@ def wandb_logger(described: Described, mode: WandbMode) -> OnceLogger:
     Args:
         described: the run.
         mode: online or offline.
-
-    Raises:
-        OSError: the folder of the run cannot be written.
     """
-    os.environ.setdefault(
-        "WANDB_ERROR_REPORTING", "false"
-    )  # during an outage, the client's own reports would hold up the end of the process
+    # During an outage, the client's reports about itself would hold up the end of the process.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     finish()
@@ -89,7 +86,8 @@ def finish() -> None:
             _Process.unreachable = problem
     if state is not None and logger is not None and path_of(state.described.directory).parent.is_dir():
         complete = problem is None and logger.concluded
-        write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
+        with contextlib.suppress(OSError):  # the disk is full; the log then counts as not complete
+            write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
 
 
 def _started(described: Described, offline: bool) -> "wandb.Run":

@@ -258,9 +258,8 @@ def history(run: Path) -> list[int]:
     steps = []
     for log in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
         read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=60).stdout
-        for record in map(json.loads, read.splitlines()):
-            if record["type"] == "history":
-                steps.append(record["history"]["item"]["trainer/global_step"])
+        records = [record for record in map(json.loads, read.splitlines()) if record["type"] == "history"]
+        steps += [record["history"]["item"]["trainer/global_step"] for record in records]
     return steps
 
 
@@ -274,9 +273,7 @@ def history(run: Path) -> list[int]:
         pytest.param(0, ((16, "SIGKILL"), ("end", "SIGKILL")), marks=pytest.mark.weekly),
     ],
 )
-def test_weights_and_biases_has_each_row_once(
-    minutes: float, ends: tuple[tuple[object, str], ...], whole: Path, begun: Beginning
-) -> None:
+def test_weights_and_biases_has_each_row_once(minutes: float, ends: tuple[tuple[object, str], ...], whole: Path, begun: Beginning) -> None:
     """Stopped at once without a checkpoint, its first rows are repeated; stopped in order; killed, which loses rows of W&B."""
     place = begun(whole)
     run = run_of(place, "plain")

@@ -41,7 +41,7 @@ def sync(server: WandbServer, folder: Path) -> None:
     paths = [str(path) for path in sorted((folder / "wandb").glob("offline-run-*")) if not list(path.glob("*.synced"))]
     if paths:
         command = [sys.executable, "-m", "wandb", "sync", "--yes", *paths]
-        done = subprocess.run(command, env=server.environment(), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=folder, env=server.environment(), capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
 
 
