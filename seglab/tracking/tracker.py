@@ -49,11 +49,14 @@ class TensorBoard(Tracker):
 class PictureBoard(TensorBoardLogger):
     """Lightning's logger for TensorBoard, which also takes pictures."""
 
+    _calls = 0
+
     @rank_zero_only
     def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
-        """Log truth and prediction of each picture beside its image, in the colours of the classes."""
-        for number, picture in enumerate(pictures):
-            self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), number, dataformats="HWC")
+        """Log truth and prediction of each picture beside its image, in the colours of the classes. The step counts the evaluations."""
+        self._calls += 1
+        for picture in pictures:
+            self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), self._calls, dataformats="HWC")
 
 
 @dataclass(frozen=True)

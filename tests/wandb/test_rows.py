@@ -141,6 +141,7 @@ def test_a_folder_that_is_deleted_does_not_stop_a_run(wandb_server: WandbServer,
         assert process.stdout is not None
         assert process.stdout.readline().startswith("started")
         shutil.rmtree(tmp_path / "wandb")
+        process.communicate(timeout=120)
     assert process.returncode == 0
     assert len(list(rows_of((tmp_path / "metrics.csv").read_text()))) == ROWS
 
