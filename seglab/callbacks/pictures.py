@@ -77,7 +77,7 @@ class PredictionPictures(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if self.validation and trainer.state.fn == "fit" and trainer.is_global_zero:
+        if self.validation and trainer.state.fn == "fit" and any(isinstance(logger, PictureLog) for logger in trainer.loggers):
             images = _images(trainer, trainer.val_dataloaders, dataloader_idx) // trainer.world_size
             self._keep(batch, outputs, set(chosen(self.validation, images)), (0, 1))
 

@@ -86,8 +86,7 @@ class OnceLogger(WandbLogger):
     def restore(self, rows: str) -> None:
         """Take the rows that were logged before the checkpoint, and send those that W&B has lost."""
         self.row, self._best = 0, {}
-        for row in rows_of(rows):
-            self._take(row, ended=False)
+        self._guarded(lambda: [self._take(row, ended=False) for row in rows_of(rows)])
 
     def replay(self, rows: str) -> None:
         """Take all rows of a run that has ended, and send those that W&B has lost."""
@@ -137,7 +136,7 @@ class OnceLogger(WandbLogger):
         self._send(number, shown(row) | pictures)
         score = row.get(BEST, math.nan)
         if score > self._best.get("best/val_miou", -math.inf):
-            self._best = {"best/val_miou": score, "best/step": row[STEP]}
+            self._best = {"best/val_miou": score, "best/step": row.get(STEP, math.nan)}
             if number >= self.sent:
                 self._guarded(lambda: self.run.summary.update(self._best))
 
