@@ -86,7 +86,12 @@ class OnceLogger(WandbLogger):
     def restore(self, rows: str) -> None:
         """Take the rows that were logged before the checkpoint, and send those that W&B has lost."""
         self.row, self._best = 0, {}
-        self._guarded(lambda: [self._take(row, ended=False) for row in rows_of(rows)])
+
+        def take() -> None:
+            for row in rows_of(rows):
+                self._take(row, ended=False)
+
+        self._guarded(take)
 
     def replay(self, rows: str) -> None:
         """Take all rows of a run that has ended, and send those that W&B has lost."""
