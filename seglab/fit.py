@@ -21,6 +21,7 @@ from seglab.checkpoints import AtomicCheckpoints
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.fitting.attempt import Attempt
 from seglab.fitting.checkpoint import check_fits, read
+from seglab.fitting.evaluated import evaluated
 from seglab.fitting.folder import new_folder
 from seglab.fitting.keeper import FitCheckpoints, take_over_best
 from seglab.fitting.loggers import loggers
@@ -37,6 +38,7 @@ from seglab.running.process import run_settings
 from seglab.running.trial import TrialSettings, trial_images, try_training
 from seglab.script.help import Help
 from seglab.script.words import parse
+from seglab.tracking import described_fit
 
 FOLDER = "runs/fit"
 
@@ -166,6 +168,14 @@ class SeglabCLI(LightningCLI):
         """Check that the checkpoint fits, then make the folder of the evaluation."""
         self.before_test()
 
+    def after_test(self) -> None:
+        """Give the tables of the test to W&B."""
+        self.attempt.end = evaluated(self.model, self.datamodule, "test")
+
+    def after_validate(self) -> None:
+        """Give the scores of the validation to W&B."""
+        self.attempt.end = evaluated(self.model, self.datamodule, "val")
+
     def _checked(self) -> str:
         """Check all samples, and that the network takes the images. Return a sentence on the images' sizes, and notes, each on a line."""
         data = self.datamodule.check()
@@ -186,7 +196,7 @@ class SeglabCLI(LightningCLI):
         self.attempt.folder = folder = new_folder(root)
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         next(callback for callback in callbacks if isinstance(callback, KeptConfig)).write(folder)
-        self.trainer.loggers = loggers(named, folder, settings)
+        self.trainer.loggers = loggers(named, described_fit(self.attempt.verb, settings, folder, ["seglab", *sys.argv[1:]]))
         return folder
 
     def _given(self, key: str) -> Any:

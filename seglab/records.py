@@ -125,6 +125,11 @@ class Result:
         """Numbers of a whole split or run, by `train`, `val`, `gap`, `test` and `cost`."""
         return {"train": self.train, "val": self.val, "gap": self.gap, "test": self.test, "cost": self.cost}
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All scores, gaps and costs, under the names that `score` takes."""
+        return self._scores()
+
     def score(self, metric: str) -> float:
         """Return the value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`; a ValueError lists the existing metrics."""
         found = self._scores()

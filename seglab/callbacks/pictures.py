@@ -1,7 +1,7 @@
 """Draw a few test images with their truth and prediction."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,29 @@ from torch import Tensor
 from typing_extensions import override
 
 from seglab.callbacks.sheet import DPI, Classes, Picture, draw
+from seglab.callbacks.trainee import PictureLog
 from seglab.data.arrays import visible
 from seglab.files import atomic_write
 from seglab.sample import IGNORE, Batch
 
 
 class PredictionPictures(Callback):
-    """Writes `predictions.png` after a test, and logs the images to W&B with masks that the viewer can switch on and off.
+    """Writes `predictions.png` after a test, and gives pictures to each logger that takes them (`PictureLog`).
 
     Args:
         directory: folder of the picture.
         palette: (C,3) uint8, the colour of each class.
-        count: number of images, spread evenly over the test set, whatever the batch size and the number of ranks.
+        count: number of images of `predictions.png`, spread evenly over the test set, whatever the batch size and the number of ranks.
+        logged: number of test images that are logged, spread in the same way: the same images in every arm and under every seed.
+        validation: number of images that are logged at each validation of a training; on several ranks, images of the first rank.
     """
 
-    def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 4) -> None:
+    def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 4, logged: int = 8, validation: int = 0) -> None:
         self.directory = directory
         self.palette = palette
         self.count = count
+        self.logged = logged
+        self.validation = validation
         self._pictures: dict[int, Picture] = {}
         self._seen = 0
 
@@ -44,14 +49,8 @@ class PredictionPictures(Callback):
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if not isinstance(batch, Batch):
-            return
-        wanted = chosen(self.count, _images(trainer, dataloader_idx))
-        for place in range(len(batch.name)):
-            index = trainer.global_rank + trainer.world_size * self._seen  # the place in the test set
-            if index in wanted:
-                self._pictures[index] = _picture(batch, outputs, place)
-            self._seen += 1
+        images = _images(trainer, trainer.test_dataloaders, dataloader_idx)
+        self._keep(batch, outputs, {*chosen(self.count, images), *chosen(self.logged, images)}, (trainer.global_rank, trainer.world_size))
 
     @override
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -60,17 +59,57 @@ class PredictionPictures(Callback):
             parts = [None] * trainer.world_size
             torch.distributed.all_gather_object(parts, self._pictures)
         found = {index: picture for part in parts for index, picture in part.items()}
-        pictures = [found[index] for index in sorted(found)]
-        if not pictures or not trainer.is_global_zero:
+        if not found or not trainer.is_global_zero:
             return
-        names = getattr(pl_module, "class_names", lambda: ())()
-        classes = Classes(names, self.palette, getattr(pl_module, "ignore_index", IGNORE))
+        images = _images(trainer, trainer.test_dataloaders, 0)
+        drawn, logged = ([found[place] for place in chosen(count, images) if place in found] for count in (self.count, self.logged))
+        classes = self._classes(pl_module)
         with atomic_write(self.directory / "predictions.png", durable=False) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a letter of a file's name that no installed font has
-            draw(pictures, classes).savefig(file, format="png", dpi=DPI)
+            draw(drawn, classes).savefig(file, format="png", dpi=DPI)
+        self._log(trainer, "test", logged, classes)
+
+    @override
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._pictures, self._seen = {}, 0
+
+    @override
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self.validation and trainer.state.fn == "fit" and any(isinstance(logger, PictureLog) for logger in trainer.loggers):
+            images = _images(trainer, trainer.val_dataloaders, dataloader_idx) // trainer.world_size
+            self._keep(batch, outputs, set(chosen(self.validation, images)), (0, 1))
+
+    @override
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the pictures to the loggers before Lightning logs the scores of the validation, so that both are one row."""
+        if self._pictures and trainer.state.fn == "fit":
+            self._log(trainer, "val", [self._pictures[place] for place in sorted(self._pictures)], self._classes(pl_module))
+
+    def _keep(self, batch: Any, prediction: Any, wanted: Collection[int], share: tuple[int, int]) -> None:
+        """Keep the images of a batch that are wanted. Image i of this rank is image `rank + ranks · i` of the set; `share` has both."""
+        if not isinstance(batch, Batch):
+            return
+        rank, ranks = share
+        for place in range(len(batch.name)):
+            index = rank + ranks * self._seen
+            if index in wanted:
+                self._pictures[index] = _picture(batch, prediction, place)
+            self._seen += 1
+
+    def _classes(self, module: L.LightningModule) -> Classes:
+        names = getattr(module, "class_names", lambda: ())()
+        return Classes(names, self.palette, getattr(module, "ignore_index", IGNORE))
+
+    def _log(self, trainer: L.Trainer, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                _send(logger, pictures, names)
+            if isinstance(logger, PictureLog):
+                logger.log_pictures(place, pictures, classes)
+            elif isinstance(logger, WandbLogger):
+                from seglab.tracking.tables import images  # imports wandb
+
+                logger.experiment.log({f"{place}/predictions": images(pictures, classes)})
 
 
 def chosen(count: int, images: int) -> list[int]:
@@ -79,29 +118,13 @@ def chosen(count: int, images: int) -> list[int]:
     return [int((position + 0.5) * images / count) for position in range(count)]
 
 
-def _images(trainer: L.Trainer, dataloader_idx: int) -> int:
-    """Return the number of images that the test evaluates on all ranks."""
-    loaders: Any = trainer.test_dataloaders
+def _images(trainer: L.Trainer, loaders: Any, dataloader_idx: int) -> int:
+    """Return the number of images that an evaluation has on all ranks."""
+    testing = trainer.state.fn == "test"
     loader = loaders[dataloader_idx] if isinstance(loaders, Sequence) else loaders
-    limit = int(trainer.num_test_batches[dataloader_idx]) * int(loader.batch_size or 1) * trainer.world_size
+    batches = (trainer.num_test_batches if testing else trainer.num_val_batches)[dataloader_idx]
+    limit = int(batches) * int(loader.batch_size or 1) * trainer.world_size
     return min(len(loader.dataset), limit)
-
-
-def _send(logger: WandbLogger, pictures: Sequence[Picture], names: Sequence[str]) -> None:
-    import wandb
-
-    labels = dict(enumerate(names)) | {IGNORE: "ignored"}
-    images = []
-    for picture in pictures:
-        rows, columns = picture.truth.shape
-        pixels = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float()
-        resized = torch.nn.functional.interpolate(pixels, (rows, columns), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
-        masks = {
-            "truth": {"mask_data": picture.truth.astype(np.uint8), "class_labels": labels},
-            "prediction": {"mask_data": picture.prediction.astype(np.uint8), "class_labels": labels},
-        }
-        images.append(wandb.Image(resized.byte().numpy(), masks=masks, caption=picture.name))
-    logger.experiment.log({"test/predictions": images})
 
 
 def _picture(batch: Batch, prediction: Tensor, place: int) -> Picture:

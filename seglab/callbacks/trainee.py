@@ -1,9 +1,11 @@
 """Protocols of the module, the loss and the logger that the callbacks use."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 from torch import nn
 
+from seglab.callbacks.sheet import Classes, Picture
 from seglab.freezing import FreezeSchedule
 from seglab.networks import Stages
 from seglab.regularizers import Regularizer, Weight
@@ -43,3 +45,11 @@ class ResumableLog(Protocol):
 
     def restore(self, rows: str) -> None:
         """Continue behind these rows, the result of some logger's `rows` at the time of the checkpoint."""
+
+
+@runtime_checkable
+class PictureLog(Protocol):
+    """A logger that takes pictures."""
+
+    def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+        """Log pictures of a `place`: of the test, or of a validation, whose scores are logged next."""

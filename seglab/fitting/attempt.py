@@ -19,6 +19,7 @@ from seglab.exit_codes import DONE, FAILED, INTERRUPTED
 from seglab.fitting.keeper import FitCheckpoints
 from seglab.interruption import Interruption
 from seglab.script.errors import explained
+from seglab.tracking.config import Phase
 
 
 @dataclass
@@ -26,11 +27,13 @@ class Attempt:
     """One command, from its start to its end."""
 
     interruption: Interruption
-    verb: str = "fit"
+    verb: Phase = "fit"
     folder: Path | None = None
     """The folder that this process has made for it."""
     trainer: L.Trainer | None = None
     keeper: FitCheckpoints | None = None
+    end: tracking.End | None = None
+    """Scores of an evaluation."""
 
     @property
     def begun(self) -> bool:
@@ -44,6 +47,8 @@ class Attempt:
 
     def done(self) -> int:
         """Say where the results are. Return the exit code."""
+        if self.leads and self.folder is not None and self.trainer is not None:
+            tracking.conclude(self.trainer.loggers, self.end, tracking.Kept(self.folder))
         tracking.finish()
         if self.leads and self.folder is not None:
             for line in self._results():

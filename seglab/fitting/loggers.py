@@ -2,27 +2,25 @@
 
 import contextlib
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from seglab.tracking import CSVLog, resolved_mode
+from seglab import tracking
+from seglab.tracking import CSVLog, Described, resolved_mode
+from seglab.tracking.modes import is_logged_in
 
 OF_ANOTHER_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_DIR")
 """Variables by which a fit in a shell of another run would write into that run, or into its folder."""
 
 
-def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping[str, Any]) -> list[Logger]:
+def loggers(given: Sequence[Logger] | None, described: Described) -> list[Logger]:
     """Return the loggers of a fit or an evaluation.
 
     Args:
-        given: the loggers that the user has named; None for the default ones. A `CSVLogger` among them writes into `folder`, because its
-            own choice of a folder is not safe if two fits start at once.
-        folder: the folder of the fit.
-        configuration: the settings that W&B shows.
+        given: the loggers that the user has named; None for the default ones. A `CSVLogger` among them writes into the folder of the fit,
+            because its own choice of a folder is not safe if two fits start at once.
+        described: the fit.
 
     Raises:
         ValueError: W&B has to be online, and nobody is logged in.
@@ -33,9 +31,10 @@ def loggers(given: Sequence[Logger] | None, folder: Path, configuration: Mapping
     mode = resolved_mode("auto")
     if given is not None:
         os.environ["WANDB_MODE"] = mode  # a W&B logger that the user has named is offline too unless somebody is logged in
-        return [CSVLog(folder) if type(logger) is CSVLogger else _started(logger) for logger in given]
-    table = CSVLog(folder)
-    return [table] if mode == "disabled" else [table, _wandb(folder, configuration, offline=mode == "offline")]
+        return [CSVLog(described.directory) if type(logger) is CSVLogger else _started(logger) for logger in given]
+    if mode == "online" and not is_logged_in():
+        raise ValueError(_explained("nobody is logged in to Weights & Biases on this machine."))
+    return tracking.loggers(described, mode)
 
 
 def _started(logger: Logger) -> Logger:
@@ -55,29 +54,8 @@ def _login_explained() -> Iterator[None]:
         yield
     except wandb.errors.UsageError as error:
         wandb.teardown()
-        raise ValueError(
-            f"W&B is to be online (WANDB_MODE): {' '.join(str(error).split())} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"
-        ) from error
+        raise ValueError(_explained(" ".join(str(error).split()))) from error
 
 
-def _wandb(folder: Path, configuration: Mapping[str, Any], *, offline: bool) -> Logger:
-    """Start a W&B run and return its logger. If W&B cannot be reached, the run is offline."""
-    import wandb
-
-    try:
-        with _login_explained():
-            run = wandb.init(
-                project=os.environ.get("WANDB_PROJECT", "seglab"),
-                dir=folder,
-                config=dict(configuration),
-                settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
-            )
-    except wandb.errors.CommError as error:
-        if offline:
-            raise
-        wandb.teardown()
-        warnings.warn(f"W&B cannot be reached ({error}): this fit is logged offline; `wandb sync` uploads it later", stacklevel=2)
-        return _wandb(folder, configuration, offline=True)
-    run.define_metric("trainer/global_step")
-    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)  # what Lightning's logger does with a run of its own
-    return WandbLogger(experiment=run, save_dir=folder)
+def _explained(why: str) -> str:
+    return f"W&B is to be online (WANDB_MODE): {why} Log in with `wandb login`, or set WANDB_MODE=offline or disabled"

@@ -10,6 +10,7 @@ from seglab.callbacks import ResumeCheckpoint
 from seglab.callbacks.lightning_internals import kill_launched_ranks
 from seglab.checkpoints import newest, remove
 from seglab.interruption import Interrupted, Interruption
+from seglab.networks import weights_summary
 from seglab.records import Result, write_json, write_result, write_text
 from seglab.running.cost import Spent, forget_peak_memory
 from seglab.running.environment import environment
@@ -42,9 +43,8 @@ def execute(job: Job, interruption: Interruption) -> Result:
         L.seed_everything(job.run.seed, workers=True, verbose=False)
         module = job.study.factory(job.run.arm)()
         spent = Spent(resources.on_gpu)
-        trainer = trainer_of(
-            job, [spent, ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)], interruption
-        )
+        resume = ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)
+        trainer = trainer_of(job, weights_summary(module.network), [spent, resume], interruption)
         if trainer.is_global_zero:
             write_text(job.directory / "settings.yaml", yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True))
             write_json(job.directory / "environment.json", environment(resources.on_gpu))
@@ -57,16 +57,24 @@ def execute(job: Job, interruption: Interruption) -> Result:
             trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
                 write_matrices(job.directory / "confusion.npz", matrices)
+                write_result(job.directory / "result.json", result)
+                confusion = matrices["test"][1].sum(0) if "test" in matrices else None
+                tracking.conclude(trainer.loggers, tracking.End(result, confusion), _kept(job))
         except Interrupted:
             kill_launched_ranks(trainer)
             raise
         finally:
             tracking.finish()
         if trainer.is_global_zero:
-            write_result(job.directory / "result.json", result)
             remove(job.resume_checkpoint)
             (job.directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     return result
+
+
+def _kept(job: Job) -> tracking.Kept:
+    """Return the files of a job to keep at W&B."""
+    model = job.checkpoints / "last.ckpt" if job.resources.wandb_model else None
+    return tracking.Kept(job.directory, [job.run.arm], model, job.resources.wandb_diff)
 
 
 def _clear(directory: Path) -> None:

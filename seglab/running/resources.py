@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 
 from seglab.running.flags import changed_flags
-from seglab.tracking import WandbMode
+from seglab.tracking import Tracker, WandbMode
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 
-_CHANGE_NOTHING = frozenset({"wandb", "diagnostics", "checkpoint_minutes", "retries"})
+_CHANGE_NOTHING = frozenset({"wandb", "wandb_model", "wandb_diff", "logger", "diagnostics", "checkpoint_minutes", "retries"})
 """Fields that change no number of a run. A recorded command repeats all others, a new field included."""
 
 
@@ -36,6 +36,12 @@ class Resources:
     """Kind of device; auto is gpu if the machine has one, else cpu."""
     wandb: WandbMode = "auto"
     """Mode of Weights & Biases; auto is online for users who are logged in, else offline."""
+    wandb_model: bool = False
+    """Keep the trained weights of each run at W&B, as an artifact."""
+    wandb_diff: bool = True
+    """Keep the changes of tracked files that are not committed in the record of each run at W&B."""
+    logger: Tracker | None = None
+    """Log each run elsewhere too: TensorBoard, LightningLogger or a Tracker of your own by its import path."""
     diagnostics: int = 20
     """Approximate number of times that a run measures the weights of each stage; 0 is never."""
     checkpoint_minutes: float = 10.0

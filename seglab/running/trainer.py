@@ -21,8 +21,15 @@ from seglab.study.identity import planned
 from seglab.study.study import Study
 
 
-def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) -> L.Trainer:
-    """Return the trainer of a job, with the additional callbacks `own`. The signal handlers of `interruption` stay in place."""
+def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: Interruption) -> L.Trainer:
+    """Return the trainer of a job.
+
+    Args:
+        job: the job.
+        weights: origin of the initial weights, in words.
+        own: callbacks beside those of every run.
+        interruption: its signal handlers stay in place.
+    """
     study, resources = job.study, job.resources
     return L.Trainer(
         accelerator=resources.accelerator,
@@ -37,7 +44,7 @@ def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) ->
         gradient_clip_val=study.gradient_clip,
         check_val_every_n_epoch=_validation_interval(study.epochs),
         deterministic="warn",
-        logger=_loggers(job),
+        logger=_loggers(job, weights),
         callbacks=[*_callbacks(job), *own, *_diagnostics(job)],
         log_every_n_steps=_log_interval(study),
         num_sanity_val_steps=0,
@@ -50,7 +57,8 @@ def trainer_of(job: Job, own: Sequence[Callback], interruption: Interruption) ->
 
 
 def _callbacks(job: Job) -> list[Callback]:
-    pictures = PredictionPictures(job.directory, job.study.data.palette)
+    is_first_seed = job.run.seed == job.study.seeds[0]
+    pictures = PredictionPictures(job.directory, job.study.data.palette, validation=4 if is_first_seed and not job.tuning else 0)
     return [StepRandomness(job.run.seed), FiniteLoss(), Throughput(), ProgressFile(job.directory), pictures]
 
 
@@ -60,11 +68,12 @@ def _diagnostics(job: Job) -> list[Callback]:
     return [WeightDiagnostics(max(1, -(-planned(job.study).steps // times)))] if times > 0 else []
 
 
-def _loggers(job: Job) -> list[Logger] | bool:
-    """Return the loggers of the first rank; the other ranks log nothing."""
+def _loggers(job: Job, weights: str) -> list[Logger] | bool:
+    """Return the loggers of the first rank; the other ranks log nothing. `weights` tells where the initial weights are from."""
     if not job.resources.is_first_process:
         return False
-    return list(tracking.loggers(job.run, job.identity, job.directory, job.settings, job.resources.wandb))
+    at = tracking.Circumstances(job.directory, job.command, planned(job.study).steps, weights, job.tuning)
+    return list(tracking.loggers(tracking.described(job.record, job.run, at), job.resources.wandb, job.resources.logger))
 
 
 def _strategy(resources: Resources, interruption: Interruption) -> Strategy | str:

@@ -31,6 +31,7 @@ from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
 from seglab.script.words import parse
+from seglab.tracking import not_followed
 
 WORKING = ("work", "work-tuning")
 """Verbs of a worker."""
@@ -61,6 +62,8 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     given = chosen[verb]
     if verb in READING:
         return read(verb, default_name(function, name) if given.name is None else given.name, given)
+    if verb in ("run", "launch") and (line := not_followed(os.environ)) is not None:
+        print(line, file=sys.stderr)
     if verb != "execute":
         forget_other_launchers()
     console = terminal()

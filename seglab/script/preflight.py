@@ -34,6 +34,8 @@ def check_request(plan: Plan, console: Console) -> StudyRecord:
     console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
     if todo:
         check_mode(plan.resources.wandb)
+        if plan.resources.logger is not None:
+            plan.resources.logger.check()
     for run in todo:
         check_place(run.directory(plan.folder))
     return agreed

@@ -39,7 +39,7 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
         raise ValueError(f"main(..., name={said!r}): the study is named {study.name!r}, and status would look elsewhere; correct the name")
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
-    resources, selection = _fields(Resources, given), _fields(Selection, given)
+    resources, selection = _fields(Resources, built), _fields(Selection, given)
     if selection.setting is not None and study.budget is None:
         raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
     return Plan(

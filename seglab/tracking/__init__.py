@@ -1,9 +1,44 @@
-"""Log the numbers of a run: to `metrics.csv` in the run's folder, which is the truth, and to Weights & Biases, which is for looking."""
+"""Log the numbers of a run: to `metrics.csv` in the run's folder, which is the truth, and to Weights & Biases and others, for looking."""
 
+from seglab.tracking import tables
+from seglab.tracking.artifacts import Kept
+from seglab.tracking.config import Circumstances, Described, described, described_fit, wandb_id
 from seglab.tracking.csv_log import CSVLog
-from seglab.tracking.modes import WandbMode, check_mode, resolved_mode
-from seglab.tracking.run_loggers import loggers
+from seglab.tracking.missing import lacks_rows, log_missing
+from seglab.tracking.modes import WandbMode, check_mode, not_followed, resolved_mode
+from seglab.tracking.run_loggers import conclude, loggers
+from seglab.tracking.state import State, read_state
 from seglab.tracking.stderr import show_log, shown_log
-from seglab.tracking.wandb_log import OnceLogger, finish, wandb_id
+from seglab.tracking.tables import End
+from seglab.tracking.tracker import LightningLogger, TensorBoard, Tracker
+from seglab.tracking.wandb_log import OnceLogger
+from seglab.tracking.wandb_run import finish
 
-__all__ = ["CSVLog", "OnceLogger", "WandbMode", "check_mode", "finish", "loggers", "resolved_mode", "show_log", "shown_log", "wandb_id"]
+__all__ = [
+    "CSVLog",
+    "Circumstances",
+    "Described",
+    "End",
+    "Kept",
+    "LightningLogger",
+    "OnceLogger",
+    "State",
+    "TensorBoard",
+    "Tracker",
+    "WandbMode",
+    "check_mode",
+    "conclude",
+    "described",
+    "described_fit",
+    "finish",
+    "lacks_rows",
+    "log_missing",
+    "loggers",
+    "not_followed",
+    "read_state",
+    "resolved_mode",
+    "show_log",
+    "shown_log",
+    "tables",
+    "wandb_id",
+]

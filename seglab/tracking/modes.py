@@ -1,7 +1,8 @@
-"""Choose whether and how a run is logged to W&B."""
+"""Choose whether and how a run is logged to W&B, and which of W&B's environment variables are followed."""
 
 import netrc
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
@@ -9,20 +10,38 @@ from urllib.parse import urlparse
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 """`auto`: the mode in `WANDB_MODE`; without it, online if the user is logged in, else offline."""
 
+_MODES: dict[str, WandbMode] = {
+    "": "auto",
+    "online": "online",
+    "offline": "offline",
+    "disabled": "disabled",
+    "run": "online",
+    "dryrun": "offline",
+}
+"""Values of `WANDB_MODE`. `run` and `dryrun` are W&B's older words."""
+
+NAMING = frozenset(
+    f"WANDB_{name}"
+    for name in ("RUN_GROUP", "JOB_TYPE", "NAME", "RUN_NAME", "RUN_ID", "RESUME", "DIR", "SWEEP_ID", "RUN_RESUME_FROM", "FORK_FROM")
+)
+"""Variables that name one run or its folder. They are not followed, because seglab names the runs of a study."""
+
 
 def resolved_mode(mode: WandbMode) -> WandbMode:
-    """Return the mode that `auto` stands for on this machine now; return any other mode as it is."""
+    """Return the mode that `auto` stands for on this machine now; return any other mode as it is.
+
+    Raises:
+        ValueError: an environment variable asks for a mode that does not exist.
+    """
     if mode != "auto":
         return mode
-    asked = os.environ.get("WANDB_MODE", "")
-    if asked in ("online", "offline", "disabled"):
-        return asked  # type: ignore[return-value]
-    return "online" if _is_logged_in() else "offline"
+    asked = _asked()
+    return ("online" if is_logged_in() else "offline") if asked == "auto" else asked
 
 
 def check_mode(mode: WandbMode) -> None:
     """Raise a ValueError if runs would be logged online though nobody is logged in. W&B would raise its own error in each run."""
-    if resolved_mode(mode) == "online" and not _is_logged_in():
+    if resolved_mode(mode) == "online" and not is_logged_in():
         asked = "--wandb online" if mode == "online" else "WANDB_MODE=online"
         raise ValueError(
             f"{asked}: nobody is logged in to Weights & Biases on this machine; call `wandb login` or set WANDB_API_KEY, or choose "
@@ -30,7 +49,30 @@ def check_mode(mode: WandbMode) -> None:
         )
 
 
-def _is_logged_in() -> bool:
+def not_followed(names: Collection[str]) -> str | None:
+    """Return a line that names the given environment variables that seglab does not follow; None if there are none."""
+    found = sorted(NAMING & set(names))
+    if not found:
+        return None
+    return f"{', '.join(found)}: not followed, because seglab names its runs and their folders at W&B itself (docs/wandb.md)"
+
+
+def _asked() -> WandbMode:
+    """Return the mode that the environment asks for.
+
+    Raises:
+        ValueError: there is no such mode, or it is not for runs of seglab.
+    """
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
+        return "disabled"
+    given = os.environ.get("WANDB_MODE", "")
+    if given not in _MODES:
+        why = "writes one run from several processes, and a run of seglab has one" if given == "shared" else "is no mode of W&B"
+        raise ValueError(f"WANDB_MODE={given}: {given} {why}; expected online, offline or disabled")
+    return _MODES[given]
+
+
+def is_logged_in() -> bool:
     """Return whether `wandb login` has stored a key. wandb's own check would fix the mode of the whole process."""
     import wandb
 

@@ -1,92 +1,160 @@
-"""The log of a run at Weights & Biases."""
+"""The log of a run at Weights & Biases: each row of `metrics.csv` once, whatever happens to the run or to W&B."""
 
-import csv
-import os
-import warnings
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from seglab.records import Run
+from seglab.callbacks.sheet import Classes, Picture
+from seglab.tracking import tables
+from seglab.tracking.artifacts import Kept, log_files, staged_in
+from seglab.tracking.reach import check_answers
+from seglab.tracking.series import BEST, STEP, Row, is_of_the_end, rows_of, shown
+
+if TYPE_CHECKING:
+    import wandb
+
+log = logging.getLogger("seglab")
 
 
 class OnceLogger(WandbLogger):
-    """A W&B logger that logs each row once, however often a run is resumed (see `ResumableLog`).
+    """A W&B logger that logs each row of `metrics.csv` once, however often a run is resumed (see `ResumableLog`).
 
-    W&B keeps what it has, and would show a repeated step twice. The logger therefore keeps a file with one byte for each row that it has
-    logged. W&B may lose rows if its process is killed; `metrics.csv` has them.
+    Each row has the number that it has in `metrics.csv`. W&B has the rows up to some number. After an interruption, rows below this number
+    are not sent again, and rows that W&B has lost are sent from the text that the checkpoint holds.
+
+    An error of W&B never reaches the training: it is logged once, and from then on nothing is sent.
+
+    Args:
+        run: the started W&B run.
+        directory: folder of the run.
+        sent: number of rows that W&B has.
+        ended: whether the training is over, so that all rows are scores of the trained network. They are shown as values of the run, not
+            as curves of one point.
     """
 
-    count: Path
-    """The file with one byte per row."""
-    row = 0
-    """Number of rows of the run so far, those before the checkpoint of a resumed run included."""
+    def __init__(self, run: "wandb.Run", directory: Path, sent: int, ended: bool = False) -> None:
+        super().__init__(experiment=run, save_dir=directory)
+        self.run = run
+        self.directory = directory
+        self.sent = sent
+        self.row = 0
+        """Number of rows of `metrics.csv` so far, those before the checkpoint of a resumed run included."""
+        self.ended = ended
+        self.problem: str | None = None
+        """First error of W&B. Nothing is sent after it."""
+        self.concluded = False
+        """Whether everything of the run was given to W&B."""
+        self._final: Row = {}
+        """Scores of the trained network."""
+        self._held: list[tuple[int, Row]] = []
+        """Rows after the training, which are sent with the tables, so that W&B never has a part of the end."""
+        self._pictures: dict[str, Any] = {}
+        self._test: tuple[Sequence[Picture], Classes] | None = None
+        self._best: Row = {}
 
     @override
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.row += 1
-        if self.row > (self.count.stat().st_size if self.count.exists() else 0):
-            super().log_metrics(metrics, step)
-            with self.count.open("ab") as file:
-                file.write(b".")
+        self._take({**metrics, **({} if step is None else {STEP: step})}, self.ended)
+
+    @override
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *rest: Any, **named: Any) -> None:
+        """Log nothing: the configuration of a run is complete from its start."""
+
+    @override
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.ended = True
+
+    def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+        """Log pictures of a test with the tables at the end, and pictures of a validation with the row that comes next."""
+        if place == "test":
+            self._test = (pictures, classes)
+        elif self.row >= self.sent and self.problem is None:
+            self._guarded(lambda: self._pictures.update({f"{place}/predictions": tables.images(pictures, classes)}))
 
     def rows(self) -> None:
         """Return None: this logger keeps no text."""
 
     def restore(self, rows: str) -> None:
-        """Count the rows that were logged before the checkpoint."""
-        self.row = max(0, len(list(csv.reader(rows.splitlines()))) - 1)
+        """Take the rows that were logged before the checkpoint, and send those that W&B has lost."""
+        self.row, self._best = 0, {}
 
+        def take() -> None:
+            for row in rows_of(rows):
+                self._take(row, ended=False)
 
-def finish() -> None:
-    """End the W&B run of this process, so that the next run starts its own."""
-    import wandb
+        self._guarded(take)
 
-    if wandb.run is not None:
-        wandb.finish()
+    def replay(self, rows: str) -> None:
+        """Take all rows of a run that has ended, and send those that W&B has lost."""
+        taken = list(rows_of(rows))
+        end = len(taken)
+        while end and is_of_the_end(taken[end - 1]):
+            end -= 1
+        for place, row in enumerate(taken):
+            self._take(row, ended=place >= end)
 
+    def conclude(self, end: tables.End | None, kept: Kept) -> None:
+        """Send the rows after the training, the tables, the summary and the files of a run that has ended.
 
-def wandb_id(run: Run, identity: str) -> str:
-    """Return the W&B id of a run. It is equal for equal runs, so that a repeated or requeued run continues its curve."""
-    return f"{run.study}-{run.arm}-s{run.seed}-{identity[:8]}".replace("+", "_").replace("@", "_").replace("=", "_").replace(",", "_")
+        Args:
+            end: scores of the trained network; None for a training without any.
+            kept: the files to keep at W&B.
+        """
+        if not self.run.offline:
+            self._guarded(
+                lambda: check_answers(self.run.settings.base_url)
+            )  # tables and files would wait for a server that does not answer
+        with staged_in(self.directory):
+            media = self._tables(end) if self._held and end is not None else {}
+            for number, row in self._held:
+                self._send(number, row | (media if number == self.row - 1 else {}))
+            scores = {**self._final, **({} if end is None else end.result.numbers), **self._best}
+            self._guarded(lambda: self.run.summary.update({name: value for name, value in scores.items() if not math.isnan(value)}))
+            self._guarded(lambda: log_files(self.run, kept))
+        self.concluded = True
 
+    def _tables(self, end: tables.End) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        self._guarded(lambda: found.update(tables.of_end(end)))
+        if self._test is not None:
+            pictures, classes = self._test
+            self._guarded(lambda: found.update({"test/images": tables.image_table(pictures, classes)}))
+        return found
 
-def wandb_logger(run: Run, identity: str, directory: Path, configuration: Mapping[str, Any], *, offline: bool) -> Logger:
-    """Return a logger that has started its W&B run; an offline one if W&B cannot be reached.
+    def _take(self, row: Row, ended: bool) -> None:
+        """Count a row of `metrics.csv`, and send it if W&B does not have it."""
+        number, self.row = self.row, self.row + 1
+        if ended:
+            self._final |= {name: value for name, value in row.items() if name not in ("epoch", STEP)}
+            self._held.append((number, {name: value for name, value in row.items() if name in ("epoch", STEP)}))
+            return
+        pictures, self._pictures = self._pictures, {}
+        self._send(number, shown(row) | pictures)
+        score = row.get(BEST, math.nan)
+        if score > self._best.get("best/val_miou", -math.inf):
+            self._best = {"best/val_miou": score, "best/step": row.get(STEP, math.nan)}
+            if number >= self.sent:
+                self._guarded(lambda: self.run.summary.update(self._best))
 
-    Args:
-        run: the run.
-        identity: the run's identity, part of its id.
-        directory: the run's folder, in which W&B makes `wandb/`.
-        configuration: the run's settings, which W&B shows.
-        offline: write to the folder only.
-    """
-    import wandb
+    def _send(self, number: int, row: Mapping[str, Any]) -> None:
+        if number >= self.sent:
+            self._guarded(lambda: self.run.log(dict(row), step=number, commit=True))
 
-    logger = OnceLogger(
-        name=run.name,
-        id=wandb_id(run, identity),
-        project=os.environ.get("WANDB_PROJECT", "seglab"),
-        save_dir=directory,
-        offline=offline,
-        group=run.arm,
-        job_type=run.study,
-        config=dict(configuration),
-        settings=wandb.Settings(mode="offline" if offline else "online", silent=True, console="off", init_timeout=30),
-    )
-    logger.count = directory / "wandb" / f"{wandb_id(run, identity)}.rows"
-    try:
-        assert logger.experiment is not None  # starts the W&B run
-    except (wandb.errors.CommError, wandb.errors.UsageError) as error:
-        if offline:
-            raise
-        warnings.warn(f"W&B cannot be reached ({error}): this run is logged offline; `wandb sync` uploads it later", stacklevel=2)
-        os.environ["WANDB_MODE"] = "offline"  # the next run of this process need not wait for the network again
-        wandb.teardown()  # its service still holds the id of the attempt
-        return wandb_logger(run, identity, directory, configuration, offline=True)
-    return logger
+    def _guarded(self, act: Any) -> None:
+        """Do something with W&B unless it has failed before. Log its error once."""
+        if self.problem is not None:
+            return
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - whatever W&B raises, the training goes on
+            self.problem = " ".join(str(error).split()) or type(error).__name__
+            log.warning("W&B failed (%s): the run goes on without it, and `seglab sync` uploads the rest later", self.problem)

@@ -69,8 +69,6 @@ SWEEP = {
     "WANDB_JOB_TYPE": "foreign",
     "WANDB_RESUME": "must",
     "WANDB_DIR": "foreign",
-    "WANDB_TAGS": "foreign",
-    "WANDB_NOTES": "foreign",
     "WANDB_CONFIG_PATHS": "foreign.yaml",
     "WANDB_SWEEP_PARAM_PATH": "foreign.yaml",
     "WANDB_PROGRAM": "foreign",
@@ -110,7 +108,7 @@ def everything(folder: Path) -> dict[str, Any]:
             found[name] = {key: value.numpy().tobytes() for key, value in weights.items()}
         elif path.suffix == ".wandb":
             found[name] = run_at_wandb(path)
-        elif path.is_file() and not {"logs", "media"} & set(path.parts) and path.name != "predictions.png":
+        elif path.is_file() and not {"logs", "media", "data", "record"} & set(path.parts) and path.name != "predictions.png":
             found[name] = None
     return found
 
@@ -120,7 +118,8 @@ def run_at_wandb(log: Path) -> dict[str, Any]:
     reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
     read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=120).stdout
     run: dict[str, Any] = next(record["run"] for record in map(json.loads, read.splitlines()) if record["type"] == "run")
-    own = {key: value for key, value in run.pop("config")["update"].items() if key != "_wandb"}
+    own = {key: value for key, value in run.pop("config")["update"].items() if key not in ("_wandb", "folder")}
+    own["notes"] = run.pop("notes").splitlines()[0]  # the second line is the folder
     return {key: value for key, value in run.items() if key not in ("start_time", "host", "git")} | {"own": own}
 
 

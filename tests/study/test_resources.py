@@ -15,6 +15,7 @@ from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
 from seglab.script.parser import parser_of
 from seglab.script.words import parse
+from seglab.tracking import LightningLogger, TensorBoard
 from tests.study import tiny_experiment
 from tests.study.test_factors import crossed
 
@@ -25,6 +26,9 @@ DRAWN = st.builds(
     sync_batchnorm=st.booleans(),
     accelerator=st.sampled_from(["auto", "cpu", "gpu"]),
     wandb=st.sampled_from(["auto", "online", "offline", "disabled"]),
+    wandb_model=st.booleans(),
+    wandb_diff=st.booleans(),
+    logger=st.sampled_from([None, TensorBoard(), LightningLogger("a.B"), LightningLogger("a.B", {"n": 1, "text": "{name}"})]),
     diagnostics=st.integers(0, 50),
     checkpoint_minutes=st.floats(0, 1e6),
     retries=st.integers(0, 9),
@@ -36,7 +40,7 @@ PARSER = parser_of(tiny_experiment.study)
 
 def parsed(*words: str) -> Namespace:
     chosen = parse(PARSER, ["execute", *words])
-    return chosen["execute"]  # type: ignore[no-any-return]
+    return PARSER.instantiate(chosen)["execute"]  # type: ignore[no-any-return]
 
 
 def fields_of(kind: type[Any], given: Namespace) -> dict[str, Any]:
@@ -56,7 +60,8 @@ def test_defaults_need_no_flag() -> None:
 
 @given(DRAWN)
 def test_a_recorded_command_has_only_flags_that_change_numbers(resources: Resources) -> None:
-    watched = {"--wandb", "--diagnostics", "--checkpoint_minutes", "--retries"}
+    watched = {"--wandb", "--wandb_model", "--wandb_diff", "--logger", "--diagnostics", "--checkpoint_minutes", "--retries"}
+    watched |= {"--logger.path", "--logger.arguments"}
     assert not watched & set(resources.repeating_flags)
     assert {word for word in resources.worker_flags if word.startswith("--")} <= watched
 

@@ -253,26 +253,34 @@ def test_the_costs_of_all_attempts_count(whole: Path, begun: Beginning) -> None:
 
 
 def history(run: Path) -> list[int]:
-    """The steps of the rows in W&B's offline logs of a run, all fragments together, read by its own reader; pictures left out."""
+    """The steps of the rows in W&B's offline logs of a run, all fragments together, read by its own reader."""
     reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
     steps = []
     for log in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
         read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=60).stdout
-        for record in map(json.loads, read.splitlines()):
-            if record["type"] == "history":
-                items = record["history"]["item"]
-                steps += [] if any(key.startswith("test/predictions") for key in items) else [items["trainer/global_step"]]
+        records = [record for record in map(json.loads, read.splitlines()) if record["type"] == "history"]
+        steps += [record["history"]["item"]["trainer/global_step"] for record in records]
     return steps
 
 
 @pytest.mark.slow
-def test_weights_and_biases_has_each_row_once(whole: Path, begun: Beginning) -> None:
-    """Stopped at once without a checkpoint, its first rows are repeated; and stopped in order."""
+@pytest.mark.parametrize(
+    ("minutes", "ends"),
+    [
+        (10, ((7, "SIGTERM later SIGTERM"), (3, "SIGTERM later SIGTERM"), (12, "SIGTERM"))),
+        (0, ((7, "SIGKILL"), ("10:0", "SIGKILL"))),
+        pytest.param(10, ((3, "SIGKILL"), (12, "SIGTERM"), (16, "SIGKILL")), marks=pytest.mark.weekly),
+        pytest.param(0, ((16, "SIGKILL"), ("end", "SIGKILL")), marks=pytest.mark.weekly),
+    ],
+)
+def test_weights_and_biases_has_each_row_once(minutes: float, ends: tuple[tuple[object, str], ...], whole: Path, begun: Beginning) -> None:
+    """Stopped at once without a checkpoint, its first rows are repeated; stopped in order; killed, which loses rows of W&B."""
     place = begun(whole)
     run = run_of(place, "plain")
-    for step, by in ((7, "SIGTERM later SIGTERM"), (3, "SIGTERM later SIGTERM"), (12, "SIGTERM")):
-        assert work(place, "plain", "--wandb", "offline", minutes=10, DIE_AT=step, DIE_BY=by) == 75
-    assert work(place, "plain", "--wandb", "offline", minutes=10) == 0
+    for moment, by in ends:
+        code = work(place, "plain", "--wandb", "offline", minutes=minutes, DIE_AT=moment, DIE_BY=by)
+        assert code == (-signal.SIGKILL if by == "SIGKILL" else 75)
+    assert work(place, "plain", "--wandb", "offline", minutes=minutes) == 0
     assert_same(place, whole, "plain")
     assert len({log.name for log in run.glob("wandb/offline-run-*/run-*.wandb")}) == 1, "one id"
     with (run / "metrics.csv").open() as file:

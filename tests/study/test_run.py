@@ -108,10 +108,11 @@ def test_weights_and_biases_has_the_run(finished: Path) -> None:
     reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
     read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=60).stdout
     run = next(record["run"] for record in map(json.loads, read.splitlines()) if record["type"] == "run")
-    assert (run["display_name"], run["run_group"], run["job_type"], run["project"]) == ("tiny/l2/s1", "l2", "tiny", "seglab")
+    assert (run["display_name"], run["run_group"], run["job_type"], run["project"]) == ("tiny/l2/s1", "tiny/l2", "train", "seglab")
     assert run["run_id"] == f"tiny-l2-s1-{read_result(finished / 'l2' / 'seed-1' / 'result.json').identity[:8]}"
     summary = json.loads(subprocess.run([*reader, "--summary", str(log)], capture_output=True, text=True, check=True, timeout=60).stdout)
-    assert summary["config"]["arm"]["regularizer"]["strength"] == 1e-3
+    assert (summary["config"]["penalty"], summary["config"]["strength"]) == ("l2", 1e-3)
+    assert summary["config"]["settings"]["arm"]["regularizer"]["strength"] == 1e-3
     assert {
         "val/miou",
         "val/dice",
@@ -120,7 +121,7 @@ def test_weights_and_biases_has_the_run(finished: Path) -> None:
         "val/iou/background",
         "train/loss",
         "train/penalty",
-        "test/predictions",
+        "test/images",
     } <= set(summary["summary"])
     assert summary["summary"]["test/miou"] == pytest.approx(read_result(finished / "l2" / "seed-1" / "result.json").test["miou"])
 

@@ -1,0 +1,76 @@
+"""Give W&B the rows of a run that no log holds: of an online run whose upload has failed, or of a process that was killed at its end.
+
+`metrics.csv`, `result.json` and `confusion.npz` of the run have everything except its pictures.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from seglab.records import read_result
+from seglab.tracking.artifacts import Kept
+from seglab.tracking.local_rows import is_uploaded, logs, numbers
+from seglab.tracking.state import State, moved, read_state
+from seglab.tracking.tables import End
+from seglab.tracking.wandb_log import OnceLogger
+from seglab.tracking.wandb_run import finish, wandb_logger
+
+
+def lacks_rows(directory: Path) -> bool:
+    """Return whether W&B may lack rows of the run in `directory` that no offline log holds.
+
+    A run that has no result yet is left alone: the same command again goes on with it, and logs what is missing.
+    """
+    state = read_state(directory)
+    if state is None or not (directory / "result.json").exists():
+        return False
+    return not state.complete or (state.mode == "offline" and bool(_attempts(state, directory, "run")))
+
+
+def log_missing(directory: Path) -> None:
+    """Log the rows of a finished run that neither W&B nor an offline log has, with its tables and its summary.
+
+    The rows after the last offline log go into one more offline log. The rows of online attempts go to W&B, which says how many it has, as
+    far as no offline log holds them. Then `wandb sync` of the offline logs in the order of their names makes the run complete.
+
+    Args:
+        directory: the folder of the run.
+
+    Raises:
+        ValueError: the folder has no state of W&B, its result is damaged, or W&B cannot be reached.
+    """
+    state = read_state(directory)
+    if state is None:
+        raise ValueError(f"{directory}: has no wandb/seglab.json, so W&B knows nothing of this run")
+    described = moved(state, directory).described
+    rows = (directory / "metrics.csv").read_text(encoding="utf-8")
+    if state.mode == "offline" and not state.complete:
+        _log_all(wandb_logger(described, "offline"), rows, directory)
+    if not _attempts(state, directory, "run"):
+        return
+    logger = wandb_logger(described, "online")
+    if logger.run.offline:
+        finish()
+        raise ValueError(f"{directory}: W&B cannot be reached ({getattr(read_state(directory), 'problem', None)}); try again later")
+    waiting = [log for log in _attempts(state, directory, "offline-run") if not is_uploaded(log)]
+    before = min((number for log in waiting for number in numbers(log)), default=None)
+    if before is None:
+        _log_all(logger, rows, directory)
+    else:
+        logger.restore("".join(rows.splitlines(keepends=True)[: before + 1]))
+        logger.concluded = True
+        finish()
+
+
+def _log_all(logger: OnceLogger, rows: str, directory: Path) -> None:
+    """Log all rows that W&B lacks, and the end of the run."""
+    logger.replay(rows)
+    with np.load(directory / "confusion.npz") as arrays:
+        confusion = arrays["test"].sum(0, dtype=np.int64) if "test" in arrays else None
+    logger.conclude(End(read_result(directory / "result.json"), confusion), Kept(directory, diff=False))
+    finish()
+
+
+def _attempts(state: State, directory: Path, kind: str) -> list[Path]:
+    """Return the local logs of the attempts at a run, `run` for online ones, `offline-run` for offline ones."""
+    return [] if state.described.id is None else logs(directory, state.described.id, kind)

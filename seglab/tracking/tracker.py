@@ -1,0 +1,96 @@
+"""The interface to a log of runs beside `metrics.csv`. A `Tracker` makes the Lightning logger of each run."""
+
+import importlib
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from seglab.callbacks.sheet import Classes, Picture
+from seglab.tracking import tables
+from seglab.tracking.config import Described
+
+
+class Tracker(ABC):
+    """A place where runs are logged. Subclasses are frozen dataclasses; their fields are the flags `--logger.FIELD`.
+
+    A logger that also has `log_pictures(place, pictures, classes)` gets the pictures of validations and of the test.
+    """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise a ValueError if this machine cannot log there. It is called once, before the first run starts."""
+
+    @abstractmethod
+    def logger(self, described: Described) -> Logger:
+        """Return the logger of one run. An interrupted run asks for it again when it continues."""
+
+
+@dataclass(frozen=True)
+class TensorBoard(Tracker):
+    """Logs each run for TensorBoard, into `tensorboard/` in the folder of the run."""
+
+    def check(self) -> None:
+        """Raise a ValueError if no package can write for TensorBoard."""
+        if not any(importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")):
+            raise ValueError("--logger TensorBoard: the package tensorboard is not installed: pip install tensorboard")
+
+    def logger(self, described: Described) -> Logger:
+        """Return a logger that writes the run's curves, its configuration and its pictures."""
+        logger = PictureBoard(described.directory, name="", version="tensorboard", default_hp_metric=False)
+        logger.log_hyperparams({name: value for name, value in described.config.items() if name != "settings"})
+        return logger
+
+
+class PictureBoard(TensorBoardLogger):
+    """Lightning's logger for TensorBoard, which also takes pictures."""
+
+    _calls = 0
+
+    @rank_zero_only
+    def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+        """Log truth and prediction of each picture beside its image, in the colours of the classes. The step counts the evaluations."""
+        self._calls += 1
+        for picture in pictures:
+            self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), self._calls, dataformats="HWC")
+
+
+@dataclass(frozen=True)
+class LightningLogger(Tracker):
+    """Logs each run by any logger of Lightning or of your own."""
+
+    path: str
+    """Import path of the class of the logger."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the logger by name. In texts, {name}, {group} and {directory} stand for those of the run."""
+
+    def check(self) -> None:
+        """Raise a ValueError if the class cannot be imported, or is no logger."""
+        module, _, name = self.path.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"--logger.path {self.path}: cannot be imported ({error}); expected as in lightning.pytorch.loggers.MLFlowLogger"
+            ) from None
+        if not (isinstance(found, type) and issubclass(found, Logger)):
+            raise ValueError(f"--logger.path {self.path}: is no Logger of Lightning; expected as in lightning.pytorch.loggers.MLFlowLogger")
+
+    def logger(self, described: Described) -> Logger:
+        """Return the logger of a run."""
+        module, _, name = self.path.rpartition(".")
+        filled = {key: _filled(value, described) for key, value in self.arguments.items()}
+        logger: Logger = getattr(importlib.import_module(module), name)(**filled)
+        return logger
+
+
+def _filled(value: Any, described: Described) -> Any:
+    if not isinstance(value, str):
+        return value
+    for name, text in (("name", described.name), ("group", described.group), ("directory", described.directory)):
+        value = value.replace(f"{{{name}}}", str(text))
+    return value

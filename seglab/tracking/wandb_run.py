@@ -1,0 +1,137 @@
+"""Start and finish a run at W&B: neither costs a training more than half a minute, whatever W&B does."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seglab.tracking.config import PROJECT, Described
+from seglab.tracking.local_rows import logs, mark_uploaded, numbers
+from seglab.tracking.modes import WandbMode
+from seglab.tracking.series import define
+from seglab.tracking.state import State, path_of, write_state
+from seglab.tracking.wandb_log import OnceLogger
+
+if TYPE_CHECKING:
+    import wandb
+
+START_SECONDS = 12.0
+"""Longest wait for W&B at the start of a run. The start of the offline log that replaces an online one takes a few seconds more."""
+
+FINISH_SECONDS = 20.0
+"""Longest wait for the upload at the end of a run."""
+
+TAG = 64
+"""Largest number of letters of a tag at W&B."""
+
+log = logging.getLogger("seglab")
+
+
+class _Process:
+    """What this process knows about W&B."""
+
+    unreachable: str | None = None
+    """Reason why W&B cannot be reached. Later runs of this process do not wait for it again."""
+    open: tuple[OnceLogger, State] | None = None
+    """Logger and state of the run that this process is logging."""
+
+
+def wandb_logger(described: Described, mode: WandbMode) -> OnceLogger:
+    """Return a logger that has started its W&B run; an offline one if W&B cannot be reached.
+
+    Args:
+        described: the run.
+        mode: online or offline.
+    """
+    # During an outage, the client's reports about itself would hold up the end of the process.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    finish()
+    problem = _Process.unreachable if mode == "online" else None
+    offline = mode == "offline" or problem is not None
+    try:
+        run = _started(described, offline)
+    except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        if offline:
+            raise
+        problem = _Process.unreachable = " ".join(str(error).split())
+        log.warning("W&B cannot be reached (%s): this run is logged offline; `seglab sync` uploads it later", problem)
+        wandb.teardown()  # its service still holds the id of the attempt
+        offline, run = True, _started(described, offline=True)
+    define(run)
+    state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
+    write_state(state)
+    logger = OnceLogger(run, described.directory, _sent(described, run, offline=offline), ended=described.phase in ("test", "validate"))
+    _Process.open = logger, state
+    return logger
+
+
+def finish() -> None:
+    """End the W&B run of this process, so that the next run starts its own. Log a warning if its end could not be uploaded."""
+    import wandb
+
+    (logger, state), _Process.open = _Process.open or (None, None), None
+    if wandb.run is None:
+        return
+    problem = None if logger is None else logger.problem
+    try:
+        wandb.run.finish()
+    except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result of the run stands
+        problem = problem or " ".join(str(error).split()) or type(error).__name__
+        log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
+        if state is not None and state.mode == "online":
+            _Process.unreachable = problem
+    if state is not None and logger is not None and path_of(state.described.directory).parent.is_dir():
+        complete = problem is None and logger.concluded
+        with contextlib.suppress(OSError):  # the disk is full; the log then counts as not complete
+            write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
+
+
+def _started(described: Described, offline: bool) -> "wandb.Run":
+    """Start a run at W&B, or continue it if W&B has its id."""
+    import wandb
+
+    tags = [*described.tags, *(tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(","))]
+    notes = os.environ.get("WANDB_NOTES", "")
+    described.directory.mkdir(parents=True, exist_ok=True)
+    return wandb.init(
+        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        dir=described.directory,
+        id=described.id,
+        resume=None if described.id is None else "allow",
+        name=described.name,
+        group=described.group,
+        job_type=described.job_type,
+        tags=[tag[:TAG] for tag in dict.fromkeys(tags) if tag],
+        notes=f"{notes}\n{described.notes}".lstrip(),
+        config=dict(described.config),
+        mode="offline" if offline else "online",
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            init_timeout=START_SECONDS,
+            finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
+        ),
+    )
+
+
+def _sent(described: Described, run: "wandb.Run", *, offline: bool) -> int:
+    """Return the number of rows that W&B has, or will have from local logs, of a run that continues."""
+    if not offline:
+        return int(run.starting_step)
+    if described.id is None:
+        return 0
+    sent = 0
+    for kind in ("run", "offline-run"):
+        for path in logs(described.directory, described.id, kind):
+            if path.parent == Path(run.settings.sync_dir):
+                continue
+            found = numbers(path)
+            sent = max([sent, *(number + 1 for number in found)])
+            if kind == "offline-run" and not found:
+                mark_uploaded(path)  # of a process that was killed at its start; `wandb sync` would stop at it
+    return sent

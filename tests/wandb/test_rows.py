@@ -1,0 +1,153 @@
+"""W&B has each row of `metrics.csv` once, with its number: after kills, offline and online, and when the server breaks down."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seglab.tracking import lacks_rows, read_state
+from seglab.tracking.local_rows import logs, numbers
+from seglab.tracking.series import STEP, rows_of, shown
+from tests.wandb.logged import ROWS
+from tests.wandb.server import Fault, WandbServer
+
+ID = "s-a-s0-00000000"
+ROOT = Path(__file__).parents[2]
+
+
+def start(server: WandbServer, folder: Path, mode: str, **environment: object) -> "subprocess.Popen[str]":
+    """Start the process that logs a run."""
+    given = {**server.environment(mode), "WANDB_SILENT": "true", **{name: str(value) for name, value in environment.items()}}
+    command = [sys.executable, "-m", "tests.wandb.logged", str(folder), mode]
+    return subprocess.Popen(command, cwd=ROOT, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def log(server: WandbServer, folder: Path, mode: str, **environment: object) -> tuple[int, str]:
+    """Log a run to its end, or its death; return the exit code and what was printed."""
+    process = start(server, folder, mode, **environment)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out + err
+
+
+def sync(server: WandbServer, folder: Path) -> None:
+    """Upload all offline logs of a run that are not uploaded yet, as a user does."""
+    paths = [str(path) for path in sorted((folder / "wandb").glob("offline-run-*")) if not list(path.glob("*.synced"))]
+    if paths:
+        command = [sys.executable, "-m", "wandb", "sync", "--yes", *paths]
+        done = subprocess.run(command, cwd=folder, env=server.environment(), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+
+
+def assert_each_row_once(server: WandbServer, folder: Path) -> None:
+    """Compare the server's rows with those of `metrics.csv`, value for value and number for number."""
+    expected = [shown(row) for row in rows_of((folder / "metrics.csv").read_text())]
+    rows = server.runs[ID].rows
+    assert [row["_step"] for row in rows] == list(range(len(expected)))
+    assert Counter(map(text_of, rows)) == Counter(map(text_of, expected))
+    assert len(expected) == ROWS
+
+
+def text_of(row: dict[str, Any]) -> str:
+    return json.dumps({name: float(value) for name, value in row.items() if not name.startswith("_")}, sort_keys=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_that_was_killed_has_each_row_once(mode: str, wandb_server: WandbServer, tmp_path: Path) -> None:
+    """Killed before its first checkpoint, and after it; rows that W&B has lost are sent again, and none is sent twice."""
+    assert log(wandb_server, tmp_path, mode, DIE_AT=7)[0] == -9
+    assert log(wandb_server, tmp_path, mode, SAVE_AT=12, DIE_AT=17, PAUSE=0.1)[0] == -9
+    code, printed = log(wandb_server, tmp_path, mode, SAVE_AT=20)
+    assert code == 0, printed
+    state = read_state(tmp_path)
+    assert state is not None
+    assert (state.mode, state.complete, state.problem) == (mode, True, None)
+    assert not lacks_rows(tmp_path), "only a study's runs have a result"
+    sync(wandb_server, tmp_path)
+    assert_each_row_once(wandb_server, tmp_path)
+    best = max((row["val/miou"], -row["trainer/global_step"]) for row in wandb_server.runs[ID].rows if "val/miou" in row)
+    summary = wandb_server.runs[ID].summary
+    assert (summary["best/val_miou"], -summary["best/step"]) == best
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("mode", ["online", "offline"])
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("rows", [(1, 5), (2, 3), (9, 25), (13, 14), (29, 6)])
+def test_many_moments(mode: str, by: str, rows: tuple[int, int], wandb_server: WandbServer, tmp_path: Path) -> None:
+    first, second = rows
+    assert log(wandb_server, tmp_path, mode, DIE_AT=first, DIE_BY=by, SAVE_AT=first // 2, PAUSE=0.05)[0] != 0
+    assert log(wandb_server, tmp_path, mode, DIE_AT=second, DIE_BY=by, SAVE_AT=second, PAUSE=0.2)[0] in (0, -9, -15, 1, -2)
+    assert log(wandb_server, tmp_path, mode)[0] == 0
+    sync(wandb_server, tmp_path)
+    assert_each_row_once(wandb_server, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_online_has_each_row_once(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """Its first attempt was offline; what `wandb sync` would repeat is marked."""
+    assert log(wandb_server, tmp_path, "offline", SAVE_AT=8, DIE_AT=11, PAUSE=0.1)[0] == -9
+    assert log(wandb_server, tmp_path, "online")[0] == 0
+    sync(wandb_server, tmp_path)
+    assert_each_row_once(wandb_server, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["refuse", "hang", "503", "401"])
+@pytest.mark.parametrize("when", ["start", pytest.param("middle", marks=pytest.mark.weekly), pytest.param("end", marks=pytest.mark.weekly)])
+def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server: WandbServer, tmp_path: Path) -> None:
+    """The start, the rows and the end of a run each wait half a minute at most, and all rows are in a local log."""
+    if when == "start":
+        wandb_server.break_down(fault)
+    seconds = {}
+    with start(wandb_server, tmp_path, "online", PAUSE=0.05) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            name, _, taken = line.partition(" ")
+            if name in ("started", "logged", "finished"):
+                seconds[name] = float(taken)
+            if (name, when) in (("started", "middle"), ("logged", "end")):
+                wandb_server.break_down(fault)
+        ended = time.perf_counter()
+    assert process.returncode == 0
+    assert time.perf_counter() - ended < 30
+    assert (tmp_path / "result.txt").exists()
+    assert seconds["started"] < 40, "30 seconds, and a machine that does other things"
+    assert seconds["finished"] < 30
+    assert seconds["logged"] < 20
+    state = read_state(tmp_path)
+    assert state is not None
+    assert state.problem is not None
+    if when == "start":
+        assert (state.mode, state.complete, state.url) == ("offline", True, None)
+        (offline,) = logs(tmp_path, ID, "offline-run")
+        assert numbers(offline) == list(range(ROWS))
+        wandb_server.recover()
+        sync(wandb_server, tmp_path)
+        assert_each_row_once(wandb_server, tmp_path)
+    wandb_server.recover()
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_deleted_does_not_stop_a_run(wandb_server: WandbServer, tmp_path: Path) -> None:
+    with start(wandb_server, tmp_path, "offline", PAUSE=0.2) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("started")
+        shutil.rmtree(tmp_path / "wandb")
+        process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert len(list(rows_of((tmp_path / "metrics.csv").read_text()))) == ROWS
+
+
+def test_the_rows_of_a_table_of_metrics() -> None:
+    text = "epoch,stage/encoder.0/lr,step,val/miou\n,0.5,3,\n1,,4,nan\n"
+    first, second = map(shown, rows_of(text))
+    assert first == {"lr/encoder.0": 0.5, STEP: 3}
+    assert (second["epoch"], second[STEP], math.isnan(second["val/miou"])) == (1, 4, True)
