@@ -70,7 +70,7 @@ def _fault(arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command's name; None if there is such a command."""
     from seglab.script.classes import meant
 
-    known = (*READING, "prune", "check", "predict", "export", *TRAINING)
+    known = (*READING, "sync", "prune", "check", "predict", "export", *TRAINING)
     given = arguments[0] if arguments else None
     if given is None:
         return f"name a command: {', '.join(known)}; seglab --help says what each does"
@@ -109,6 +109,10 @@ def read(arguments: Sequence[str]) -> int:
     from seglab.script.reading import Wanted, show_comparison, show_status, study_folders, terminal
 
     console = terminal()
+    if given.command == "sync":
+        from seglab.dashboard.main import sync
+
+        return exit_code(lambda: sync(given, console))
 
     def shown() -> int:
         codes = []
@@ -193,6 +197,10 @@ def _parser() -> argparse.ArgumentParser:
     add_comparison_flags(compare)
     status = commands.add_parser("status", help="what is done, running, failed and open")
     status.add_argument("runs", metavar="RUNS", help="a study's folder, or the folder of several")
+    upload = commands.add_parser("sync", help="upload the offline runs of Weights & Biases, each row once")
+    upload.add_argument("folder", metavar="FOLDER", help="a study's folder, the folder of several, or the folder of one run")
+    upload.add_argument("-n", dest="jobs", type=int, default=8, metavar="INT", help="runs that are uploaded at the same time (default 8)")
+    upload.add_argument("--dry_run", action="store_true", help="list what would be uploaded; do nothing")
     smaller = commands.add_parser("prune", help="a checkpoint's network without its zero filters, checked, as a torch.export program")
     smaller.add_argument("checkpoint", metavar="CKPT", help="such as runs/fit/version_0/checkpoints/last.ckpt")
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")
