@@ -31,6 +31,8 @@ WITHOUT_TORCH = (
     "seglab.records",
     "seglab.cli",
     "seglab.compare",
+    "seglab.dashboard.local",
+    "seglab.dashboard.words",
     "seglab.running.status",
     "seglab.running.ledger",
     "seglab.script.reading",

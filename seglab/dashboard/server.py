@@ -12,6 +12,10 @@ _AT_ONCE = 100
 """Number of runs in one question."""
 
 
+class NotLoggedIn(ValueError):  # noqa: N818 - a state of the user, and often no error
+    """Nobody is logged in to W&B on this machine."""
+
+
 @dataclass(frozen=True)
 class ServedRun:
     """A run as the server has it."""
@@ -19,15 +23,14 @@ class ServedRun:
     rows: int
     has_ended: bool
     """Whether the server has got the run's exit code."""
-    keys: frozenset[str] = frozenset()
-    """Names of its settings and of everything that it has logged; empty unless they were asked for."""
 
 
 class Server:
     """The W&B server that this user is logged in to.
 
     Raises:
-        ValueError: nobody is logged in, the key is not accepted, or the server does not answer.
+        NotLoggedIn: there is no key.
+        ValueError: the key is not accepted, or the server does not answer.
     """
 
     def __init__(self) -> None:
@@ -40,7 +43,7 @@ class Server:
             self.address = str(self._api.settings["base_url"])
             self.entity = str(self._api.default_entity)
         except wandb.errors.UsageError:
-            raise ValueError(
+            raise NotLoggedIn(
                 "nobody is logged in to Weights & Biases on this machine: call `wandb login`, or set WANDB_API_KEY, then repeat the command"
             ) from None
         except wandb.errors.Error as error:

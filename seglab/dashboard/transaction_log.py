@@ -4,10 +4,11 @@ The file has LevelDB's log format (github.com/google/leveldb/blob/main/doc/log_f
 record is a `Record` of W&B's protocol buffers.
 """
 
+import json
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -74,6 +75,48 @@ def write_rest(path: Path, to: Path, rows: int) -> None:
                 left -= 1
             elif not (record.HasField("stats") and rows > 0):
                 _write(file, data)
+
+
+@dataclass
+class Keys:
+    """Names of everything that logs hold."""
+
+    config: dict[str, set[str]] = field(default_factory=dict)
+    """Values of each top-level setting, as JSON."""
+    curves: set[str] = field(default_factory=set)
+    """Numbers in rows."""
+    summary: set[str] = field(default_factory=set)
+    """Numbers of which a run has one value in the end, such as the last one of a curve."""
+    images: set[str] = field(default_factory=set)
+    tables: set[str] = field(default_factory=set)
+
+    def add(self, path: Path) -> None:
+        """Add what a log holds; nothing if it cannot be read."""
+        for data in _Reader(path):
+            record = _parsed(data)
+            for update in (record.run.config.update, record.config.update):
+                for item in update:
+                    self.config.setdefault(_name(item), set()).add(item.value_json)
+            for item in record.history.item:
+                self._add_value(_name(item), item, self.curves)
+            for item in (*record.run.summary.update, *record.summary.update):
+                self._add_value(_name(item), item, self.summary)
+        self.summary |= self.curves
+
+    def _add_value(self, name: str, item: Any, numbers: set[str]) -> None:
+        value = json.loads(item.value_json)
+        kind = value.get("_type") if isinstance(value, dict) else value if item.nested_key[1:] == ["_type"] else None
+        if kind in ("table-file", "joined-table"):
+            self.tables.add(name)
+        elif kind in ("image-file", "images/separated"):
+            self.images.add(name)
+        elif kind is None and isinstance(value, int | float) and len(item.nested_key) < 2 and not name.startswith("_"):
+            numbers.add(name)
+
+
+def _name(item: Any) -> str:
+    """Return the top-level name of an item."""
+    return str(item.nested_key[0] if item.nested_key else item.key)
 
 
 def _parsed(data: bytes) -> Any:
