@@ -58,7 +58,7 @@ def _logs(folder: Path) -> Iterator[Path]:
 
 
 def not_uploaded(folder: Path) -> list[Path]:
-    """Return the folders of the runs below `folder` that have ended or were interrupted, and are not at W&B as a whole."""
+    """Return the folders of the runs below `folder` that are not running, and are not at W&B as a whole."""
     logs = logs_below(folder)
     offline = {log.run for log in logs if log.is_offline and not log.is_uploaded}
     online = {log.run for log in logs if not log.is_offline and not log.is_uploaded and not _said_complete(log.run)}

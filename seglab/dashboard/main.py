@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from seglab.dashboard.local import logs_below
 from seglab.dashboard.server import Server
-from seglab.dashboard.sync import Attempts, ask, claimed, is_running, plan, read_attempts, rows_of_table, send
+from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
 from seglab.exit_codes import DONE, FAILED
 from seglab.running.status import count
 
@@ -37,20 +37,18 @@ def sync(given: Namespace, console: Console) -> int:
         raise ValueError(f"{folder}: no run below it has a log of Weights & Biases; runs make one unless W&B is disabled")
     with _stop_on_sigterm():
         problems: list[str] = []
-        found = read_attempts(logs, problems)
-        running = [one for one in found if is_running(one)]
-        for one in running:
-            console.print(f"skipped, still running: {one.run}", highlight=False, markup=False, soft_wrap=True)
-        open_ = [one for one in found if one not in running]
+        found, running = read_attempts(logs, problems)
+        for run in running:
+            console.print(f"skipped, still running: {run}", highlight=False, markup=False, soft_wrap=True)
         runs = len({log.run for log in logs})
         console.print(f"{folder}: {count(runs, 'run')} with a log, {len(found)} not marked as uploaded", highlight=False, soft_wrap=True)
         if given.dry_run:
-            for one in open_:
+            for one in found:
                 names = ", ".join(log.path.parent.name for log, _ in one.logs if not log.is_uploaded)
                 console.print(f"would upload: {one.run} ({names})", highlight=False, markup=False, soft_wrap=True)
-        elif open_:
-            _upload(open_, given.jobs, problems, console)
-        elif not running:
+        elif found:
+            _upload(found, given.jobs, problems, console)
+        elif not running and not problems:
             console.print("nothing to upload", highlight=False)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

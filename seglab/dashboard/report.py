@@ -41,22 +41,31 @@ def markdown(found: Findings) -> str:
     return "\n".join(lines)
 
 
-def report(found: Findings, logged: Logged, entity: str) -> Any:
-    """Return the report: the answer, the panels with a fixed set of runs, and the commands."""
+def report(found: Findings, logged: Logged, entity: str | None) -> Any:
+    """Return the report: the answer, the panels with a fixed set of runs, and the commands.
+
+    Args:
+        found: the answer.
+        logged: what the runs have logged.
+        entity: the default entity; None if W&B is not to be asked, which it is for a set of runs with an entity.
+    """
     import wandb_workspaces.reports.v2 as wr
     from wandb_workspaces import expr
 
     record, keys = logged.record, logged.final
-    owner = logged.entity or entity
+    owner = logged.entity or entity or os.environ.get("WANDB_ENTITY", "")
     runs = wr.Runset(
-        entity=owner,
-        project=logged.project,
+        entity="" if entity is None else owner,
+        project="" if entity is None else logged.project,
         name=record.study,
         filters=[expr.Config("study") == record.study, expr.Config("phase") == "final"],
         groupby=["config.arm"],
-        custom_run_colors={(arm,): colour for arm, colour in logged.colours.items()},
     )
-    commands = f"seglab compare {shlex.quote(str(logged.folder))}\nseglab dashboard {shlex.quote(str(logged.folder))}"
+    colours = {
+        wr.RunsetGroup(runset_name=record.study, keys=(wr.RunsetGroupKey(key=wr.Config("arm"), value=arm),)): colour
+        for arm, colour in logged.colours.items()
+    }
+    folder = shlex.quote(str(logged.folder))
     blocks: list[Any] = [
         wr.H1(f"{record.study}: {found.criteria.metric.title} against {found.criteria.baseline}"),
         wr.MarkdownBlock(text=markdown(found)),
@@ -71,8 +80,8 @@ def report(found: Findings, logged: Logged, entity: str) -> Any:
     }
     for name, made in parts.items():
         if made:
-            blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=made)]
-    blocks += [wr.H2("Commands"), wr.CodeBlock(code=commands, language="bash")]
+            blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=made, custom_run_colors=colours)]
+    blocks += [wr.H2("Commands"), wr.MarkdownBlock(text=f"```\nseglab compare {folder}\nseglab report --wandb {folder}\n```")]
     return wr.Report(
         entity=owner, project=logged.project, title=f"{record.study}: comparison", description="by seglab", width="fluid", blocks=blocks
     )

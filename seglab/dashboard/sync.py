@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seglab.dashboard.local import LocalLog
 from seglab.dashboard.server import ServedRun, Server
-from seglab.dashboard.transaction_log import Contents, read_contents, write_rest
+from seglab.dashboard.transaction_log import HEADER_BYTES, Contents, read_contents, write_rest
 from seglab.dashboard.upload import upload
 from seglab.running import ledger
 
@@ -57,31 +57,48 @@ class Attempts:
         return self.logs[0][1].run_id
 
 
-def read_attempts(logs: Iterable[LocalLog], problems: list[str]) -> list[Attempts]:
-    """Read the logs of the runs of which one is not marked as uploaded. Logs that cannot be read are problems, and are left out."""
-    found = []
+def read_attempts(logs: Iterable[LocalLog], problems: list[str]) -> tuple[list[Attempts], list[Path]]:
+    """Read the logs of the runs of which one is not marked as uploaded.
+
+    Args:
+        logs: the logs, those of one run behind each other.
+        problems: gets a line for each log that cannot be read, and is left out.
+
+    Returns:
+        The runs, and the folders of further runs that are still running.
+    """
+    found, running = [], []
     for (run, _), same in groupby(logs, key=lambda log: (log.run, log.path.name)):
         attempts = list(same)
         if all(log.is_uploaded for log in attempts):
+            continue
+        if ledger.state(run) == "running":
+            running.append(run)
             continue
         readable = []
         for log in attempts:
             try:
                 readable.append((log, read_contents(log.path)))
             except (ValueError, OSError) as error:
-                if not log.is_uploaded:
+                if not log.is_uploaded and not _is_empty(log.path):
                     problems.append(f"{error}: it cannot be uploaded; the run's metrics.csv has its numbers")
-        if readable:
+        if readable and _is_written(run, *readable[-1]):
+            running.append(run)
+        elif readable:
             found.append(Attempts(run, readable))
-    return found
+    return found, running
 
 
-def is_running(attempts: Attempts) -> bool:
-    """Return whether a process may still write a log of the run. `seglab fit` takes no lease, so the log's age decides there."""
-    if any(attempts.run.glob("lease.*")) or (attempts.run / "result.json").exists():
-        return ledger.state(attempts.run) == "running"
-    log, contents = attempts.logs[-1]
-    return not contents.has_ended and time.time() - log.path.stat().st_mtime < LIVE_SECONDS
+def _is_empty(path: Path) -> bool:
+    """Return whether a log holds nothing: its process was killed at once."""
+    return path.exists() and path.stat().st_size <= HEADER_BYTES
+
+
+def _is_written(run: Path, log: LocalLog, contents: Contents) -> bool:
+    """Return whether a process may still write a log. `seglab fit` takes no lease, so the log's age decides there."""
+    if contents.has_ended or any(run.glob("lease.*")) or (run / "result.json").exists():
+        return False
+    return time.time() - log.path.stat().st_mtime < LIVE_SECONDS
 
 
 def plan(attempts: Attempts, served: ServedRun | None) -> None:

@@ -46,7 +46,7 @@ def report(given: Namespace, console: Console) -> int:
     found = reports.findings(folder)
     workspace.check_installed()
     server = None if given.dry_run else _server()
-    made = reports.report(found, logged, os.environ.get("WANDB_ENTITY", "") if server is None else server.entity)
+    made = reports.report(found, logged, None if server is None else server.entity)
     if given.dry_run:
         print(reports.as_json(made, None), end="")
         return DONE
