@@ -50,10 +50,11 @@ def logs_below(folder: Path) -> list[LocalLog]:
 
 
 def _logs(folder: Path) -> Iterator[Path]:
-    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if place.name == "wandb":
-            yield from place.glob("*run-*/run-*.wandb")
-        elif place.is_dir() and not place.is_symlink():
+    if folder.name == "wandb":
+        yield from folder.glob("*run-*/run-*.wandb")
+        return
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and not place.is_symlink():
             yield from _logs(place)
 
 

@@ -15,8 +15,7 @@ POLL_SECONDS = 0.2
 END_SECONDS = 5.0
 """Time that `wandb sync` gets to end after an interruption."""
 
-_PROBLEM = re.compile(r"(?:ERROR|WARNING|Error:) (.*)")
-_UNIMPORTANT = ("already exists with the same content", "[wandb sync] Loaded credentials")
+_PROBLEM = re.compile(r"(?:ERROR|Error:) (.*)")
 
 
 def upload(paths: Sequence[Path], jobs: int, done: Callable[[Collection[Path]], None]) -> list[str]:
@@ -28,7 +27,7 @@ def upload(paths: Sequence[Path], jobs: int, done: Callable[[Collection[Path]], 
         done: is called again and again with the logs that are uploaded.
 
     Returns:
-        What W&B has complained about, one line each.
+        The errors that W&B has reported, one line each.
     """
     words = [sys.executable, "-m", "seglab.dashboard.upload", "sync", "--yes", "--verbose", "-n", str(jobs), *map(str, paths)]
     environment = {**os.environ, "WANDB_SILENT": "false", "WANDB_DIR": tempfile.gettempdir()}
@@ -62,7 +61,7 @@ def _read(process: "subprocess.Popen[str]", problems: list[str]) -> None:
     with process.stdout as lines:
         for line in lines:
             said = _PROBLEM.search(line)
-            if said is not None and not any(word in line for word in _UNIMPORTANT):
+            if said is not None:
                 problems.append(said[1].strip())
 
 
