@@ -61,7 +61,7 @@ def report(found: Findings, logged: Logged, entity: str | None) -> Any:
         filters=[expr.Config("study") == record.study, expr.Config("phase") == "final"],
         groupby=["config.arm"],
     )
-    colours = {
+    colours: dict[Any, Any] = {
         wr.RunsetGroup(runset_name=record.study, keys=(wr.RunsetGroupKey(key=wr.Config("arm"), value=arm),)): colour
         for arm, colour in logged.colours.items()
     }
@@ -98,7 +98,7 @@ def save(made: Any, folder: Path) -> str:
     import wandb_workspaces.reports.v2 as wr
 
     os.environ["WANDB_SILENT"] = "true"
-    url = _saved_before(folder)
+    url = saved_before(folder)
     if url is not None:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # it was deleted at W&B
             made.id = wr.Report.from_url(url).id
@@ -106,7 +106,8 @@ def save(made: Any, folder: Path) -> str:
     return str(made.url)
 
 
-def _saved_before(folder: Path) -> str | None:
+def saved_before(folder: Path) -> str | None:
+    """Return the address of the report that an earlier call has saved; None if there is none."""
     try:
         url = json.loads((folder / FILE).read_text(encoding="utf-8"))["url"]
     except (OSError, ValueError, KeyError, TypeError):

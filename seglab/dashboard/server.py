@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,21 +71,29 @@ class Server:
             for run in self._found(entity, project, ids)
         }
 
-    def _found(self, entity: str, project: str, ids: Collection[str]) -> Iterator[Any]:
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Turn an error of the server or of the network within this context into a ValueError."""
         from wandb.errors import Error
+        from wandb.sdk.lib.service.service_connection import WandbApiFailedError  # the one error of wandb's own requests that is no `Error`
 
+        try:
+            yield
+        except (Error, WandbApiFailedError) as error:
+            raise ValueError(f"{self.address}: W&B does not do what it was asked ({_reason(error)}); repeat the command later") from None
+
+    def _found(self, entity: str, project: str, ids: Collection[str]) -> Iterator[Any]:
         wanted = sorted(ids)
         place = f"{entity or self.entity}/{project}"
         self._api.flush()  # it keeps answers
-        try:
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = wanted[start : start + _AT_ONCE]
-                yield from self._api.runs(place, filters={"name": {"$in": some}}, per_page=_AT_ONCE)
-        except ValueError as error:  # the project is made by its first run
-            if "Could not find project" not in str(error):
-                raise
-        except Error as error:
-            raise ValueError(f"{self.address}: W&B does not answer ({_reason(error)}); repeat the command later") from None
+        with self.answering():
+            try:
+                for start in range(0, len(wanted), _AT_ONCE):
+                    some = wanted[start : start + _AT_ONCE]
+                    yield from self._api.runs(place, filters={"name": {"$in": some}}, per_page=_AT_ONCE)
+            except ValueError as error:  # the project is made by its first run
+                if "Could not find project" not in str(error):
+                    raise
 
 
 def _reason(error: Exception) -> str:

@@ -27,7 +27,11 @@ def dashboard(given: Namespace, console: Console) -> int:
     if given.dry_run:
         print(workspace.as_json(made, []), end="")
         return DONE
-    urls = workspace.saved_before(folder) if server is None else workspace.save(made, folder)
+    if server is None:
+        urls = workspace.saved_before(folder)
+    else:
+        with server.answering():
+            urls = workspace.save(made, folder)
     path = workspace.write(folder, workspace.as_json(made, urls))
     _say(console, path, [] if server is None else urls)
     return DONE
@@ -50,8 +54,14 @@ def report(given: Namespace, console: Console) -> int:
     if given.dry_run:
         print(reports.as_json(made, None), end="")
         return DONE
-    url = None if server is None else reports.save(made, folder)
-    path = reports.write(folder, reports.as_json(made, url))
+    url = None
+    if server is None:
+        text = reports.as_json(made, reports.saved_before(folder))
+    else:
+        with server.answering():
+            url = reports.save(made, folder)
+            text = reports.as_json(made, url)  # asks the server for the id of the project
+    path = reports.write(folder, text)
     _say(console, path, [] if url is None else [url])
     return DONE
 

@@ -58,10 +58,11 @@ def _workspace(logged: Logged, entity: str, phase: str, sections: dict[str, list
     keys = logged.final if phase == "final" else logged.tuning or Keys()
     metric = f"summary:{logged.record.metric}"
     pinned = ["config:arm.value", "config:seed.value", *([metric] if logged.record.metric in keys.summary else [])]
+    colours: dict[Any, Any] = dict(logged.colours)
     runset = ws.RunsetSettings(
         filters=[ws.Config("study") == logged.record.study, ws.Config("phase") == phase],
         groupby=[ws.Config("arm")],
-        group_colors=dict(logged.colours),
+        group_colors=colours,
         pinned_columns=pinned,
         baseline_run=logged.baseline_run if phase == "final" else None,
     )

@@ -149,6 +149,17 @@ def test_what_cannot_be_shown_is_one_line(seglab: Command, demo: Path, tmp_path:
         assert reason in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("dashboard",), ("report", "--wandb")])
+def test_an_outage_while_saving_is_one_line(wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...]) -> None:
+    wandb_server.content.projects.add("stand-in")
+    wandb_server.break_down("401", after=2)
+    done = seglab(*words, demo)
+    assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
+    assert f"{wandb_server.url}: W&B does not do what it was asked" in done.stderr
+    assert not list(demo.glob("*.json.*"))
+
+
 def test_colours_are_those_of_the_report(drawn: Path) -> None:
     logged = read_logged(drawn)
     assert logged.colours == {"none": line_of(0)[0], "l2": line_of(1)[0]}
