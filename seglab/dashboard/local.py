@@ -10,6 +10,9 @@ from seglab.running import ledger
 
 _FOLDER = re.compile(r"(offline-)?run-\d{8}_\d{6}-.+")
 
+HEADER_BYTES = 7
+"""Size of a log without any record, as a process leaves it that is killed at once."""
+
 
 @dataclass(frozen=True, order=True)
 class LocalLog:
@@ -39,8 +42,8 @@ class LocalLog:
 
     @property
     def is_uploaded(self) -> bool:
-        """Return whether the log is marked as uploaded."""
-        return self.marker.exists()
+        """Return whether the log is marked as uploaded, or holds nothing."""
+        return self.marker.exists() or self.path.stat().st_size <= HEADER_BYTES
 
 
 def logs_below(folder: Path) -> list[LocalLog]:

@@ -65,6 +65,8 @@ def _upload(attempts: Sequence[Attempts], jobs: int, problems: list[str], consol
             for log in one.complete:
                 log.marker.touch()
         parts = [part for one in ours for part in one.parts]
+        if not ours:
+            return
         if not parts:
             console.print(f"nothing to upload: {server.address} has everything", highlight=False)
             return

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seglab.dashboard.local import LocalLog
 from seglab.dashboard.server import ServedRun, Server
-from seglab.dashboard.transaction_log import HEADER_BYTES, Contents, read_contents, write_rest
+from seglab.dashboard.transaction_log import Contents, read_contents, write_rest
 from seglab.dashboard.upload import upload
 from seglab.running import ledger
 
@@ -80,18 +80,15 @@ def read_attempts(logs: Iterable[LocalLog], problems: list[str]) -> tuple[list[A
             try:
                 readable.append((log, read_contents(log.path)))
             except (ValueError, OSError) as error:
-                if not log.is_uploaded and not _is_empty(log.path):
-                    problems.append(f"{error}: it cannot be uploaded; the run's metrics.csv has its numbers")
+                if not log.is_uploaded:
+                    problems.append(
+                        f"{error}: it cannot be uploaded, and the run's metrics.csv has its numbers; delete its folder to ignore it"
+                    )
         if readable and _is_written(run, *readable[-1]):
             running.append(run)
         elif readable:
             found.append(Attempts(run, readable))
     return found, running
-
-
-def _is_empty(path: Path) -> bool:
-    """Return whether a log holds nothing: its process was killed at once."""
-    return path.exists() and path.stat().st_size <= HEADER_BYTES
 
 
 def _is_written(run: Path, log: LocalLog, contents: Contents) -> bool:

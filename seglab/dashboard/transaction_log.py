@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
-HEADER_BYTES = len(_HEADER)
 _BLOCK = 32768
 _PART = struct.Struct("<IHB")
 """Header of a part of a record: CRC-32 of kind and data, number of bytes, kind."""

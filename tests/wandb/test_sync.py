@@ -125,15 +125,15 @@ def test_an_interruption_is_one_line(wandb_server: WandbServer, sync: Sync, stud
 
 @pytest.mark.slow
 def test_a_damaged_log_is_named_and_the_others_go_on(wandb_server: WandbServer, sync: Sync, study: Path) -> None:
-    empty, torn = first_log(study.joinpath("l2", "seed-0")), logs_below(study / "l2" / "seed-1")[1]
-    empty.path.write_bytes(b"no log at all")
+    broken, torn = first_log(study / "l2" / "seed-0"), logs_below(study / "l2" / "seed-1")[1]
+    broken.path.write_bytes(b"no log at all")
     torn.path.write_bytes(torn.path.read_bytes()[:9000] + bytes(100) + torn.path.read_bytes()[9100:])
     readable = read_contents(torn.path).rows
     assert 0 < readable < ROWS - ROWS // 3
     (study / "l2" / "seed-1" / "wandb" / "seglab.json").write_text('{"complete": true}')
     done = sync()
     assert done.returncode == 1
-    assert f"error: {empty.path}: damaged (no record of the run can be read)" in done.stderr
+    assert f"error: {broken.path}: damaged (no record of the run can be read)" in done.stderr
     assert f"has {ROWS // 3 + readable} rows of it, and metrics.csv has {ROWS}" in done.stderr
     assert len(done.stderr.splitlines()) == 2
     sizes = {seed: len(wandb_server.runs[f"demo-l2-s{seed}"].rows) for seed in range(RUNS)}
@@ -222,6 +222,12 @@ def test_an_outage_in_the_middle_is_waited_for(wandb_server: WandbServer, study:
     assert uploaded(wandb_server)
 
 
+def test_a_log_of_a_process_that_was_killed_at_once_is_not_waited_for(study: Path) -> None:
+    for log in logs_below(study):
+        log.path.write_bytes(b"")
+    assert not_uploaded(study) == []
+
+
 def test_a_copy_of_a_log_lacks_its_first_rows_only(logged: Path, tmp_path: Path) -> None:
     log = logs_below(logged)[1].path
     copy = tmp_path / log.name
@@ -273,6 +279,9 @@ def test_what_is_sent(
 ) -> None:
     (tmp_path / "result.json").touch()
     logs = [LocalLog(tmp_path / "wandb" / name.format(place) / "run-id.wandb") for place, name in enumerate(names)]
+    for log in logs:
+        log.path.parent.mkdir(parents=True)
+        log.path.write_bytes(bytes(8))
     attempts = Attempts(tmp_path, [(log, contents(*of)) for log, of in zip(logs, rows, strict=True)])
     plan(attempts, None if there is None else ServedRun(*there))
     assert [(logs.index(part.log), part.skipped) for part in attempts.parts] == sent
