@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from seglab.dashboard.local import logs_below
+from seglab.dashboard.missing import with_missing
 from seglab.dashboard.server import Server
 from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
 from seglab.exit_codes import DONE, FAILED
@@ -58,7 +59,8 @@ def sync(given: Namespace, console: Console) -> int:
 def _upload(attempts: Sequence[Attempts], jobs: int, problems: list[str], console: Console) -> None:
     """Upload what the server does not have, and compare its numbers of rows with the logs'."""
     server = Server()
-    with claimed(attempts, problems) as ours:
+    with claimed(attempts, problems) as claims:
+        ours = with_missing(claims, problems)
         served = ask(server, ours)
         for one in ours:
             plan(one, served.get((*one.place, one.id)))
