@@ -74,7 +74,7 @@ def _fault(arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command's name; None if there is such a command."""
     from seglab.script.classes import meant
 
-    known = (*READING, "download", "audit", "prune", "check", "predict", "export", *TRAINING)
+    known = (*READING, "sync", "dashboard", "report", "download", "audit", "prune", "check", "predict", "export", *TRAINING)
     given = arguments[0] if arguments else None
     if given is None:
         return f"name a command: {', '.join(known)}; seglab --help says what each does"
@@ -117,6 +117,14 @@ def read(arguments: Sequence[str]) -> int:
     from seglab.script.reading import Wanted, show_comparison, show_status, study_folders, terminal
 
     console = terminal()
+    if given.command == "sync":
+        from seglab.dashboard.main import sync
+
+        return exit_code(lambda: sync(given, console))
+    if given.command in ("dashboard", "report"):
+        from seglab.dashboard import views
+
+        return exit_code(lambda: (views.dashboard if given.command == "dashboard" else views.report)(given, console), resumes=False)
 
     def shown() -> int:
         codes = []
@@ -204,6 +212,17 @@ def _parser() -> argparse.ArgumentParser:
     add_comparison_flags(compare)
     status = commands.add_parser("status", help="what is done, running, failed and open")
     status.add_argument("runs", metavar="RUNS", help="a study's folder, or the folder of several")
+    upload = commands.add_parser("sync", help="upload the offline runs of Weights & Biases, each row once")
+    upload.add_argument("folder", metavar="FOLDER", help="a study's folder, the folder of several, or the folder of one run")
+    upload.add_argument("-n", dest="jobs", type=int, default=8, metavar="INT", help="runs that are uploaded at the same time (default 8)")
+    upload.add_argument("--dry_run", action="store_true", help="list what would be uploaded; do nothing")
+    board = commands.add_parser("dashboard", help="save a study's workspace at Weights & Biases: its panels, grouped by arm")
+    board.add_argument("folder", metavar="FOLDER", help="a study's folder, such as runs/regularization")
+    page = commands.add_parser("report", help="save a study's comparison as a report at Weights & Biases")
+    page.add_argument("folder", metavar="FOLDER", help="a study's folder, such as runs/regularization")
+    page.add_argument("--wandb", action="store_true", help="needed: `compare` writes the report on this machine")
+    for view in (board, page):
+        view.add_argument("--dry_run", action="store_true", help="print it as JSON; save nothing")
     smaller = commands.add_parser("prune", help="a checkpoint's network without its zero filters, checked, as a torch.export program")
     smaller.add_argument("checkpoint", metavar="CKPT", help="such as runs/fit/version_0/checkpoints/last.ckpt")
     smaller.add_argument("--output", metavar="FILE", help="the program (default: beside the checkpoint, with the suffix .pruned.pt2)")

@@ -20,7 +20,7 @@ FLOORS = {
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
     4: ("study", "cluster"),
     5: ("running",),
-    6: ("script", "download", "checking", "prediction", "fitting", "fit", "cli"),
+    6: ("script", "download", "checking", "prediction", "dashboard", "fitting", "fit", "cli"),
     7: ("experiments",),
 }
 APART = (0, 1, 2, 4)
@@ -31,6 +31,8 @@ WITHOUT_TORCH = (
     "seglab.records",
     "seglab.cli",
     "seglab.compare",
+    "seglab.dashboard.local",
+    "seglab.dashboard.words",
     "seglab.download.main",
     "seglab.running.status",
     "seglab.running.ledger",

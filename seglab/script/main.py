@@ -11,6 +11,7 @@ from rich.table import Table
 from seglab.cluster.cluster import Cluster, Needs
 from seglab.cluster.here import cluster_here
 from seglab.cluster.nodes import check_reachable, job_with_nodes
+from seglab.dashboard.words import at_end
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
@@ -116,6 +117,8 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
         codes.append(supervise(plan, launcher, jobs, console, wait=wait))
         if plan.selection == Selection():
             _compare(plan, set(codes) == {DONE}, console)
+    if (line := at_end(plan.folder)) is not None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
 
 

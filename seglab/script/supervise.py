@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from seglab.dashboard.words import at_start
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_result
@@ -18,6 +19,7 @@ from seglab.running.local import Launcher
 from seglab.running.plan import Plan, keep
 from seglab.running.status import Clock, count, duration, fraction_done, run_status
 from seglab.script.preflight import check_request, check_training
+from seglab.tracking import resolved_mode
 
 POLL_SECONDS = 2.0
 """Time between two looks at the runs of other processes."""
@@ -41,6 +43,8 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
         Interrupted: a worker was asked to stop.
     """
     todo = prepare(plan, console, wait=wait)
+    if todo:
+        console.print(at_start(resolved_mode(plan.resources.wandb), plan.folder), highlight=False, markup=False, soft_wrap=True)
     while todo:
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)

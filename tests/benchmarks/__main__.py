@@ -49,6 +49,7 @@ from tests.benchmarks.freezing import bench_freezing
 from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
 from tests.benchmarks.study import bench_ledger, bench_planning, bench_ranks, bench_study
+from tests.benchmarks.wandb_modes import bench_wandb
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ENCODER, SIDE, BATCH = ("resnet50", 512, 8) if DEVICE.type == "cuda" else ("resnet18", 128, 4)
@@ -69,6 +70,7 @@ def main() -> None:
         "study": bench_study,
         "planning": bench_planning,
         "ranks": bench_ranks,
+        "wandb": bench_wandb,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[*benches, []], help="which; all by default")

@@ -36,6 +36,14 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def test_run_and_status_say_what_is_not_uploaded(finished: Path) -> None:
+    lines = (finished.parents[1] / "printed.txt").read_text().splitlines()
+    assert "W&B: offline; seglab sync runs/tiny uploads the runs later" in lines
+    assert lines[-1] == "W&B: 6 runs not uploaded; seglab sync runs/tiny does it"
+    code, out = seglab("status", "runs/tiny", cwd=finished.parents[1])
+    assert (code, out.splitlines()[-1]) == (0, lines[-1])
+
+
 def test_a_run_leaves_everything_behind(finished: Path) -> None:
     run = finished / "l1" / "seed-1"
     for name in (

@@ -1,5 +1,6 @@
 """The answers of a stand-in W&B server to the GraphQL operations of wandb 0.31 and wandb-workspaces 0.4."""
 
+import base64
 import json
 from typing import Any
 from urllib.parse import quote
@@ -69,6 +70,10 @@ class Content:
     def nothing(self, given: dict[str, Any]) -> dict[str, Any]:
         """Answer what only W&B's own servers know: an organization, and the schema of an artifact's type."""
         return {"entity": None, "project": None}
+
+    def internal_id(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = {"id": given["projectName"], "internalId": f"internal-{given['projectName']}"}
+        return {"project": found if given["projectName"] in self.projects else None}
 
     def upsert_bucket(self, given: dict[str, Any]) -> dict[str, Any]:
         """Open or change a run. A field that is not sent keeps its value."""
@@ -197,7 +202,7 @@ class Content:
         return {"useArtifact": {"artifact": {"id": given["input"]["artifactID"]}}}
 
     def list_projects(self, given: dict[str, Any]) -> dict[str, Any]:
-        shown = {"entityName": ENTITY, "createdAt": "2026-01-01T00:00:00Z", "isBenchmark": False}
+        shown = {"entityName": ENTITY, "createdAt": "2026-01-01T00:00:00Z", "isBenchmark": False, "user": None}
         edges = [{"node": {"id": name, "name": name, **shown}, "cursor": name} for name in sorted(self.projects)]
         return {"models": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
 
@@ -208,7 +213,7 @@ class Content:
 
     def upsert_view(self, given: dict[str, Any]) -> dict[str, Any]:
         """Save a workspace or a report: a new one if its id is not given."""
-        key = given.get("id") or f"view-{len(self.views) + 1}"
+        key = given.get("id") or base64.b64encode(f"View:{len(self.views) + 1}".encode()).decode()
         before = self.views.get(key)
         self.views[key] = view = ServedView(
             key,
@@ -230,6 +235,11 @@ class Content:
         page = {"endCursor": None, "hasNextPage": False}
         edges = [{"node": _shown(view), "cursor": view.id} for view in named]
         return {"project": {"allViews": {"edges": edges, "pageInfo": page}}}
+
+    def one_view(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a report by its id."""
+        view = self.views.get(given["reportId"])
+        return {"view": None if view is None else _shown(view)}
 
 
 def _shown(view: ServedView) -> dict[str, Any]:
@@ -256,6 +266,7 @@ OPERATIONS = {
     "ServerFeaturesQuery": Content.features,
     "OrganizationCoreWeaveOrganizationID": Content.nothing,
     "ArtifactType": Content.nothing,
+    "ProjectInternalId": Content.internal_id,
     "UpsertBucket": Content.upsert_bucket,
     "RunResumeStatus": Content.resume_status,
     "Run": Content.run,
@@ -274,5 +285,6 @@ OPERATIONS = {
     "UpsertView2": Content.upsert_view,
     "upsertView": Content.upsert_view,
     "View": Content.find_view,
+    "SpecificReport": Content.one_view,
 }
 """The method that answers each operation."""

@@ -95,6 +95,11 @@ class WandbServer:
                 self._listen()
             self._recovered.set()
 
+    @property
+    def is_broken(self) -> bool:
+        """Return whether the server has broken down, and has not recovered."""
+        return self._fault is not None
+
     def fault(self) -> Fault | None:
         """Return how the request that has just come is to fail; None if it is answered."""
         with self._lock:

@@ -227,11 +227,10 @@ def test_what_an_upload_has_lost_is_logged_later(studied: tuple[WandbServer, Pat
     assert lacks_rows(directory)
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    code = "import sys; from pathlib import Path; from seglab.tracking import log_missing; log_missing(Path(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(directory)], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, check=False
-    )
-    assert done.returncode == 0
+    code = "from seglab.cli import main; main()"
+    words = [sys.executable, "-c", code, "sync", str(directory)]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
     assert not lacks_rows(directory)
 
     def values(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,77 @@
+"""Find the logs that W&B has written into the folders of runs. No wandb, so that `status` starts at once."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from seglab.running import ledger
+
+_FOLDER = re.compile(r"(offline-)?run-\d{8}_\d{6}-.+")
+
+HEADER_BYTES = 7
+"""Size of a log without any record, as a process leaves it that is killed at once."""
+
+
+@dataclass(frozen=True, order=True)
+class LocalLog:
+    """The log of one attempt of a run: `RUN/wandb/[offline-]run-TIME-ID/run-ID.wandb`."""
+
+    path: Path
+
+    @property
+    def run(self) -> Path:
+        """Return the folder of the run, which W&B's folder is in."""
+        return self.path.parents[2]
+
+    @property
+    def started(self) -> str:
+        """Return the time at which the attempt has started, as in `20260131_235959`."""
+        return self.path.parent.name.removeprefix("offline-")[4:19]
+
+    @property
+    def is_offline(self) -> bool:
+        """Return whether the attempt has sent nothing to W&B."""
+        return self.path.parent.name.startswith("offline-")
+
+    @property
+    def marker(self) -> Path:
+        """Return the file by which `wandb sync` marks a log that is uploaded."""
+        return self.path.with_name(f"{self.path.name}.synced")
+
+    @property
+    def is_uploaded(self) -> bool:
+        """Return whether the log is marked as uploaded, or holds nothing."""
+        return self.marker.exists() or self.path.stat().st_size <= HEADER_BYTES
+
+
+def logs_below(folder: Path) -> list[LocalLog]:
+    """Return all logs in a folder of runs, of studies or of one run, in the order of the folders and of their starts."""
+    found = [LocalLog(path) for path in _logs(folder) if _FOLDER.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda log: (log.run, log.started, log.path.parent.name))
+
+
+def _logs(folder: Path) -> Iterator[Path]:
+    if folder.name == "wandb":
+        yield from folder.glob("*run-*/run-*.wandb")
+        return
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and not place.is_symlink():
+            yield from _logs(place)
+
+
+def not_uploaded(folder: Path) -> list[Path]:
+    """Return the folders of the runs below `folder` that are not running, and are not at W&B as a whole."""
+    logs = logs_below(folder)
+    offline = {log.run for log in logs if log.is_offline and not log.is_uploaded}
+    online = {log.run for log in logs if not log.is_offline and not log.is_uploaded and not _said_complete(log.run)}
+    return sorted(run for run in offline | online if ledger.state(run) != "running")
+
+
+def _said_complete(run: Path) -> bool:
+    """Return whether the last attempt of a run has got everything to W&B. A run that says nothing has."""
+    try:
+        return bool(json.loads((run / "wandb" / "seglab.json").read_text(encoding="utf-8"))["complete"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True

@@ -1,0 +1,90 @@
+"""What the runs of a study have logged to W&B: the names for its panels, its arms and their colours."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from seglab.compare import read_folder
+from seglab.compare.plots.ink import line_of
+from seglab.dashboard.local import LocalLog, logs_below
+from seglab.dashboard.transaction_log import Keys, read_contents
+from seglab.records import TUNING, StudyRecord, read_record
+
+NEEDED = ("study", "arm", "seed", "phase")
+"""Settings by which the panels choose and group runs."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A study's runs at W&B."""
+
+    folder: Path
+    record: StudyRecord
+    entity: str
+    """Empty for the default entity of the user."""
+    project: str
+    arms: tuple[str, ...]
+    """In the order of report.html."""
+    baseline_run: str
+    """Id of the first run of the baseline."""
+    final: Keys
+    tuning: Keys | None
+    """None without tuning runs."""
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Return the colour of each arm, as in report.html. From the tenth arm on, colours repeat."""
+        return {arm: line_of(place)[0] for place, arm in enumerate(self.arms)}
+
+
+def read_logged(folder: Path) -> Logged:
+    """Read what the runs of a study have logged, from their local logs.
+
+    Raises:
+        ValueError: the folder is no study's, its runs have no logs, or the logs are of seglab 0.3 or older.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected a study's folder, such as runs/regularization")
+    record = read_record(folder)
+    if record is None:
+        raise ValueError(f"{folder}: holds no study.json; expected the folder of one study, such as runs/regularization")
+    logs = logs_below(folder)
+    tuning = [log for log in logs if log.path.is_relative_to(folder / TUNING)]
+    final = [log for log in logs if log not in tuning]
+    keys = _keys(final)
+    if not final:
+        raise ValueError(f"{folder}: no run has a log of Weights & Biases: either W&B was disabled, or `wandb clean` has deleted the logs")
+    if lacking := [name for name in NEEDED if name not in keys.config]:
+        raise ValueError(
+            f"{folder}: its runs have no setting {lacking[0]!r} at W&B: they were logged by an older seglab, whose runs have no panels"
+        )
+    arms = tuple(dict.fromkeys(result.run.arm for result in read_folder(folder).results)) or tuple(record.arms)
+    places = Counter(place for log in final if (place := _place(log)) is not None)
+    (entity, project), _ = places.most_common(1)[0]
+    first = next((log for log in final if log.run.parent.name == record.baseline), final[0])
+    return Logged(
+        folder,
+        record,
+        entity,
+        project,
+        arms,
+        read_contents(first.path).run_id,
+        keys,
+        _keys(tuning) if tuning else None,
+    )
+
+
+def _place(log: LocalLog) -> tuple[str, str] | None:
+    """Return entity and project of a log; None if it is damaged."""
+    try:
+        contents = read_contents(log.path)
+    except (ValueError, OSError):
+        return None
+    return contents.entity, contents.project
+
+
+def _keys(logs: list[LocalLog]) -> Keys:
+    found = Keys()
+    for log in logs:
+        found.add(log.path)
+    return found

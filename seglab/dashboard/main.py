@@ -1,0 +1,112 @@
+"""The commands `seglab sync`, `seglab dashboard` and `seglab report`. wandb is imported once the folder is checked."""
+
+import signal
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from seglab.dashboard.local import logs_below
+from seglab.dashboard.missing import with_missing
+from seglab.dashboard.server import Server
+from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
+from seglab.exit_codes import DONE, FAILED
+from seglab.running.status import count
+
+CHECK_SECONDS = 10.0
+"""Longest wait until the server counts the rows that it has just got."""
+
+
+def sync(given: Namespace, console: Console) -> int:
+    """Run `seglab sync FOLDER`. Return 1 if something could not be uploaded.
+
+    Raises:
+        ValueError, OSError: the folder holds no log, nobody is logged in, the server does not answer, or the folder cannot be written.
+    """
+    folder = Path(given.folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
+    if given.jobs < 1:
+        raise ValueError(f"-n {given.jobs}: must be 1 or more")
+    logs = logs_below(folder)
+    if not logs:
+        raise ValueError(f"{folder}: no run below it has a log of Weights & Biases; runs make one unless W&B is disabled")
+    with _stop_on_sigterm():
+        problems: list[str] = []
+        found, running = read_attempts(logs, problems)
+        for run in running:
+            console.print(f"skipped, still running: {run}", highlight=False, markup=False, soft_wrap=True)
+        runs = len({log.run for log in logs})
+        console.print(f"{folder}: {count(runs, 'run')} with a log, {len(found)} not marked as uploaded", highlight=False, soft_wrap=True)
+        if given.dry_run:
+            for one in found:
+                names = ", ".join(log.path.parent.name for log, _ in one.logs if not log.is_uploaded)
+                console.print(f"would upload: {one.run} ({names})", highlight=False, markup=False, soft_wrap=True)
+        elif found:
+            _upload(found, given.jobs, problems, console)
+        elif not running and not problems:
+            console.print("nothing to upload", highlight=False)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return FAILED if problems else DONE
+
+
+def _upload(attempts: Sequence[Attempts], jobs: int, problems: list[str], console: Console) -> None:
+    """Upload what the server does not have, and compare its numbers of rows with the logs'."""
+    server = Server()
+    with claimed(attempts, problems) as claims:
+        ours = with_missing(claims, problems)
+        served = ask(server, ours)
+        for one in ours:
+            plan(one, served.get((*one.place, one.id)))
+            for log in one.complete:
+                log.marker.touch()
+        parts = [part for one in ours for part in one.parts]
+        if not ours:
+            return
+        if not parts:
+            console.print(f"nothing to upload: {server.address} has everything", highlight=False)
+            return
+        columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("", total=len(parts))
+            said = send(parts, jobs, lambda done: bar.update(task, completed=done))
+        problems += dict.fromkeys(said)
+        left = [part.log for part in parts if not part.log.is_uploaded]
+        problems += [f"{log.path.parent}: not uploaded as a whole; the same command goes on with it" for log in left]
+        sent = [one for one in ours if one.parts and not any(part.log in left for part in one.parts)]
+        problems += _differences(server, sent)
+        console.print(f"{count(len(sent), 'run')} uploaded to {server.address}", highlight=False)
+
+
+def _differences(server: Server, attempts: Sequence[Attempts]) -> list[str]:
+    """Return a line for each run of which the server has not as many rows as the logs, or as `metrics.csv`."""
+    deadline = time.monotonic() + CHECK_SECONDS  # the server may count a moment later
+    while True:
+        served = ask(server, attempts)
+        rows = {one.run: run.rows if (run := served.get((*one.place, one.id))) is not None else 0 for one in attempts}
+        wrong = [one for one in attempts if rows[one.run] != one.rows]
+        if not wrong or time.monotonic() > deadline:
+            break
+        time.sleep(1.0)
+    lines = [f"{one.run}: {server.address} has {count(rows[one.run], 'row')} of it, and its logs have {one.rows}" for one in wrong]
+    for one in attempts:
+        expected = rows_of_table(one.run)
+        if one not in wrong and expected is not None and rows[one.run] != expected:
+            lines.append(f"{one.run}: {server.address} has {count(rows[one.run], 'row')} of it, and metrics.csv has {expected}")
+    return lines
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

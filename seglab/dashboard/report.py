@@ -1,0 +1,121 @@
+"""`seglab report --wandb`: a study's answer as a report at W&B. All its statistics come from the files of the study."""
+
+import contextlib
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from seglab.compare import Findings, analyse, factors_to_markdown, read_folder, to_markdown, words
+from seglab.dashboard import panels
+from seglab.dashboard.logged import Logged
+from seglab.records import write_text
+
+FILE = "wandb_report.json"
+"""The report as JSON, with its address, in the study's folder."""
+
+
+def findings(folder: Path) -> Findings:
+    """Return what `seglab compare` finds out about a study.
+
+    Raises:
+        ValueError: no run has a result yet, or the results do not belong together.
+    """
+    study = read_folder(folder)
+    if not study.results:
+        raise ValueError(f"{folder}: no finished run yet, nothing to report")
+    return analyse(study, study.criteria())
+
+
+def markdown(found: Findings) -> str:
+    """Return the answer as Markdown: each verdict as a sentence, the table of `compare`, its warnings, and how the numbers were computed."""
+    comparison = found.comparison
+    lines = [*(f"- **{contrast.verdict}**: {words.sentence(contrast, comparison)}" for contrast in comparison.contrasts), ""]
+    lines += [to_markdown(comparison), ""]
+    if found.factors is not None:
+        lines += [factors_to_markdown(found.factors), ""]
+    lines += [f"- ⚠ {note}" for note in (*found.health, *found.factor_notes, *found.notes)]
+    tuned = words.tuning(found.study.record)
+    lines += ["", *words.protocol(found.criteria), *([tuned] if tuned else [])]
+    return "\n".join(lines)
+
+
+def report(found: Findings, logged: Logged, entity: str | None) -> Any:
+    """Return the report: the answer, the panels with a fixed set of runs, and the commands.
+
+    Args:
+        found: the answer.
+        logged: what the runs have logged.
+        entity: the default entity; None if W&B is not to be asked, which it is for a set of runs with an entity.
+    """
+    import wandb_workspaces.reports.v2 as wr
+    from wandb_workspaces import expr
+
+    record, keys = logged.record, logged.final
+    owner = logged.entity or entity or os.environ.get("WANDB_ENTITY", "")
+    runs = wr.Runset(
+        entity="" if entity is None else owner,
+        project="" if entity is None else logged.project,
+        name=record.study,
+        filters=[expr.Config("study") == record.study, expr.Config("phase") == "final"],
+        groupby=["config.arm"],
+    )
+    colours: dict[Any, Any] = {
+        wr.RunsetGroup(runset_name=record.study, keys=(wr.RunsetGroupKey(key=wr.Config("arm"), value=arm),)): colour
+        for arm, colour in logged.colours.items()
+    }
+    folder = shlex.quote(str(logged.folder))
+    blocks: list[Any] = [
+        wr.H1(f"{record.study}: {found.criteria.metric.title} against {found.criteria.baseline}"),
+        wr.MarkdownBlock(text=markdown(found)),
+        wr.MarkdownBlock(text=panels.NOTE),
+    ]
+    parts = {
+        "Curves": panels.curves(panels.CURVES, keys),
+        "Answer by arm": panels.answer(record.metric, keys)[1:],
+        "Freezing": panels.freezing(keys),
+        "Classes": panels.classes(keys),
+        "Pictures": panels.pictures(keys),
+    }
+    for name, made in parts.items():
+        if made:
+            blocks += [wr.H2(name), wr.PanelGrid(runsets=[runs], panels=made, custom_run_colors=colours)]
+    blocks += [wr.H2("Commands"), wr.MarkdownBlock(text=f"```\nseglab compare {folder}\nseglab report --wandb {folder}\n```")]
+    return wr.Report(
+        entity=owner, project=logged.project, title=f"{record.study}: comparison", description="by seglab", width="fluid", blocks=blocks
+    )
+
+
+def as_json(made: Any, url: str | None) -> str:
+    """Return a report as JSON."""
+    view = made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)  # the package has no public name for it
+    return json.dumps({"report": view, "url": url}, indent=1, ensure_ascii=False) + "\n"
+
+
+def save(made: Any, folder: Path) -> str:
+    """Save a report at W&B, in place of the one that an earlier call has saved, and return its address."""
+    import wandb_workspaces.reports.v2 as wr
+
+    os.environ["WANDB_SILENT"] = "true"
+    url = saved_before(folder)
+    if url is not None:
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # it was deleted at W&B
+            made.id = wr.Report.from_url(url).id
+    made.save()
+    return str(made.url)
+
+
+def saved_before(folder: Path) -> str | None:
+    """Return the address of the report that an earlier call has saved; None if there is none."""
+    try:
+        url = json.loads((folder / FILE).read_text(encoding="utf-8"))["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if url is None else str(url)
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write the report into the study's folder, and return the file."""
+    write_text(folder / FILE, text)
+    return folder / FILE

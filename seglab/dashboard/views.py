@@ -1,0 +1,82 @@
+"""The commands `seglab dashboard` and `seglab report --wandb`."""
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+
+from seglab.dashboard import report as reports
+from seglab.dashboard import workspace
+from seglab.dashboard.logged import read_logged
+from seglab.dashboard.server import NotLoggedIn, Server
+from seglab.exit_codes import DONE
+
+
+def dashboard(given: Namespace, console: Console) -> int:
+    """Run `seglab dashboard FOLDER`.
+
+    Raises:
+        ValueError, OSError: the folder is no study's, the package is missing, or W&B does not answer.
+    """
+    folder = Path(given.folder)
+    logged = read_logged(folder)
+    workspace.check_installed()
+    server = None if given.dry_run else _server()
+    made = workspace.workspaces(logged, os.environ.get("WANDB_ENTITY", "") if server is None else server.entity)
+    if given.dry_run:
+        print(workspace.as_json(made, []), end="")
+        return DONE
+    if server is None:
+        urls = workspace.saved_before(folder)
+    else:
+        with server.answering():
+            urls = workspace.save(made, folder)
+    path = workspace.write(folder, workspace.as_json(made, urls))
+    _say(console, path, [] if server is None else urls)
+    return DONE
+
+
+def report(given: Namespace, console: Console) -> int:
+    """Run `seglab report --wandb FOLDER`.
+
+    Raises:
+        ValueError, OSError: the folder is no study's, nothing is finished, the package is missing, or W&B does not answer.
+    """
+    folder = Path(given.folder)
+    if not given.wandb:
+        raise ValueError(f"report: add --wandb for a report at Weights & Biases; `seglab compare {folder}` writes report.html")
+    logged = read_logged(folder)
+    found = reports.findings(folder)
+    workspace.check_installed()
+    server = None if given.dry_run else _server()
+    made = reports.report(found, logged, None if server is None else server.entity)
+    if given.dry_run:
+        print(reports.as_json(made, None), end="")
+        return DONE
+    url = None
+    if server is None:
+        text = reports.as_json(made, reports.saved_before(folder))
+    else:
+        with server.answering():
+            url = reports.save(made, folder)
+            text = reports.as_json(made, url)  # asks the server for the id of the project
+    path = reports.write(folder, text)
+    _say(console, path, [] if url is None else [url])
+    return DONE
+
+
+def _server() -> Server | None:
+    """Return the server; None if nobody is logged in."""
+    try:
+        return Server()
+    except NotLoggedIn:
+        return None
+
+
+def _say(console: Console, path: Path, urls: list[str]) -> None:
+    for url in urls:
+        console.print(f"saved: {url}", highlight=False, markup=False, soft_wrap=True)
+    if not urls:
+        console.print("nobody is logged in to Weights & Biases, so nothing was saved there: `wandb login`, then the same command")
+    console.print(f"JSON: {path}", highlight=False, markup=False, soft_wrap=True)

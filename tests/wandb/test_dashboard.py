@@ -1,0 +1,184 @@
+"""`seglab dashboard`, `seglab report --wandb`, and the line about W&B: panels of what was logged only, and no statistics but seglab's."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb_workspaces.reports.v2 import Report
+from wandb_workspaces.reports.v2 import internal as reports
+from wandb_workspaces.workspaces import Workspace
+from wandb_workspaces.workspaces import internal as workspaces
+
+from seglab.compare import analyse, read_folder, to_markdown
+from seglab.compare.plots.ink import line_of
+from seglab.dashboard.logged import read_logged
+from seglab.dashboard.words import at_end, at_start, left_over
+from tests.wandb.server import WandbServer
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+NOBODY = {"WANDB_API_KEY": "", "NETRC": "/nonexistent"}
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study whose runs have logs."""
+    folder = tmp_path_factory.mktemp("drawn") / "demo"
+    subprocess.run([sys.executable, "-m", "tests.wandb.finished", str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def demo(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(drawn, tmp_path / "runs" / "demo", symlinks=True))
+
+
+@pytest.fixture
+def seglab(wandb_server: WandbServer, tmp_path: Path) -> Command:
+    """Runs a command of seglab."""
+
+    def run(*words: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", "from seglab.cli import main; main()", *map(str, words)]
+        given = {**wandb_server.environment(), **environment}
+        return subprocess.run(command, env=given, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def named(spec: Any, key: str = "") -> Iterator[str]:
+    """Yield all names that panels give, settings as `config:NAME`."""
+    if isinstance(spec, dict):
+        for inner, value in spec.items():
+            yield from named(value, inner)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from named(value, key)
+    elif isinstance(spec, str):
+        if key in ("metrics", "mediaKeys", "targetKey", "val"):
+            yield spec
+        elif key == "groupBy":
+            yield f"config:{spec.removesuffix('.value')}"
+        elif key in ("xAxis", "yAxis", "accessor", "columnOrder") and spec not in ("_step", "run", "index", "run:displayName"):
+            yield spec.removeprefix("summary:").removesuffix(".value")
+
+
+@pytest.mark.slow
+def test_the_panels_name_what_was_logged_and_choose_the_study(
+    wandb_server: WandbServer, seglab: Command, demo: Path, tmp_path: Path
+) -> None:
+    assert seglab("sync", demo.parent).returncode == 0
+    dry = seglab("dashboard", demo, "--dry_run", **NOBODY)
+    assert (dry.returncode, dry.stderr, (demo / "dashboard.json").exists()) == (0, "", False)
+    views = json.loads(dry.stdout)["workspaces"]
+    logged = {key for run in wandb_server.runs.values() for key in run.keys} | {
+        f"config:{key}" for key in wandb_server.runs["demo-l2-s0"].config
+    }
+    for view in views:
+        names = set(named(view["spec"]))
+        assert len(names) > 4
+        assert names <= logged, names - logged
+        again = Workspace._from_model(workspaces.View.model_validate(view))
+        assert [section.name for section in again.sections] == [
+            section["name"] for section in view["spec"]["section"]["panelBankConfig"]["sections"]
+        ]
+        chosen = {item["key"]["name"]: item["value"] for item in view["spec"]["section"]["runSets"][0]["filters"]["filters"]}
+        ids = {name for name, run in wandb_server.runs.items() if all(run.config[key] == value for key, value in chosen.items())}
+        assert ids == {name for name in wandb_server.runs if name.startswith("tuning") == (chosen["phase"] == "tuning")}
+    titles = [section["name"] for section in views[0]["spec"]["section"]["panelBankConfig"]["sections"]]
+    assert titles == ["Answer", "Curves", "Classes", "Pictures", "Weights", "Freezing", "Cost"]
+    assert [view["displayName"] for view in views] == ["demo", "demo: tuning"]
+    assert list(views[0]["spec"]["section"]["customRunColors"].values()) == [line_of(0)[0], line_of(1)[0]]
+
+
+@pytest.mark.slow
+def test_a_workspace_is_saved_once(wandb_server: WandbServer, seglab: Command, demo: Path) -> None:
+    without = seglab("dashboard", demo, **NOBODY)
+    assert (without.returncode, wandb_server.views) == (0, [])
+    assert "nobody is logged in" in without.stdout
+    assert json.loads((demo / "dashboard.json").read_text())["urls"] == []
+    saved = [seglab("dashboard", demo), seglab("dashboard", demo)]
+    assert [done.returncode for done in saved] == [0, 0], saved
+    assert saved[0].stdout == saved[1].stdout
+    assert [(view.title, view.saves, view.kind) for view in wandb_server.views] == [
+        ("demo", 2, "project-view"),
+        ("demo: tuning", 2, "project-view"),
+    ]
+    assert seglab("dashboard", demo, **NOBODY).returncode == 0
+    assert len(json.loads((demo / "dashboard.json").read_text())["urls"]) == 2  # what was saved is not forgotten
+
+
+@pytest.mark.slow
+def test_a_report_holds_the_table_of_compare(wandb_server: WandbServer, seglab: Command, demo: Path) -> None:
+    dry = seglab("report", "--wandb", demo, "--dry_run", **NOBODY)
+    assert (dry.returncode, dry.stderr, (demo / "wandb_report.json").exists()) == (0, "", False)
+    found = json.loads(dry.stdout)["report"]
+    report = Report._from_model(reports.ReportViewspec.model_validate(found))
+    text = "\n".join(getattr(block, "text", "") for block in report.blocks if isinstance(getattr(block, "text", None), str))
+    table = to_markdown(analyse(read_folder(demo)).comparison)
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 4
+    assert all(row in text for row in rows)
+    assert "l2 is better than none by 5.33 points (95 % interval +4.48 to +6.19)" in text
+    assert "no test" in text
+    assert seglab("sync", demo).returncode == 0
+    saved = [seglab("report", "--wandb", demo), seglab("report", "--wandb", demo)]
+    assert [done.returncode for done in saved] == [0, 0], saved
+    assert [(view.title, view.saves, view.kind) for view in wandb_server.views] == [("demo: comparison", 2, "runs")]
+
+
+@pytest.mark.slow
+def test_what_cannot_be_shown_is_one_line(seglab: Command, demo: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(demo, bare, ignore=shutil.ignore_patterns("wandb"))
+    cases: list[tuple[tuple[object, ...], dict[str, str], str]] = [
+        (("dashboard", tmp_path / "nothing"), {}, f"{tmp_path / 'nothing'}: no such folder"),
+        (("dashboard", tmp_path), {}, f"{tmp_path}: holds no study.json"),
+        (("dashboard", bare), {}, f"{bare}: no run has a log of Weights & Biases"),
+        (("report", demo), {}, "report: add --wandb"),
+        (("report", "--wandb", bare), {}, f"{bare}: no run has a log"),
+        (("dashboard", demo), {"WANDB_API_KEY": "b" * 40}, "W&B cannot be used"),
+    ]
+    for words, environment, reason in cases:
+        done = seglab(*words, **environment)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+        assert reason in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("dashboard",), ("report", "--wandb")])
+def test_an_outage_while_saving_is_one_line(wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...]) -> None:
+    wandb_server.content.projects.add("stand-in")
+    wandb_server.break_down("401", after=2)
+    done = seglab(*words, demo)
+    assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
+    assert f"{wandb_server.url}: W&B does not do what it was asked" in done.stderr
+    assert not list(demo.glob("*.json.*"))
+
+
+def test_colours_are_those_of_the_report(drawn: Path) -> None:
+    logged = read_logged(drawn)
+    assert logged.colours == {"none": line_of(0)[0], "l2": line_of(1)[0]}
+    assert (logged.project, logged.baseline_run) == ("stand-in", "demo-none-s0")
+
+
+def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert at_start("disabled", demo) == "W&B: disabled"
+    assert at_start("offline", demo) == f"W&B: offline; seglab sync {demo} uploads the runs later"
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    assert at_start("online", demo) == "W&B: online, project mine"
+    assert left_over(demo) == at_end(demo) == f"W&B: 16 runs not uploaded; seglab sync {demo} does it"
+    for log in demo.rglob("*.wandb"):
+        log.with_name(f"{log.name}.synced").touch()
+    assert (left_over(demo), at_end(demo)) == (None, "W&B: all runs are uploaded")
+    (demo / "l2" / "seed-0" / "wandb" / "seglab.json").write_text('{"url": "https://wandb.ai/me/seglab/runs/x", "complete": true}')
+    assert at_end(demo) == "W&B: all runs are uploaded: https://wandb.ai/me/seglab"
+    for folder in list(demo.rglob("wandb")):
+        if folder.is_dir():
+            folder.rename(folder.with_name("elsewhere"))
+    assert at_end(demo) is None
