@@ -62,15 +62,16 @@ def plan_of(bands: Path, channels: int, values: int) -> Plan:
         (
             6,
             3,
-            "arm a: the images have 6 channels of uint16, and mean has 3 values: give SegmentationModule mean and std of 6 values, or of",
+            "the images have 6 channels of uint16, and mean has 3 values: give SegmentationModule mean and std of 6 values, or of",
         ),
-        (3, 1, "arm a: the images have 6 channels of uint16, and the network takes 3: build it with in_channels=6"),
+        (3, 1, "the images have 6 channels of uint16, and the network takes 3: build it with in_channels=6"),
     ],
 )
 def test_a_study_of_other_channels_is_refused_before_anything_is_written(bands: Path, channels: int, values: int, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         prepare(plan_of(bands, channels, values), Console(file=io.StringIO()))
     assert "\n" not in str(caught.value)
+    assert caught.value.__notes__ == ["arm a"]
     assert not (bands.parent / "runs").exists()
 
 

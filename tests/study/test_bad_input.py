@@ -139,7 +139,7 @@ def test_the_same_data_undamaged_pass(
         (["run", "--data.source", "CamVidd"], ("--data.source", "'CamVidd'", "did you mean seglab.CamVid?", "import path")),
         (
             ["run", "--data.source", "seglab.L2"],
-            ("--data.source", "seglab.L2 is a Regularizer, no seglab.SegmentationSource", "such as seglab.CamVid"),
+            ("--data.source", "seglab.L2 is a Regularizer, no seglab.SegmentationSource", "such as seglab.ADE20K"),
         ),
         (["run", "--data", "CamVid"], ("--data: ", "--data.source CamVid")),
         (["run", "--data=CamVid", "--data.size", "[3,4]"], ("--data: ", "--data.source CamVid")),
