@@ -346,7 +346,7 @@ def test_two_folders_of_one_split_are_refused(tmp_path: Path, layout: str) -> No
             path.parent.mkdir(parents=True, exist_ok=True)
             index_mask(number).save(path)
     pattern = layout.replace("{key}", "*")
-    with pytest.raises(ValueError, match="{split} = val and valid, which all mean val: expected one of them"):
+    with pytest.raises(ValueError, match=r"\{split\} = val and valid, which all mean val: expected one of them"):
         ImageMaskFolder(tmp_path, 2, images=f"images/{pattern}", masks=f"masks/{pattern}")
 
 
