@@ -147,6 +147,8 @@ class ImageMaskFolder(SegmentationSource):
         if self._table is not None and self._table.labels is None and self.labels is None and isinstance(self.void, int):
             raise ValueError(f"void is {self.void}, and the masks are in colours by {self.classes}: name the class that is ignored")
         _check_labels(self.labels, self.void)
+        if self._table is not None and self._table.has_labels and self.labels is not None and self.labels != self._table.labels:
+            raise ValueError(f"labels are given, and {self.classes} has other ones in its column id: give one of them")
         names = tuple(self.class_names) if self._table is None else self._table.names
         if self.class_names and tuple(self.class_names) != names:
             raise ValueError(f"class_names {list(self.class_names)} are not those of {self.classes}, {list(names)}: give one of them")
