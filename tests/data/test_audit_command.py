@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_folders_that_are_built_alike_are_read_together(
     assert code != 2, err
     words = shlex.split(out.splitlines()[-1])
     flags = dict(zip(words[4::2], words[5::2], strict=True))
-    given = {name: flags.get(f"--data.source.{name}") for name in ("images", "masks", "group")}
+    given: dict[str, Any] = {name: flags.get(f"--data.source.{name}") for name in ("images", "masks", "group")}
     rule = RandomSplit() if "--data.source.splits" in flags else None
     source = ImageMaskFolder(here / "data", 3, splits=rule, **given)
     place = [*Path(pattern).parts].index(next(part for part in Path(pattern).parts if "patient" in part))

@@ -306,6 +306,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"group": "^(q[0-9])"}, r"images/p0_00.jpg: group '\^\(q\[0-9\]\)' finds nothing in 'p0_00', which image and mask share"),
     ({"group": "p[0-9]", "splits": KFold(0, 5)}, "4 groups for 5 parts: expected at least one for each part"),
     ({"splits": RandomSplit(0.5, 0)}, "test_fraction is 0, and there are no test samples: expected more than 0"),
+    ({"class_names": "ab"}, "class_names is the text .ab.: expected a tuple of names"),
     ({"labels": {"0": 0, "1": 1}}, "labels is {'0': 0, '1': 1}: expected the class of each label, both whole numbers"),
     ({"labels": {0: 0, 1: 1.5}}, "both whole numbers"),
     ({"labels": [0, 1]}, r"labels is \[0, 1\]: expected the class of each label"),
@@ -334,7 +335,7 @@ def test_the_case_of_the_folders_does_not_matter(tmp_path: Path, words: tuple[st
                 path.parent.mkdir(parents=True, exist_ok=True)
                 (Image.new("RGB", (8, 4)) if kind == "image" else index_mask(number)).save(path)
     source = ImageMaskFolder(tmp_path, 2, images=layout.replace("{key}", "*"), masks=masks.replace("{key}", "*"))
-    assert {split: len(source.split(split)) for split in SPLIT_OF} == {"train": 6, "val": 3, "test": 3}
+    assert [len(source.split(split)) for split in SPLITS] == [6, 3, 3]
 
 
 @pytest.mark.parametrize("layout", ["{split}/{key}.png", "all/{split}_{key}.png", "{key}/{split}/a.png"])

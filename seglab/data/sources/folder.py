@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from seglab.data.check import count_labels
+from seglab.data.check import check_class_names, count_labels
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
 from seglab.data.sources.classes import ClassTable, class_table
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, default_palette
@@ -146,6 +146,7 @@ class ImageMaskFolder(SegmentationSource):
             raise ValueError(f"void is {self.void!r}: expected a label; a class can be named where classes is given")
         if self._table is not None and self._table.labels is None and self.labels is None and isinstance(self.void, int):
             raise ValueError(f"void is {self.void}, and the masks are in colours by {self.classes}: name the class that is ignored")
+        check_class_names(self.class_names)
         _check_labels(self.labels, self.void)
         if self._table is not None and self._table.has_labels and self.labels is not None and self.labels != self._table.labels:
             raise ValueError(f"labels are given, and {self.classes} has other ones in its column id: give one of them")
