@@ -13,8 +13,8 @@ from seglab.data.loading.part import Part
 from seglab.data.sources.dataset import SegmentationDataset
 from seglab.data.sources.files import Pair, PairedFiles
 
-DECODERS = ("numpy", "pillow", "tifffile", "imagecodecs", "opencv-python-headless")
-"""Packages that decode and resize images."""
+DECODERS = ("numpy", "pillow", "tifffile", "imagecodecs", "opencv-python-headless", "scipy")
+"""Packages that decode and resize images and masks."""
 
 
 def cache_folder() -> Path:

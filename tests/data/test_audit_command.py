@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from seglab import cli
-from seglab.data import ImageMaskFolder
+from seglab.data import SPLITS, ImageMaskFolder, RandomSplit
 from seglab.data.audit.bare import Bare
 from seglab.data.audit.layout import guess
 from seglab.data.sources.dataset import default_palette
@@ -73,6 +74,64 @@ def test_a_layout_is_found(tmp_path: Path, pattern: str, images: str, masks: str
     assert (found.without_mask, found.without_image) == ((), ())
 
 
+FOLDERS = [
+    ("p{patient}/{kind}/{number}.png", "*/images/*.png", "*/masks/*.png"),
+    ("all/p{patient}/{number}{end}.png", "all/*/*.png", "all/*/*_mask.png"),
+    ("{kind}/p{patient}/{number}.png", "images/*/*.png", "masks/*/*.png"),
+    ("{split}/p{patient}/{kind}/{number}.png", "{split}/*/images/*.png", "{split}/*/masks/*.png"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "images", "masks"), FOLDERS)
+def test_folders_that_are_built_alike_are_read_together(
+    here: Path, capsys: pytest.CaptureFixture[str], pattern: str, images: str, masks: str
+) -> None:
+    """As those of patients; none of them is left out, and none is in two splits."""
+
+    def name(split: str, kind: str, number: int) -> str:
+        return in_files(pattern.replace("{patient}", str(number % 2 + {"train": 0, "val": 2, "test": 4}[split])))(split, kind, number)
+
+    write_shapes(here / "data", each=6, name=name)
+    found = guess(here / "data")
+    assert (found.images, found.masks, found.others) == (images, masks, ())
+    assert sum(map(len, found.pairs.values())) == 18
+    code, out, err = audit(capsys, "data")
+    assert code != 2, err
+    words = shlex.split(out.splitlines()[-1])
+    flags = dict(zip(words[4::2], words[5::2], strict=True))
+    given: dict[str, Any] = {name: flags.get(f"--data.source.{name}") for name in ("images", "masks", "group")}
+    rule = RandomSplit() if "--data.source.splits" in flags else None
+    source = ImageMaskFolder(here / "data", 3, splits=rule, **given)
+    place = [*Path(pattern).parts].index(next(part for part in Path(pattern).parts if "patient" in part))
+    patients = [{Path(sample.name).parts[place] for sample in source.split(split)} for split in SPLITS]  # type: ignore[attr-defined]
+    assert [len(patients[0] | patients[1] | patients[2]), sum(map(len, patients))] == [6, 6]
+
+
+def test_files_that_are_left_out_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_shapes(here / "data", each=4, name=in_files("{kind}/{number}.png"))
+    shutil.copytree(root / "masks", root / "instances", ignore=lambda _, names: names[:3])
+    assert guess(root).others == ("instances/*.png (9)",)
+    code, out, _ = audit(capsys, "data")
+    assert code == 1
+    assert "files that are left out" in out
+
+
+def test_two_folders_of_one_split_are_named(tmp_path: Path) -> None:
+    root = write_shapes(tmp_path / "data", each=4, name=in_files("{kind}/{split}/{number}.png"))
+    for kind in ("images", "masks"):
+        shutil.copytree(root / kind / "val", root / kind / "valid")
+    with pytest.raises(ValueError, match="images/val and images/valid both mean val: expected one folder for each split"):
+        guess(root)
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    root = write_shapes(tmp_path / "data", each=4, name=in_files("{kind}/{split}/{number}.png"))
+    (tmp_path / "linked").mkdir()
+    for kind in ("images", "masks"):
+        (tmp_path / "linked" / kind).symlink_to(root / kind)
+    assert sum(map(len, guess(tmp_path / "linked").pairs.values())) == 12
+
+
 def test_images_and_masks_are_told_apart_by_what_they_hold(tmp_path: Path) -> None:
     """Whatever the folders are called."""
     root = write_shapes(
@@ -98,6 +157,10 @@ def black_and_white(mask: Pixels) -> Pixels:
     return np.where(mask > 0, 255, 0).astype(np.uint8)
 
 
+def one_and_255(mask: Pixels) -> Pixels:
+    return np.where(mask > 0, 255, 1).astype(np.uint8)
+
+
 def from_one(mask: Pixels) -> Pixels:
     return mask + np.uint8(1)
 
@@ -110,6 +173,7 @@ GUESSES: list[tuple[str, Callable[[Pixels], Pixels], int, str, set[str]]] = [
     ("{split}/{kind}/{number}.png", same, 0, "--data.source.num_classes 3", set()),
     ("{split}/{kind}/{number}.png", black_and_white, 1, '--data.source.num_classes 2 --data.source.labels "{0: 0, 255: 1}"', {"labels"}),
     ("{split}/{kind}/{number}.png", from_one, 1, '--data.source.num_classes 3 --data.source.labels "{1: 0, 2: 1, 3: 2}"', {"labels"}),
+    ("{split}/{kind}/{number}.png", one_and_255, 1, '--data.source.num_classes 2 --data.source.labels "{1: 0, 255: 1}"', {"labels"}),
     ("{split}/{kind}/{number}.png", colours, 1, "--data.source.classes CSV", {"classes"}),
     (
         "{kind}/{split}/{number}.png",
@@ -144,7 +208,7 @@ def test_the_command_that_is_printed_reads_the_folder(
     command = shlex.split(out.splitlines()[-1])
     assert command[:4] == ["seglab", "fit", "--model.network", "segmentation_models_pytorch.Unet"]
     read = ["--data.source", "ImageMaskFolder", "--data.source.root", "data"]
-    classes = "2" if mask is black_and_white else "3"
+    classes = "2" if mask in (black_and_white, one_and_255) else "3"
     assert command[4:10] == ["--model.network.classes", classes, *read]
     assert command[10:] == [*shlex.split(flags.replace("CSV", str(here / "audit-classes.csv"))), "--data.size", "[32,32]"]
     assert sorted(file.name for file in here.iterdir()) == ["audit.html", "data"] or (here / "audit-classes.csv").exists()

@@ -35,6 +35,7 @@ REFUSED = [
     (of(0, 255), 2, "the training masks hold only the class 'class 0' (label 0) and ignored pixels (label 255)", "{0: 0, 255: 1}"),
     (of(0, 255), 21, "the training masks hold only the class 'class 0' (label 0) and ignored pixels (label 255)", "{0: 0, 255: 1}"),
     (of(0), 2, "all labelled pixels of the 2 training masks are of the class 'class 0' (label 0), but there are 2 classes", "correct"),
+    (of(0, 255), 1, "the training masks hold only the class 'class 0' (label 0) and ignored pixels (label 255)", "{0: 0, 255: 1}"),
     (of(1, 255), 2, "all labelled pixels of the 2 training masks are of the class 'class 1' (label 1)", "correct"),
     (of(0, 1) | {"train": [0]}, 2, "but there are 2 classes, and other classes occur only in val and test", "correct"),
     (of(255), 2, "none of the 2 masks of train has a labelled pixel", "correct the masks of train"),
@@ -56,6 +57,15 @@ def test_labels_that_cannot_train_or_test_are_refused(
 NOTES = [
     (of(0, 1, 2), 3, []),
     (of(0, 1, 2, 255), 3, []),
+    (of(0), 1, ["'class 0' is the only class, so that every network scores 1: the background is a class too"]),
+    (
+        of(0, 1) | {"test": [0, 255]},
+        2,
+        [
+            "no pixel in test: class 1; their IoU on test",
+            "all labelled pixels of test are of the class 'class 0', and others are ignored, but none in train; are these masks of 0 and 255",
+        ],
+    ),
     (of(0, 1) | {"train": [0, 1, 2]}, 3, ["no pixel in val: class 2; their IoU on val", "no pixel in test: class 2; their IoU on test"]),
     (of(0, 1, 2) | {"train": [0, 1]}, 3, ["no pixel in train: class 2; a network cannot learn them"]),
     (of(0, 1), 4, ["no pixel in any split: class 2, class 3; are the number"]),

@@ -161,6 +161,8 @@ def test_an_item_may_be_a_mapping() -> None:
     ("make", "names", "message"),
     [
         (lambda split: [], (), "class_names are empty"),
+        (lambda split: [], "ab", "class_names is the text 'ab': expected a tuple of names"),
+        ("my.squares", ("a", "b"), "make is 'my.squares': expected a function that makes the data set of a split"),
         (lambda split: iter([]), NAMES, r"returned a list_iterator; expected a map-style data set"),
         (lambda split: None, NAMES, r"returned a NoneType; expected a map-style data set"),
     ],

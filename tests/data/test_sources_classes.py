@@ -80,6 +80,9 @@ WRONG: list[tuple[str, str]] = [
     ("name,r,g,b\na,0,0,256\n", r"line 2: 'a,0,0,256' has a colour outside 0…255"),
     ("name,r,g,b\na,0,0,0\n\nb,0,0,0\n", r"line 4: \(0, 0, 0\) is 'b', and 'a' in line 2: correct one of them"),
     ("id,name\n1,a\n1,b\n", r"line 3: 1 is 'b', and 'a' in line 2"),
+    ("id,name\n1,a\n,b\n", r"line 3: '' is no whole number; expected 0 to 255 for r, g and b, and the label for id"),
+    ("value,name,r,g,b\n1.0,a,0,0,0\n2,b,1,1,1\n", r"line 2: '1.0' is no whole number"),
+    ("name,grey\na,1\nb,0\n", r"its column 'grey' holds numbers: call it id if they are the labels of the masks, or remove it"),
     ("name,r,g,b\nvoid,0,0,0\n", r"0 classes; expected 1 to 255"),
 ]
 
@@ -287,6 +290,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
         {"classes": None, "void": None, "labels": {0: 0, 1: 2}, "num_classes": 2},
         r"labels gives 1 the class 2: expected 0…1, or 255 for a label",
     ),
+    ({"classes": "ids.csv", "void": None, "labels": {7: 1, 9: 0}}, "labels are given, and ids.csv has other ones in its column id"),
     ({"classes": None, "void": None, "labels": {0: 0, 1: -1}}, "labels gives 1 the class -1: expected 0…0"),
 ]
 
@@ -294,6 +298,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changed", "message"), ARGUMENTS, ids=str)
 def test_arguments_that_contradict_each_other_are_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     root = write(tmp_path, "images/{key}.jpg", "masks/{key}.png", colour_mask)
+    (root / "ids.csv").write_text("id,name\n7,back\n9,cell\n")
     with pytest.raises(ValueError, match=message):
         source(root, **changed)
 

@@ -306,6 +306,11 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"group": "^(q[0-9])"}, r"images/p0_00.jpg: group '\^\(q\[0-9\]\)' finds nothing in 'p0_00', which image and mask share"),
     ({"group": "p[0-9]", "splits": KFold(0, 5)}, "4 groups for 5 parts: expected at least one for each part"),
     ({"splits": RandomSplit(0.5, 0)}, "test_fraction is 0, and there are no test samples: expected more than 0"),
+    ({"class_names": "ab"}, "class_names is the text .ab.: expected a tuple of names"),
+    ({"labels": {"0": 0, "1": 1}}, "labels is {'0': 0, '1': 1}: expected the class of each label, both whole numbers"),
+    ({"labels": {0: 0, 1: 1.5}}, "both whole numbers"),
+    ({"labels": [0, 1]}, r"labels is \[0, 1\]: expected the class of each label"),
+    ({"labels": {0: 0, 1: 1}, "void": 1}, "labels gives the label 1 the class 1, and void is 1, which is ignored: correct one of them"),
 ]
 
 
@@ -315,6 +320,43 @@ def test_wrong_arguments_are_explained(tmp_path: Path, changed: dict[str, Any], 
     with pytest.raises(ValueError, match=message) as caught:
         ImageMaskFolder(root, 2, **{**WHERE, **changed})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [("Train", "Val", "Test"), ("TRAIN", "VALID", "TEST"), ("Training", "Validation", "testing")])
+@pytest.mark.parametrize(
+    "layout", ["{split}/images/{key}.JPG", "images/{split}/{key}.jpg", "deep/{key}/{split}/a.jpg", "{split}_{key}.jpg"]
+)
+def test_the_case_of_the_folders_does_not_matter(tmp_path: Path, words: tuple[str, str, str], layout: str) -> None:
+    masks = layout.replace(".", "_mask.").lower().replace("jpg", "png")
+    for split, word in zip(SPLIT_OF, words, strict=True):
+        for number in SPLIT_OF[split]:
+            for kind, file in (("image", layout), ("mask", masks)):
+                path = tmp_path / file.format(split=word, key=key(number))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                (Image.new("RGB", (8, 4)) if kind == "image" else index_mask(number)).save(path)
+    source = ImageMaskFolder(tmp_path, 2, images=layout.replace("{key}", "*"), masks=masks.replace("{key}", "*"))
+    assert [len(source.split(split)) for split in SPLITS] == [6, 3, 3]
+
+
+@pytest.mark.parametrize("layout", ["{split}/{key}.png", "all/{split}_{key}.png", "{key}/{split}/a.png"])
+def test_two_folders_of_one_split_are_refused(tmp_path: Path, layout: str) -> None:
+    """None of them is left out in silence."""
+    for word in ("train", "val", "valid", "test"):
+        for number, kind in enumerate(("images", "masks")):
+            path = tmp_path / kind / layout.format(split=word, key=key(number))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            index_mask(number).save(path)
+    pattern = layout.replace("{key}", "*")
+    with pytest.raises(ValueError, match=r"\{split\} = val and valid, which all mean val: expected one of them"):
+        ImageMaskFolder(tmp_path, 2, images=f"images/{pattern}", masks=f"masks/{pattern}")
+
+
+def test_two_lists_of_one_split_are_refused(tmp_path: Path) -> None:
+    root = flat(tmp_path)
+    for word, numbers in {**SPLIT_OF, "validation": range(6, 7)}.items():
+        (root / f"{word}.txt").write_text("\n".join(key(number) for number in numbers))
+    with pytest.raises(ValueError, match=r"val.txt: there is validation.txt too, and both mean val: expected one of them"):
+        ImageMaskFolder(root, 2, images="images/*.jpg", masks="labels/*_mask.png", lists=Path("{split}.txt"))
 
 
 def another_ending(root: Path) -> None:

@@ -71,6 +71,24 @@ class Bare:
                         tuple(map(str, files)),
                     )
                 )
+        if self.found.others:
+            found.append(
+                Finding(
+                    "warning",
+                    "files that are left out",
+                    f"neither images nor masks by the patterns: {some(list(self.found.others), 8)}",
+                    "if they belong to the data, name the patterns of all: --data.source.images, --data.source.masks",
+                )
+            )
+        if self._keeps_folders():
+            found.append(
+                Finding(
+                    "note",
+                    "samples in folders",
+                    f"the samples lie in {number(self.found.folders, 'folder')}, perhaps those of patients or videos",
+                    "the command below never has samples of one folder in two splits, see --data.source.group",
+                )
+            )
         missing = [split for split in SPLITS if split not in self.found.pairs]
         if missing and "" not in self.found.pairs:
             found.append(
@@ -151,7 +169,13 @@ class Bare:
         if set(self.found.pairs) == set(SPLITS):
             return []
         rule = ["--data.source.splits", "RandomSplit"]
-        return [*rule, "--data.source.splits.test_fraction", "0"] if "test" in self.found.pairs else rule
+        if "test" in self.found.pairs:
+            rule += ["--data.source.splits.test_fraction", "0"]
+        return [*rule, "--data.source.group", "^[^/]+"] if self._keeps_folders() else rule
+
+    def _keeps_folders(self) -> bool:
+        """Return whether the rule is told to keep the samples of a folder together, as they may be those of a patient."""
+        return set(self.found.pairs) != set(SPLITS) and self.found.folders >= len(SPLITS)
 
     def is_readable(self, looks: Sequence[Look], table: Path | None) -> bool:
         """Return whether `flags` read the folder: every file has a partner, and masks hold labels, or colours that a table names."""
@@ -168,9 +192,9 @@ class Bare:
         return max(2, len(labels) if explanation(stored(looks)) is not None else max(labels, default=0) + 1)
 
     def _labels(self, looks: Sequence[Look]) -> list[int]:
-        """Return the labels that are classes: all but 255, which is one in masks of 0 and 255."""
+        """Return the labels that are classes: all but 255, which is one in masks of two labels, such as 0 and 255."""
         labels = set(stored(looks))
-        return [0, IGNORE] if labels == {0, IGNORE} else sorted(labels - {IGNORE})
+        return sorted(labels if len(labels) == 2 else labels - {IGNORE})
 
     def _label_flags(self, looks: Sequence[Look]) -> list[str]:
         number_of_classes = ["--data.source.num_classes", str(self.num_classes(looks))]

@@ -1,6 +1,5 @@
 """Guess where the images and masks of a folder lie: patterns of paths, and the splits that folders name."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from seglab.data.audit.look import few_values
 from seglab.data.reading.formats import ENDINGS
 from seglab.data.sources.dataset import SPLITS, Split
 from seglab.data.sources.files import Pair, composed
+from seglab.data.sources.patterns import walk
 
 SPLIT = "{split}"
 NAMES: dict[str, Split] = {
@@ -55,6 +55,10 @@ class Found:
     """Pairs of each split, sorted by name; of the split "" if no folder names the splits."""
     without_mask: tuple[Path, ...]
     without_image: tuple[Path, ...]
+    others: tuple[str, ...] = ()
+    """Patterns of other files, which are not looked at."""
+    folders: int = 0
+    """Number of folders that the first `*` of both patterns stands for, such as those of patients; 0 if it is a part of names."""
 
 
 def guess(root: Path) -> Found:
@@ -68,13 +72,44 @@ def guess(root: Path) -> Found:
     kinds = kinds_of(root)
     if not kinds:
         raise ValueError(f"{root}: no images in it or below it (endings {', '.join(sorted(ENDINGS))}): correct the path")
-    images, masks = _best(root, kinds)
+    images, masks, used = _widened(*_best(root, kinds), kinds)
     common = images.files.keys() & masks.files.keys()
     pairs: dict[str, list[Pair]] = {}
     for split, name in sorted(common, key=lambda key: (_order(key[0]), key[1])):
         pairs.setdefault(split, []).append(Pair(images.files[split, name], masks.files[split, name]))
     alone = [sorted(kind.files[key] for key in kind.files.keys() - common) for kind in (images, masks)]
-    return Found(images.pattern, masks.pattern, pairs, tuple(alone[0]), tuple(alone[1]))
+    others = tuple(f"{kind.pattern} ({len(kind.files)})" for kind in kinds if kind.pattern not in used)
+    folders = len({key[1].partition("/")[0] for key in common}) if "*/" in images.pattern else 0
+    return Found(images.pattern, masks.pattern, pairs, tuple(alone[0]), tuple(alone[1]), others, folders)
+
+
+def _widened(images: Kind, masks: Kind, kinds: Sequence[Kind]) -> tuple[Kind, Kind, set[str]]:
+    """Return the kinds of images and masks with those of other folders that are built alike, such as those of other patients.
+
+    A folder that both patterns have becomes `*`, if other folders in its place have images and masks too. Also return the patterns of all
+    kinds that are part of them.
+    """
+    parts, mask_parts = images.pattern.split("/"), masks.pattern.split("/")
+    for part in [part for part in parts[:-1] if part in mask_parts[:-1] and part != SPLIT]:
+        wide = [_with_folders(kind.pattern, part, kinds) for kind in (images, masks)]
+        joined = [Kind(pattern, files) for pattern, files, _ in wide]
+        if len(joined[0].files.keys() & joined[1].files.keys()) > len(images.files.keys() & masks.files.keys()):
+            return joined[0], joined[1], wide[0][2] | wide[1][2]
+    return images, masks, {images.pattern, masks.pattern}
+
+
+def _with_folders(pattern: str, folder: str, kinds: Sequence[Kind]) -> tuple[str, dict[tuple[str, str], Path], set[str]]:
+    """Return a pattern with `*` in place of a folder, the files of all kinds that it matches, and the patterns of these kinds."""
+    parts = pattern.split("/")
+    place = parts.index(folder)
+    files: dict[tuple[str, str], Path] = {}
+    used = set()
+    for kind in kinds:
+        others = kind.pattern.split("/")
+        if len(others) == len(parts) and [*others[:place], *others[place + 1 :]] == [*parts[:place], *parts[place + 1 :]]:
+            files |= {(split, f"{others[place]}/{name}"): file for (split, name), file in kind.files.items()}
+            used.add(kind.pattern)
+    return "/".join([*parts[:place], "*", *parts[place + 1 :]]), files, used
 
 
 def kinds_of(root: Path) -> list[Kind]:
@@ -87,17 +122,25 @@ def kinds_of(root: Path) -> list[Kind]:
             stem, ending = Path(name).stem, Path(name).suffix
             suffix = next((one for one in suffixes if stem.endswith(one) and stem != one), "")
             key = f"{pattern}*{suffix}{ending}"
-            found.setdefault(key, {})[split, composed(stem.removesuffix(suffix))] = root / folder / name
+            files, place = found.setdefault(key, {}), (split, composed(stem.removesuffix(suffix)))
+            if place in files and files[place].parent != root / folder:
+                raise ValueError(
+                    f"{root}: {files[place].parent.relative_to(root)} and {folder} both mean {split}: expected one folder for each split; "
+                    "move the files together"
+                )
+            files[place] = root / folder / name
     return [Kind(pattern, files) for pattern, files in _joined(found).items()]
 
 
 def _folders(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
     """Yield each folder below `root` that has files that are read, with their names."""
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        kept = sorted(name for name in names if not name.startswith(".") and Path(name).suffix.lower() in ENDINGS)
-        if kept:
-            yield PurePosixPath(Path(folder).relative_to(root).as_posix()), kept
+    names_of: dict[str, list[str]] = {}
+    for path in walk(root):
+        folder, _, name = path.rpartition("/")
+        if Path(name).suffix.lower() in ENDINGS:
+            names_of.setdefault(folder, []).append(name)
+    for folder, names in names_of.items():
+        yield PurePosixPath(folder), names
 
 
 def _with_split(folder: PurePosixPath) -> tuple[str, str]:

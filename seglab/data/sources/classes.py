@@ -35,6 +35,8 @@ class ClassTable:
     """Class of each colour, `IGNORE` for an ignored one; None if the table has no colours."""
     labels: Mapping[int, int] | None
     """Class of each label, likewise; None if the table has colours and no labels."""
+    has_labels: bool
+    """True if a column gives the labels; otherwise they count the rows."""
 
 
 def class_table(file: Path, ignored: str | None) -> ClassTable:
@@ -67,6 +69,7 @@ def class_table(file: Path, ignored: str | None) -> ClassTable:
         tuple(colour for name in names if (colour := first[name]) is not None) if coloured else None,
         _once(file, [(row.colour, row) for row in rows if row.colour is not None], class_of) if coloured else None,
         None if coloured and rows[0].label is None else _once(file, labelled, class_of),
+        rows[0].label is not None,
     )
 
 
@@ -125,9 +128,16 @@ def _columns(file: Path, table: Sequence[tuple[int, Sequence[str]]]) -> dict[str
     found: dict[str, int] = {}
     for name, synonyms in COLUMNS.items():
         place = next((header.index(word) for word in synonyms if word in header and header.index(word) not in found.values()), None)
-        if place is not None and (name != "label" or _all_numbers(table, place)):
+        if place is not None and (name != "label" or header[place] not in ("label", "class") or _all_numbers(table, place)):
             found[name] = place
     colours = [name for name in "rgb" if name in found]
+    if "name" in found and not colours and "label" not in found:
+        for place, name in enumerate(header):
+            if place not in found.values() and _all_numbers(table, place):
+                raise ValueError(
+                    f"{file}: its column {name!r} holds numbers: call it id if they are the labels of the masks, or remove it if the labels "
+                    "are 0, 1, 2, … in the order of the rows"
+                )
     if "name" not in found or len(colours) not in (0, 3):
         raise ValueError(
             f"{file}: its first line is {' '.join(header)!r}; expected a header with the columns class, r, g, b (or name, red, green, blue), "
@@ -137,11 +147,13 @@ def _columns(file: Path, table: Sequence[tuple[int, Sequence[str]]]) -> dict[str
 
 
 def _all_numbers(table: Sequence[tuple[int, Sequence[str]]], place: int) -> bool:
-    return all(len(row) > place and row[place].lstrip("-").isdecimal() for _, row in table[1:])
+    return len(table) > 1 and all(len(row) > place and row[place].lstrip("-").isdecimal() for _, row in table[1:])
 
 
 def _number(file: Path, line: int, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{file}, line {line}: {text!r} is no whole number; expected 0 to 255 for r, g and b") from None
+        raise ValueError(
+            f"{file}, line {line}: {text!r} is no whole number; expected 0 to 255 for r, g and b, and the label for id"
+        ) from None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from seglab.data.check import count_labels
+from seglab.data.check import check_class_names, count_labels
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
 from seglab.data.sources.classes import ClassTable, class_table
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, default_palette
@@ -146,6 +146,10 @@ class ImageMaskFolder(SegmentationSource):
             raise ValueError(f"void is {self.void!r}: expected a label; a class can be named where classes is given")
         if self._table is not None and self._table.labels is None and self.labels is None and isinstance(self.void, int):
             raise ValueError(f"void is {self.void}, and the masks are in colours by {self.classes}: name the class that is ignored")
+        check_class_names(self.class_names)
+        _check_labels(self.labels, self.void)
+        if self._table is not None and self._table.has_labels and self.labels is not None and self.labels != self._table.labels:
+            raise ValueError(f"labels are given, and {self.classes} has other ones in its column id: give one of them")
         names = tuple(self.class_names) if self._table is None else self._table.names
         if self.class_names and tuple(self.class_names) != names:
             raise ValueError(f"class_names {list(self.class_names)} are not those of {self.classes}, {list(names)}: give one of them")
@@ -170,6 +174,18 @@ def _class_pixels(dataset: PairedFiles) -> Counts:
         return count_labels(sample, dataset.num_classes, str(dataset.mask_file(index)))
 
     return np.array([counts.numpy() for counts in in_threads(counted, len(dataset))])
+
+
+def _check_labels(labels: Mapping[int, int] | None, void: int | str | None) -> None:
+    """Raise a ValueError if `labels` is no mapping of whole numbers, or gives a class to the label that is ignored."""
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping) or any(type(number) is not int for item in labels.items() for number in item):
+        raise ValueError(f"labels is {labels!r}: expected the class of each label, both whole numbers, such as {{0: 0, 255: 1}}")
+    if isinstance(void, int) and labels.get(void, IGNORE) != IGNORE:
+        raise ValueError(
+            f"labels gives the label {void} the class {labels[void]}, and void is {void}, which is ignored: correct one of them"
+        )
 
 
 def _number_of_classes(labels: Mapping[int, int] | None) -> int:

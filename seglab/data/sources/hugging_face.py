@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from seglab.data.check import check_class_names
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.sources.items import Items
 from seglab.data.sources.source import SegmentationSource
@@ -40,6 +41,7 @@ class HuggingFace(SegmentationSource):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))  # a string will do
+        check_class_names(self.class_names)
         object.__setattr__(self, "class_names", tuple(self.class_names) or _named(self._table("train").features[self.mask]))
         if not self.class_names:
             raise ValueError(f"{self.path}: the column {self.mask} does not name its classes: give class_names, in the order of the labels")

@@ -34,8 +34,12 @@ def listed(lists: Path, files: tuple[Files, Files], root: Path) -> dict[Split, d
     found: dict[Split, dict[str, Pair]] = {}
     for split in SPLITS:
         paths = [Path(str(lists).replace(SPLIT, name)) for name in FOLDERS[split]]
-        if (path := next((path for path in paths if path.is_file()), None)) is None:
+        there = [path for path in paths if path.is_file()]
+        if not there:
             continue
+        if len(there) > 1:
+            raise ValueError(f"{there[0]}: there is {there[1].name} too, and both mean {split}: expected one of them; move the other away")
+        path = there[0]
         lines: dict[str, int] = {}
         for number, line in _lines(path):
             key = _key(line, known, f"{path}, line {number}", images, masks)

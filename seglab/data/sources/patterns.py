@@ -20,7 +20,7 @@ FOLDERS: dict[Split, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""Names of the folder or list of each split, the first that is found counts."""
+"""Names of the folder or list of each split, in lower case; a data set has one of them."""
 
 HOW = (
     "a pattern is the path of the files below root, in which * stands for the part of the name that an image shares with its mask, "
@@ -86,12 +86,30 @@ class Pattern:
         """Return the files that match, by the part that the wildcards match, sorted by this part. Hidden files are left out.
 
         Raises:
-            ValueError: two files have the same part in common with their partners.
+            ValueError: two files have the same part in common with their partners, or two folders mean the same split.
         """
-        for folder in FOLDERS[split] if split is not None and self.names_split else ("",):
-            if found := self._files(root, self._body.replace(SPLIT, folder)):
-                return dict(sorted(found.items()))
-        return {}
+        if split is None or not self.names_split:
+            return dict(sorted(self._files(root, self._body).items()))
+        found = {word: files for word in self._words(root, split) if (files := self._files(root, self._body.replace(SPLIT, word)))}
+        if len(found) > 1:
+            raise ValueError(
+                f"{root}: {self.field} {self.text!r} matches files with {SPLIT} = {' and '.join(found)}, which all mean {split}: expected one "
+                "of them; move the files together, or name the splits by lists"
+            )
+        return dict(sorted(next(iter(found.values()), {}).items()))
+
+    def _words(self, root: Path, split: Split) -> list[str]:
+        """Return what {split} may stand for, in the upper and lower case that is there."""
+        before = self._body.partition(SPLIT)[0]
+        folder, _, start = before.rpartition("/")
+        if "*" in before:
+            return [form for word in FOLDERS[split] for form in (word, word.capitalize(), word.upper())]
+        found = set()
+        for name in _listed(root / folder):
+            rest = name.removeprefix(start).lower() if name.startswith(start) else ""
+            if word := max((word for word in FOLDERS[split] if rest.startswith(word)), key=len, default=""):
+                found.add(name[len(start) :][: len(word)])
+        return sorted(found)
 
     def _files(self, root: Path, body: str) -> dict[str, Path]:
         ending = r"\.[^./]+" if self.ending is None else f"(?i:{re.escape(self.ending)})"
@@ -181,6 +199,15 @@ def _expression(body: str) -> str:
 def _fixed(body: str) -> str:
     """Return the folders of a pattern that come before the first wildcard."""
     return body.partition("*")[0].rpartition("/")[0]
+
+
+def _listed(folder: Path) -> list[str]:
+    """Return the names in a folder in composed Unicode; none if there is no such folder."""
+    try:
+        return [composed(name) for name in os.listdir(folder)]  # noqa: PTH208
+    except OSError as error:
+        _refuse_unlisted(error)
+        return []
 
 
 def _refuse_unlisted(error: OSError) -> None:

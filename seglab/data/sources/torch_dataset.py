@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from seglab.data.check import check_class_names
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
 from seglab.data.sources.items import Items
 from seglab.data.sources.source import SegmentationSource
@@ -29,7 +30,10 @@ class TorchDataset(SegmentationSource):
     """label besides 255 that is ignored; -1 or more than 255 if the masks' integer type holds it."""
 
     def __post_init__(self) -> None:
+        check_class_names(self.class_names)
         object.__setattr__(self, "class_names", tuple(self.class_names))
+        if not callable(self.make):
+            raise ValueError(f"make is {self.make!r}: expected a function that makes the data set of a split")
         if not self.class_names:
             raise ValueError("class_names are empty: name every class, in the order of the labels")
         for split in SPLITS:

@@ -49,9 +49,9 @@ def explanation(labels: Collection[int]) -> str | None:
     'labels that start at 1'
     """
     kept = set(labels) - {IGNORE}
-    if set(labels) == {0, IGNORE}:
-        return "masks of 0 and 255, as drawn in black and white"
-    if kept and kept == set(range(1, len(kept) + 1)):
+    if len(kept) == 1 and IGNORE in labels:
+        return f"masks of {min(kept)} and 255{', as drawn in black and white' if kept == {0} else ''}"
+    if len(kept) > 1 and kept == set(range(1, len(kept) + 1)):
         return "labels that start at 1"
     if len(kept) >= 3 and max(kept) > 30 and kept <= voc_greys():
         return "the colours of PASCAL VOC, read as grey"
