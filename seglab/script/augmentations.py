@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from seglab.script.classes import FORM, imported, meant
 
@@ -60,7 +60,7 @@ def augmentation_fault(flag: str, text: str, arguments: Sequence[str]) -> str | 
         return f"{flag}: {path} is {found!r}: expected a function that returns an albumentations.Compose"
     if isinstance(found, type) and not any("__call__" in vars(base) for base in found.__mro__):
         return f"{flag}: {path} is a class without __call__; expected a function that returns the pipeline, as in def pipeline(): return {name}(…)"
-    known = inspect.signature(found).parameters if isinstance(found, type) else {}
+    known: Mapping[str, object] = inspect.signature(found).parameters if isinstance(found, type) else {}
     if unknown := [one for one in arguments if one not in ("help", *known)]:
         has = f"no argument {unknown[0]!r}{meant(unknown[0], known)}; {flag}.help {path} lists them" if known else "no arguments"
         return f"{flag}.{unknown[0]}: {text} has {has}"
