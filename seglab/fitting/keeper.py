@@ -97,8 +97,10 @@ class FitCheckpoints(ResumeCheckpoint):
 
     def _save_best(self, trainer: L.Trainer) -> None:
         self._is_new = False
+        if self.folder is None:
+            return
         before, batch = self._saved_at, not self._at_end
-        (self.save_before_batch if batch else self.save)(trainer, self.path.with_name("best.ckpt"))
+        (self.save_before_batch if batch else self.save)(trainer, self.folder / "best.ckpt")
         self._saved_at = before
 
     @override

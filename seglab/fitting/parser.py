@@ -1,11 +1,14 @@
 """The parser of `seglab fit`, `test` and `validate`. It also reads the `config.yaml` of an earlier version."""
 
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
+from seglab.script.augmentations import augmentation_named
 from seglab.script.errors import one_line
 
 MOVED = {"optimizer": "model.optimizer", "lr_scheduler": "model.scheduler"}
@@ -25,7 +28,8 @@ class FitParser(LightningArgumentParser):
         try:
             parsed: Namespace = super().parse_path(path, *args, **kwargs)
         except Exception as error:
-            told = one_line(error)
+            told = _of_augmentation(path) if "data.augmentation" in str(error) else None
+            told = one_line(error) if told is None else told
             raise ValueError(f"--config {path}: {'is empty' if told.startswith('Unexpected config:') else told}") from error
         return parsed
 
@@ -41,3 +45,13 @@ class FitParser(LightningArgumentParser):
             if parsed.pop(old, None) is not None:
                 raise ValueError(f"there is no {old} beside model and data; write it as {new}: {{class_path: ..., init_args: ...}}")
         return parsed
+
+
+def _of_augmentation(path: Any) -> str | None:
+    """Return what to write for the augmentation in a configuration file that could not be parsed; None if its form is right."""
+    content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    data = content.get("data") if isinstance(content, dict) else None
+    given = data.get("augmentation") if isinstance(data, dict) else None
+    if not isinstance(given, str) or (meaning := augmentation_named(given)) == given:
+        return None
+    return f"data.augmentation is {given}, a word of the command line; in a configuration file write {meaning}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
 
-from seglab.script.augmentations import FLAG, augmentation_named, unknown_augmentation
+from seglab.script.augmentations import FLAG, augmentation_fault, augmentation_named
 from seglab.script.classes import class_named, described, meant, reason
 from seglab.script.errors import one_line
 from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, members, metavar, type_of
@@ -122,13 +122,15 @@ class _Line(NamedTuple):
             return None if flag.value is None else f"{flag.name} takes no value; type {flag.name} alone"
         if flag.value is None:
             return f"{flag.name}: a value is missing" if _takes_value(flag.action) and flag.action.nargs != "?" else None
-        if flag.whole and flag.name.endswith(FLAG) and (unknown := unknown_augmentation(flag.value)) is not None:
-            return f"{flag.name}: {unknown}"
-        base = class_of(type_of(flag.action)) if flag.whole else None
+        if flag.whole and flag.name.endswith(FLAG):
+            return augmentation_fault(flag.name, flag.value, self._arguments_of(flag.name))
+        kind = type_of(flag.action)
+        takes_text = {str, bool} & set(members(kind))  # such as the name of an accelerator beside its class
+        base = class_of(kind) if flag.whole and not takes_text else None
         is_path = not flag.value.startswith(("{", "[")) and not flag.value.endswith((".yaml", ".yml", ".json"))
-        if base is None or not is_path or (flag.value == "null" and is_optional(type_of(flag.action))):
+        if base is None or not is_path or (flag.value == "null" and is_optional(kind)):
             return None
-        given = arguments_given(type_of(flag.action))
+        given = arguments_given(kind)
         return self._class_fault(flag.name, flag.value, base, given if "required" in error else None)
 
     def _class_fault(self, flag: str, path: str, base: type, given_first: int | None) -> str | None:

@@ -1,6 +1,7 @@
 """The cache of samples that are read from files: the same samples, written once, found again, and never half-written."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -132,12 +133,20 @@ def test_the_place_of_the_data_does_not_count(folder: Path, place: Path) -> None
     assert len(files(place)) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "no index"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "no index", "mask elsewhere"])
 def test_a_damaged_file_is_written_anew(folder: Path, place: Path, damage: str) -> None:
     expected = batches(of_folder(folder))
     (path, *_) = [path for path in files(place) if len(Mapped(path)) == 3]
     content = path.read_bytes()
-    path.write_bytes({"cut": content[:-9], "changed": b"\xff" + content[1:], "empty": b"", "no index": content[:-8] + b"\xff" * 8}[damage])
+    damaged = {
+        "cut": content[:-9],
+        "changed": b"\xff" + content[1:],
+        "empty": b"",
+        "no index": content[:-8] + b"\xff" * 8,
+        "mask elsewhere": re.sub(rb'("mask_at": \d+)\d', rb"\g<1>0", content, count=1),
+    }
+    assert damaged[damage] != content
+    path.write_bytes(damaged[damage])
     with pytest.raises(ValueError, match="damaged"):
         Mapped(path)
     assert same(batches(of_folder(folder)), expected)

@@ -1,6 +1,8 @@
 """Data on the command line: a source by its class and flags, every flag of loading for every source, and commands that reproduce them."""
 
+import functools
 import json
+import re
 import shlex
 import sys
 from argparse import ArgumentError
@@ -241,6 +243,15 @@ def test_names_of_classes_are_given_or_numbered() -> None:
     assert ImageMaskFolder(root, 3, ("a", "b", "c")).class_names == ("a", "b", "c")
 
 
+def test_an_augmentation_that_needs_an_argument_is_refused() -> None:
+    def flips(p: float, q: float = 1) -> A.Compose:
+        return A.Compose([A.HorizontalFlip(p=p * q)])
+
+    with pytest.raises(ValueError, match="augmentation flips needs p: expected a function without arguments; give it defaults"):
+        SegmentationDataModule(Shapes(), augmentation=flips)  # type: ignore[arg-type]
+    assert SegmentationDataModule(Shapes(), augmentation=functools.partial(flips, 1)).augmentation is not None
+
+
 def test_an_augmentation_of_a_class_or_a_file_makes_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study's own factories are built once to check them; those within the data are instances already."""
     monkeypatch.setattr(sys, "argv", ["own_cells.py"])
@@ -272,16 +283,23 @@ def question(data: SegmentationDataModule = SegmentationDataModule(Shapes(num_tr
     [
         (
             "lightt",
-            "there is no augmentation 'lightt'; expected default, light, strong, none, a YAML file, or the import path of a function",
+            "there is no augmentation 'lightt' (did you mean light?); expected default, light, strong, none, a YAML file, or the import path of a function",
         ),
         ("nowhere.yaml", "nowhere.yaml: no such file; expected a pipeline of albumentations: write it by albumentations' A.save"),
         ("light --data.augmentation.scale 0.5", "scale is 0.5: expected 1, which is off, or more"),
-        ("light --data.augmentation.zoom 2", "--data.augmentation: its class has no argument 'zoom'"),
+        ("light --data.augmentation.zoom 2", "--data.augmentation.zoom: light has no argument 'zoom'"),
+        ("light --data.augmentation.rotate 2", "light has no argument 'rotate' (did you mean rotation?)"),
+        ("none --data.augmentation.flip 0.1", "--data.augmentation.flip: none has no arguments"),
+        ("own_cells.flips --data.augmentation.p 0.1", "--data.augmentation.p: own_cells.flips has no arguments"),
+        ("own_cells.flipps", "--data.augmentation: own_cells has no function 'flipps' (did you mean "),
+        ("own_cellss.flips", "--data.augmentation: there is no module 'own_cellss'; expected the import path of a function"),
+        ("own_cells.__name__", "--data.augmentation: own_cells.__name__ is 'own_cells': expected a function"),
+        ("decimal.Context", "--data.augmentation: decimal.Context is a class without __call__; expected a function"),
     ],
 )
 def test_an_augmentation_that_is_none_is_refused_in_words(words: str, message: str) -> None:
     parser = study_parser(study)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         parser.instantiate(parse(parser, ["--data.augmentation", *words.split()]))
 
 

@@ -66,3 +66,18 @@ def test_a_checkpoint_is_evaluated_but_not_continued(place: Path, network: dict[
     ended = fit(place, "--ckpt_path", version(place, 0) / LAST)
     assert ended.code == 2
     assert "saves them since version 0.3.0" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"), [("light", "seglab.LightAugmentation"), ("none", "null"), ("p.yaml", "seglab.AugmentationFile")]
+)
+def test_a_word_of_augmentation_in_a_file_is_refused_with_what_to_write(place: Path, word: str, meaning: str) -> None:
+    config = place / "c.yaml"
+    config.write_text(config.read_text().replace("  batch_size: 4\n", f"  batch_size: 4\n  augmentation: {word}\n"))
+    ended = fit(place)
+    assert ended.code == 2
+    assert ended.err.startswith(
+        f"error: --config c.yaml: data.augmentation is {word}, a word of the command line; in a configuration file write "
+    )
+    assert meaning in ended.err
+    assert ended.err.count("\n") == 1

@@ -190,6 +190,21 @@ REFUSED: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
 QUICK = ("bad sample", "own mistake", "garbage")
 
 
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (("--trainer.fast_dev_run", "true"), []),
+        (("--trainer.enable_checkpointing", "false"), ["runs/fit/version_0/config.yaml", "runs/fit/version_0/metrics.csv"]),
+    ],
+)
+def test_a_fit_without_checkpoints_validates_and_ends(place: Path, words: tuple[str, ...], left: list[str]) -> None:
+    before = files(place)
+    ended = fit(place, *words)
+    assert (ended.code, ended.err) == (0, "")
+    assert "val/miou" in ended.out
+    assert files(place) == sorted([*before, *left])
+
+
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="one case needs a machine without a GPU")  # noqa: PTH110
 @pytest.mark.parametrize("case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in REFUSED])
 def test_what_is_refused_leaves_nothing(place: Path, case: str) -> None:

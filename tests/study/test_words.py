@@ -214,6 +214,7 @@ COMMANDS = [
     ("fit --data.size 48", ("--data.size 96,128",)),
     ("fit --trainer.max-epochs x", ("--trainer.max_epochs: expected int, got x",)),
     ("fit --trainer.devices 1", ("fit needs --model.network CLASS",)),
+    ("fit --trainer.accelerator cpu --trainer.logger false --trainer.profiler simple", ("fit needs --model.network CLASS",)),
 ]
 
 

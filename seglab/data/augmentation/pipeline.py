@@ -1,5 +1,6 @@
 """Pipelines: what augments samples, and how it is made of what the user gives."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
@@ -35,7 +36,12 @@ def check_augmentation(augmentation: object) -> None:
     Raises:
         ValueError: the augmentation is something else.
     """
-    if augmentation is None or (callable(augmentation) and not _is_of_albumentations(augmentation)):
+    if augmentation is None:
+        return
+    if callable(augmentation) and not _is_of_albumentations(augmentation):
+        if needed := _required(augmentation):
+            name = getattr(augmentation, "__name__", type(augmentation).__name__)
+            raise ValueError(f"augmentation {name} needs {', '.join(needed)}: expected a function without arguments; give it defaults")
         return
     if callable(augmentation):
         kind = type(augmentation).__name__
@@ -67,3 +73,12 @@ def _is_of_albumentations(thing: object) -> bool:
     """Return whether `thing` is a transform of albumentations. An object of it exists only if the library is imported."""
     library = sys.modules.get("albumentations")
     return library is not None and isinstance(thing, library.BaseCompose | library.BasicTransform)
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the arguments that a function cannot be called without."""
+    try:
+        arguments = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # such as a function in C
+        return []
+    return [one.name for one in arguments if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]

@@ -113,13 +113,16 @@ class Mapped(Dataset[Sample]):
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a file: its last eight bytes are the length of the JSON before them."""
+    """Return the entries of a file, which ends with their JSON, the checksum of the JSON, and its length, eight bytes each."""
     with path.open("rb") as file:
         try:
-            file.seek(-8, os.SEEK_END)
-            length = int.from_bytes(file.read(8), "little")
-            file.seek(-8 - length, os.SEEK_END)
-            entries: list[dict[str, Any]] = json.loads(file.read(length))
+            file.seek(-16, os.SEEK_END)
+            checksum, length = int.from_bytes(file.read(8), "little"), int.from_bytes(file.read(8), "little")
+            file.seek(-16 - length, os.SEEK_END)
+            content = file.read(length)
+            if zlib.crc32(content) != checksum:
+                raise ValueError("checksum")
+            entries: list[dict[str, Any]] = json.loads(content)
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: damaged") from error
     return entries
@@ -179,7 +182,7 @@ def _write(path: Path, samples: Samples) -> None:
                 }
             )
         index = json.dumps(entries).encode()
-        file.write(index + len(index).to_bytes(8, "little"))
+        file.write(index + zlib.crc32(index).to_bytes(8, "little") + len(index).to_bytes(8, "little"))
 
 
 def _aligned(content: bytes) -> bytes:

@@ -51,8 +51,8 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: samples in a batch of all ranks together, in training and evaluation.
         size: rows and columns to which images are resized; None takes the size that the source suggests, or else keeps the images' own.
             Masks are resized in training only: evaluation scores at their original size.
-        augmentation: what makes the pipeline of training samples: on a command line default, light, strong, none, a YAML file of
-            albumentations, or the import path of a function that returns an albumentations.Compose. See docs/augmentation.md.
+        augmentation: makes the pipeline of training samples (see docs/augmentation.md): on a command line default, light, strong, none,
+            a YAML file of albumentations, or the import path of a function.
         num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
         cache: keep the resized images, of files in one file that all processes share (see docs/augmentation.md), else in memory; None lets
             the source decide. It changes no sample.
