@@ -18,7 +18,8 @@ def logs(directory: Path, run_id: str, kind: str) -> list[Path]:
         run_id: id of the run at W&B.
         kind: `offline-run` or `run`, as W&B names the folders of offline and of online attempts.
     """
-    return sorted((directory / "wandb").glob(f"{kind}-[0-9]*_[0-9]*-{run_id}/run-{run_id}.wandb"))
+    # W&B adds -1, -2 … to the folders of attempts that start within one second
+    return sorted((directory / "wandb").glob(f"{kind}-[0-9]*_[0-9]*-{run_id}*/run-{run_id}.wandb"))
 
 
 def numbers(log: Path) -> list[int]:

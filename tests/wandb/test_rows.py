@@ -146,6 +146,23 @@ def test_a_folder_that_is_deleted_does_not_stop_a_run(wandb_server: WandbServer,
     assert len(list(rows_of((tmp_path / "metrics.csv").read_text()))) == ROWS
 
 
+def test_all_logs_of_a_run_are_found(tmp_path: Path) -> None:
+    """Also those of attempts that started within one second, which W&B numbers; and no other run's."""
+    import wandb
+
+    def made(run_id: str, suffix: str) -> Path:
+        settings = wandb.Settings(root_dir=str(tmp_path), mode="offline", run_id=run_id, x_start_time=1e9, x_sync_dir_suffix=suffix)
+        path = Path(settings.sync_file)
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return path
+
+    ours = [made("a-s1", ""), made("a-s1", "1"), made("a-s1", "2")]
+    other = [made("a-s11", ""), made("a-s1-1", "3")]
+    assert logs(tmp_path, "a-s1", "offline-run") == ours
+    assert logs(tmp_path, "a-s1-1", "offline-run") == other[1:]
+
+
 def test_the_rows_of_a_table_of_metrics() -> None:
     text = "epoch,stage/encoder.0/lr,step,val/miou\n,0.5,3,\n1,,4,nan\n"
     first, second = map(shown, rows_of(text))
