@@ -62,16 +62,16 @@ def answer(metric: str, keys: Keys) -> list[Any]:
     panels = [wr.MarkdownPanel(markdown=NOTE)]
     if metric in keys.summary:
         panels.append(bars(metric))
-        panels += [scatter("strength", metric)] if _varies("strength", keys) else []
-    panels += coordinates(("penalty", "schedule", "strength", "lr"), "best/val_miou", keys)
+        panels += [scatter(name, metric) for name in ("strength", "ratio") if _varies(name, keys)]
+    panels += coordinates(("penalty", "schedule", "strength", "ratio", "lr"), "best/val_miou", keys)
     return panels
 
 
 def coordinates(settings: Iterable[str], score: str, keys: Keys) -> Iterator[Any]:
-    """Yield parallel coordinates from settings to a score; nothing if fewer than two settings differ between the runs."""
+    """Yield parallel coordinates from settings to a score; nothing if fewer than two settings differ between the runs that have them."""
     import wandb_workspaces.reports.v2 as wr
 
-    differing = [name for name in settings if len(keys.config.get(name, ())) > 1]
+    differing = [name for name in settings if len(set(keys.config.get(name, ())) - {"null"}) > 1]
     if score in keys.summary and len(differing) > 1:
         columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in differing]
         yield wr.ParallelCoordinatesPlot(

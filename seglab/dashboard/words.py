@@ -3,10 +3,16 @@
 import json
 import os
 import shlex
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from seglab.dashboard.local import logs_below, not_uploaded
 from seglab.running.status import count
+
+_STATE = Path("wandb", "seglab.json")
+"""File in the folder of a run that says how its log stands."""
 
 
 def at_start(mode: str, folder: Path) -> str:
@@ -20,18 +26,49 @@ def at_start(mode: str, folder: Path) -> str:
         return "W&B: disabled"
     if mode == "offline":
         return f"W&B: offline; {_command(folder)} uploads the runs later"
+    project = os.environ.get("WANDB_PROJECT", "seglab")
+    known = sorted(page for page in _pages(folder) if page.endswith(f"/{project}"))
+    if known:
+        return f"W&B: online, {', '.join(known)}"
     place = os.environ.get("WANDB_BASE_URL")
-    return f"W&B: online, project {os.environ.get('WANDB_PROJECT', 'seglab')}{f' at {place}' if place else ''}"
+    return f"W&B: online, project {project}{f' at {place}' if place else ''}"
+
+
+class Answer:
+    """W&B's answer to the first run that starts: the project's page, or the reason why W&B cannot be reached.
+
+    Args:
+        folder: the study's folder.
+        runs: folders of the runs that are to be online.
+    """
+
+    def __init__(self, folder: Path, runs: Sequence[Path]) -> None:
+        self.folder = folder
+        self.runs = runs
+        self._since = time.time()
+        self._known = _pages(folder) if runs else set()
+
+    def line(self) -> str | None:
+        """Return the line that `run` prints about the answer; None before it, after it was said, and for a page that is known."""
+        for run in self.runs:
+            state = _state(run)
+            if not state or _written_at(run) < self._since:  # of an earlier attempt
+                continue
+            self.runs = ()
+            if state.get("mode") == "online":
+                page = _project_page(run)
+                return None if page is None or page in self._known else f"W&B: {page}"
+            return f"W&B: offline, because it cannot be reached ({state.get('problem')}); {_command(self.folder)} uploads the runs later"
+        return None
 
 
 def at_end(folder: Path) -> str | None:
     """Return the line that `run` prints after the last run; None if no run has a log of W&B."""
     if left := left_over(folder):
         return left
-    logs = logs_below(folder)
-    if not logs:
+    if not logs_below(folder):
         return None
-    pages = {page for log in logs if (page := _project_page(log.run)) is not None}
+    pages = _pages(folder)
     return f"W&B: all runs are uploaded{': ' + ', '.join(sorted(pages)) if pages else ''}"
 
 
@@ -45,10 +82,30 @@ def _command(folder: Path) -> str:
     return f"seglab sync {shlex.quote(str(folder))}"
 
 
+def _pages(folder: Path) -> set[str]:
+    """Return the addresses of the projects that have online runs of a study."""
+    runs = {log.run for log in logs_below(folder)} if folder.is_dir() else set()
+    return {page for run in runs if (page := _project_page(run)) is not None}
+
+
 def _project_page(run: Path) -> str | None:
     """Return the address of the project of an online run; None if it is unknown."""
-    try:
-        url = json.loads((run / "wandb" / "seglab.json").read_text(encoding="utf-8"))["url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    url = _state(run).get("url")
     return str(url).partition("/runs/")[0] if url else None
+
+
+def _written_at(run: Path) -> float:
+    """Return the time at which the state of a run's log was written; 0 without one."""
+    try:
+        return (run / _STATE).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _state(run: Path) -> dict[str, Any]:
+    """Return the state of a run's log; empty if the run has none, or the file is damaged."""
+    try:
+        found = json.loads((run / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from seglab.dashboard.words import at_start
+from seglab.dashboard.words import Answer
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_result
@@ -43,8 +43,6 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
         Interrupted: a worker was asked to stop.
     """
     todo = prepare(plan, console, wait=wait)
-    if todo:
-        console.print(at_start(resolved_mode(plan.resources.wandb), plan.folder), highlight=False, markup=False, soft_wrap=True)
     while todo:
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
@@ -123,8 +121,12 @@ def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, cons
         task = bar.add_task("starting", total=float(len(todo)), left="")
         waiting = set(todo)
         clock = Clock(0.0)
+        online = todo if resolved_mode(plan.resources.wandb) == "online" else []
+        answer = Answer(plan.folder if plan.tunes is None else plan.folder.parent, [run.directory(plan.folder) for run in online])
 
         def watch() -> None:
+            if (line := answer.line()) is not None:
+                bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
             for run in [run for run in todo if run in waiting and plan.settled(run)]:
                 waiting.discard(run)
                 bar.console.print(_outcome(run, plan), highlight=False)

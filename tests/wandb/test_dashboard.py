@@ -1,6 +1,7 @@
 """`seglab dashboard`, `seglab report --wandb`, and the line about W&B: panels of what was logged only, and no statistics but seglab's."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb_workspaces.reports.v2 import Report
+from wandb_workspaces.reports.v2 import Config, Report, SummaryMetric
 from wandb_workspaces.reports.v2 import internal as reports
 from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces import internal as workspaces
 
 from seglab.compare import analyse, read_folder, to_markdown
 from seglab.compare.plots.ink import line_of
+from seglab.dashboard import panels
 from seglab.dashboard.logged import read_logged
-from seglab.dashboard.words import at_end, at_start, left_over
+from seglab.dashboard.transaction_log import Keys
+from seglab.dashboard.words import Answer, at_end, at_start, left_over
 from tests.wandb.server import WandbServer
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -166,6 +169,17 @@ def test_colours_are_those_of_the_report(drawn: Path) -> None:
     assert (logged.project, logged.baseline_run) == ("stand-in", "demo-none-s0")
 
 
+def test_panels_show_settings_that_differ() -> None:
+    """Relative penalties, all of strength 1, and the runs without a penalty do not differ in strength."""
+    config = {"penalty": {'"none"', '"l1"'}, "strength": {"null", "1"}, "ratio": {"null", "0.03", "0.1"}, "lr": {"0.01"}, "schedule": set()}
+    logged = Keys(config=config, summary={"test/miou", "best/val_miou"})
+    *_, scatter, coordinates = panels.answer("test/miou", logged)
+    assert scatter.x == Config("ratio")
+    assert [column.metric for column in coordinates.columns] == [Config("penalty"), Config("ratio"), SummaryMetric("best/val_miou")]
+    config["ratio"] = {"null", "0.03"}
+    assert len(panels.answer("test/miou", logged)) == 2
+
+
 def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert at_start("disabled", demo) == "W&B: disabled"
     assert at_start("offline", demo) == f"W&B: offline; seglab sync {demo} uploads the runs later"
@@ -178,7 +192,33 @@ def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (left_over(demo), at_end(demo)) == (None, "W&B: all runs are uploaded")
     (demo / "l2" / "seed-0" / "wandb" / "seglab.json").write_text('{"url": "https://wandb.ai/me/seglab/runs/x", "complete": true}')
     assert at_end(demo) == "W&B: all runs are uploaded: https://wandb.ai/me/seglab"
+    assert at_start("online", demo) == "W&B: online, project mine", "another project"
+    monkeypatch.delenv("WANDB_PROJECT")
+    assert at_start("online", demo) == "W&B: online, https://wandb.ai/me/seglab"
     for folder in list(demo.rglob("wandb")):
         if folder.is_dir():
             folder.rename(folder.with_name("elsewhere"))
     assert at_end(demo) is None
+
+
+def test_the_first_run_says_where_it_is(demo: Path) -> None:
+    """Once, and not again by a later stage of the same study; what earlier attempts have left says nothing."""
+    runs = [demo / "l2" / f"seed-{seed}" for seed in range(2)]
+
+    def left(run: Path, **state: object) -> None:
+        (run / "wandb" / "seglab.json").write_text(json.dumps(state))
+
+    left(runs[0], mode="offline", problem="of yesterday")
+    answer = Answer(demo, runs)
+    os.utime(runs[0] / "wandb" / "seglab.json", (1e9, 1e9))
+    assert answer.line() is None
+    left(runs[1], mode="online", url="https://wandb.ai/me/seglab/runs/x")
+    assert [answer.line(), answer.line()] == ["W&B: https://wandb.ai/me/seglab", None]
+    later = Answer(demo, runs)
+    left(runs[0], mode="online", url="https://wandb.ai/me/seglab/runs/y")
+    assert later.line() is None
+    down = Answer(demo, runs)
+    os.utime(runs[1] / "wandb" / "seglab.json", (1e9, 1e9))
+    left(runs[0], mode="offline", problem="refused")
+    expected = f"W&B: offline, because it cannot be reached (refused); seglab sync {demo} uploads the runs later"
+    assert [down.line(), down.line()] == [expected, None]
