@@ -270,3 +270,28 @@ def test_tensorboard_writes_into_the_folder_of_the_run(tmp_path: Path) -> None:
     written = events.read_bytes()
     assert b"val/miou" in written
     assert b"test/predictions/a.png" in written
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="tensorboard, which reads its files, is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_has_each_value_of_a_resumed_run_once(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-not-found]
+
+    def attempt(first: int, last: int, saved: str | None = None) -> None:
+        logger: Any = TensorBoard().logger(Described(RUN.name, RUN.group, "final", RUN.config, tmp_path, "id"))
+        if saved is not None:
+            logger.restore(saved)
+        for step in range(first, last):
+            if step % 4 == 3:
+                logger.log_pictures("val", [picture()], CLASSES)
+            logger.log_metrics({"train/loss": torch.tensor(first + step / 100)}, step=step)
+        logger.finalize("success")
+
+    attempt(0, 3)
+    attempt(0, 10)
+    attempt(6, 12, "step,train/loss,val/miou\n" + "".join(f"{step},0.5,\n" for step in range(6)))
+    found = EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    losses = [(event.step, event.value) for event in found.Scalars("train/loss")]
+    assert losses == [(step, pytest.approx((0 if step < 6 else 6) + step / 100)) for step in range(12)]
+    assert [event.step for event in found.Images("val/predictions/a.png")] == [2, 6, 10]

@@ -5,14 +5,17 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
 from seglab.callbacks.sheet import Classes, Picture
 from seglab.tracking import tables
 from seglab.tracking.config import Described
+from seglab.tracking.series import STEP, rows_of
 
 
 class Tracker(ABC):
@@ -41,22 +44,44 @@ class TensorBoard(Tracker):
 
     def logger(self, described: Described) -> Logger:
         """Return a logger that writes the run's curves, its configuration and its pictures."""
-        logger = PictureBoard(described.directory, name="", version="tensorboard", default_hp_metric=False)
+        logger = PictureBoard(described.directory)
         logger.log_hyperparams({name: value for name, value in described.config.items() if name != "settings"})
         return logger
 
 
 class PictureBoard(TensorBoardLogger):
-    """Lightning's logger for TensorBoard, which also takes pictures."""
+    """Lightning's logger for TensorBoard, which also takes pictures, and has each value of an interrupted run once.
 
-    _calls = 0
+    The attempt that goes on logs again what was logged after the checkpoint. At its first value it tells TensorBoard to drop the earlier ones.
+
+    Args:
+        directory: folder of the run; the logger writes into `tensorboard/` in it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, name="", version="tensorboard", default_hp_metric=False, purge_step=0)
+        self._step = 0
+        """Step of the last row."""
+
+    @override
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        self._step = self._step if step is None else step
 
     @rank_zero_only
     def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
-        """Log truth and prediction of each picture beside its image, in the colours of the classes. The step counts the evaluations."""
-        self._calls += 1
+        """Log truth and prediction of each picture beside its image, in the colours of the classes, at the step of the row before."""
         for picture in pictures:
-            self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), self._calls, dataformats="HWC")
+            self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), self._step, dataformats="HWC")
+
+    def rows(self) -> None:
+        """Return None: this logger keeps no text."""
+
+    def restore(self, rows: str) -> None:
+        """Keep what earlier attempts have logged up to the last of these rows."""
+        self._step = max((int(row[STEP]) for row in rows_of(rows) if STEP in row), default=0)
+        self._kwargs["purge_step"] = self._step + 1
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the framework costs: `make bench`. Everything is measured side by side in one run, and the ratios are what counts.
 
 python -m tests.benchmarks              # all
-python -m tests.benchmarks step metric  # some
+python -m tests.benchmarks step metric  # some, as `make bench ONLY="step metric"`
 """
 
 import argparse
