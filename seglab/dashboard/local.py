@@ -42,8 +42,11 @@ class LocalLog:
 
     @property
     def is_uploaded(self) -> bool:
-        """Return whether the log is marked as uploaded, or holds nothing."""
-        return self.marker.exists() or self.path.stat().st_size <= HEADER_BYTES
+        """Return whether the log is marked as uploaded, or holds nothing. One that was deleted meanwhile is not."""
+        try:
+            return self.marker.exists() or self.path.stat().st_size <= HEADER_BYTES
+        except FileNotFoundError:
+            return False
 
 
 def logs_below(folder: Path) -> list[LocalLog]:

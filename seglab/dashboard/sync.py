@@ -135,7 +135,8 @@ def send(parts: Sequence[Part], jobs: int, done: Callable[[int], None]) -> list[
 
         def note(uploaded: Collection[Path]) -> None:
             for path in uploaded:
-                originals[path].marker.touch()
+                with contextlib.suppress(FileNotFoundError):  # its folder was deleted meanwhile
+                    originals[path].marker.touch()
             done(len(uploaded))
 
         return upload(list(originals), jobs, note)

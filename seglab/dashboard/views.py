@@ -10,6 +10,7 @@ from seglab.dashboard import report as reports
 from seglab.dashboard import workspace
 from seglab.dashboard.logged import read_logged
 from seglab.dashboard.server import NotLoggedIn, Server
+from seglab.dashboard.words import left_over
 from seglab.exit_codes import DONE
 
 
@@ -27,13 +28,13 @@ def dashboard(given: Namespace, console: Console) -> int:
     if given.dry_run:
         print(workspace.as_json(made, []), end="")
         return DONE
-    if server is None:
-        urls = workspace.saved_before(folder)
-    else:
+    urls = workspace.saved_before(folder)
+    path = workspace.write(folder, workspace.as_json(made, urls))  # first, so that nothing is saved at W&B of which the folder cannot know
+    if server is not None:
         with server.answering():
             urls = workspace.save(made, folder)
-    path = workspace.write(folder, workspace.as_json(made, urls))
-    _say(console, path, [] if server is None else urls)
+        workspace.write(folder, workspace.as_json(made, urls))
+    _say(console, folder, path, [] if server is None else urls)
     return DONE
 
 
@@ -50,19 +51,19 @@ def report(given: Namespace, console: Console) -> int:
     found = reports.findings(folder)
     workspace.check_installed()
     server = None if given.dry_run else _server()
-    made = reports.report(found, logged, None if server is None else server.entity)
+    made = reports.report(found, logged, None)
     if given.dry_run:
         print(reports.as_json(made, None), end="")
         return DONE
     url = None
-    if server is None:
-        text = reports.as_json(made, reports.saved_before(folder))
-    else:
+    path = reports.write(folder, reports.as_json(made, reports.saved_before(folder)))  # first, as above
+    if server is not None:
+        made = reports.report(found, logged, server.entity)
         with server.answering():
             url = reports.save(made, folder)
             text = reports.as_json(made, url)  # asks the server for the id of the project
-    path = reports.write(folder, text)
-    _say(console, path, [] if url is None else [url])
+        reports.write(folder, text)
+    _say(console, folder, path, [] if url is None else [url])
     return DONE
 
 
@@ -74,9 +75,11 @@ def _server() -> Server | None:
         return None
 
 
-def _say(console: Console, path: Path, urls: list[str]) -> None:
+def _say(console: Console, folder: Path, path: Path, urls: list[str]) -> None:
     for url in urls:
         console.print(f"saved: {url}", highlight=False, markup=False, soft_wrap=True)
     if not urls:
         console.print("nobody is logged in to Weights & Biases, so nothing was saved there: `wandb login`, then the same command")
     console.print(f"JSON: {path}", highlight=False, markup=False, soft_wrap=True)
+    if urls and (line := left_over(folder)) is not None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

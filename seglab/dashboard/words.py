@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seglab.dashboard.local import logs_below, not_uploaded
+from seglab.records import TUNING
 from seglab.running.status import count
 
 _STATE = Path("wandb", "seglab.json")
@@ -62,14 +63,27 @@ class Answer:
         return None
 
 
-def at_end(folder: Path) -> str | None:
-    """Return the line that `run` prints after the last run; None if no run has a log of W&B."""
+def at_end(folder: Path, mode: str) -> list[str]:
+    """Return the lines that `run` prints after the last run: which runs are not at W&B, and which never will be.
+
+    Args:
+        folder: the study's folder.
+        mode: that of `run`: `online`, `offline` or `disabled`.
+    """
+    logs = logs_below(folder)
+    finished = {path.parent for pattern in ("*/seed-*/result.json", f"{TUNING}/*/seed-*/result.json") for path in folder.glob(pattern)}
+    without = set() if mode == "disabled" else finished - {log.run for log in logs}
+    lines = []
     if left := left_over(folder):
-        return left
-    if not logs_below(folder):
-        return None
-    pages = _pages(folder)
-    return f"W&B: all runs are uploaded{': ' + ', '.join(sorted(pages)) if pages else ''}"
+        lines.append(left)
+    elif logs:
+        pages = _pages(folder)
+        which = "runs with a log" if without else "all runs"
+        lines.append(f"W&B: {which} are uploaded{': ' + ', '.join(sorted(pages)) if pages else ''}")
+    if without:
+        example = min(without) / "log.txt"
+        lines.append(f"W&B: {count(len(without), 'finished run')} without a log: W&B was disabled, or could not write one (see {example})")
+    return lines
 
 
 def left_over(folder: Path) -> str | None:

@@ -121,7 +121,7 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
         codes.append(supervise(plan, launcher, jobs, console, wait=wait))
         if plan.selection == Selection():
             _compare(plan, set(codes) == {DONE}, console)
-    if (line := at_end(plan.folder)) is not None:
+    for line in at_end(plan.folder, resolved_mode(plan.resources.wandb)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
 

@@ -122,7 +122,16 @@ def _started(described: Described, offline: bool) -> "wandb.Run":
 def _sent(described: Described, run: "wandb.Run", *, offline: bool) -> int:
     """Return the number of rows that W&B has, or will have from local logs, of a run that continues."""
     if not offline:
-        return int(run.starting_step)
+        rows = int(run.starting_step)
+        earlier = [path for kind in ("run", "offline-run") for path in logs(described.directory, run.id, kind)]
+        if rows and all(path.parent == Path(run.settings.sync_dir) for path in earlier):
+            log.warning(
+                "W&B has %d rows of an equal run already (%s), of another folder; it keeps them, and only the rows behind them are sent: "
+                "delete it at W&B first if it is not to be kept",
+                rows,
+                run.url,
+            )
+        return rows
     if described.id is None:
         return 0
     sent = 0

@@ -163,6 +163,22 @@ def test_an_outage_while_saving_is_one_line(wandb_server: WandbServer, seglab: C
     assert not list(demo.glob("*.json.*"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "file"), [(("dashboard",), "dashboard.json"), (("report", "--wandb"), "wandb_report.json")])
+def test_nothing_is_saved_that_the_folder_cannot_know(
+    wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...], file: str
+) -> None:
+    """The same command again would not replace it. And runs that are not uploaded are named."""
+    wandb_server.content.projects.add("stand-in")
+    (demo / file).mkdir()
+    done = seglab(*words, demo)
+    assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
+    (demo / file).rmdir()
+    done = seglab(*words, demo)
+    assert (done.returncode, len(wandb_server.views)) == (0, 1)
+    assert f"W&B: 16 runs not uploaded; seglab sync {demo} does it" in done.stdout
+
+
 def test_colours_are_those_of_the_report(drawn: Path) -> None:
     logged = read_logged(drawn)
     assert logged.colours == {"none": line_of(0)[0], "l2": line_of(1)[0]}
@@ -186,19 +202,22 @@ def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("WANDB_BASE_URL", raising=False)
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     assert at_start("online", demo) == "W&B: online, project mine"
-    assert left_over(demo) == at_end(demo) == f"W&B: 16 runs not uploaded; seglab sync {demo} does it"
+    assert left_over(demo) == f"W&B: 16 runs not uploaded; seglab sync {demo} does it"
+    assert at_end(demo, "offline") == [left_over(demo)]
     for log in demo.rglob("*.wandb"):
         log.with_name(f"{log.name}.synced").touch()
-    assert (left_over(demo), at_end(demo)) == (None, "W&B: all runs are uploaded")
+    assert (left_over(demo), at_end(demo, "online")) == (None, ["W&B: all runs are uploaded"])
     (demo / "l2" / "seed-0" / "wandb" / "seglab.json").write_text('{"url": "https://wandb.ai/me/seglab/runs/x", "complete": true}')
-    assert at_end(demo) == "W&B: all runs are uploaded: https://wandb.ai/me/seglab"
+    assert at_end(demo, "online") == ["W&B: all runs are uploaded: https://wandb.ai/me/seglab"]
     assert at_start("online", demo) == "W&B: online, project mine", "another project"
     monkeypatch.delenv("WANDB_PROJECT")
     assert at_start("online", demo) == "W&B: online, https://wandb.ai/me/seglab"
     for folder in list(demo.rglob("wandb")):
         if folder.is_dir():
             folder.rename(folder.with_name("elsewhere"))
-    assert at_end(demo) is None
+    assert at_end(demo, "disabled") == []
+    log = demo / "l2" / "seed-0" / "log.txt"
+    assert at_end(demo, "offline") == [f"W&B: 16 finished runs without a log: W&B was disabled, or could not write one (see {log})"]
 
 
 def test_the_first_run_says_where_it_is(demo: Path) -> None:

@@ -100,6 +100,17 @@ def test_a_run_that_goes_on_online_has_each_row_once(wandb_server: WandbServer, 
 
 
 @pytest.mark.slow
+def test_rows_of_an_equal_run_elsewhere_are_named(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """W&B keeps them, so that its curves are not those of this folder's `metrics.csv`."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert "of an equal run" not in log(wandb_server, first, "online", SAVE_AT=20)[1]
+    code, printed = log(wandb_server, second, "online")
+    assert code == 0
+    assert f"W&B has {ROWS} rows of an equal run already" in printed
+    assert_each_row_once(wandb_server, first)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["refuse", "hang", "503", "401"])
 @pytest.mark.parametrize("when", ["start", pytest.param("middle", marks=pytest.mark.weekly), pytest.param("end", marks=pytest.mark.weekly)])
 def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server: WandbServer, tmp_path: Path) -> None:

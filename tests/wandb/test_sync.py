@@ -228,6 +228,12 @@ def test_a_log_of_a_process_that_was_killed_at_once_is_not_waited_for(study: Pat
     assert not_uploaded(study) == []
 
 
+def test_a_log_that_is_deleted_meanwhile_is_not_uploaded(study: Path) -> None:
+    log = first_log(study)
+    shutil.rmtree(log.run / "wandb")
+    assert not log.is_uploaded
+
+
 def test_a_copy_of_a_log_lacks_its_first_rows_only(logged: Path, tmp_path: Path) -> None:
     log = logs_below(logged)[1].path
     copy = tmp_path / log.name
