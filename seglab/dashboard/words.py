@@ -59,7 +59,7 @@ class Answer:
             if state.get("mode") == "online":
                 page = _project_page(run)
                 return None if page is None or page in self._known else f"W&B: {page}"
-            return f"W&B: offline, because it cannot be reached ({state.get('problem')}); {_command(self.folder)} uploads the runs later"
+            return f"W&B: offline, because it cannot be used ({state.get('problem')}); {_command(self.folder)} uploads the runs later"
         return None
 
 
@@ -72,7 +72,7 @@ def at_end(folder: Path, mode: str) -> list[str]:
     """
     logs = logs_below(folder)
     finished = {path.parent for pattern in ("*/seed-*/result.json", f"{TUNING}/*/seed-*/result.json") for path in folder.glob(pattern)}
-    without = set() if mode == "disabled" else finished - {log.run for log in logs}
+    without = set() if mode == "disabled" else {run for run in finished - {log.run for log in logs} if not _is_served(run)}
     lines = []
     if left := left_over(folder):
         lines.append(left)
@@ -106,6 +106,12 @@ def _project_page(run: Path) -> str | None:
     """Return the address of the project of an online run; None if it is unknown."""
     url = _state(run).get("url")
     return str(url).partition("/runs/")[0] if url else None
+
+
+def _is_served(run: Path) -> bool:
+    """Return whether an online run has got everything to W&B, whatever is left of its local log."""
+    state = _state(run)
+    return state.get("mode") == "online" and bool(state.get("complete"))
 
 
 def _written_at(run: Path) -> float:

@@ -216,8 +216,11 @@ def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> 
         if folder.is_dir():
             folder.rename(folder.with_name("elsewhere"))
     assert at_end(demo, "disabled") == []
+    served = demo / "none" / "seed-5" / "wandb"
+    served.mkdir()
+    (served / "seglab.json").write_text('{"mode": "online", "complete": true}')
     log = demo / "l2" / "seed-0" / "log.txt"
-    assert at_end(demo, "offline") == [f"W&B: 16 finished runs without a log: W&B was disabled, or could not write one (see {log})"]
+    assert at_end(demo, "offline") == [f"W&B: 15 finished runs without a log: W&B was disabled, or could not write one (see {log})"]
 
 
 def test_the_first_run_says_where_it_is(demo: Path) -> None:
@@ -239,5 +242,5 @@ def test_the_first_run_says_where_it_is(demo: Path) -> None:
     down = Answer(demo, runs)
     os.utime(runs[1] / "wandb" / "seglab.json", (1e9, 1e9))
     left(runs[0], mode="offline", problem="refused")
-    expected = f"W&B: offline, because it cannot be reached (refused); seglab sync {demo} uploads the runs later"
+    expected = f"W&B: offline, because it cannot be used (refused); seglab sync {demo} uploads the runs later"
     assert [down.line(), down.line()] == [expected, None]
