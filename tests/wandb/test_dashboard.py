@@ -175,7 +175,7 @@ def test_nothing_is_saved_that_the_folder_cannot_know(
     assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
     (demo / file).rmdir()
     done = seglab(*words, demo)
-    assert (done.returncode, len(wandb_server.views)) == (0, 1)
+    assert (done.returncode, bool(wandb_server.views)) == (0, True)
     assert f"W&B: 16 runs not uploaded; seglab sync {demo} does it" in done.stdout
 
 
