@@ -26,12 +26,12 @@ class Resources:
     """
 
     devices: int = 1
-    """Devices of one run on each node; the batch size counts all devices together."""
+    """Devices of one run on each node; they share a batch."""
     num_nodes: int = 1
     """Machines of one run, in a job of a cluster."""
     sync_batchnorm: bool = True
-    """Compute the statistics of batch norm over the whole batch, so that the number of devices changes no result. If false, each device
-    uses its own part of the batch: this is faster, and another setting of the study."""
+    """Compute batch norm over the whole batch, so that the number of devices changes no result. False computes it on each device, which
+    is faster, and another setting of the study."""
     accelerator: Accelerator = "auto"
     """Kind of device; auto is gpu if the machine has one, else cpu."""
     wandb: WandbMode = "auto"
@@ -39,7 +39,7 @@ class Resources:
     wandb_model: bool = False
     """Keep the trained weights of each run at W&B, as an artifact."""
     wandb_diff: bool = True
-    """Keep the changes of tracked files that are not committed in the record of each run at W&B."""
+    """Keep changes that are not committed in the record of each run at W&B."""
     logger: Tracker | None = None
     """Log each run elsewhere too: TensorBoard, LightningLogger or a Tracker of your own by its import path."""
     diagnostics: int = 20

@@ -295,11 +295,10 @@ def test_void_is_any_label_that_the_mask_can_hold(dtype: str, stored: list[int],
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "/", "a\n", "a\tb", " a", "a ", "a\0", "\x1b[0m", "\u200b", 3])
 def test_class_names_that_are_no_part_of_a_metrics_name_are_refused(folder: Path, name: str) -> None:
-    source = ImageMaskFolder(folder, num_classes=3, class_names=("a", name, "c"))
     with pytest.raises(
         ValueError, match=r"class name .*: expected a text without slashes, control characters, and spaces at its ends"
     ) as caught:
-        SegmentationDataModule(source)
+        SegmentationDataModule(ImageMaskFolder(folder, num_classes=3, class_names=("a", name, "c")))
     assert "\n" not in str(caught.value)
     assert str(caught.value).isprintable()
 

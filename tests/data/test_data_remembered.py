@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from seglab.data import ImageMaskFolder, PairedFiles, SegmentationDataModule, SegmentationDataset, Shapes
+from seglab.data.caches import cache_folder
 from seglab.data.loading.part import part_of
-from seglab.data.remembered import cache_folder, key_of, recall
+from seglab.data.remembered import key_of, recall
 from seglab.sample import Sample
 
 

@@ -150,7 +150,7 @@ def test_the_same_data_undamaged_pass(
         (["run", "--data.help", "CamVid"], ("--data.help: ", "--data.source.help")),
         (["run", "--data.augment", "false"], ("--data.augment is now --data.augmentation: null for none",)),
         (["run", "--data.augmentation", "false"], ("--data.augmentation: expected an import path, or null for none, got False",)),
-        (["run", "--data.augmentation", "nowhere.flips"], ("--data.augmentation: No module named 'nowhere'",)),
+        (["run", "--data.augmentation", "nowhere.flips"], ("--data.augmentation: there is no module 'nowhere'",)),
         (["run", "--data.source.num_train", "x"], ("--data.source.num_train: expected int, got x",)),
         (["run", "--data.source.num_train", "0"], ("num_train is 0", "at least one image")),
         (["run", "--loss", "CrossEntropyy"], ("--loss", "did you mean seglab.CrossEntropy?")),

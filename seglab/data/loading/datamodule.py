@@ -49,19 +49,19 @@ class SegmentationDataModule(LightningDataModule):
     Args:
         source: the data set.
         batch_size: samples in a batch of all ranks together, in training and evaluation.
-        size: rows and columns to which images are resized; None takes the size that the source suggests, or else keeps the images' own.
-            Masks are resized in training only: evaluation scores at their original size.
+        size: rows and columns to which images are resized; None takes the size that the source suggests, or else the images' own.
+            Evaluation scores at the size of the masks.
         augmentation: makes the pipeline of training samples (see docs/augmentation.md): on a command line default, light, strong, none,
             a YAML file of albumentations, or the import path of a function.
         num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
-        cache: keep the resized images, of files in one file that all processes share (see docs/augmentation.md), else in memory; None lets
-            the source decide. It changes no sample.
+        cache: keep the resized images, in a file or in memory (see docs/augmentation.md); None lets the source decide. It changes no
+            sample.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
             Validation and test use all samples.
         balanced_images: fraction of the training samples that are drawn, with replacement, to favour images of rare classes. 0 shows every
             image once an epoch; 1 draws a class, one of its pixels, and the pixel's image; values between mix the two.
         crop: rows and columns of the crops to train on, cut after resizing and augmenting, and padded if the image is smaller; None trains
-            on whole images. Evaluation uses whole images.
+            on whole images.
         balanced_crops: fraction of the crops that contain a pixel of a class drawn uniformly from the classes of the image; the other crops
             lie anywhere.
         window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`; None evaluates whole
