@@ -11,7 +11,7 @@ from rich.table import Table
 from seglab.cluster.cluster import Cluster, Needs
 from seglab.cluster.here import cluster_here
 from seglab.cluster.nodes import check_reachable, job_with_nodes
-from seglab.dashboard.words import at_end, at_start
+from seglab.dashboard.words import at_end
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
@@ -32,7 +32,7 @@ from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
 from seglab.script.words import parse
-from seglab.tracking import check_mode, not_followed, resolved_mode
+from seglab.tracking import not_followed, resolved_mode
 
 WORKING = ("work", "work-tuning")
 """Verbs of a worker."""
@@ -108,10 +108,6 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
     if jobs is None:
         jobs = max(1, gpus // plan.resources.devices)
     launcher = Local(gpus, plan.resources.devices)
-    if any(stage.unsettled for stage in stages_of(plan)):
-        mode = plan.resources.wandb
-        check_mode(mode)
-        console.print(at_start(resolved_mode(mode), plan.folder), highlight=False, markup=False, soft_wrap=True)
     if plan.selection.setting is not None:
         return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)
     tunes = plan.study.budget is not None and plan.selection.seed is None

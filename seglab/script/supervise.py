@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
+from functools import cache
 from pathlib import Path
 
 from rich import box
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from seglab.dashboard.words import Answer
+from seglab.dashboard.words import Answer, at_start
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_result
@@ -43,6 +44,9 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
         Interrupted: a worker was asked to stop.
     """
     todo = prepare(plan, console, wait=wait)
+    if todo:
+        study = plan.study if plan.tunes is None else plan.tunes
+        _say_once(at_start(resolved_mode(plan.resources.wandb), plan.root / study.name), console)
     while todo:
         codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
         _report_workers(codes, plan.folder, console)
@@ -50,6 +54,12 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
             raise Interrupted
         todo = _left_by_others(plan, console) if wait else []
     return _report_runs(plan, console)
+
+
+@cache
+def _say_once(line: str, console: Console) -> None:
+    """Print a line, unless the console has it already: a tuned study has two stages, which are supervised one after the other."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:

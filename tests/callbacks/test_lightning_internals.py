@@ -240,6 +240,8 @@ OF_OTHERS = {
     "_get_default_metavar_for_optional",
     "_get_help_string",
     "_hub_mixin_config",
+    "_internal_id",
+    "_internal_name",
     "_iter_indented_subactions",
     "_jsonargparse_preexpanded_help",
     "_native_batch_norm_legit_no_training",
@@ -252,10 +254,11 @@ OF_OTHERS = {
     "_saved_transposed",
     "_saved_weight",
     "_step_supports_amp_scaling",
+    "_to_model",
     "_typehint",
     "_upsample_nearest_exact2d",
 }
-"""Private names that seglab uses of torch, SMP, jsonargparse and the standard library; `torch._foreach_*` besides."""
+"""Private names that seglab uses of torch, SMP, jsonargparse, wandb-workspaces and the standard library; `torch._foreach_*` besides."""
 
 
 def private_names(source: str) -> set[str]:
