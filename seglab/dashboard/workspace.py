@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def save(made: list[Any], folder: Path) -> list[str]:
     os.environ["WANDB_SILENT"] = "true"
     urls = []
     for view, url in zip(made, [*saved_before(folder), None, None], strict=False):
+        view._internal_name = f"nw-{secrets.token_hex(6)}-v"  # the package's own names may end with "nw", which its addresses lose
         if url is not None:
             with contextlib.suppress(ValueError, KeyError):  # it was deleted at W&B
                 before = ws.Workspace.from_url(url)
