@@ -32,7 +32,7 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
     """
     part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
     try:
-        with _errors_with_name(path):
+        with errors_with_name(path):
             with part.open("wb") as file:
                 yield file
                 file.flush()
@@ -59,7 +59,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _errors_with_name(path: Path) -> Iterator[None]:
+def errors_with_name(path: Path) -> Iterator[None]:
     """Add the name `path` to an `OSError` that names no file. Raise the `OSError` that is the cause of torch's "unexpected pos" error."""
     try:
         yield

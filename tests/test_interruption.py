@@ -30,7 +30,7 @@ except Interrupted:
 
 
 def child(sleep: float, mode: str, *pauses: float) -> "subprocess.Popen[str]":
-    """It sends itself a signal after each of the pauses."""
+    """Start a process that sends itself a signal after each of the pauses."""
     return subprocess.Popen([sys.executable, "-c", CHILD, *map(str, (sleep, mode, *pauses))], stdout=subprocess.PIPE, text=True)
 
 

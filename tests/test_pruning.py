@@ -326,7 +326,7 @@ def test_weights_that_are_shared_stay(used: str) -> None:
 
 @pytest.mark.parametrize(("padding", "removed"), [(0, 3), (1, 1)])
 def test_a_filter_that_reads_constants_alone(padding: int, removed: int) -> None:
-    """It is a constant itself, unless its padding cuts theirs off."""
+    """Fold a filter that is a constant itself, unless its padding cuts theirs off."""
     layers = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=padding), nn.Conv2d(4, 2, 1)
     whole = randomised(nn.Sequential(*layers))
     zeroed(layers[0], 0, 1)

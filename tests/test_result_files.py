@@ -105,7 +105,7 @@ def replaced(value: object, *keys: str) -> Callable[[dict[str, Any]], None]:
 
 
 def test_a_result_without_training_scores_has_no_gap(tmp_path: Path) -> None:
-    """As those were that were written before there were any."""
+    """Read a result as those were that were written before there were any."""
     path = tmp_path / "result.json"
     write_result(path, example())
     raw = json.loads(path.read_text())

@@ -83,7 +83,7 @@ SCRIPTS = {path.name: path.read_text() for path in sorted(ROOT.glob("experiments
     ("name", "verb"), [*((name, "status") for name in SCRIPTS), ("regularization.py", "compare"), ("regularization.py", "cancel")]
 )
 def test_a_script_answers_before_it_imports_torch(name: str, verb: str, folder: Path, tmp_path: Path) -> None:
-    """It reads the folder of its own study, whose name another test compares with that of the study that it builds."""
+    """Read the folder of the script's own study, whose name another test compares with that of the study that it builds."""
     study = study_name(written(tmp_path, SCRIPTS[name]))
     assert study is not None
     shutil.copytree(folder, tmp_path / "runs" / study)

@@ -52,7 +52,7 @@ def test_what_differs_has_another_structure_whatever_the_seed(difference: str) -
 
 
 def test_a_name_that_is_defined_again_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a notebook, whose cell was changed."""
+    """Define a class again, as in a notebook whose cell was changed."""
     before = structure(Flagged())
     again = type("Flagged", (Flagged,), {"__module__": __name__})
     monkeypatch.setitem(globals(), "Flagged", again)

@@ -1,11 +1,9 @@
 """The commands `seglab sync`, `seglab dashboard` and `seglab report`. wandb is imported once the folder is checked."""
 
-import signal
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +14,7 @@ from seglab.dashboard.missing import with_missing
 from seglab.dashboard.server import Server
 from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
 from seglab.exit_codes import DONE, FAILED
+from seglab.interruption import sigterm_as_ctrl_c
 from seglab.running.status import count
 
 CHECK_SECONDS = 10.0
@@ -36,7 +35,7 @@ def sync(given: Namespace, console: Console) -> int:
     logs = logs_below(folder)
     if not logs:
         raise ValueError(f"{folder}: no run below it has a log of Weights & Biases; runs make one unless W&B is disabled")
-    with _stop_on_sigterm():
+    with sigterm_as_ctrl_c():
         problems: list[str] = []
         found, running = read_attempts(logs, problems)
         for run in running:
@@ -100,13 +99,3 @@ def _differences(server: Server, attempts: Sequence[Attempts]) -> list[str]:
         if one not in wrong and expected is not None and rows[one.run] != expected:
             lines.append(f"{one.run}: {server.address} has {count(rows[one.run], 'row')} of it, and metrics.csv has {expected}")
     return lines
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

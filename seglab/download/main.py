@@ -17,6 +17,7 @@ from seglab.download.fetch import Report, fetch
 from seglab.download.published import PUBLISHED, Archive, Published
 from seglab.download.unpack import missing, unpack
 from seglab.exit_codes import DONE
+from seglab.files import errors_with_name
 from seglab.script.classes import meant
 
 
@@ -60,7 +61,7 @@ def download(data: Published, root: Path, dry_run: bool, console: Console) -> in
             if contents := missing(archive, root):
                 file = _downloaded(archive, root, console)
                 say(f"unpacking {archive.name}")
-                with _named_errors(root), _bar(console, TextColumn("{task.completed} files")) as report:
+                with errors_with_name(root), _bar(console, TextColumn("{task.completed} files")) as report:
                     unpack(archive, file, root, contents, report)
                 if file != root / archive.name:
                     file.unlink()
@@ -86,7 +87,7 @@ def _downloaded(archive: Archive, root: Path, console: Console) -> Path:
             "another --root"
         )
     console.print(f"downloading {archive.url}, {archive.gigabytes} GB", highlight=False, markup=False, soft_wrap=True)
-    with _named_errors(part), _bar(console, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as report:
+    with errors_with_name(part), _bar(console, DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as report:
         fetch(archive.url, part, report)
     if archive.md5 is not None and (found := _md5(part)) != archive.md5:
         part.unlink()
@@ -126,14 +127,3 @@ def _alone(root: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Add a path to an error of the system that names none, as when the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise

@@ -1,10 +1,8 @@
 """The command line of `seglab predict`. torch is imported only once the flags are parsed."""
 
 import hashlib
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -13,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from seglab.exit_codes import DONE, FAILED
+from seglab.interruption import sigterm_as_ctrl_c
 from seglab.script.errors import exit_code
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 def main(words: Sequence[str]) -> NoReturn:
     """Predict and exit: 0 done, 1 an image could not be predicted, 2 bad input, 75 interrupted."""
-    with _stop_on_sigterm():
+    with sigterm_as_ctrl_c():
         sys.exit(exit_code(lambda: predict(_parser().parse_args(list(words)))))
 
 
@@ -112,16 +111,6 @@ def device_of(word: str) -> "torch.device":
             f"--device {word}: there is no such device here ({str(error).splitlines()[0]}): expected auto, cpu or cuda"
         ) from None
     return device
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that a file that is being written is removed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> ArgumentParser:

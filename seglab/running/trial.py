@@ -168,7 +168,7 @@ class _Watch(Callback):
 
     @property
     def shapes(self) -> str | None:
-        """What to do about the shape of the logits; None if it is as expected."""
+        """Remedy for the shape of the logits; None if it is as expected."""
         if self._logits is None or len(self._logits) != 4:
             return None
         (rows, columns), (height, width) = self._logits[-2:], self._image[-2:]

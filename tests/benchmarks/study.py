@@ -172,7 +172,7 @@ def parts_of(results: Sequence[Result], wall: float, planned: float, last: float
 
 
 def make_folders(folder: Path, arms: int, seeds: int) -> None:
-    """As interrupted runs leave them; in every other one a result."""
+    """Make folders as interrupted runs leave them; in every other one a result."""
     result = json.loads((folder / "lr-0" / "seed-0" / "result.json").read_text())
     for arm in range(arms):
         for seed in range(seeds):

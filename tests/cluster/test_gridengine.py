@@ -58,7 +58,7 @@ def test_an_array_gives_the_local_results(script: Script, folder: Path, local: P
 def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(
     script: Script, folder: Path, local: Path, gridengine: GridEngineCluster
 ) -> None:
-    """It stops after a minute of its two, in a training of a minute and a half."""
+    """Stop after a minute of the job's two, in a training of a minute and a half."""
     script(*LAUNCH, *ONE, "--launcher.time", "00:02:00", "--launcher.warning", "60", step=6)
     goes_on(gridengine, the_job(folder))
     assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")

@@ -144,7 +144,7 @@ def test_what_slurm_refuses_is_explained(script: Script, folder: Path) -> None:
 def test_a_job_without_scontrol_saves_and_says_that_it_cannot_queue_itself_again(
     script: Script, folder: Path, local: Path, slurm: SlurmCluster
 ) -> None:
-    """As in a container that has none of Slurm's commands."""
+    """Hide scontrol, as in a container that has none of Slurm's commands."""
     script(*LAUNCH, *ONE, "--launcher.time", "00:30:00", *WITHOUT_SCONTROL, step=3)
     job = the_job(folder)
     wait_for_training(folder / "l2/seed-1")

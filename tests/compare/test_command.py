@@ -75,7 +75,7 @@ def test_a_script_parses_the_flags_of_the_command() -> None:
 def test_damaged_results_are_named_where_too_few_are_left_to_compare(
     arms: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As "no finished run" or "no results", they would be looked for in the wrong place."""
+    """Name them: as "no finished run" or "no results", they would be looked for in the wrong place."""
     damaged = [path for arm in arms for path in folder.glob(f"{arm}/seed-*/result.json")]
     for path in damaged:
         path.write_bytes(path.read_bytes()[:100])

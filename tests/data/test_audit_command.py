@@ -86,7 +86,7 @@ FOLDERS = [
 def test_folders_that_are_built_alike_are_read_together(
     here: Path, capsys: pytest.CaptureFixture[str], pattern: str, images: str, masks: str
 ) -> None:
-    """As those of patients; none of them is left out, and none is in two splits."""
+    """Audit folders of patients: none of them is left out, and none is in two splits."""
 
     def name(split: str, kind: str, number: int) -> str:
         return in_files(pattern.replace("{patient}", str(number % 2 + {"train": 0, "val": 2, "test": 4}[split])))(split, kind, number)

@@ -69,7 +69,7 @@ def test_a_span_is_inside_and_holds_its_place(length: int, size: int, data: st.D
     [(None, range(7)), (5, range(2, 6)), (0, range(1)), (1, range(2)), (9, range(6, 7)), (8, range(5, 7))],
 )
 def test_all_spans_that_can_be_are_equally_likely(inside: int | None, starts: range) -> None:
-    """Of 4 places of 10: in the middle the pixel is anywhere in the crop, at a border as far as it allows."""
+    """Draw spans of 4 in 10: in the middle the pixel is anywhere in the crop, at a border as far as it allows."""
     rng = np.random.default_rng(0)
     came = Counter(draw_span(10, 4, inside, rng).start for _ in range(2000))
     assert sorted(came) == list(starts)

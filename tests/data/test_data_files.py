@@ -228,7 +228,7 @@ def test_palette_masks_give_indices_and_void_is_ignored(folder: Path) -> None:
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_composed_and_decomposed_names_are_one_name(folder: Path, form: Form, tmp_path: Path) -> None:
-    """As other systems write them: pairs, names, order and fingerprint are the same."""
+    """Write names as other systems do: pairs, names, order and fingerprint are the same."""
     shutil.copytree(folder, tmp_path / "plain")
     other: Form = "NFD" if form == "NFC" else "NFC"
     written_in: dict[Path, tuple[Form, Form]] = {folder: (form, other), tmp_path / "plain": ("NFC", "NFC")}

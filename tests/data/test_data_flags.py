@@ -230,7 +230,7 @@ def test_a_source_without_class_names_is_refused() -> None:
 
 
 def test_class_names_that_are_one_text_are_refused() -> None:
-    """As they are where the comma of a tuple is forgotten; their letters would be the classes."""
+    """Refuse a text, as where the comma of a tuple is forgotten: its letters would be the classes."""
     module: dict[str, Any] = {}
     exec(OWN.replace("class_names = Shapes().class_names", 'class_names = ("cell")'), module)
     with pytest.raises(ValueError, match=r"class_names is the text 'cell': expected a tuple of names, such as \('background', 'cell'\)"):

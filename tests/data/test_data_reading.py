@@ -441,7 +441,7 @@ def test_an_animated_webp_is_no_image(tmp_path: Path) -> None:
 
 
 def test_smaller_copies_in_a_tiff_are_left_out(tmp_path: Path) -> None:
-    """As a cloud-optimised GeoTIFF has them."""
+    """Read a file with overviews, as a cloud-optimised GeoTIFF has them."""
     values, file = drawn("uint16", 4), io.BytesIO()
     with tifffile.TiffWriter(file) as writer:
         writer.write(values, photometric="minisblack", planarconfig="contig", metadata=None)

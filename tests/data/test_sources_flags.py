@@ -84,7 +84,7 @@ def test_flags_make_the_source_and_the_recorded_flags_make_it_again(here: Path, 
 
 
 def test_a_source_that_needs_none_of_it_is_recorded_as_ever(here: Path) -> None:
-    """What is recorded of a folder in the first layout, so that its studies go on."""
+    """Pin what is recorded of a folder in the first layout, so that its studies go on."""
     root = write(here / "plain", "{split}/images/{key}.jpg", "{split}/masks/{key}.png", index_mask)
     recorded = Settings().plain(ImageMaskFolder(root, 2, void=9))
     assert recorded == {"class": "seglab.ImageMaskFolder", "num_classes": 2, "class_names": ["class 0", "class 1"], "void": 9}

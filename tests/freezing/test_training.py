@@ -148,7 +148,7 @@ def test_resumed_in_any_phase_is_uninterrupted(name: str, scheduler: str, tmp_pa
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_rates_are_those_of_the_scheduler_times_the_factor(scheduler: str) -> None:
-    """Of the same training without a schedule for the rates that do not follow what was learned."""
+    """Compare with the same training without a schedule; rates that follow what was learned are left out."""
     if scheduler == "plateau":
         pytest.skip("its rates depend on what was learned")
     _, _, plain = fitted(Surgical(["encoder", "decoder", "head"]), scheduler=SCHEDULERS[scheduler])

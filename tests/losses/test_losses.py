@@ -98,7 +98,7 @@ def test_half_precision_is_computed_in_float32(loss: nn.Module, dtype: torch.dty
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 1000), present=st.integers(1, 3))
 def test_order_does_not_matter(name: str, seed: int, present: int) -> None:
-    """Of the classes, of the images, of the pixels; and pixels that are ignored may be added."""
+    """Change the order of classes, images and pixels, and add pixels that are ignored."""
     logits, mask = drawn(seed, present=present)
     value = LOSSES[name](logits, mask)
     order = torch.tensor([2, 0, 1])

@@ -186,7 +186,7 @@ def test_any_prefix_is_found(path: list[str], last: str) -> None:
 
 
 def test_an_encoder_that_is_there_twice(tmp_path: Path) -> None:
-    """As contrastive learning keeps a query and a key encoder: which is wanted is not for us to say."""
+    """Refuse a query and a key encoder, as contrastive learning keeps: which is wanted is not for us to say."""
     state = torchvision_state("resnet18")
     twice = {f"module.encoder_{letter}.{name}": value for letter in "qk" for name, value in state.items()}
     message = refused(written(twice, tmp_path / "moco.pth"), "resnet18")

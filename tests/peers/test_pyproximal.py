@@ -106,7 +106,7 @@ def test_smooth_l1_is_the_circular_huber_norm_of_each_element(seed: int, step: f
 
 
 def test_pyproximals_huber_prox_is_another_and_does_not_minimise() -> None:
-    """It switches to soft thresholding at |v| = α, where the prox does so at α + τ: for v = 1.2, α = 1, τ = 1 it gives 0.2 and not 0.6."""
+    """Show that pyproximal switches to soft thresholding at |v| = α, where the prox does so at α + τ: for v = 1.2, α = 1, τ = 1 it gives 0.2 and not 0.6."""
     v, alpha, tau = 1.2, 1.0, 1.0
 
     def objective(w: float) -> float:

@@ -105,7 +105,7 @@ def test_proximal_operators_are_regressions_on_the_identity(seed: int, step: flo
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("step", [0.1, 0.5, 2.0])
 def test_group_lasso_is_the_multi_task_lasso_with_the_root_of_the_length(seed: int, step: float) -> None:
-    """It minimises ‖V−W‖²/2n + α Σ_g ‖w_g‖ over rows g, without √|g|."""
+    """Compare with scikit-learn, which minimises ‖V−W‖²/2n + α Σ_g ‖w_g‖ over rows g, without √|g|."""
     v = np.random.default_rng(seed).normal(size=(6, 9))
     weight = torch.from_numpy(v.copy())
     GroupLasso(0.4).prox([weight], [step])

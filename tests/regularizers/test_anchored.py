@@ -127,7 +127,7 @@ def test_without_pretrained_weights_there_is_nothing_to_stay_close_to(pretrained
 
 
 def test_in_a_training_pretrained_weights_stay_closer_than_new_ones() -> None:
-    """As strong as can be, it holds the encoder; and what is new follows the data as without it."""
+    """Anchor as strongly as can be: the encoder is held, and what is new follows the data as without it."""
     module, plain = fixed_module(Anchored(L2(10.0), new=L2(0.0)), momentum, net=Staged), fixed_module(None, momentum, net=Staged)
     module.network.pretrained = frozenset(name for name, _ in module.network.named_parameters() if name.startswith("encoder."))
     start = {name: value.clone() for name, value in module.network.state_dict().items()}

@@ -211,7 +211,7 @@ def test_minimisation_is_not_trusted_at_a_wrong_place() -> None:
 
 
 def test_the_prox_works_in_place_on_views() -> None:
-    """Of transposed weights and of some filters, the weight itself must change."""
+    """Apply it to transposed weights and to some filters: the weight itself must change."""
     for regularizer in (*ELEMENTWISE, GroupLasso(0.5)):
         whole = torch.randn(5, 4, 2, 2, generator=torch.Generator().manual_seed(0))
         expected: Tensor = whole.transpose(0, 1)[1:3].contiguous()

@@ -93,7 +93,7 @@ def assert_routes_agree(regularizer: Regularizer, optimizer: Any, given: Any = N
 
 @pytest.mark.parametrize("optimizer", [sgd, momentum, adamw])
 def test_the_estimate_of_the_spectral_norm_trains_as_the_norm_itself(optimizer: Any) -> None:
-    """It lags a power iteration behind weights that move: its effect is that of the exact norm up to a few percent."""
+    """Train with the estimate, which lags a power iteration behind weights that move: its effect is that of the exact norm up to a few percent."""
     ours, theirs, without = routes(Spectral(1e-1), optimizer, max_epochs=5)
     for name in ("first.weight", "last.weight"):
         assert float((ours[name] - theirs[name]).norm()) < 0.1 * float((theirs[name] - without[name]).norm())

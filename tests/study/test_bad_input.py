@@ -266,7 +266,7 @@ def recorded(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refused_there(recorded: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
-    """As `refused`, where the study's folder is."""
+    """Do what `refused` does, where the study's folder is."""
     monkeypatch.chdir(recorded.parents[1])
     monkeypatch.setattr(sys, "path", list(sys.path))
 
@@ -328,7 +328,7 @@ def test_a_folder_whose_numbers_are_older_where_none_of_them_changed(refused_the
 
 
 def test_a_folder_that_an_older_version_recorded(refused_there: Refused, recorded: Path) -> None:
-    """It says which version goes on with it, and is still read."""
+    """Say which version goes on with it, and still read it."""
     path = recorded / "study.json"
     raw = json.loads(path.read_text())
     del raw["schema"], raw["version"], raw["accepted"]

@@ -21,7 +21,7 @@ from tests.study.attempts import attempt
     ],
 )
 def test_another_process_works_on_a_run(wait: bool, left: str | None, code: int, done: int, tmp_path: Path) -> None:
-    """It owns one of two runs, and gives it up after the other run is done."""
+    """Let another process own one of two runs, and give it up after the other run is done."""
     lease = tmp_path / "runs" / "fragile" / "plain" / "seed-1" / "lease.0"
     lease.parent.mkdir(parents=True)
     lease.write_text(f"{socket.gethostname()} {os.getpid()}\n")

@@ -100,7 +100,7 @@ def test_a_lease_that_a_full_disk_does_not_take_holds_nothing(small_disk: Path) 
 
 
 def test_temporary_files_of_the_dead_go(tmp_path: Path) -> None:
-    """Of this host alone; of others nobody knows."""
+    """Delete those of this host alone; of others nobody knows."""
     dead = python("pass")
     dead.communicate(timeout=30)
     host = Owner.this_process().host
@@ -239,7 +239,7 @@ def test_a_folder_that_takes_no_file_is_read_by_this_host_s_clock(tmp_path: Path
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
 def test_a_lease_that_is_an_hour_off(tmp_path: Path, ahead: float) -> None:
-    """Of another host, one of the past is stale, and one of the future is not; of a dead process of this host none holds."""
+    """Read leases of another host: one of the past is stale, one of the future is not. None of a dead process of this host holds."""
     lease_of(tmp_path / "other", 0, "elsewhere 7\n", age=-ahead)
     assert (owner(tmp_path / "other") is None) == (ahead < 0)
     dead = python("pass")

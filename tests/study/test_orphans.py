@@ -145,7 +145,7 @@ def test_under_nohup_a_closed_terminal_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_first_process_of_a_job(tmp_path: Path) -> None:
-    """It is killed; the worker that it has started saves its run and ends."""
+    """Kill it: the worker that it has started saves its run and ends."""
     process = started(tmp_path, command())
     wait_for_steps(tmp_path)
     process.send_signal(signal.SIGTERM)

@@ -95,7 +95,7 @@ def run_of(place: Path, arm: str) -> Path:
 
 
 def assert_same(place: Path, study: Path, arm: str) -> None:
-    """As the uninterrupted run, and nothing left behind."""
+    """Check that a run ended as the uninterrupted one, and that nothing is left behind."""
     ours, theirs = what_counts(run_of(place, arm)), what_counts(study / arm / "seed-0")
     assert ours["rows"] == theirs["rows"]
     assert ours["result"] == theirs["result"]
@@ -150,7 +150,7 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
 @pytest.mark.slow
 @pytest.mark.parametrize(("arm", "workers"), CASES)
 def test_asked_to_stop_while_it_validates(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
-    """It does so at the next batch, and loses no step unless it averages over the epoch; after a last step, before the first batch."""
+    """Stop at the next batch, and lose no step unless it averages over the epoch; after a last step, before the first batch."""
     place = begun(whole)
     for where, step in (("10:0", 10), ("14", 15), ("20:1", 20)):
         code = work(place, arm, "--data.num_workers", workers, minutes=10, DIE_AT=where, DIE_BY="SIGTERM")

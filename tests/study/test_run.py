@@ -69,7 +69,7 @@ def test_a_run_leaves_everything_behind(finished: Path) -> None:
 
 
 def test_the_network_of_a_run_is_loaded(finished: Path) -> None:
-    """It predicts what the run's own evaluation has counted, pixel by pixel."""
+    """Predict what the run's own evaluation has counted, pixel by pixel."""
     data = SegmentationDataModule(Shapes(num_train=16, num_val=4, num_test=6, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
     loaded = load(finished / "l2" / "seed-1", Small(data.num_classes, 0.1))
     assert loaded.class_names == data.class_names
@@ -267,7 +267,7 @@ def test_a_damaged_result_is_reported_and_left_out(finished: Path, experiment: C
 
 
 def test_two_arms_of_a_seed_are_a_pair(finished: Path) -> None:
-    """What the folder says is what `compare` pairs."""
+    """Check that `compare` pairs what the folder says."""
     results, _ = read_results(finished)
     record = read_record(finished)
     assert record is not None

@@ -52,7 +52,7 @@ def sync(wandb_server: WandbServer, study: Path, tmp_path: Path) -> Sync:
 
 
 def uploaded(server: WandbServer) -> bool:
-    """Whether the server has every row of every run once, in order, and nothing else."""
+    """Return whether the server has every row of every run once, in order, and nothing else."""
     rows = {name: [(row["_step"], row["val/miou"]) for row in run.rows] for name, run in server.runs.items()}
     return rows == {f"demo-l2-s{seed}": [(row, row / 100) for row in range(ROWS)] for seed in range(RUNS)}
 

@@ -93,7 +93,7 @@ def _outside(audited: Audited, looks: Sequence[Look], num_classes: int) -> list[
 
 
 def _together(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
-    """What `SegmentationDataModule.check` says about the labels of all splits."""
+    """Return what `SegmentationDataModule.check` says about the labels of all splits."""
     names = audited.class_names or ()
     contents: dict[Split, Contents] = {}
     for split in audited.splits:
