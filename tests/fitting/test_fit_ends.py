@@ -15,7 +15,7 @@ from tests.fitting.fits import CONFIG, Ended, checkpoint, files, fit, rows, segl
 
 ROOT = Path(__file__).parents[2]
 LAST = "runs/fit/version_0/checkpoints/last.ckpt"
-SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"]
+SIGNALS = ["SIGTERM", "SIGINT", *(pytest.param(name, marks=pytest.mark.weekly) for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"))]
 
 
 @pytest.fixture
@@ -323,7 +323,9 @@ OTHERS_VARIABLES: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", OTHERS_VARIABLES)
+@pytest.mark.parametrize(
+    "launcher", [name if name in ("torchrun", "slurm") else pytest.param(name, marks=pytest.mark.weekly) for name in OTHERS_VARIABLES]
+)
 def test_variables_of_other_launchers_mean_nothing(place: Path, launcher: str) -> None:
     assert fit(place, "--trainer.max_epochs", 1, WANDB_MODE="offline").code == 0
     ended = fit(place, "--trainer.max_epochs", 1, WANDB_MODE="offline", **OTHERS_VARIABLES[launcher])

@@ -107,7 +107,14 @@ def test_images_are_those_of_the_training(kind: str, dtype: str | None) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pt2", "onnx"])
 @pytest.mark.parametrize(
-    "architecture", ["Unet", "UnetPlusPlus", "FPN", "Linknet", "DeepLabV3", "DeepLabV3Plus", "PSPNet", "UPerNet", "Segformer", "MAnet"]
+    "architecture",
+    [
+        *("Unet", "DeepLabV3Plus", "Segformer"),
+        *(
+            pytest.param(name, marks=pytest.mark.weekly)
+            for name in ("UnetPlusPlus", "FPN", "Linknet", "DeepLabV3", "PSPNet", "UPerNet", "MAnet")
+        ),
+    ],
 )
 def test_every_architecture(architecture: str, kind: str, tmp_path: Path) -> None:
     if kind == "onnx":

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,9 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arm", "workers"), CASES)
+@pytest.mark.parametrize(
+    ("arm", "workers"), [case if case == ("gradual", 1) else pytest.param(*case, marks=pytest.mark.weekly) for case in CASES]
+)
 def test_asked_to_stop_while_it_validates(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
     """Stop at the next batch, and lose no step unless it averages over the epoch; after a last step, before the first batch."""
     place = begun(whole)
@@ -174,7 +176,7 @@ def test_asked_twice_it_stops_at_once(whole: Path, begun: Beginning) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["3:fsync", "4:replace", "5:replace"])
+@pytest.mark.parametrize("where", ["4:replace", *(pytest.param(where, marks=pytest.mark.weekly) for where in ("3:fsync", "5:replace"))])
 def test_killed_while_a_checkpoint_is_written(where: str, whole: Path, begun: Beginning) -> None:
     """Before its bytes are on the disk, and before and between the two renames."""
     place = begun(whole)
@@ -197,7 +199,14 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", [cut, flip_a_bit, lambda path: path.write_bytes(b"")], ids=["cut", "bit", "empty"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(flip_a_bit, id="bit"),
+        pytest.param(cut, id="cut", marks=pytest.mark.weekly),
+        pytest.param(lambda path: path.write_bytes(b""), id="empty", marks=pytest.mark.weekly),
+    ],
+)
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage: Callable[[Path], Any], whole: Path, begun: Beginning) -> None:
     place = begun(whole)
     run = run_of(place, "measured")
@@ -332,8 +341,14 @@ def test_of_all_attempts_the_first_cause_is_kept(whole: Path, begun: Beginning) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("leave", [0, 4096, 16384])
-@pytest.mark.parametrize("when", [7, "end"])
+@pytest.mark.parametrize(
+    ("when", "leave"),
+    [
+        (7, 4096),
+        ("end", 0),
+        *(pytest.param(*case, marks=pytest.mark.weekly) for case in ((7, 0), (7, 16384), ("end", 4096), ("end", 16384))),
+    ],
+)
 def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int, whole: Path, small_disk: Path) -> None:
     """In a training, or after the test; its last bytes are taken by whoever comes first."""
     place = planned(small_disk / "place", whole)
@@ -446,24 +461,31 @@ def work_on_two(place: Path, **environment: object) -> ForkServerProcess:
     return started(place, "work", "--wandb", "disabled", "--checkpoint_minutes", 0, *ON_TWO, **environment)
 
 
+ENDS_OF_TWO: tuple[tuple[dict[str, object], int], ...] = (
+    ({"DIE_AT": 3, "DIE_RANK": 1}, 1),
+    ({"DIE_AT": 7, "DIE_RANK": 0, "DIE_BY": "SIGTERM"}, 75),
+    ({"DIE_AT": 9, "DIE_RANK": 1, "DIE_BY": "SIGUSR1"}, 75),
+    ({"DIE_AT": "10:0", "DIE_RANK": 1, "DIE_BY": "SIGTERM"}, 75),
+    ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
+)
+"""How two processes end, and the exit code of the worker above them."""
+
+
 @pytest.mark.slow
-def test_two_devices_killed_and_stopped(shared: Path) -> None:
+@pytest.mark.parametrize(
+    "ends", [pytest.param((ENDS_OF_TWO[0], ENDS_OF_TWO[3]), id="two"), pytest.param(ENDS_OF_TWO, id="five", marks=pytest.mark.weekly)]
+)
+def test_two_devices_killed_and_stopped(ends: Sequence[tuple[dict[str, object], int]], shared: Path) -> None:
     """Two gloo processes, of which one is killed, both are asked to stop, and the worker above them dies.
 
     The first has a batch more to validate than the other.
     """
-    wholly = shared / "two-whole"
+    wholly = shared / f"two-whole-{len(ends)}"
     wholly.mkdir()
     printed = launched(wholly, *ON_TWO).communicate(timeout=300)[0]
     assert (run_of(wholly, "gradual") / "result.json").exists(), printed
-    place = planned(shared / "two", wholly / "runs" / "fragile")
-    for environment, code in (
-        ({"DIE_AT": 3, "DIE_RANK": 1}, 1),
-        ({"DIE_AT": 7, "DIE_RANK": 0, "DIE_BY": "SIGTERM"}, 75),
-        ({"DIE_AT": 9, "DIE_RANK": 1, "DIE_BY": "SIGUSR1"}, 75),
-        ({"DIE_AT": "10:0", "DIE_RANK": 1, "DIE_BY": "SIGTERM"}, 75),
-        ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
-    ):
+    place = planned(shared / f"two-{len(ends)}", wholly / "runs" / "fragile")
+    for environment, code in ends:
         worker = work_on_two(place, **environment)
         worker.join(timeout=300)
         assert worker.exitcode == code, (place / "printed.txt").read_text()
