@@ -1,4 +1,4 @@
-"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow, plain files by OpenCV (see `plain`), and 16-bit colours by OpenCV, as Pillow cuts them."""
+"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow; plain files by OpenCV (see `plain`), and 16-bit colours too, as Pillow cuts them to 8 bits."""
 
 import contextlib
 from io import BytesIO
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from seglab.data.arrays import Array
-from seglab.data.reading import plain
+from seglab.data.reading.plain import decode, plain
 from seglab.data.reading.stored import Stored, UnusableError, check_size
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow refuses images above 179 million pixels; `check_size` has a higher limit, the same for every format
@@ -21,18 +21,22 @@ _GREY, _GREY_AND_ALPHA = 0, 4
 def image(stream: BinaryIO, name: str) -> Stored:
     """Decode an image as a viewer shows it: (H,W) uint8 for grey, else (H,W,3) uint8. Transparency is dropped."""
     content = stream.read()
+    if (found := _plain(content, name)) is not None:
+        return found
     with _opened(BytesIO(content), name) as opened:
         opened.info.pop("transparency", None)
         if opened.mode in ("L", "RGB"):
-            return stored(opened, _pixels(opened, content))
+            return stored(opened, np.array(opened))
         return stored(opened, np.array(opened.convert("L" if opened.mode in ("1", "LA", "La") else "RGB")))
 
 
 def mask(stream: BinaryIO, name: str) -> Stored:
     """Decode a mask: (H,W) bool or uint8 as stored, the indices of a palette, or (H,W,C) uint8 colours."""
     content = stream.read()
+    if (found := _plain(content, name)) is not None:
+        return found
     with _opened(BytesIO(content), name) as opened:
-        return stored(opened, _pixels(opened, content))
+        return stored(opened, np.array(opened))
 
 
 def png_image(stream: BinaryIO) -> Stored:
@@ -76,10 +80,17 @@ def _opened(stream: BinaryIO, name: str) -> Image.Image:
     return opened
 
 
-def _pixels(opened: Image.Image, content: bytes) -> Array:
-    """Decode the pixels (H,W) or (H,W,C) of an opened image in its own mode, from the bytes of its file."""
-    pixels = plain.decoded(content, str(opened.format), opened.mode)
-    return np.array(opened) if pixels is None else pixels
+def _plain(content: bytes, name: str) -> Stored | None:
+    """Decode the bytes of a plain file of the format `name`; return None for other files, and for files that OpenCV cannot decode."""
+    found = plain(content)
+    if found is None:
+        return None
+    if found.bare:
+        pixels = decode(content, found.grey)
+        return None if pixels is None else Stored(pixels)
+    with _opened(BytesIO(content), name) as opened:  # reads the orientation
+        pixels = decode(content, found.grey)
+        return None if pixels is None else stored(opened, pixels)
 
 
 def stored(opened: Image.Image, pixels: Array) -> Stored:

@@ -3,82 +3,100 @@
 import struct
 import zlib
 from itertools import groupby
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from seglab.data.arrays import Array
 
-_PNG = {"L": b"\x08\x00\x00\x00\x00", "RGB": b"\x08\x02\x00\x00\x00"}
-"""Depth, colour type, compression, filter and interlacing in the header of a PNG, by mode of Pillow: 8 bits, not interlaced."""
-_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND", b"pHYs", b"tEXt", b"tIME", b"gAMA", b"sRGB", b"cHRM", b"eXIf"})
-"""Chunks of a plain PNG. None of them changes a value."""
+_BARE_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND", b"pHYs", b"tIME", b"gAMA", b"sRGB", b"cHRM"})
+_CHUNKS = _BARE_CHUNKS | {b"tEXt", b"eXIf"}
+"""Chunks of a plain PNG. None of them changes a value. Those that are not bare may hold the orientation."""
+_HEADERS = {b"\x08\x00\x00\x00\x00": True, b"\x08\x02\x00\x00\x00": False}
+"""Depth, colour type, compression, filter and interlacing of a plain PNG, and whether it is grey."""
 
-_SEQUENTIAL = frozenset({0xC0, 0xC1})
-"""Markers of a JPEG's frame that is neither progressive nor arithmetically coded."""
-_TABLES = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
-"""Markers of Huffman tables, quantisation tables, the restart interval, comments and metadata."""
-_SCAN, _END = 0xDA, 0xD9
-_IN_SCAN = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8)])
-"""True for the bytes that may follow 0xFF in the coded pixels: a coded 0xFF, and restart markers."""
+_FRAMES, _SCAN, _END = (0xC0, 0xC1), 0xDA, b"\xff\xd9"
+"""Markers of a JPEG: a frame that is neither progressive nor arithmetically coded, the beginning of a scan, and the end."""
+_CODES, _QUANTA = 0xC4, 0xDB
+_BARE_MARKERS = frozenset({*_FRAMES, _SCAN, _CODES, _QUANTA, 0xDD, 0xFE, 0xE0, 0xEE})
+"""Markers of a plain JPEG: frame, scan, tables, restart interval, comment, JFIF and Adobe. Others (0xE1 and so on) are metadata."""
 
 
-def decoded(content: bytes, name: str, mode: str) -> Array | None:
-    """Decode a plain file of 8 bits: (H,W) uint8 for grey, (H,W,3) for RGB. Return None if the file is not plain, or if OpenCV fails.
+class Plain(NamedTuple):
+    """A file that OpenCV decodes as Pillow does."""
 
-    A file is plain if its structure shows that it is whole. OpenCV alone would fill the missing part of a JPEG with grey.
+    grey: bool
+    """True for one channel, False for RGB."""
+    bare: bool
+    """True if the file has no metadata that could hold the orientation."""
 
-    Args:
-        content: the bytes of the file.
-        name: "PNG" or "JPEG". Files of other formats are not plain.
-        mode: Pillow's mode of the picture, such as "L" or "RGB".
+
+def plain(content: bytes) -> Plain | None:
+    """Return what a file is, if it is a plain PNG or JPEG; None if it is not.
+
+    A file is plain if it has 8 bits a channel and its structure shows that it is whole. OpenCV alone would fill the missing part of a JPEG.
     """
-    if mode not in _PNG or not (is_plain_png(content, mode) if name == "PNG" else name == "JPEG" and is_plain_jpeg(content)):
-        return None
-    colours = cv2.IMREAD_GRAYSCALE if mode == "L" else cv2.IMREAD_COLOR_RGB
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _plain_png(content)
+    return _plain_jpeg(content) if content.startswith(b"\xff\xd8\xff") else None
+
+
+def decode(content: bytes, grey: bool) -> Array | None:
+    """Decode a plain file: (H,W) uint8 if `grey`, else (H,W,3) uint8. Return None if OpenCV cannot decode it."""
+    colours = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), colours | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # such as a side of more pixels than OpenCV takes
+    except cv2.error:  # such as more pixels than OpenCV takes
         return None
     return None if pixels is None else np.asarray(pixels)
 
 
-def is_plain_png(content: bytes, mode: str) -> bool:
-    """Return whether a PNG has 8 bits a channel, no transparency, no interlacing, right checksums and its end.
-
-    Args:
-        content: the bytes of the file.
-        mode: "L" for grey, "RGB" for colours.
-    """
+def _plain_png(content: bytes) -> Plain | None:
+    """Return what a PNG is, if it has no transparency, no interlacing, right checksums and its end."""
     place, kinds = 8, list[bytes]()
     while place + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
         end = place + 8 + length
         if kind not in _CHUNKS or end + 4 > len(content) or zlib.crc32(content[place + 4 : end]) != int.from_bytes(content[end : end + 4]):
-            return False
+            return None
         kinds.append(kind)
         place = end + 4
     parts = [kind for kind, _ in groupby(kinds)]
-    whole = parts[:1] == [b"IHDR"] and parts.count(b"IDAT") == 1 and kinds[-1] == b"IEND" and place == len(content)
-    return whole and content[24:29] == _PNG[mode]
+    if place != len(content) or parts[:1] != [b"IHDR"] or parts[-1] != b"IEND" or parts.count(b"IDAT") != 1:
+        return None
+    grey = _HEADERS.get(content[24:29])
+    return None if grey is None else Plain(grey, _BARE_CHUNKS.issuperset(kinds))
 
 
-def is_plain_jpeg(content: bytes) -> bool:
-    """Return whether a JPEG has one scan, coded sequentially by Huffman codes, and its end right after the scan.
+def _plain_jpeg(content: bytes) -> Plain | None:
+    """Return what a JPEG is, if it has one scan, coded sequentially by Huffman codes, and its end right after the scan.
 
-    A decoder then never lacks bytes: each code of pixels ends at the end of the file.
+    A decoder then never lacks bytes: the codes of the pixels end at the end of the file.
     """
-    place, found = 2, set[int]()
-    while content[place : place + 1] == b"\xff" and place + 4 <= len(content):
+    place, found, channels = 2, set[int](), 0
+    while _SCAN not in found:
+        if place + 4 > len(content) or content[place] != 0xFF:
+            return None
         marker = content[place + 1]
+        if marker not in _BARE_MARKERS and not 0xE1 <= marker <= 0xEF:
+            return None
+        if marker in _FRAMES:
+            channels = content[place + 9] if place + 9 < len(content) and content[place + 4] == 8 else 0
         found.add(marker)
         place += 2 + int.from_bytes(content[place + 2 : place + 4])
-        if marker == _SCAN:
-            break
-        if marker not in _SEQUENTIAL and marker not in _TABLES:
-            return False
-    if not {_SCAN, 0xC4, 0xDB} <= found or not found & _SEQUENTIAL or content[-2:] != bytes([0xFF, _END]) or place > len(content) - 2:
+    if channels not in (1, 3) or not {_CODES, _QUANTA} <= found or place + 2 > len(content) or not content.endswith(_END):
+        return None
+    return Plain(channels == 1, found <= _BARE_MARKERS) if _is_one_scan(np.frombuffer(content, np.uint8, -1, place)[:-2]) else None
+
+
+def _is_one_scan(codes: Array) -> bool:
+    """Return whether codes of pixels (N,) uint8 hold no marker but restart markers. A code 0xFF is followed by 0."""
+    if len(codes) == 0 or codes[-1] == 0xFF:
         return False
-    scan = np.frombuffer(content, np.uint8, len(content) - 2 - place, place)
-    places = np.flatnonzero(scan == 0xFF)
-    return bool(len(scan) and scan[-1] != 0xFF and _IN_SCAN[scan[places + 1]].all())
+    marked = codes[:-1] == 0xFF
+    marked &= codes[1:] != 0
+    if not marked.any():
+        return True
+    after = codes[1:][marked]
+    return bool(((after >= 0xD0) & (after <= 0xD7)).all())
