@@ -12,4 +12,5 @@ def resize_image(image: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[
     shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     groups = [image[..., channel : channel + 4] for channel in range(0, image.shape[-1], 4)]  # OpenCV takes four at a time
-    return np.concatenate([cv2.resize(group, size[::-1], interpolation=method).reshape(*size, -1) for group in groups], axis=-1)
+    resized = [np.asarray(cv2.resize(group, size[::-1], interpolation=method)).reshape(*size, -1) for group in groups]
+    return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=-1)

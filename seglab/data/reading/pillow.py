@@ -1,6 +1,7 @@
-"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow, and 16-bit colours by OpenCV, because Pillow cuts them to 8 bits."""
+"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow; plain files by OpenCV (see `plain`), and 16-bit colours too, as Pillow cuts them to 8 bits."""
 
 import contextlib
+from io import BytesIO
 from typing import BinaryIO
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from seglab.data.arrays import Array
+from seglab.data.reading.plain import decode, plain
 from seglab.data.reading.stored import Stored, UnusableError, check_size
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow refuses images above 179 million pixels; `check_size` has a higher limit, the same for every format
@@ -18,7 +20,10 @@ _GREY, _GREY_AND_ALPHA = 0, 4
 
 def image(stream: BinaryIO, name: str) -> Stored:
     """Decode an image as a viewer shows it: (H,W) uint8 for grey, else (H,W,3) uint8. Transparency is dropped."""
-    with _opened(stream, name) as opened:
+    content = stream.read()
+    if (found := _plain(content, name)) is not None:
+        return found
+    with _opened(BytesIO(content), name) as opened:
         opened.info.pop("transparency", None)
         if opened.mode in ("L", "RGB"):
             return stored(opened, np.array(opened))
@@ -27,7 +32,10 @@ def image(stream: BinaryIO, name: str) -> Stored:
 
 def mask(stream: BinaryIO, name: str) -> Stored:
     """Decode a mask: (H,W) bool or uint8 as stored, the indices of a palette, or (H,W,C) uint8 colours."""
-    with _opened(stream, name) as opened:
+    content = stream.read()
+    if (found := _plain(content, name)) is not None:
+        return found
+    with _opened(BytesIO(content), name) as opened:
         return stored(opened, np.array(opened))
 
 
@@ -70,6 +78,19 @@ def _opened(stream: BinaryIO, name: str) -> Image.Image:
     if name == "GIF" and opened.tile[0][1] != (0, 0, *opened.size):
         raise UnusableError("a GIF whose picture covers a part of its area only: save it again, as a PNG")
     return opened
+
+
+def _plain(content: bytes, name: str) -> Stored | None:
+    """Decode the bytes of a plain file of the format `name`; return None for other files, and for files that OpenCV cannot decode."""
+    found = plain(content)
+    if found is None:
+        return None
+    if found.bare:
+        pixels = decode(content, found.grey)
+        return None if pixels is None else Stored(pixels)
+    with _opened(BytesIO(content), name) as opened:  # reads the orientation
+        pixels = decode(content, found.grey)
+        return None if pixels is None else stored(opened, pixels)
 
 
 def stored(opened: Image.Image, pixels: Array) -> Stored:
