@@ -179,7 +179,9 @@ class Study:
                 f"looks {looks}: expected increasing numbers of seeds, from 1 to {seeds - 1}: the last look, at all {seeds} seeds, is always there"
             )
         if self.always_valid and looks:
-            raise ValueError(f"always_valid and looks {looks}: tests that hold after any number of seeds need no looks; give one of the two")
+            raise ValueError(
+                f"always_valid and looks {looks}: tests that hold after any number of seeds need no looks; give one of the two"
+            )
         if self.always_valid and criteria.margin is None:
             raise ValueError(f"always_valid: the test is scaled by the margin, and {self.metric} has none; give one, as in margin=0.005")
 
