@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers import exact, statistics
 from seglab.compare.numbers.statistics import Floats
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive", "no verdict"]
@@ -17,7 +17,7 @@ def raw_p(differences: Sequence[Floats], margin: float | None) -> Floats:
     The equivalence p is NaN if there is no margin.
     """
     same = [np.nan if margin is None else float(statistics.equivalence_p(values, margin)) for values in differences]
-    return np.array([statistics.sign_flip_each(differences), same])
+    return np.array([exact.sign_flip_each(differences), same])
 
 
 def verdict_of(gain: float, different: bool, equivalent: bool) -> Verdict:
