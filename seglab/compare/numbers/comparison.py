@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seglab.compare.criteria import Criteria
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers import families, statistics
 from seglab.compare.numbers.pairing import Scores, check_comparable, common_seeds, finite_scores, scores_of
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.numbers.verdicts import Verdict, power_note, raw_p, too_few, verdict_of
@@ -135,7 +135,7 @@ def _contrasts(scores: Scores, criteria: Criteria, notes: list[str]) -> tuple[Co
     seeds = {arm: common_seeds(scores, arm, criteria, notes) for arm in others}
     pairs = {arm: (scores_of(scores[arm], common), scores_of(scores[baseline], common)) for arm, common in seeds.items()}
     p = raw_p([statistics.paired_differences(ours, theirs) for ours, theirs in pairs.values()], criteria.margin)
-    both = np.concatenate([p, statistics.holm(p)]).T
+    both = np.concatenate([p, families.holm(p)]).T
     notes += power_note(max(map(len, seeds.values())), len(others), criteria.alpha, "contrasts")
     return tuple(_contrast(arm, seeds[arm], pairs[arm], both[place], criteria) for place, arm in enumerate(others))
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from seglab.compare.criteria import Criteria
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers import families, statistics
 from seglab.compare.numbers.pairing import Scores, scores_of
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.numbers.verdicts import Verdict, power_note, raw_p, too_few, verdict_of
@@ -67,7 +67,7 @@ def effects_of(factors: tuple[str, str], levels: Levels, scores: Scores, criteri
     raw = raw_p(differences, criteria.margin)
     adjusted = np.empty_like(raw)
     for family, places in _families(sought).items():
-        adjusted[:, places] = statistics.holm(raw[:, places])
+        adjusted[:, places] = families.holm(raw[:, places])
         notes += power_note(max(len(seeds[place]) for place in places), len(places), criteria.alpha, family)
     p = np.concatenate([raw, adjusted]).T
     return tuple(_effect(one, seeds[i], differences[i], p[i], criteria) for i, one in enumerate(sought))
