@@ -57,7 +57,7 @@ def worst_cases(scores: Scores, diverged: Mapping[str, Sequence[int]], metric: M
     if not any(diverged.values()) or not finite:
         return []
     ends = {min(finite), max(finite)} if not metric.has_direction else {max(finite) if metric.smaller_is_better else min(finite)}
-    return [{arm: {**{seed: end for seed in diverged.get(arm, ())}, **own} for arm, own in scores.items()} for end in sorted(ends)]
+    return [{arm: {**dict.fromkeys(diverged.get(arm, ()), end), **own} for arm, own in scores.items()} for end in sorted(ends)]
 
 
 def smallest_p(pairs: int) -> float:
