@@ -200,9 +200,7 @@ def folder(tmp_path: Path) -> Path:
     ("flags", "name", "what"),
     [
         (("--metric", "val/loss"), "report-val-loss.html", "metric val/loss instead of test/miou"),
-        (("--metric", "test/iou/car"), "report-test-iou-car.html", "metric test/iou/car instead of test/miou"),
         (("--baseline", "l2"), "report-test-miou-against-l2.html", "baseline l2 instead of none"),
-        (("--margin", "0.02"), "report-test-miou-margin-0.02.html", "margin 0.02 instead of 0.005"),
     ],
 )
 def test_another_comparison_is_exploratory_and_leaves_the_report_alone(
@@ -218,6 +216,14 @@ def test_another_comparison_is_exploratory_and_leaves_the_report_alone(
     assert what in text
     assert (folder / "report.html").read_bytes() == declared
     assert "Exploratory: not the declared comparison" in (folder / name).read_text()
+
+
+def test_each_exploratory_comparison_has_its_own_file(folder: Path) -> None:
+    of = read_folder(folder).criteria
+    assert report_name(of("test/iou/car")) == "report-test-iou-car.html"
+    assert report_name(of("test/iou/a/b<c")) == "report-test-iou-a-b-c.html"
+    assert report_name(of(margin=0.02)) == "report-test-miou-margin-0.02.html"
+    assert report_name(of("val/loss", "l2", 0.01, 0.1)) == "report-val-loss-against-l2-margin-0.1-alpha-0.01.html"
 
 
 def test_what_equals_the_declared_analysis_is_the_declared_comparison(folder: Path) -> None:
