@@ -19,7 +19,7 @@ ALPHAS = (0.05, 0.01, 0.1, 0.05 / 3, 1 / 32, 0.5)
 def brute_force(hundredths: list[int]) -> float:
     """Two-sided sign-flip p in integers, where ties are exact."""
     observed = abs(sum(hundredths))
-    sums = [abs(sum(s * d for s, d in zip(signs, hundredths, strict=True))) for signs in itertools.product((1, -1), repeat=len(hundredths))]
+    sums = [abs(int(np.dot(signs, hundredths))) for signs in itertools.product((1, -1), repeat=len(hundredths))]
     return sum(value >= observed for value in sums) / len(sums)
 
 
@@ -28,7 +28,7 @@ def counted(integers: list[int]) -> float:
     sums = Counter({0: 1})
     for value in integers:
         sums = Counter({total: sums[total - value] + sums[total + value] for total in {s + f * value for s in sums for f in (1, -1)}})
-    return sum(count for total, count in sums.items() if abs(total) >= abs(sum(integers))) / 2 ** len(integers)
+    return sum(count for total, count in sums.items() if abs(total) >= abs(sum(integers))) / 2.0 ** len(integers)
 
 
 @given(st.lists(st.integers(-300, 300), min_size=1, max_size=9))
