@@ -8,9 +8,9 @@ from seglab.compare.declared import shown
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import Contrast
+from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
-from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
 from seglab.compare.numbers.statistics import pairs_needed
 from seglab.compare.unit import equals
 from seglab.records import StudyRecord
@@ -88,10 +88,12 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
         same = f"adjusted {equals(contrast.p_equivalence_holm)} of two one-sided t tests {over}"
         return f"{arm} and {base} are equivalent within {criteria.within}: {size} ({level}), {same}."
     if contrast.verdict == "inconclusive":
-        shown = f"Neither a difference nor equivalence within {criteria.within} is shown." if criteria.within else "No difference is shown."
+        lacking = (
+            f"Neither a difference nor equivalence within {criteria.within} is shown." if criteria.within else "No difference is shown."
+        )
         if contrast.reason:
-            shown = f"{contrast.reason[0].upper()}{contrast.reason[1:]}."
-        return f"{arm} against {base} is inconclusive: {size} {numbers}. {shown} {sensitivity(contrast, comparison)}".rstrip()
+            lacking = f"{contrast.reason[0].upper()}{contrast.reason[1:]}."
+        return f"{arm} against {base} is inconclusive: {size} {numbers}. {lacking} {sensitivity(contrast, comparison)}".rstrip()
     return f"{arm} against {base} has no verdict: {size} {over}, {contrast.reason}."
 
 

@@ -122,10 +122,10 @@ def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], d
 
 
 def _undefined(arm: str, results: Sequence[Result], metric: str) -> list[str]:
-    """Return a note for each metric, except the one that is compared, which is undefined in runs of the arm."""
-    notes = []
+    """Return a note on the metrics, except the one that is compared, that are undefined in runs of the arm."""
+    names: dict[str, list[str]] = {}
     for name, values in _secondary(arm, results).items():
         missing = sum(not math.isfinite(value) for value in values)
         if missing and name != metric:
-            notes.append(f"{arm}: {name} is undefined in {missing} of {len(values)} runs; its mean leaves them out")
-    return notes
+            names.setdefault(f"{missing} of {len(values)} runs", []).append(name)
+    return [f"{arm}: undefined in {where}, which the means leave out: {', '.join(own)}" for where, own in names.items()]
