@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from seglab.compare import Contrast, Criteria, Metric, compare, compare_factors
 from seglab.compare.numbers import exact, families
@@ -46,9 +47,9 @@ def limit(rate: float, number: int) -> float:
     return rate + 3 * spread(rate, number)
 
 
-def report(what: str, found: Sequence[bool] | np.ndarray, seed: int) -> float:
+def report(what: str, found: ArrayLike, seed: int) -> float:
     rate = float(np.mean(found))
-    print(f"{what}: {rate:.4f} of {len(found)} studies, generator seed {seed}")
+    print(f"{what}: {rate:.4f} of {np.size(found)} studies, generator seed {seed}")
     return rate
 
 
