@@ -48,7 +48,7 @@ def limit(rate: float, number: int) -> float:
 
 
 def report(what: str, found: ArrayLike, seed: int) -> float:
-    rate = float(np.mean(found))
+    rate = float(np.mean(np.asarray(found)))
     print(f"{what}: {rate:.4f} of {np.size(found)} studies, generator seed {seed}")
     return rate
 
