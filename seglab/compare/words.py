@@ -23,7 +23,11 @@ def difference(found: Contrast | Effect, metric: Metric) -> str:
 
 def verdict(found: Contrast | Effect) -> str:
     """Return the verdict, followed by ≈ if a real difference is within the margin."""
-    return f"{found.verdict} ≈" if found.within_margin and found.verdict in ("better", "worse", "effects differ") else found.verdict
+    return (
+        f"{found.verdict} ≈"
+        if found.within_margin and found.verdict in ("better", "worse", "different", "effects differ")
+        else found.verdict
+    )
 
 
 def equivalence(criteria: Criteria) -> str:
@@ -50,10 +54,11 @@ POWER = 0.8
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     """Return what the pairs of an inconclusive contrast could have shown, and how many seeds would show the margin.
 
-    An empty text for other verdicts, and if the differences have no spread.
+    An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of seeds, which have another
+    power.
     """
-    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd
-    if contrast.verdict != "inconclusive" or not sd > 0:
+    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd_difference
+    if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
         return ""
     unit, upper = criteria.metric.unit, upper_sd(sd, n)
     smallest, largest = (detectable(one, n, comparison.tests, criteria.alpha, POWER) for one in (sd, upper))

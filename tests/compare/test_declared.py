@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from seglab import cli
-from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_markdown, words, write_report
+from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_frame, to_markdown, words, write_report
 from seglab.compare.report import report_name
 from seglab.records import Amendment, Analysis, Run, StudyRecord, write_record
 from tests.compare.drawn import study, write_study
@@ -167,6 +167,15 @@ def test_a_baseline_that_diverges_does_not_take_the_verdict_away_and_two_make_a_
     assert only(answer({"none": BASE[:8], "l2": [*plus(0.0)[:7], math.nan]}, diverged=[("l2", 7)])).verdict == "inconclusive"
 
 
+def test_an_arm_whose_runs_have_all_diverged_has_a_row() -> None:
+    found = answer({"none": BASE[:8], "l2": [math.nan] * 8}, diverged=[("l2", seed) for seed in range(8)])
+    assert "| l2 | 0 | 8/8 | – | – |" in to_markdown(found)
+    assert (only(found).verdict, only(found).seeds) == ("no verdict", ())
+    assert any(note.startswith("l2: 8 of 8 runs have diverged, of none 0 of 8 (exact McNemar p = 0.008)") for note in found.notes)
+    frame = to_frame(found)
+    assert frame.loc["none", "sd"] == pytest.approx(np.std(BASE[:8], ddof=1))
+
+
 def test_a_folder_tells_a_diverged_run_from_a_failed_and_an_open_one(tmp_path: Path) -> None:
     record = StudyRecord("study", "none", "test/miou", {}, {"none": {}, "l2": {}}, analysis=DECLARED)
     results = [one for one in study({"none": BASE[:8], "l2": plus(0.02)}) if one.run.arm == "none" or one.run.seed > 2]
@@ -269,7 +278,7 @@ def test_an_inconclusive_verdict_says_what_could_have_been_seen() -> None:
     scores = [score + step for score, step in zip(BASE[:8], [0.02, -0.015, 0.012, -0.018, 0.007, -0.009, 0.015, -0.01], strict=True)]
     found = answer({"none": BASE[:8], "l2": scores})
     text = words.sensitivity(only(found), found)
-    sd = np.std(np.array(scores) - BASE[:8], ddof=1)
+    sd = float(np.std(np.array(scores) - BASE[:8], ddof=1))
     shown = float(text.partition("true difference of ")[2].partition(" points")[0])
     assert shown == pytest.approx(119 * sd, abs=1.5 * sd)
     upper = float(text.partition("80 % power (")[2].partition(" points")[0])
