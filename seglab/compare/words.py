@@ -142,7 +142,7 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
         "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
         *_declaration(criteria),
-        "p is the two-sided sign-flip p of the paired differences, exact up to 20 pairs, adjusted over all declared contrasts (Holm).",
+        f"p is {_test(criteria)}, adjusted over all declared contrasts (Holm).",
         f"Better or worse: p at most {criteria.alpha:g}. {equivalent}",
         f"The rate of false differences is at most {criteria.alpha:g} over all arms, and that of false equivalences likewise: two questions, "
         "two rates.",
@@ -151,6 +151,12 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         f"contrast, not adjusted. They hold {SCOPE}.",
         f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
     )
+
+
+def _test(criteria: Criteria) -> str:
+    if criteria.always_valid:
+        return "that of an e-process of the paired differences, which holds after any number of seeds"
+    return "the two-sided sign-flip p of the paired differences, exact up to 20 pairs"
 
 
 def _declaration(criteria: Criteria) -> list[str]:

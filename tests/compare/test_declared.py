@@ -285,7 +285,7 @@ def test_an_inconclusive_verdict_says_what_could_have_been_seen() -> None:
     assert upper / shown == pytest.approx(math.sqrt(7 / scipy.stats.chi2.ppf(0.2, 7)), rel=0.01)
     needed = int(text.partition("needs about ")[2].partition(" seeds")[0])
     assert needed == pytest.approx((scipy.stats.norm.isf(0.025) + scipy.stats.norm.isf(0.2)) ** 2 * (sd / 0.005) ** 2, rel=0.05)
-    assert f"- l2: {text}" in to_markdown(found)
+    assert f"- l2: {text}" in to_markdown(found)  # it begins with a number
     assert text in words.sentence(only(found), found)
     assert words.sensitivity(only(answer({"none": BASE[:8], "l2": plus(0.02)})), found) == ""
 
