@@ -2,9 +2,6 @@
 
 from torch import Tensor
 
-WORST = 0.1
-"""Share of the images, those with the lowest mIoU, over which `image_miou_worst10` is the mean."""
-
 
 def image_scores(matrices: Tensor) -> dict[str, Tensor]:
     """Average the scores of single images, as Wang et al. 2023 (arXiv:2310.19252) and Metrics Reloaded (Maier-Hein et al. 2024) advise.
@@ -31,5 +28,5 @@ def image_scores(matrices: Tensor) -> dict[str, Tensor]:
     hit, truth, predicted = matrices.diagonal(dim1=-2, dim2=-1).double(), matrices.sum(-1).double(), matrices.sum(-2).double()
     iou, dice = ((found / whole).nanmean(-1) for found, whole in ((hit, truth + predicted - hit), (2 * hit, truth + predicted)))
     miou, dice = (score[~score.isnan()].sort().values for score in (iou, dice))  # sorted, so that ranks in any order sum alike
-    worst = miou[: max(1, int(WORST * len(miou)))]
+    worst = miou[: max(1, len(miou) // 10)]
     return {"image_miou": miou.mean(), "image_dice": dice.mean(), "image_miou_worst10": worst.mean()}

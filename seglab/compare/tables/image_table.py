@@ -1,0 +1,85 @@
+"""Table of the contrasts for new images: one row for each arm besides the baseline."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.console import Group
+
+from seglab.compare.images.findings import ImageFindings, ImageInterval
+from seglab.compare.numbers.comparison import Comparison, Contrast
+from seglab.compare.tables.column import Block, Column, Table, to_group
+
+
+class ImageRow(NamedTuple):
+    """A contrast, and its interval for new seeds and new images."""
+
+    contrast: Contrast
+    interval: ImageInterval
+
+
+def image_table(comparison: Comparison, images: ImageFindings) -> Table[ImageRow]:
+    """Return the interval of each contrast over the seeds, and for new images too. It is empty if no contrast has the second one."""
+    unit, level = comparison.criteria.metric.unit, comparison.criteria.level
+    step = f", {unit.step}" if unit.step else ""
+    rows = [ImageRow(contrast, images.intervals[contrast.arm]) for contrast in comparison.contrasts if contrast.arm in images.intervals]
+    return Table(
+        [
+            Column("arm", lambda row: row.contrast.arm, align="left", wraps=True),
+            Column(f"difference{step}", lambda row: unit.difference(row.contrast.difference)),
+            Column(f"over seeds [{level}]", lambda row: unit.interval(row.contrast.low, row.contrast.high)),
+            Column(f"for new images too [{level}]", lambda row: unit.interval(row.interval.low, row.interval.high)),
+            Column("SE seeds", lambda row: unit.value(row.interval.seed_se)),
+            Column("SE images", lambda row: unit.value(row.interval.image_se)),
+        ],
+        [Block("", rows)],
+        legend=_legend(images),
+        remarks=remarks(comparison, images),
+    )
+
+
+def images_to_table(comparison: Comparison, images: ImageFindings) -> Group:
+    """Return `image_table` for `rich.console.Console().print`."""
+    return to_group(image_table(comparison, images))
+
+
+def remarks(comparison: Comparison, images: ImageFindings) -> Sequence[str]:
+    """Return lines about contrasts whose answer needs these images, about few groups, and about contrasts without an interval."""
+    found = [note for contrast in comparison.contrasts for note in _weaker(contrast, comparison, images)]
+    if images.intervals and images.units is not None and images.units.kind == "images" and images.units.groups:
+        named = ", ".join(images.units.groups)
+        found.append(
+            f"the {images.split} images are of {len(images.units.groups)} groups ({named}), too few to resample groups, so single images "
+            "are resampled. Images of a group are alike: the intervals for new images are too narrow, and say nothing about new groups"
+        )
+    return [*found, *(f"no interval for new images: {problem}" for problem in images.problems)]
+
+
+def _weaker(contrast: Contrast, comparison: Comparison, images: ImageFindings) -> list[str]:
+    """Return a line if a contrast holds over the seeds, but not for new images: its difference, or its equivalence."""
+    if contrast.arm not in images.intervals:
+        return []
+    wide, margin, unit = images.intervals[contrast.arm], comparison.criteria.margin, comparison.criteria.metric.unit
+    if (contrast.low > 0 or contrast.high < 0) and wide.low <= 0 <= wide.high:
+        return [
+            f"{contrast.arm}: for new images too, the interval {unit.interval(wide.low, wide.high)} holds 0: the difference may be one of "
+            f"these {len(images.names)} images only"
+        ]
+    inside = margin is not None and -margin < contrast.low and contrast.high < margin
+    if inside and margin is not None and not (-margin < wide.low and wide.high < margin):
+        return [
+            f"{contrast.arm}: for new images too, the interval {unit.interval(wide.low, wide.high)} leaves {comparison.criteria.within}: "
+            f"the equivalence may be one on these {len(images.names)} images only"
+        ]
+    return []
+
+
+def _legend(images: ImageFindings) -> str:
+    if images.units is None:
+        return ""
+    what = f"{len(images.names)} {images.split} images"
+    if images.units.kind == "groups":
+        what += f" of {images.units.number} groups, which were resampled as a whole"
+    return (
+        f"For new images too: from seeds and images together, the same resamples of the {what} in every run. SE: standard error of the "
+        "difference over the seeds on these images, and over the images with these networks. Each interval is for its own contrast."
+    )
