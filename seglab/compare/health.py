@@ -10,7 +10,7 @@ import numpy as np
 from seglab.compare.logs.log import Index, RunLog
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import health
-from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.pairing import scores_of
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.unit import PERCENT
@@ -114,11 +114,11 @@ def impossible(evidence: Evidence) -> Iterator[str]:
         return
     for found in evidence.comparison.contrasts:
         ours, theirs = (scores_of(arms[arm], found.seeds) for arm in (found.arm, evidence.comparison.criteria.baseline))
-        if len(found.seeds) > 1 and not (-theirs.mean() - 1e-9 <= found.low <= found.high <= 1 - theirs.mean() + 1e-9):
+        if math.isfinite(found.low) and not (-theirs.mean() - 1e-9 <= found.low <= found.high <= 1 - theirs.mean() + 1e-9):
             room, seen = unit.span(-theirs.mean(), 1 - theirs.mean()), unit.span((ours - theirs).min(), (ours - theirs).max())
             yield (
                 f"{found.arm}: the interval {unit.span(found.low, found.high)} holds impossible differences; beside the baseline's mean only "
-                f"{room} {unit.step} are possible. Its {len(found.seeds)} paired differences, {seen}, are too few or too unlike for a t "
+                f"{room} {unit.step} are possible. Its {len(found.seeds)} paired differences, {seen}, are too few or too unlike for an "
                 "interval: look at each seed, and add seeds."
             )
 

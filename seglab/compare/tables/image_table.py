@@ -6,7 +6,8 @@ from typing import NamedTuple
 from rich.console import Group
 
 from seglab.compare.images.findings import ImageFindings, ImageInterval
-from seglab.compare.numbers.comparison import Comparison, Contrast
+from seglab.compare.numbers.answer import Comparison
+from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.tables.column import Block, Column, Table, to_group
 
 
@@ -48,8 +49,8 @@ def remarks(comparison: Comparison, images: ImageFindings) -> Sequence[str]:
     if images.intervals and images.units is not None and images.units.kind == "images" and images.units.groups:
         named = ", ".join(images.units.groups)
         found.append(
-            f"the {images.split} images are of {len(images.units.groups)} groups ({named}), too few to resample groups, so single images "
-            "are resampled. Images of a group are alike: the intervals for new images are too narrow, and say nothing about new groups"
+            f"the {images.split} images are of {len(images.units.groups)} group{'s' * (len(images.units.groups) > 1)} ({named}), too few to "
+            "resample groups, so single images are resampled. Images of a group are alike: the intervals for new images are too narrow, and say nothing about new groups"
         )
     return [*found, *(f"no interval for new images: {problem}" for problem in images.problems)]
 
