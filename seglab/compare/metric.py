@@ -36,7 +36,7 @@ SCORES = {
     "dice": Score("Dice"),
     "image_miou": Score("per-image mIoU"),
     "image_dice": Score("per-image Dice"),
-    "image_miou_worst10": Score("mIoU of the worst 10 % of images"),
+    "image_miou_worst10": Score("mIoU of the worst tenth of images"),
     "boundary_iou": Score("boundary IoU"),
     "calibration_error": Score("calibration error", smaller_is_better=True),
     "loss": Score("loss", PLAIN, smaller_is_better=True, margin=None),

@@ -15,7 +15,7 @@ from seglab.compare.tables.arm_table import arm_table, detail_table, fit_table
 from seglab.compare.tables.class_table import ClassRow, class_contrast_table, class_table
 from seglab.compare.tables.column import Table
 from seglab.compare.tables.effect_table import effect_table
-from seglab.compare.tables.image_table import image_table
+from seglab.compare.tables.image_table import image_score_table, image_table
 from seglab.records import Run, write_text
 
 PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
@@ -83,6 +83,7 @@ def render(found: Findings) -> str:
         class_contrasts=None if found.classes is None else class_contrast_table(found.classes),
         classes=found.classes,
         image_intervals=image_table(comparison, found.images),
+        image_scores=image_score_table(comparison),
         side_by_side=side_by_side(study.folder, _shown(found), found.images),
         predictions=_predictions(found),
         shared=flatten({} if study.record is None else study.record.shared),

@@ -1,14 +1,18 @@
-"""Table of the contrasts for new images: one row for each arm besides the baseline."""
+"""Tables about the images of a split: contrasts for new images, and scores of single images."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Group
 
 from seglab.compare.images.findings import ImageFindings, ImageInterval
-from seglab.compare.numbers.answer import Comparison
+from seglab.compare.metric import Metric
+from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.tables.column import Block, Column, Table, to_group
+from seglab.compare.unit import UNDEFINED
+from seglab.records import IMAGE_SCORES
 
 
 class ImageRow(NamedTuple):
@@ -16,6 +20,27 @@ class ImageRow(NamedTuple):
 
     contrast: Contrast
     interval: ImageInterval
+
+
+def image_score_table(comparison: Comparison) -> Table[ArmSummary]:
+    """Return the pooled mIoU, and the means over images, of each arm that has scores of single images."""
+    split = comparison.criteria.metric.class_split
+    shown = [Metric(split, score) for score in ("miou", *IMAGE_SCORES)]
+    return Table(
+        [
+            Column("arm", lambda arm: arm.arm, align="left", wraps=True),
+            *(Column(metric.heading, partial(_spread, metric)) for metric in shown),
+        ],
+        [Block("", [arm for arm in comparison.arms if str(shown[1]) in arm.secondary])],
+        legend=f"Mean ± standard deviation over the seeds, on the {split} images. mIoU sums the pixels of all images first, so that an image "
+        "counts by its pixels; in the other columns each image counts once, and a class counts in an image that has it or is given it.",
+        kind=lambda arm: "baseline" if arm.arm == comparison.criteria.baseline else "",
+    )
+
+
+def _spread(metric: Metric, arm: ArmSummary) -> str:
+    spread = arm.secondary.get(str(metric))
+    return UNDEFINED if spread is None else metric.unit.mean_and_sd(spread.mean, spread.sd)
 
 
 def image_table(comparison: Comparison, images: ImageFindings) -> Table[ImageRow]:
