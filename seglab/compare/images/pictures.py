@@ -144,7 +144,11 @@ def _example(
         row, arm = sheet.row(name), sheet.run.arm
         seeds = sum(run.arm == arm for run in images.mious)
         known = sheet.run in own and name in own[sheet.run]
-        miou = f"mIoU {PERCENT.value(own[sheet.run][name])} %; mean of {seeds} seeds {PERCENT.value(means[arm][name])} %" if known else ""
+        miou = (
+            f"mIoU {PERCENT.value(own[sheet.run][name])} %; mean of {seeds} seed{'s' * (seeds > 1)} {PERCENT.value(means[arm][name])} %"
+            if known
+            else ""
+        )
         predictions.append(Prediction(sheet.run, sheet.cut(row.prediction), sheet.cut(row.errors), miou))
     largest = PERCENT.amount(difference) if np.isfinite(difference) else ""
     return Example(name, largest, sheets[0].cut(first.image), sheets[0].cut(first.truth), tuple(predictions))
