@@ -101,7 +101,7 @@ def test_files_are_read_in_parts(chunk: int, groups: tuple[str, ...] | None, tmp
     monkeypatch.setattr(counts_module, "CHUNK", chunk)
     matrices = drawn(7)
     named = {} if groups is None else {"val_groups": np.array(groups)}
-    np.savez_compressed(tmp_path / "confusion.npz", val=matrices, val_names=np.array([f"image {place}" for place in range(7)]), **named)
+    np.savez_compressed(tmp_path / "confusion.npz", val=matrices, val_names=np.array([f"image {place}" for place in range(7)]), **named)  # type: ignore[arg-type]
     found, expected = read_counts(tmp_path / "confusion.npz", "val"), counted(matrices, groups)
     assert (found.names, found.groups) == (expected.names, groups)
     for part in ("hit", "truth", "predicted"):
@@ -161,7 +161,7 @@ def write_images(
         write_result(directory / "result.json", dataclasses.replace(one, test=test, identity=one.identity))
         named = {} if groups is None else {"test_groups": np.array(groups)}
         names = np.array([f"image {place}" for place in range(len(given))])
-        np.savez_compressed(directory / "confusion.npz", test=given, test_names=names, **named)
+        np.savez_compressed(directory / "confusion.npz", test=given, test_names=names, **named)  # type: ignore[arg-type]
 
 
 def accuracies(values: NDArray[np.float64]) -> Matrices:
@@ -192,7 +192,7 @@ class Drawn:
 def effects(mean: float, sd: float, images: int = 60) -> NDArray[np.float64]:
     """Return normal values of this very mean and standard deviation."""
     values = np.random.default_rng(0).normal(size=images)
-    return mean + sd * (values - values.mean()) / values.std(ddof=1)
+    return np.asarray(mean + sd * (values - values.mean()) / values.std(ddof=1))
 
 
 def draw_study(folder: Path, effect: NDArray[np.float64], seeds: int = 8, groups: list[str] | None = None) -> Drawn:
