@@ -89,7 +89,7 @@ def test_without_scores_the_first_images_are_shown(folder: Path) -> None:
     assert found is not None
     assert [example.name for example in found.examples] == NAMES[:MOST_IMAGES]
     assert {example.range for example in found.examples} == {""}
-    assert "without confusion.npz it is not known where the arms differ most" in found.caption
+    assert "no confusion.npz was read, which says where the arms differ most" in found.caption
 
 
 def test_many_arms_are_cut(tmp_path: Path) -> None:

@@ -159,6 +159,6 @@ def _caption(shown: int, pool: int, images: ImageFindings, more: bool) -> str:
     kept = f"Each run keeps the predictions of {pool} images, spread evenly over the {len(images.names) or pool} {images.split} images."
     order = f"Shown are the {shown} of them on which the mIoU of the image, as the mean over the seeds, differs most between the arms."
     if not images.mious:
-        order = f"Shown are the first {shown} of them: without confusion.npz it is not known where the arms differ most."
+        order = f"Shown are the first {shown} of them: no confusion.npz was read, which says where the arms differ most."
     arms = f" Of more than {MOST_ARMS} arms the first {MOST_ARMS} are shown." if more else ""
     return f"{kept} {order}{arms} One run of each arm, the lowest seed: an illustration, not evidence."
