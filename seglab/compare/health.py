@@ -107,22 +107,6 @@ def outliers(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def impossible(evidence: Evidence) -> Iterator[str]:
-    """Note intervals that hold differences which two scores in [0, 1] cannot have."""
-    unit, arms = evidence.metric.unit, {arm.arm: arm.scores for arm in evidence.comparison.arms}
-    if unit is not PERCENT or evidence.metric.split not in ("train", "val", "test"):
-        return
-    for found in evidence.comparison.contrasts:
-        ours, theirs = (scores_of(arms[arm], found.seeds) for arm in (found.arm, evidence.comparison.criteria.baseline))
-        if math.isfinite(found.low) and not (-theirs.mean() - 1e-9 <= found.low <= found.high <= 1 - theirs.mean() + 1e-9):
-            room, seen = unit.span(-theirs.mean(), 1 - theirs.mean()), unit.span((ours - theirs).min(), (ours - theirs).max())
-            yield (
-                f"{found.arm}: the interval {unit.span(found.low, found.high)} holds impossible differences; beside the baseline's mean only "
-                f"{room} {unit.step} are possible. Its {len(found.seeds)} paired differences, {seen}, are too few or too unlike for an "
-                "interval: look at each seed, and add seeds."
-            )
-
-
 def equal_runs(evidence: Evidence) -> Iterator[str]:
     """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs are equal without sharing anything."""
     split = evidence.metric.class_split
@@ -242,7 +226,6 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     collapsed,
     equal_runs,
     absent_classes,
-    impossible,
     outliers,
     too_short,
     unfinished,

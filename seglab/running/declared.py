@@ -86,11 +86,9 @@ def amended(there: Analysis, wanted: Analysis) -> Analysis:
     Raises:
         ValueError: the request has none of the declared seeds.
     """
-    if there.always_valid and wanted.always_valid:
-        seeds, added = wanted.seeds, ()
-    else:
-        seeds = tuple(seed for seed in there.seeds if seed in wanted.seeds)
-        added = tuple(seed for seed in wanted.seeds if seed not in there.seeds)
+    joins = there.always_valid and wanted.always_valid
+    seeds = wanted.seeds if joins else tuple(seed for seed in there.seeds if seed in wanted.seeds)
+    added = tuple(seed for seed in wanted.seeds if seed not in seeds)
     if not seeds:
         raise ValueError(f"--amend: the request has none of the declared seeds ({shown(there.seeds)}); choose another folder with --name")
     dropped = tuple(arm for arm in (*there.arms, *there.dropped_arms) if arm not in wanted.arms)

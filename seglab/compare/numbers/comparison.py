@@ -47,12 +47,14 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     found = finite_scores(judged, criteria.metric, notes)
     scores = {arm: found[arm] for arm in sorted(found, key=lambda arm: arm != criteria.baseline)}  # a stable sort: the baseline first
     diverged = diverged_seeds(endings, looks[-1].seeds)
+    scores |= {arm: {} for arm in diverged if arm not in scores}  # an arm whose runs have all diverged
     tests = _tests(criteria, scores)
     contrasts = _contrasts([Family(look, criteria, tests) for look in looks], scores, worst_cases(scores, diverged, criteria.metric))
     notes += lone_seeds(scores, criteria, _named_elsewhere(judged, endings, criteria), results[0].run.study)
     for arm in scores:
         notes += _undefined(arm, judged, str(criteria.metric))
-    notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
+    if not looks[-1].reason and not criteria.always_valid:
+        notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
         notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")
     answer = Comparison(
@@ -122,10 +124,10 @@ def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], d
 
 
 def _undefined(arm: str, results: Sequence[Result], metric: str) -> list[str]:
-    """Return a note for each metric, except the one that is compared, which is undefined in runs of the arm."""
-    notes = []
+    """Return a note on the metrics, except the one that is compared, that are undefined in runs of the arm."""
+    names: dict[str, list[str]] = {}
     for name, values in _secondary(arm, results).items():
         missing = sum(not math.isfinite(value) for value in values)
         if missing and name != metric:
-            notes.append(f"{arm}: {name} is undefined in {missing} of {len(values)} runs; its mean leaves them out")
-    return notes
+            names.setdefault(f"{missing} of {len(values)} runs", []).append(name)
+    return [f"{arm}: undefined in {where}, which the means leave out: {', '.join(own)}" for where, own in names.items()]
