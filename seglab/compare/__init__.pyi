@@ -7,6 +7,9 @@ from .folder import StudyFolder as StudyFolder
 from .folder import compare_folder as compare_folder
 from .folder import compare_folder_factors as compare_folder_factors
 from .folder import read_folder as read_folder
+from .images.findings import ImageFindings as ImageFindings
+from .images.findings import ImageInterval as ImageInterval
+from .images.findings import image_findings as image_findings
 from .metric import Metric as Metric
 from .numbers.answer import ArmSummary as ArmSummary
 from .numbers.answer import Comparison as Comparison
@@ -33,3 +36,4 @@ from .tables.arm_table import to_table as to_table
 from .tables.class_table import classes_to_table as classes_to_table
 from .tables.effect_table import factors_to_markdown as factors_to_markdown
 from .tables.effect_table import factors_to_table as factors_to_table
+from .tables.image_table import images_to_table as images_to_table
