@@ -87,9 +87,7 @@ class TuningFolder:
             return math.nan
         result = read_result(path)
         if run.arm not in record.arms or result.identity != identity(record, run):
-            raise ValueError(
-                f"{path}: was made with other settings than those of {self.path / 'study.json'}; delete it and `run` again"
-            )
+            raise ValueError(f"{path}: was made with other settings than those of {self.path / 'study.json'}; delete it and `run` again")
         return result.score(self.declared.metric)
 
 

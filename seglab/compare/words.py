@@ -9,6 +9,7 @@ from seglab.compare.numbers.comparison import Comparison, Contrast
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.numbers.statistics import pairs_needed
+from seglab.compare.numbers.tuning import FINALISTS
 from seglab.compare.unit import equals
 from seglab.records import StudyRecord
 
@@ -105,14 +106,20 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
 
 
 def tuning(record: StudyRecord | None) -> str | None:
-    """Return a sentence that names the chosen setting of each arm and the method of choice; None for a study without tuning."""
+    """Return sentences on the chosen setting of each arm, the method of choice, and what p and the intervals mean then; None without tuning."""
     budget = None if record is None else record.shared.get("tuning")
     if record is None or not isinstance(budget, Mapping):
         return None
     seeds, settings = ", ".join(map(str, budget.get("seeds", ()))), budget.get("settings")
+    final = ", ".join(map(str, budget.get("final_seeds", ())))
+    rounds = f"; then the best {FINALISTS} over seeds {final} too" if final else ""
+    folds = f", by {budget['folds']}-fold cross-validation" if budget.get("folds") else ""
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
-    return f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}. Chosen: {chosen}."
+    return (
+        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}. "
+        f"Chosen: {chosen}. p and intervals hold for these settings: they leave out that another tuning could choose others."
+    )
 
 
 def _small(found: Contrast | Effect, criteria: Criteria) -> str:

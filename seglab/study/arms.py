@@ -12,7 +12,7 @@ from torch import nn
 from seglab.module import SegmentationModule
 from seglab.records import check_name
 from seglab.study.proposals import Search
-from seglab.study.space import Candidate, Space, check_space, halton, name_of
+from seglab.study.space import Candidate, Space, check_space, halton_candidates, name_of
 
 Arm = Callable[[], SegmentationModule]
 """Builds an arm's module. A factory, because nothing may be built before the seed is set."""
@@ -67,11 +67,11 @@ class Tuned:
         """Return an arm that tries each candidate.
 
             space = {"lr": LogRange(1e-4, 1e-2)}
-            Tuned.over(space, halton(space, 8), lambda values: SegmentationModule(..., optimizer=AdamW(values["lr"])))
+            Tuned.over(space, halton_candidates(space, 8), lambda values: SegmentationModule(..., optimizer=AdamW(values["lr"])))
 
         Args:
             space: the ranges. A candidate may have a value outside of them, such as a strength of 0.
-            candidates: the values of each candidate, as `grid`, `random` and `halton` return them.
+            candidates: the values of each candidate, as `grid_candidates`, `random_candidates` and `halton_candidates` return them.
             build: builds the module of a candidate.
 
         Raises:
@@ -84,7 +84,7 @@ class Tuned:
     def sequential(cls, space: Space, trials: int, build: Build, *, rounds: int = 3, seed: int = 0) -> Self:
         """Return an arm whose settings are proposed in rounds by a tree-structured Parzen estimator (Bergstra et al. 2011), with Optuna.
 
-        The first round is `halton`. Each later round is proposed when all runs of the earlier rounds have ended, and is a function of the
+        The first round is `halton_candidates`. Each later round is proposed when all runs of the earlier rounds have ended, and is a function of the
         seed and of their scores. It is recorded before its first run starts.
 
         Args:
@@ -98,7 +98,7 @@ class Tuned:
             ValueError: Optuna is not installed, or there are fewer trials than rounds.
         """
         search = Search(space, trials, rounds, seed)
-        first = halton(space, search.sizes[0])
+        first = halton_candidates(space, search.sizes[0])
         return cls(_settings(space, first, build), space, SequentialSearch(search, build, tuple(first)))
 
     @property

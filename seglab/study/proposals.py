@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seglab.study.space import Candidate, Choice, LogRange, Space, check_space, halton, name_of
+from seglab.study.space import Candidate, Choice, LogRange, Space, check_space, halton_candidates, name_of
 
 ATTEMPTS = 100
 """Number of times that the estimator is asked for a setting that has not been tried. A small space of choices may have none left."""
@@ -36,11 +36,11 @@ class Search:
         if self.rounds < 2 or self.trials < self.rounds:
             raise ValueError(
                 f"sequential search: {self.trials} trials in {self.rounds} rounds; expected 2 rounds or more, and a trial or more in each "
-                "(one round is `halton`)"
+                "(one round is `halton_candidates`)"
             )
         if importlib.util.find_spec("optuna") is None:
             raise ValueError(
-                "sequential search needs Optuna, which is not installed: pip install 'seglab[tuning]', or draw the settings by halton"
+                "sequential search needs Optuna, which is not installed: pip install 'seglab[tuning]', or draw the settings by halton_candidates"
             )
 
     @property
@@ -108,10 +108,12 @@ def propose(search: Search, trials: Sequence[Trial]) -> list[Candidate]:
 
 def _filled(search: Search, found: list[Candidate], known: set[str], size: int) -> list[Candidate]:
     """Return `found` with candidates of a quasi-random sequence that have not been tried, up to `size`."""
-    for candidate in halton(search.space, search.trials + ATTEMPTS):
+    for candidate in halton_candidates(search.space, search.trials + ATTEMPTS):
         if len(found) < size and name_of(candidate) not in known:
             known.add(name_of(candidate))
             found.append(candidate)
     if len(found) < size:
-        raise ValueError(f"sequential search: the space has fewer than {search.trials} different settings; give fewer trials, or a wider range")
+        raise ValueError(
+            f"sequential search: the space has fewer than {search.trials} different settings; give fewer trials, or a wider range"
+        )
     return found

@@ -106,32 +106,32 @@ Space = Mapping[str, Dimension]
 """The range of each dimension, by name."""
 
 
-def grid(space: Space, count: int) -> list[Candidate]:
+def grid_candidates(space: Space, count: int) -> list[Candidate]:
     """Return all combinations of `count` values of each range and of all values of each choice.
 
-    >>> [candidate["lr"] for candidate in grid({"lr": LogRange(1e-4, 1e-2)}, 3)]
+    >>> [candidate["lr"] for candidate in grid_candidates({"lr": LogRange(1e-4, 1e-2)}, 3)]
     [0.0001, 0.001, 0.01]
 
     Raises:
         ValueError: `count` is below 2.
     """
     if count < 2:
-        raise ValueError(f"grid: {count} values of each range; expected 2 or more, as low and high are both among them")
+        raise ValueError(f"grid_candidates: {count} values of each range; expected 2 or more, as low and high are both among them")
     check_space(space)
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*(space[name].grid(count) for name in space))]
 
 
-def random(space: Space, count: int, seed: int = 0) -> list[Candidate]:
+def random_candidates(space: Space, count: int, seed: int = 0) -> list[Candidate]:
     """Return `count` independent candidates (Bergstra & Bengio 2012, "Random search for hyper-parameter optimization")."""
-    _check_count("random", space, count)
+    _check_count("random_candidates", space, count)
     return [_at(space, row) for row in np.random.default_rng(seed).random((count, len(space)))]
 
 
-def halton(space: Space, count: int) -> list[Candidate]:
+def halton_candidates(space: Space, count: int) -> list[Candidate]:
     """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960), from the sequence's second point on."""
     from scipy.stats import qmc  # takes a second to import
 
-    _check_count("halton", space, count)
+    _check_count("halton_candidates", space, count)
     points = qmc.Halton(len(space), scramble=False).random(count + 1)[1:]  # the first point is the corner 0, 0, ...
     return [_at(space, row) for row in points]
 

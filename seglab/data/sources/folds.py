@@ -131,7 +131,9 @@ class JoinedOnDisk(Joined):
 
     def fingerprint(self) -> str:
         """Return a hash of the files of both."""
-        return hashlib.sha256(" ".join(one.fingerprint() for one in (self.first, self.second) if isinstance(one, OnDisk)).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            " ".join(one.fingerprint() for one in (self.first, self.second) if isinstance(one, OnDisk)).encode()
+        ).hexdigest()[:16]
 
     def mask_file(self, index: int) -> Path:
         """Return the file of the mask of sample `index`."""
@@ -143,11 +145,11 @@ class JoinedOnDisk(Joined):
 
 def joined(first: SegmentationDataset, second: SegmentationDataset) -> SegmentationDataset:
     """Return two data sets as one. Two that read pairs of files in the same way become one that does, which can be cached in a file."""
-    if isinstance(first, PairedFiles) and type(first) is type(second) and isinstance(second, PairedFiles):
-        if {**vars(first), "pairs": ()} == {**vars(second), "pairs": ()}:
-            whole = copy.copy(first)
-            whole.pairs = [*first.pairs, *second.pairs]
-            return whole
+    both_pairs = isinstance(first, PairedFiles) and isinstance(second, PairedFiles) and type(first) is type(second)
+    if both_pairs and {**vars(first), "pairs": ()} == {**vars(second), "pairs": ()}:
+        whole = copy.copy(first)
+        whole.pairs = [*first.pairs, *second.pairs]
+        return whole
     return JoinedOnDisk(first, second) if isinstance(first, OnDisk) and isinstance(second, OnDisk) else Joined(first, second)
 
 
