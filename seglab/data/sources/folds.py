@@ -95,6 +95,8 @@ class Folds(SegmentationSource):
     def _parts(self) -> list[int]:
         """The fold of each sample of the pool."""
         count = len(self._pool)
+        if count < self.folds:
+            raise ValueError(f"tuning_folds: {count} samples for {self.folds} folds; expected at least one a fold: ask for fewer folds")
         return divide([str(index) for index in range(count)], fold_sizes(count, self.folds), 0, self._groups)
 
 
@@ -145,12 +147,15 @@ class JoinedOnDisk(Joined):
 
 def joined(first: SegmentationDataset, second: SegmentationDataset) -> SegmentationDataset:
     """Return two data sets as one. Two that read pairs of files in the same way become one that does, which can be cached in a file."""
-    both_pairs = isinstance(first, PairedFiles) and isinstance(second, PairedFiles) and type(first) is type(second)
-    if both_pairs and {**vars(first), "pairs": ()} == {**vars(second), "pairs": ()}:
+    if isinstance(first, PairedFiles) and isinstance(second, PairedFiles) and _read_alike(first, second):
         whole = copy.copy(first)
         whole.pairs = [*first.pairs, *second.pairs]
         return whole
     return JoinedOnDisk(first, second) if isinstance(first, OnDisk) and isinstance(second, OnDisk) else Joined(first, second)
+
+
+def _read_alike(first: PairedFiles, second: PairedFiles) -> bool:
+    return type(first) is type(second) and {**vars(first), "pairs": ()} == {**vars(second), "pairs": ()}
 
 
 def check_folds(folds: int, seeds: Sequence[int]) -> None:
