@@ -39,6 +39,9 @@ CHANGED_BY: Mapping[int, frozenset[str]] = {2: frozenset({"seglab.OHEM"})}
 TUNING = "tuning"
 """Name of the folder of a study's tuning runs, inside the study's folder. It is read like the folder of any study."""
 
+SETTING = "@"
+"""Separator of arm and setting in the name of the arm of tuning runs, such as `l1@lr=1e-3`."""
+
 CROSSING = "+"
 """Separator of the levels in the name of an arm of a factorial study."""
 

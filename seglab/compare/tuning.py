@@ -10,12 +10,10 @@ from typing import Any
 from seglab.compare.environments import devices
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.tuning import Candidate, Choice, finalists
-from seglab.records import TUNING, Run, StudyRecord, has_diverged, identity, read_record, read_result
+from seglab.records import SETTING, TUNING, Run, StudyRecord, has_diverged, identity, read_record, read_result
 
 STABLE = 0.8
 """Share of bootstrap draws with the same choice below which a choice is called unstable."""
-
-_SEPARATOR = "@"
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class TuningFolder:
         """Return the score of a setting under each seed, NaN if it has diverged; None if a run is not settled."""
         if self.record is None:
             return None
-        runs = [Run(self.record.study, f"{arm}{_SEPARATOR}{setting}", seed) for seed in seeds]
+        runs = [Run(self.record.study, f"{arm}{SETTING}{setting}", seed) for seed in seeds]
         places = [run.directory(self.path) for run in runs]
         if not all((place / "result.json").exists() or has_diverged(place) for place in places):
             return None
@@ -211,7 +209,7 @@ def _number(text: str) -> float | None:
 def _runs(declared: Declared, choice: Choice, study: str) -> list[Run]:
     """Return the tuning runs of an arm."""
     return [
-        Run(study, f"{choice.arm}{_SEPARATOR}{one.setting}", seed)
+        Run(study, f"{choice.arm}{SETTING}{one.setting}", seed)
         for one in choice.candidates
         for seed in (*declared.seeds, *(declared.final_seeds if one.final else ()))
     ]
@@ -222,6 +220,6 @@ def _seconds(runs: Iterable[Run], folder: Path) -> dict[str, float]:
     for run in runs:
         path = run.directory(folder) / "result.json"
         if path.exists():
-            arm = run.arm.rpartition(_SEPARATOR)[0]
+            arm = run.arm.rpartition(SETTING)[0]
             found[arm] = found.get(arm, 0.0) + read_result(path).cost.get("seconds", 0.0)
     return found

@@ -28,7 +28,7 @@ from seglab.running.plan import Plan, check_shared
 from seglab.script.supervise import supervise
 from seglab.study.arms import Tuned, arm_and_setting
 from seglab.study.proposals import Trial, propose
-from seglab.study.space import Candidate as Values
+from seglab.study.space import Values
 from seglab.study.study import Study
 
 

@@ -10,17 +10,15 @@ from typing import Self
 from torch import nn
 
 from seglab.module import SegmentationModule
-from seglab.records import check_name
+from seglab.records import SETTING, check_name
 from seglab.study.proposals import Search
-from seglab.study.space import Candidate, Space, check_space, halton_candidates, name_of
+from seglab.study.space import Space, Values, check_space, halton_candidates, name_of
 
 Arm = Callable[[], SegmentationModule]
 """Builds an arm's module. A factory, because nothing may be built before the seed is set."""
 
-Build = Callable[[Candidate], SegmentationModule]
+Build = Callable[[Values], SegmentationModule]
 """Builds the module of a candidate."""
-
-_SEPARATOR = "@"
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class SequentialSearch:
 
     search: Search
     build: Build
-    tried: tuple[Candidate, ...]
+    tried: tuple[Values, ...]
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,11 @@ class Tuned:
         for setting, factory in self.settings.items():
             check_name("setting", setting)
             check_factory(f"setting {setting}", factory)
-            if _SEPARATOR in setting:
-                raise ValueError(f"setting {setting!r}: {_SEPARATOR} stands between arm and setting; write = or - instead")
+            if SETTING in setting:
+                raise ValueError(f"setting {setting!r}: {SETTING} stands between arm and setting; write = or - instead")
 
     @classmethod
-    def over(cls, space: Space, candidates: Sequence[Candidate], build: Build) -> Self:
+    def over(cls, space: Space, candidates: Sequence[Values], build: Build) -> Self:
         """Return an arm that tries each candidate.
 
             space = {"lr": LogRange(1e-4, 1e-2)}
@@ -106,7 +104,7 @@ class Tuned:
         """Number of settings that are tried in all."""
         return len(self.settings) if self.search is None else self.search.search.trials
 
-    def extended(self, candidates: Sequence[Candidate]) -> Self:
+    def extended(self, candidates: Sequence[Values]) -> Self:
         """Return the arm of a sequential search with more settings; raise a ValueError if it has no search."""
         if self.search is None:
             raise ValueError("only an arm of Tuned.sequential takes more settings")
@@ -138,7 +136,7 @@ class Proposed:
 
     tuned: Tuned
     setting: str
-    values: Candidate
+    values: Values
 
     def __call__(self) -> SegmentationModule:
         return self.tuned.settings[self.setting]()
@@ -154,12 +152,12 @@ def tuning_arms(arm: str, tuned: Tuned) -> dict[str, Arm]:
 
 def tuning_arm(arm: str, setting: str) -> str:
     """Return the name of the tuning runs of an arm with one setting, such as `l1@lr=1e-3`."""
-    return f"{arm}{_SEPARATOR}{setting}"
+    return f"{arm}{SETTING}{setting}"
 
 
 def arm_and_setting(name: str) -> tuple[str, str]:
     """Split the name of a tuning arm into arm and setting: `l1@lr=1e-3` → `l1`, `lr=1e-3`."""
-    arm, _, setting = name.rpartition(_SEPARATOR)
+    arm, _, setting = name.rpartition(SETTING)
     return arm, setting
 
 
@@ -188,7 +186,7 @@ def check_factory(what: str, factory: object) -> None:
         )
 
 
-def _settings(space: Space, candidates: Sequence[Candidate], build: Build) -> dict[str, Arm]:
+def _settings(space: Space, candidates: Sequence[Values], build: Build) -> dict[str, Arm]:
     """Return a factory for each candidate, by the candidate's name."""
     found: dict[str, Arm] = {}
     for candidate in candidates:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seglab.study.space import Candidate, Choice, LogRange, Space, check_space, halton_candidates, name_of
+from seglab.study.space import Choice, LogRange, Space, Values, check_space, halton_candidates, name_of
 
 ATTEMPTS = 100
 """Number of times that the estimator is asked for a setting that has not been tried. A small space of choices may have none left."""
@@ -62,11 +62,11 @@ class Search:
 class Trial:
     """A candidate that has been tried, and its score: larger is better, and -inf if a run diverged."""
 
-    candidate: Candidate
+    candidate: Values
     score: float
 
 
-def propose(search: Search, trials: Sequence[Trial]) -> list[Candidate]:
+def propose(search: Search, trials: Sequence[Trial]) -> list[Values]:
     """Return the candidates of the next round; none after the last one.
 
     Args:
@@ -92,7 +92,7 @@ def propose(search: Search, trials: Sequence[Trial]) -> list[Candidate]:
             score = trial.score if math.isfinite(trial.score) else worst - 1.0
             study.add_trial(optuna.trial.create_trial(params=dict(trial.candidate), distributions=space, value=score))
         known = {name_of(trial.candidate) for trial in trials}
-        found: list[Candidate] = []
+        found: list[Values] = []
         for _ in range(ATTEMPTS):
             if len(found) == search.next_size(len(trials)):
                 return found
@@ -106,7 +106,7 @@ def propose(search: Search, trials: Sequence[Trial]) -> list[Candidate]:
     return _filled(search, found, known, search.next_size(len(trials)))
 
 
-def _filled(search: Search, found: list[Candidate], known: set[str], size: int) -> list[Candidate]:
+def _filled(search: Search, found: list[Values], known: set[str], size: int) -> list[Values]:
     """Return `found` with candidates of a quasi-random sequence that have not been tried, up to `size`."""
     for candidate in halton_candidates(search.space, search.trials + ATTEMPTS):
         if len(found) < size and name_of(candidate) not in known:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 Value = float | str
-Candidate = Mapping[str, Value]
-"""The value of each dimension, by name."""
+Values = Mapping[str, Value]
+"""The values of a candidate, by the name of the dimension."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ Space = Mapping[str, Dimension]
 """The range of each dimension, by name."""
 
 
-def grid_candidates(space: Space, count: int) -> list[Candidate]:
+def grid_candidates(space: Space, count: int) -> list[Values]:
     """Return all combinations of `count` values of each range and of all values of each choice.
 
     >>> [candidate["lr"] for candidate in grid_candidates({"lr": LogRange(1e-4, 1e-2)}, 3)]
@@ -121,13 +121,13 @@ def grid_candidates(space: Space, count: int) -> list[Candidate]:
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*(space[name].grid(count) for name in space))]
 
 
-def random_candidates(space: Space, count: int, seed: int = 0) -> list[Candidate]:
+def random_candidates(space: Space, count: int, seed: int = 0) -> list[Values]:
     """Return `count` independent candidates (Bergstra & Bengio 2012, "Random search for hyper-parameter optimization")."""
     _check_count("random_candidates", space, count)
     return [_at(space, row) for row in np.random.default_rng(seed).random((count, len(space)))]
 
 
-def halton_candidates(space: Space, count: int) -> list[Candidate]:
+def halton_candidates(space: Space, count: int) -> list[Values]:
     """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960), from the sequence's second point on."""
     from scipy.stats import qmc  # takes a second to import
 
@@ -136,7 +136,7 @@ def halton_candidates(space: Space, count: int) -> list[Candidate]:
     return [_at(space, row) for row in points]
 
 
-def name_of(candidate: Candidate) -> str:
+def name_of(candidate: Values) -> str:
     """Return the name of a setting, such as `lr=1.00e-03,ratio=0`: numbers to three digits.
 
     >>> name_of({"lr": 0.001, "ratio": 0.0, "optimizer": "sgd"})
@@ -170,5 +170,5 @@ def _check_count(what: str, space: Space, count: int) -> None:
         raise ValueError(f"{what}: {count} candidates; expected 1 or more")
 
 
-def _at(space: Space, row: Sequence[float]) -> Candidate:
+def _at(space: Space, row: Sequence[float]) -> Values:
     return {name: space[name].at(float(place)) for name, place in zip(space, row, strict=True)}
