@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import qmc
 
 from experiments.regularization import drawn_settings
 from seglab import Choice, LinearRange, LogRange, grid_candidates, halton_candidates, random_candidates
@@ -36,9 +37,10 @@ def test_halton_points_are_radical_inverses() -> None:
 
 def test_the_experiment_draws_what_it_has_always_drawn() -> None:
     """Bit for bit: a study whose settings moved in the last digit could not go on."""
-    expected = [(3e-4, 0.0), *((3e-4 * 3 ** (2 * radical_inverse(k, 2) - 1), 10 ** (4 * radical_inverse(k, 3) - 4)) for k in range(2, 9))]
+    points = qmc.Halton(2, scramble=False).random(9)[1:]
+    expected = [(3e-4, 0.0), *((3e-4 * 3 ** (2 * float(x) - 1), 10 ** (4 * float(y) - 4)) for x, y in points[1:])]
     assert [(drawn["lr"], drawn["ratio"]) for drawn in drawn_settings(8, 3e-4)] == expected
-    assert [drawn["lr"] for drawn in drawn_settings(3, 1e-3, "random")][0] == 1e-3
+    assert drawn_settings(3, 1e-3, "random")[0] == {"lr": 1e-3, "ratio": 0.0}
 
 
 def test_a_grid_has_all_combinations_and_both_ends() -> None:
@@ -101,9 +103,9 @@ class TestProposals:
 
     @pytest.mark.parametrize("diverges", [False, True])
     def test_later_rounds_are_nearer_to_the_best(self, diverges: bool) -> None:
-        """Over 10 seeds; values stay in their ranges, and a setting that diverged is avoided."""
+        """Over 5 seeds; values stay in their ranges, and a setting that diverged is avoided."""
         first, last = [], []
-        for seed in range(10):
+        for seed in range(5):
             trials = self.found(seed, diverges)
             assert len(trials) == 20 == len({name_of(trial.candidate) for trial in trials})
             assert all(1e-4 <= float(trial.candidate["lr"]) <= 1e-1 and 0.5 <= float(trial.candidate["momentum"]) <= 1 for trial in trials)
