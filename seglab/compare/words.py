@@ -118,7 +118,7 @@ def tuning(record: StudyRecord | None) -> str | None:
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
     return (
         f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}. "
-        f"Chosen: {chosen}. p and intervals hold for these settings: they leave out that another tuning could choose others."
+        f"Chosen: {chosen}. Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
     )
 
 
