@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from seglab.records import Run, StudyRecord, identity, write_json, write_record,
 from tests.compare.drawn import result, study, write_study
 
 SPACE = {"lr": {"scale": "log", "low": 1e-4, "high": 1e-2}, "ratio": {"scale": "log", "low": 1e-4, "high": 1.0}}
-Scores = dict[str, tuple[float, ...]]
+Scores = Mapping[str, tuple[float, ...]]
 
 
-def tuned_study(folder: Path, arms: dict[str, Scores], final: dict[str, Scores] | None = None, space: object = None) -> Path:
+def tuned_study(folder: Path, arms: Mapping[str, Scores], final: Mapping[str, Scores] | None = None, space: object = None) -> Path:
     """A finished study whose tuning runs have these scores under the seeds 1000, ...; NaN has diverged."""
     seeds = len(next(iter(next(iter(arms.values())).values())))
-    finals = {} if final is None else final
+    finals: Mapping[str, Scores] = {} if final is None else final
     shared: dict[str, object] = {"metric": "val/miou", "seeds": list(range(1000, 1000 + seeds)), "settings": len(next(iter(arms.values())))}
     if finals:
         shared["final_seeds"] = list(range(1000 + seeds, 1000 + seeds + len(next(iter(next(iter(finals.values())).values())))))
@@ -178,7 +179,7 @@ def sign_flip_p(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
     """The exact two-sided p of each row of 10 differences: the share of all 2⁹ flips, up to a common sign, whose sum is as far from 0."""
     flips = np.array([(1, *signs) for signs in itertools.product((1, -1), repeat=9)])
     sums = np.abs(differences @ flips.T)
-    return (sums >= sums[:, :1] - 1e-9).mean(axis=1)
+    return np.asarray((sums >= sums[:, :1] - 1e-9).mean(axis=1), dtype=np.float64)
 
 
 def false_differences(studies: int, tau: float, rho: float, first: int, final: int) -> float:

@@ -20,7 +20,7 @@ from seglab import (
     Tuned,
     grid_candidates,
 )
-from seglab.data import Folds
+from seglab.data import SPLITS, Folds
 from seglab.records import Result, Run, identity, read_record, write_json, write_result
 from seglab.running.plan import Plan, Script, agree, check_shared, keep
 from seglab.running.resources import Resources
@@ -101,7 +101,8 @@ def test_the_best_three_compete_under_other_seeds(tmp_path: Path) -> None:
     assert none.best is not None
     assert none.best.setting == "lr=1.00e-02"
     assert l2.best is not None
-    assert (l2.best.setting, l2.best.mean) == ("lr=1.00e-03", pytest.approx((0.3 + 0.3 + 0.8 + 0.8) / 4))
+    assert l2.best.setting == "lr=1.00e-03"
+    assert l2.best.mean == pytest.approx((0.3 + 0.3 + 0.8 + 0.8) / 4)
     assert tuning_plan(asked).unsettled == []
     assert final_plan(asked).study.tuned["l2"].finalists == ("lr=1.00e-03", "lr=1.00e-02", "lr=1.00e-01")
     assert {run.name for run in final_plan(asked).runs} == {"x/none/s0", "x/l2/s0", "x/none/s1", "x/l2/s1"}
@@ -169,10 +170,7 @@ def test_folds_take_turns_by_tuning_seed(tmp_path: Path) -> None:
     held: list[str] = []
     for job in [job for job in tuning.jobs() if job.run.arm == "l2@lr=1.00e-04"]:
         data = job.seeded_data()
-        train, val, test = (
-            [sample.name for sample in map(data.used(split).__getitem__, range(len(data.used(split))))]
-            for split in ("train", "val", "test")
-        )  # type: ignore[arg-type]
+        train, val, test = ([sample.name for sample in map(data.used(split).__getitem__, range(len(data.used(split))))] for split in SPLITS)
         assert (len(train), len(val), test) == (8, 2, ["test/0", "test/1"])
         assert not set(train) & set(val)
         held += val
