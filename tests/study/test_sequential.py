@@ -33,7 +33,8 @@ def test_a_killed_search_ends_as_one_that_was_left_alone(tmp_path: Path) -> None
     while killed.poll() is None and len(results(tmp_path / "killed")) < KILLED_AT:
         time.sleep(0.1)
     killed.kill()
-    killed.communicate()
+    said, _ = killed.communicate()
+    assert killed.returncode < 0, said
     for root in ("killed", "whole"):
         done = start(tmp_path, "--root", root)
         said, _ = done.communicate(timeout=900)
