@@ -1,6 +1,5 @@
 """What is said about the choice of settings: edges, second best settings, stability, cost; and how often equal methods differ by tuning."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
@@ -16,11 +15,10 @@ from seglab.compare import analyse, plot_tuning, read_folder, words
 from seglab.compare.numbers.tuning import Candidate, Choice, finalists, stability
 from seglab.compare.report import render
 from seglab.compare.tuning import read_tuning, values_of
-from seglab.records import Run, StudyRecord, identity, write_json, write_record, write_result
-from tests.compare.drawn import result, study, write_study
+from seglab.records import StudyRecord
+from tests.compare.drawn import Scores, study, write_study, write_tuning_runs
 
 SPACE = {"lr": {"scale": "log", "low": 1e-4, "high": 1e-2}, "ratio": {"scale": "log", "low": 1e-4, "high": 1.0}}
-Scores = Mapping[str, tuple[float, ...]]
 
 
 def tuned_study(folder: Path, arms: Mapping[str, Scores], final: Mapping[str, Scores] | None = None, space: object = None) -> Path:
@@ -35,22 +33,9 @@ def tuned_study(folder: Path, arms: Mapping[str, Scores], final: Mapping[str, Sc
         for arm, scores in arms.items()
     }
     write_study(folder, study({arm: [0.5, 0.6] for arm in arms}), StudyRecord("study", "none", "test/miou", {"tuning": shared}, described))
-    place = folder / "tuning"
-    record = StudyRecord("study-tuning", "none", "val/miou", {}, {f"{arm}@{setting}": {} for arm in arms for setting in arms[arm]})
-    place.mkdir()
-    write_record(place, record)
-    for arm, scores in arms.items():
-        for setting, values in scores.items():
-            every = (*values, *finals.get(arm, {}).get(setting, ()))
-            for seed, value in enumerate(every, start=1000):
-                run = Run("study-tuning", f"{arm}@{setting}", seed)
-                run.directory(place).mkdir(parents=True)
-                if math.isnan(value):
-                    write_json(run.directory(place) / "failure.json", {"error": "NonFiniteLossError: the weights are infinite"})
-                    continue
-                found = dataclasses.replace(result(run.arm, seed, value, seconds=90.0), run=run, identity=identity(record, run))
-                write_result(run.directory(place) / "result.json", found)
-                write_json(run.directory(place) / "environment.json", {"device": "TheGPU", "platform": "Linux"})
+    write_tuning_runs(
+        folder, {arm: {setting: (*values, *finals.get(arm, {}).get(setting, ())) for setting, values in arms[arm].items()} for arm in arms}
+    )
     return folder
 
 
