@@ -41,7 +41,7 @@ def picture(found: Findings) -> Picture | None:
     if found.tuning is None or not any(len(choice.candidates) > 1 for choice in found.tuning.choices):
         return None
     caption = (
-        "Expected score of the best of k of an arm's settings, drawn at random (Dodge et al. 2019), over the first round of the tuning. "
+        "Expected score of the best of k settings of an arm, drawn at random (Dodge et al. 2019), over the first round of the tuning. "
         "A curve that still rises at its end: a larger budget would find a better setting. Arms whose order changes along k: the answer "
         "depends on the budget."
     )
