@@ -71,7 +71,8 @@ def study(
     epochs: int = 30,
     seeds: int = 10,
     learning_rates: Sequence[float] = (1e-3,),
-    tuning_seeds: int = 2,
+    tuning_seeds: int = 5,
+    final_round: int = 5,
     boundary_iou: bool = False,
     calibration_error: bool = False,
 ) -> Study:
@@ -88,6 +89,7 @@ def study(
         seeds: trainings per arm, seeds 0, 1, ...; among all losses it takes 9 to show a difference.
         learning_rates: of AdamW; more than one are tried for each arm, which takes the best on the validation split.
         tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ..., where there are several.
+        final_round: further trainings of the best three learning rates of each arm, under the seeds that follow; 0 for none.
         boundary_iou: score the boundaries of the classes too.
         calibration_error: score the probabilities too.
     """
@@ -126,6 +128,7 @@ def study(
         epochs=epochs,
         seeds=range(seeds),
         tuning_seeds=range(1000, 1000 + tuning_seeds),
+        final_round=final_round,
         baseline="ce",
         arms={name: arm(build) for name, build in chosen.items()},
     )

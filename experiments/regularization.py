@@ -2,32 +2,40 @@
 
 Every arm has the same number of settings, learning rate and strength drawn together. The strength of a penalty is the ratio
 ‖∇λR‖/‖∇L‖ that it has after warm-up (`Relative`), so that all penalties search the same range; among its settings is no penalty at all.
+An equal budget is an equal number of trainings, not an equally dense search: the baseline has one value to tune, and tries each learning
+rate of the penalties' settings. If `compare` notes that arms chose the edge of the range, move it by --learning_rate.
 An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
 
     python experiments/regularization.py run
     python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 5
+    python experiments/regularization.py run --settings 12 --search sequential   # proposed in 3 rounds by Optuna; needs seglab[tuning]
     python experiments/regularization.py run --settings 1 --ratio 0.03       # no tuning: one strength for all, relative to the gradient
     python experiments/regularization.py run --settings 1 --strength 1e-4    # no tuning: one λ for all
     python experiments/regularization.py run --penalties l2,l1               # some of the arms
     python experiments/regularization.py compare
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
+from typing import Literal
 
 from seglab import (
     AdamW,
     CrossEntropy,
+    LinearRange,
+    LogRange,
     Regularizer,
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
     Study,
     Tuned,
+    halton_candidates,
     main,
     network,
     penalties_at,
     penalties_of,
+    random_candidates,
 )
 from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
@@ -48,7 +56,10 @@ def study(
     seeds: int = 10,
     penalties: Sequence[str] = PENALTIES,
     settings: int = 4,
-    tuning_seeds: int = 2,
+    search: Literal["halton", "random", "sequential"] = "halton",
+    tuning_seeds: int = 5,
+    final_round: int = 5,
+    tuning_folds: int | None = None,
     ratio: float = RATIO,
     strength: float | None = None,
     learning_rate: float = 1e-3,
@@ -64,7 +75,10 @@ def study(
         seeds: trainings per arm, seeds 0, 1, ...; among all penalties it takes 9 to show a difference.
         penalties: some of l2, decoupled-l2, l1, elastic-net, smooth-l1, group-lasso, hoyer-square.
         settings: learning rates and strengths tried for each arm; 1 takes those given and tunes nothing.
+        search: how the settings are drawn: evenly, at random, or in three rounds, each from the scores of the rounds before.
         tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
+        final_round: further trainings of the best three settings of each arm, under the seeds that follow; 0 for none.
+        tuning_folds: folds of training and validation images, in turn by tuning seed; none validates on the split of the data.
         ratio: strength of the penalties where nothing is tuned, as ‖∇λR‖/‖∇L‖ after warm-up.
         strength: their strength as λ itself, in place of --ratio and from the first step on; each penalty has a λ scale of its own.
         learning_rate: of AdamW where nothing is tuned; else the middle of the range, a third to three times of it.
@@ -91,27 +105,36 @@ def study(
             scheduler=PolynomialLR,
         )
 
-    tried = drawn_settings(settings, learning_rate)
+    rates = LogRange(learning_rate / 3, learning_rate * 3)
+
+    def tuned(penalty: str | None) -> Tuned:
+        space = {"lr": rates} if penalty is None else {"lr": rates, "ratio": LogRange(1e-4, 1.0)}
+
+        def build(values: Mapping[str, float | str]) -> SegmentationModule:
+            rate, own = float(values["lr"]), float(values.get("ratio", 0.0))
+            return module(None if penalty is None or own == 0 else penalties_at(own)[penalty], rate)()
+
+        if search == "sequential":
+            return Tuned.sequential(space, settings, build)
+        drawn = drawn_settings(settings, learning_rate, search)
+        return Tuned.over(space, [{name: values[name] for name in space} for values in drawn], build)
 
     def arm(penalty: str | None) -> Callable[[], SegmentationModule] | Tuned:
-        if settings == 1:
-            chosen = penalties_at(ratio) if strength is None else penalties_of(strength)
-            return module(None if penalty is None else chosen[penalty], learning_rate)
-        if penalty is None:
-            return Tuned({f"lr={rate:.2e}": module(None, rate) for rate, _ in tried})
-        return Tuned(
-            {
-                f"lr={rate:.2e},ratio={f'{own:.2e}' if own else 0}": module(penalties_at(own)[penalty] if own else None, rate)
-                for rate, own in tried
-            }
-        )
+        if settings > 1:
+            return tuned(penalty)
+        chosen = penalties_at(ratio) if strength is None else penalties_of(strength)
+        return module(None if penalty is None else chosen[penalty], learning_rate)
 
+    if settings < 1:
+        raise ValueError(f"--settings {settings}: must be 1 or more")
     return Study(
         "regularization",
         data=data,
         epochs=epochs,
         seeds=range(seeds),
         tuning_seeds=range(1000, 1000 + tuning_seeds),
+        final_round=final_round,
+        tuning_folds=tuning_folds,
         baseline="none",
         arms={"none": arm(None), **{name: arm(name) for name in penalties}},
     )
@@ -125,19 +148,16 @@ def _check_penalties(penalties: Sequence[str]) -> None:
         raise ValueError(f"--penalties {list(penalties)}: expected one or more, each name once")
 
 
-def drawn_settings(count: int, learning_rate: float) -> list[tuple[float, float]]:
-    """Return pairs of learning rate and ratio, the same for every arm.
+def drawn_settings(count: int, learning_rate: float, search: str = "halton") -> list[dict[str, float]]:
+    """Return learning rates and ratios, the same for every arm: a third to three times the learning rate, and 1e-4 to 1 for the ratio.
 
-    The points cover both ranges evenly (Halton 1960) on logarithmic axes: a third to three times the learning rate, and 1e-4 to 1 for the
-    ratio. The first pair has the learning rate itself, and no penalty.
+    The points cover both ranges evenly (Halton 1960), or are drawn at random, on logarithmic axes. The first one has the learning rate
+    itself, and no penalty.
     """
-    from scipy.stats import qmc  # takes a second to import
-
-    if count < 1:
-        raise ValueError(f"--settings {count}: must be 1 or more")
-    points = qmc.Halton(2, scramble=False).random(count + 1)[1:]
-    drawn = [(learning_rate * 3 ** (2 * float(x) - 1), 10 ** (4 * float(y) - 4)) for x, y in points]
-    return [(learning_rate, 0.0), *drawn[1:]]
+    places = {"x": LinearRange(0, 1), "y": LinearRange(0, 1)}
+    points = (random_candidates if search == "random" else halton_candidates)(places, count)
+    drawn = [{"lr": learning_rate * 3 ** (2 * float(at["x"]) - 1), "ratio": 10 ** (4 * float(at["y"]) - 4)} for at in points]
+    return [{"lr": learning_rate, "ratio": 0.0}, *drawn[1:]]
 
 
 if __name__ == "__main__":

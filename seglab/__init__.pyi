@@ -92,6 +92,12 @@ from .script.main import main as main
 from .stage import Progress as Progress
 from .stage import Stage as Stage
 from .study.arms import Tuned as Tuned
+from .study.space import Choice as Choice
+from .study.space import LinearRange as LinearRange
+from .study.space import LogRange as LogRange
+from .study.space import grid_candidates as grid_candidates
+from .study.space import halton_candidates as halton_candidates
+from .study.space import random_candidates as random_candidates
 from .study.study import Study as Study
 from .windows import Windows as Windows
 

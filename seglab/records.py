@@ -41,6 +41,8 @@ TUNING = "tuning"
 
 IMAGE_SCORES = ("image_miou", "image_dice", "image_miou_worst10")
 """Names of the scores that are means over images. Results of earlier versions lack them."""
+SETTING = "@"
+"""Separator of arm and setting in the name of the arm of tuning runs, such as `l1@lr=1e-3`."""
 
 CROSSING = "+"
 """Separator of the levels in the name of an arm of a factorial study."""
@@ -313,6 +315,14 @@ def read_results(folder: Path) -> tuple[list[Result], list[str]]:
         except ValueError as error:
             problems.append(str(error))
     return sorted(results, key=lambda result: result.run), problems
+
+
+def has_diverged(directory: Path) -> bool:
+    """Return whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
+    try:
+        return str(json.loads((directory / "failure.json").read_text())["error"]).startswith("NonFiniteLossError")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def write_record(folder: Path, record: StudyRecord) -> None:

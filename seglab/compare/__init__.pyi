@@ -28,6 +28,7 @@ from .plots.differences import plot_differences as plot_differences
 from .plots.interaction import plot_interaction as plot_interaction
 from .plots.schedules import plot_schedules as plot_schedules
 from .plots.seeds import plot_seeds as plot_seeds
+from .plots.tuning import plot_tuning as plot_tuning
 from .plots.weights import plot_weights as plot_weights
 from .report import write_report as write_report
 from .tables.arm_table import to_frame as to_frame

@@ -19,3 +19,15 @@ def cpu_threads(folder: Path, runs: Iterable[Run]) -> dict[Run, int]:
         if str(device) in str(platform):  # the name of a processor, such as x86_64, and not of a GPU
             found[run] = threads
     return found
+
+
+def devices(folder: Path, runs: Iterable[Run]) -> tuple[str, ...]:
+    """Return the names of the processors on which runs were trained, each once. Runs without a readable file are left out."""
+    found = set()
+    for run in runs:
+        try:
+            environment = json.loads((run.directory(folder) / "environment.json").read_text(encoding="utf-8"))
+            found.add(str(environment["device"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return tuple(sorted(found))

@@ -16,6 +16,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.classes import PerClass, per_class
 from seglab.compare.numbers.factorial import Factorial
+from seglab.compare.tuning import Tuning, read_tuning
 
 LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}
 """Columns of `metrics.csv` that the report and the notes on health use."""
@@ -49,7 +50,13 @@ class Findings:
     def health(self) -> tuple[str, ...]:
         """One line for each sign that the numbers do not mean what they seem to mean."""
         threads = cpu_threads(self.study.folder, [result.run for result in self.study.results])
-        return health.notes(health.Evidence(self.study.results, self.comparison, self.logs, threads))
+        tuning = () if self.tuning is None else self.tuning.notes
+        return (*health.notes(health.Evidence(self.study.results, self.comparison, self.logs, threads)), *tuning)
+
+    @cached_property
+    def tuning(self) -> Tuning | None:
+        """Tuning of the arms: candidates, choices and cost; None for a study without tuning."""
+        return read_tuning(self.study.folder, self.study.record)
 
     @cached_property
     def images(self) -> ImageFindings:

@@ -9,13 +9,14 @@ from seglab.compare import words
 from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
 from seglab.compare.images.pictures import png_address, side_by_side
-from seglab.compare.plots import classes, curves, differences, interaction, schedules, seeds, weights
+from seglab.compare.plots import classes, curves, differences, interaction, schedules, seeds, tuning, weights
 from seglab.compare.plots.picture import Picture
 from seglab.compare.tables.arm_table import arm_table, detail_table, fit_table
 from seglab.compare.tables.class_table import ClassRow, class_contrast_table, class_table
 from seglab.compare.tables.column import Table
 from seglab.compare.tables.effect_table import effect_table
 from seglab.compare.tables.image_table import image_score_table, image_table
+from seglab.compare.tables.tuning_table import tuning_table
 from seglab.records import Run, write_text
 
 PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
@@ -24,6 +25,7 @@ PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
     curves.picture,
     classes.picture,
     schedules.picture,
+    tuning.picture,
     weights.picture,
 )
 """The pictures of the report in their order. A function that returns None has nothing to show."""
@@ -79,6 +81,7 @@ def render(found: Findings) -> str:
         interaction=None if found.factors is None else interaction.picture(found.factors),
         pictures=[picture for make in PICTURES if (picture := make(found)) is not None],
         fitted=fit_table(comparison),
+        tuned=None if found.tuning is None else tuning_table(found.tuning),
         class_levels=_class_levels(found),
         class_contrasts=None if found.classes is None else class_contrast_table(found.classes),
         classes=found.classes,

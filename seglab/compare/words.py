@@ -12,6 +12,7 @@ from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.numbers.statistics import pairs_needed
+from seglab.compare.numbers.tuning import FINALISTS
 from seglab.compare.unit import equals
 from seglab.records import StudyRecord
 
@@ -175,16 +176,19 @@ def _declaration(criteria: Criteria) -> list[str]:
 
 
 def tuning(record: StudyRecord | None) -> str | None:
-    """Return a sentence that names the chosen setting of each arm and the method of choice; None for a study without tuning."""
+    """Return sentences on the chosen setting of each arm, the method of choice, and what p and the intervals mean then; None without tuning."""
     budget = None if record is None else record.shared.get("tuning")
     if record is None or not isinstance(budget, Mapping):
         return None
     seeds, settings = ", ".join(map(str, budget.get("seeds", ()))), budget.get("settings")
+    final = ", ".join(map(str, budget.get("final_seeds", ())))
+    rounds = f"; then the best {FINALISTS} over seeds {final} too" if final else ""
+    folds = f", by {budget['folds']}-fold cross-validation" if budget.get("folds") else ""
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
     return (
-        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}. Chosen: {chosen}. "
-        "Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
+        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}. "
+        f"Chosen: {chosen}. Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
     )
 
 

@@ -12,6 +12,7 @@ from seglab.data.sources.coco import COCO
 from seglab.data.sources.dataset import SPLITS, OnDisk, OnDiskInParts, SegmentationDataset, Split, default_palette
 from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.sources.folder import ImageMaskFolder
+from seglab.data.sources.folds import Folds
 from seglab.data.sources.hugging_face import HuggingFace
 from seglab.data.sources.pets import OxfordPets
 from seglab.data.sources.shapes import Shapes
@@ -28,6 +29,7 @@ __all__ = [
     "AugmentationFile",
     "CamVid",
     "Cityscapes",
+    "Folds",
     "HuggingFace",
     "ImageMaskFolder",
     "KFold",

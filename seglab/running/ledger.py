@@ -6,7 +6,6 @@ NFS included. A lease that names its owner is never deleted.
 """
 
 import contextlib
-import json
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from seglab.cluster.here import job_here
+from seglab.records import has_diverged
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -193,14 +193,6 @@ def _unforgiven(directory: Path) -> list[Path]:
 def _is_unforgiven(lease: Path) -> bool:
     said = set(lease.read_text(errors="replace").splitlines())
     return said >= {"failed", "released"} and "forgiven" not in said
-
-
-def has_diverged(directory: Path) -> bool:
-    """Return whether the run in `directory` has failed because its loss or its weights became NaN or infinite."""
-    try:
-        return str(json.loads((directory / "failure.json").read_text())["error"]).startswith("NonFiniteLossError")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _holder(directory: Path, generation: int) -> Owner | None:

@@ -196,6 +196,13 @@ def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
         version = f", with seglab {existing.version}, as this version gives other numbers"
         version += f" for what uses {' or '.join(sorted(changed))}" if changed else ""
     edited = any("the code of" in line for line in lines)
+    if any(line.startswith(("tuning.seeds: ", "tuning.final_seeds: ")) for line in lines):
+        tuning = existing.shared["tuning"]
+        version += (
+            f". Its settings were chosen over the tuning seeds {', '.join(map(str, tuning['seeds']))}, with a final round of "
+            f"{len(tuning.get('final_seeds', ()))} seeds (seglab 0.3: 2 seeds, and no final round): give the Study these tuning_seeds and this "
+            f"final_round, as by --tuning_seeds {len(tuning['seeds'])} --final_round {len(tuning.get('final_seeds', ()))}"
+        )
     return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")
 
 
@@ -204,10 +211,11 @@ def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:
     if plan.tunes is None:
         return []
     there, now = _settings_of(existing.arms), _settings_of(plan.arms)
+    searched = [arm for arm in now if plan.tunes.tuned[arm].search is not None]  # it may add settings that it has proposed
     return [
         f"arm {arm}: settings: {', '.join(there[arm])} → {', '.join(now[arm])}"
         for arm in now
-        if arm in there and {*there[arm]} != {*now[arm]}
+        if arm in there and {*there[arm]} != {*now[arm]} and not (arm in searched and {*there[arm]} < {*now[arm]})
     ]
 
 

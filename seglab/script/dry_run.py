@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from seglab.cluster.command import shell
+from seglab.compare.numbers.tuning import FINALISTS
 from seglab.records import Run
 from seglab.running import ledger
 from seglab.running.plan import Plan
@@ -16,6 +17,8 @@ def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
         print(dry_run_table(stage, stage.all_runs))
         if stage.tunes is None:
             print(*planning_lines(stage), sep="\n")
+        for line in _following(stage):
+            print(line)
     for stage in stages:
         for run in stage.all_runs:
             print(shell(stage.command(run) if full else stage.short_command(run)))
@@ -31,6 +34,19 @@ def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([f"{plan.folder}: {len(runs)} runs", *lines])
+
+
+def _following(plan: Plan) -> list[str]:
+    """Return lines on the tuning runs that follow from the results of others, and cannot be listed yet."""
+    if plan.tunes is None:
+        return []
+    arms = {arm: tuned for arm, tuned in plan.tunes.tuned.items() if plan.selection.has_arm(arm)}
+    proposed = sum(tuned.budget - len(tuned.settings) for tuned in arms.values())
+    undecided = [arm for arm, tuned in arms.items() if not tuned.finalists]
+    seeds = ", ".join(map(str, plan.tunes.final_round_seeds))
+    searched = f"when they have ended, {proposed} more settings are proposed from their scores, in rounds"
+    final = f"when all settings have been tried, the best {FINALISTS} of each arm compete under the seeds {seeds}"
+    return [*([searched] if proposed else []), *([final] if undecided and seeds else [])]
 
 
 def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:

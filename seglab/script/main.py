@@ -155,7 +155,9 @@ def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Consol
         return DONE
     submit(stage, cluster, console)
     if stage is not stages[-1]:
-        console.print("these runs choose the settings; when they are done, the same command again launches the study's own")
+        console.print(
+            "these runs choose the settings; when they are done, the same command again launches the next round, or the study's own runs"
+        )
     return DONE
 
 

@@ -9,10 +9,11 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
 from seglab.compare.numbers.sequential import spending
+from seglab.compare.numbers.tuning import Choice
 from seglab.compare.numbers.verdicts import smallest_p
 from seglab.records import TUNING, Analysis
 from seglab.running.plan import Plan
-from seglab.script.tuning import Choice, choices
+from seglab.script.tuning import choices
 
 
 def planning_lines(plan: Plan) -> list[str]:

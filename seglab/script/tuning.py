@@ -1,79 +1,49 @@
-"""Tuning: choose the setting of each arm among its candidates.
+"""Tuning: choose the setting of each arm among its candidates, in rounds.
 
-The choice is recomputed from the results of the tuning runs each time it is needed. `choice.json` is written for people and never read.
+Every setting is tried under the tuning seeds; then the best settings compete under further seeds. A sequential search proposes its settings
+in several rounds. What is to be tried next is a function of the results so far and of the tuning folder's `study.json`, so that every
+process on every machine comes to the same runs. A proposed setting is recorded there, with its values, before its first run starts.
+
+The choice is recomputed from the results each time it is needed. `choice.json` is written for people and never read.
 """
 
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from seglab.compare.metric import Metric
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers.tuning import Candidate, Choice, finalists
+from seglab.compare.tuning import Declared, TuningFolder
 from seglab.compare.unit import Unit
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
-from seglab.records import TUNING, Run, StudyRecord, identity, read_record, read_result, write_json
-from seglab.running import ledger
+from seglab.records import TUNING, StudyRecord, read_record, write_json
 from seglab.running.local import Launcher
 from seglab.running.plan import Plan, check_shared
 from seglab.script.supervise import supervise
-from seglab.study.arms import tuning_arm
+from seglab.study.arms import Tuned, arm_and_setting
+from seglab.study.proposals import Trial, propose
+from seglab.study.space import Values
 from seglab.study.study import Study
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A setting of an arm, and its score under each tuning seed; NaN where the training diverged."""
-
-    setting: str
-    scores: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean of the scores; -inf if the setting diverged under any tuning seed."""
-        return -math.inf if any(map(math.isnan, self.scores)) else float(statistics.mean(np.array(self.scores)))
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation of the scores; NaN for fewer than two."""
-        return float(statistics.standard_deviation(np.array(self.scores)))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The candidates of an arm whose tuning is complete."""
-
-    arm: str
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def best(self) -> Candidate | None:
-        """Candidate with the highest mean, the first of equals; None if every candidate has diverged."""
-        first = max(self.candidates, key=lambda candidate: candidate.mean)
-        return None if first.mean == -math.inf else first
-
-    @property
-    def expected_best(self) -> list[float]:
-        """Expected score of the best of k candidates drawn at random, for k = 1, 2, ...; -inf if all k may have diverged."""
-        return [float(value) for value in statistics.expected_best(np.array([candidate.mean for candidate in self.candidates]))]
-
-
 def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: bool = False) -> int:
-    """Finish the tuning runs of the plan's arms, and choose a setting of each arm.
+    """Finish the tuning runs of the plan's arms, round by round, and choose a setting of each arm.
 
     Returns:
         DONE if every arm has a setting, ELSEWHERE if other processes still work on the tuning runs, else FAILED.
     """
     check_shared(plan)
-    runs = tuning_plan(plan)
+    runs = tuning_plan(plan, propose_more=True)
     code = supervise(runs, launcher, jobs, console, wait=wait)
+    while (following := tuning_plan(plan, propose_more=True)).runs != runs.runs:  # a round has ended, and the next one follows from it
+        runs = following
+        code = supervise(runs, launcher, jobs, console, wait=wait)
     found = choices(plan.study, runs.folder)
     _keep(plan.study, found, runs.folder)
     mine = [choice for choice in found if plan.selection.has_arm(choice.arm)]
@@ -84,9 +54,16 @@ def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: b
     return DONE if not lacking else ELSEWHERE if code == ELSEWHERE else FAILED
 
 
-def tuning_plan(plan: Plan) -> Plan:
-    """Return the plan of a tuned study's tuning runs."""
-    return dataclasses.replace(plan, study=plan.study.tuning(), tunes=plan.study)
+def tuning_plan(plan: Plan, *, propose_more: bool = False) -> Plan:
+    """Return the plan of the tuning runs of a study that are known so far.
+
+    Args:
+        plan: the plan of the study.
+        propose_more: whether a sequential search proposes its next round if the earlier rounds are complete. Only a process that records the
+            proposals before it starts their runs may do so; workers do what is recorded.
+    """
+    study = so_far(plan.study, plan.folder / TUNING, propose_more=propose_more)
+    return dataclasses.replace(plan, study=study.tuning(), tunes=study)
 
 
 def final_plan(plan: Plan) -> Plan:
@@ -112,44 +89,58 @@ def stages_of(plan: Plan) -> list[Plan]:
     if plan.selection.setting is not None:
         return [tuning_plan(plan)]
     final = _with_choices(plan, choices(plan.study, plan.folder / TUNING))
-    return [final] if plan.selection.seed is not None else [tuning_plan(plan), final]
+    return [final] if plan.selection.seed is not None else [tuning_plan(plan, propose_more=True), final]
+
+
+def so_far(study: Study, folder: Path, *, propose_more: bool = False) -> Study:
+    """Return the study with what follows from the tuning runs in `folder`: proposed settings, and the finalists of a complete first round."""
+    record = read_record(folder)
+    recorded = study.with_tuned({arm: _with_recorded(arm, tuned, record) for arm, tuned in study.tuned.items()})
+    runs = TuningFolder(folder, record, _declared(recorded))
+    return recorded.with_tuned({arm: _advanced(arm, tuned, runs, propose_more) for arm, tuned in recorded.tuned.items()})
+
+
+def _with_recorded(arm: str, tuned: Tuned, record: StudyRecord | None) -> Tuned:
+    """Return an arm of a sequential search with the settings that `study.json` records. Other recorded settings leave it as it is."""
+    if tuned.search is None or record is None:
+        return tuned
+    names = [name for name in record.arms if arm_and_setting(name)[0] == arm]
+    values: list[Values] = [record.arms[name].get("display", {}).get("values", {}) for name in names]
+    first = list(tuned.settings)
+    if [arm_and_setting(name)[1] for name in names[: len(first)]] != first:
+        return tuned  # of another search: the check of the folder refuses the request, with the difference
+    return tuned.extended(values[len(first) :])
+
+
+def _advanced(arm: str, tuned: Tuned, runs: TuningFolder, propose_more: bool) -> Tuned:
+    """Return an arm with its next proposals or its finalists, if all runs so far are complete."""
+    complete = runs.first_round(arm)
+    if complete is None:
+        return tuned
+    if len(tuned.settings) == tuned.budget:
+        return dataclasses.replace(tuned, finalists=finalists(complete) if runs.declared.final_seeds else ())
+    if tuned.search is None or not propose_more:
+        return tuned
+    trials = [Trial(values, one.first) for values, one in zip(tuned.search.tried, complete, strict=True)]
+    return tuned.extended(propose(tuned.search.search, trials))
 
 
 def choices(study: Study, folder: Path) -> list[Choice]:
     """Return a choice for every arm whose tuning runs in `folder` are all settled: each has a result, or has diverged."""
-    record = read_record(folder)
-    if record is None:
-        return []
-    found = []
-    for arm, tuned in study.tuned.items():
-        candidates = [_candidate(study, arm, setting, record, folder) for setting in tuned.settings]
-        complete = tuple(candidate for candidate in candidates if candidate is not None)
-        if len(complete) == len(candidates):
-            found.append(Choice(arm, complete))
-    return found
+    known = so_far(study, folder)
+    runs = TuningFolder(folder, read_record(folder), _declared(known))
+    complete = [arm for arm, tuned in known.tuned.items() if len(tuned.settings) == tuned.budget]
+    return [choice for arm in complete if (choice := runs.choice(arm)) is not None]
 
 
-def _candidate(study: Study, arm: str, setting: str, record: StudyRecord, folder: Path) -> Candidate | None:
-    """Return a setting with its scores; None if not all of its runs are settled."""
-    runs = [Run(record.study, tuning_arm(arm, setting), seed) for seed in study.tuning_seeds]
-    if not all(ledger.settled(run.directory(folder), tuning=True) for run in runs):
-        return None
-    return Candidate(setting, tuple(_score(run, study.tuning_metric, record, folder) for run in runs))
-
-
-def _score(run: Run, metric: str, record: StudyRecord, folder: Path) -> float:
-    """Return the score of a settled run; NaN if it has diverged."""
-    path = run.directory(folder) / "result.json"
-    if not path.exists():
-        return math.nan
-    result = read_result(path)
-    if run.arm not in record.arms or result.identity != identity(record, run):
-        raise ValueError(f"{path}: was made with other settings than those of {folder / 'study.json'}; delete it and `run` again")
-    return result.score(metric)
+def _declared(study: Study) -> Declared:
+    settings: Mapping[str, Sequence[str]] = {arm: tuple(tuned.settings) for arm, tuned in study.tuned.items()}
+    return Declared(study.tuning_metric, tuple(study.tuning_seeds), study.final_round_seeds, settings)
 
 
 def _with_choices(plan: Plan, found: Sequence[Choice]) -> Plan:
-    return dataclasses.replace(plan, study=plan.study.with_settings({choice.arm: choice.best.setting for choice in found if choice.best}))
+    study = so_far(plan.study, plan.folder / TUNING)
+    return dataclasses.replace(plan, study=study.with_settings({choice.arm: choice.best.setting for choice in found if choice.best}))
 
 
 def _all_lacking(plan: Plan, found: Sequence[Choice]) -> list[str]:
@@ -173,25 +164,27 @@ def _keep(study: Study, found: Sequence[Choice], folder: Path) -> None:
     now = {
         "metric": study.tuning_metric,
         "seeds": list(study.tuning_seeds),
-        "arms": {choice.arm: _described(choice, study.tuning_seeds) for choice in found},
+        **({"final_seeds": list(study.final_round_seeds)} if study.final_round_seeds else {}),
+        "arms": {choice.arm: _described(choice, study.all_tuning_seeds) for choice in found},
     }
     if not path.exists() or path.read_text(encoding="utf-8").rstrip() != json.dumps(now, indent=1):
         write_json(path, now)
 
 
 def _described(choice: Choice, seeds: Sequence[int]) -> dict[str, Any]:
-    """Return a choice as plain data, with None for a score that is not finite."""
+    """Return a choice as plain data, with None for a score that is not finite. `seeds` are those of both rounds."""
     candidates = {
         candidate.setting: {
             "mean": _finite(candidate.mean),
             "sd": _finite(candidate.sd),
-            "n": sum(map(math.isfinite, candidate.scores)),
-            "scores": {str(seed): _finite(score) for seed, score in zip(seeds, candidate.scores, strict=True)},
+            "n": sum(map(math.isfinite, candidate.all)),
+            "scores": {str(seed): _finite(score) for seed, score in zip(seeds, candidate.all, strict=False)},
         }
         for candidate in choice.candidates
     }
     best = {"setting": None} if choice.best is None else {"setting": choice.best.setting, **candidates[choice.best.setting]}
-    return {**best, "candidates": candidates, "expected_best": [_finite(value) for value in choice.expected_best]}
+    stable = {} if math.isnan(choice.stability) else {"stability": choice.stability}
+    return {**best, **stable, "candidates": candidates, "expected_best": [_finite(value) for value in choice.expected_best]}
 
 
 def _finite(value: float) -> float | None:
@@ -209,11 +202,11 @@ def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
         table.add_column(heading, justify="right" if heading == measure else "left", overflow="fold")
     for choice in found:
         for candidate in choice.candidates:
-            table.add_row(choice.arm, candidate.setting, _mean_and_sd(candidate, metric.unit), "chosen" if candidate is choice.best else "")
-    seeds = ", ".join(map(str, study.tuning_seeds))
-    console.print(
-        f"{study.name}: each arm's setting is that with the largest mean {measure} over the tuning seeds {seeds}", highlight=False
-    )
+            table.add_row(choice.arm, candidate.setting, _mean_and_sd(candidate, metric.unit), _place(candidate, choice))
+    rounds = f"the tuning seeds {', '.join(map(str, study.tuning_seeds))}"
+    if study.final_round_seeds:
+        rounds += f"; the best settings then competed under {', '.join(map(str, study.final_round_seeds))} too (final round)"
+    console.print(f"{study.name}: each arm's setting is that with the largest mean {measure} over {rounds}", highlight=False)
     console.print(table)
     curves = "; ".join(f"{choice.arm} {_curve(choice, metric.unit)}" for choice in found)
     console.print(f"expected {measure} of the best of 1, 2, … of the settings: {curves}", style="dim", highlight=False, markup=False)
@@ -221,6 +214,13 @@ def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
 
 def _curve(choice: Choice, unit: Unit) -> str:
     return ", ".join(unit.value(value if math.isfinite(value) else math.nan) for value in choice.expected_best)
+
+
+def _place(candidate: Candidate, choice: Choice) -> str:
+    if candidate is not choice.best:
+        return "final round" if candidate.final else ""
+    share = choice.stability
+    return "chosen" if math.isnan(share) else f"chosen, in {100 * share:.0f} % of redrawn seeds"
 
 
 def _mean_and_sd(candidate: Candidate, unit: Unit) -> str:

@@ -1,18 +1,33 @@
 """Arms of a study: the factory of an arm, the candidate settings of a tuned arm, and the chosen setting."""
 
+import dataclasses
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
 
 from torch import nn
 
 from seglab.module import SegmentationModule
-from seglab.records import check_name
+from seglab.records import SETTING, check_name
+from seglab.study.proposals import Search
+from seglab.study.space import Space, Values, check_space, halton_candidates, name_of
 
 Arm = Callable[[], SegmentationModule]
 """Builds an arm's module. A factory, because nothing may be built before the seed is set."""
 
-_SEPARATOR = "@"
+Build = Callable[[Values], SegmentationModule]
+"""Builds the module of a candidate."""
+
+
+@dataclass(frozen=True)
+class SequentialSearch:
+    """A search that proposes settings, and the candidates that it has proposed so far."""
+
+    search: Search
+    build: Build
+    tried: tuple[Values, ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,12 @@ class Tuned:
     """
 
     settings: Mapping[str, Arm]
+    space: Space = field(default_factory=dict)
+    """The ranges that the settings were drawn from, which the report shows. They change no run. Empty if they are not known."""
+    search: "SequentialSearch | None" = None
+    """Proposes more settings when those that are there have been tried; None if `settings` are all."""
+    finalists: tuple[str, ...] = ()
+    """Settings that compete in the final round of the tuning. seglab fills them in when the results say which they are."""
 
     def __post_init__(self) -> None:
         if not self.settings:
@@ -36,8 +57,61 @@ class Tuned:
         for setting, factory in self.settings.items():
             check_name("setting", setting)
             check_factory(f"setting {setting}", factory)
-            if _SEPARATOR in setting:
-                raise ValueError(f"setting {setting!r}: {_SEPARATOR} stands between arm and setting; write = or - instead")
+            if SETTING in setting:
+                raise ValueError(f"setting {setting!r}: {SETTING} stands between arm and setting; write = or - instead")
+
+    @classmethod
+    def over(cls, space: Space, candidates: Sequence[Values], build: Build) -> Self:
+        """Return an arm that tries each candidate.
+
+            space = {"lr": LogRange(1e-4, 1e-2)}
+            Tuned.over(space, halton_candidates(space, 8), lambda values: SegmentationModule(..., optimizer=AdamW(values["lr"])))
+
+        Args:
+            space: the ranges. A candidate may have a value outside of them, such as a strength of 0.
+            candidates: the values of each candidate, as `grid_candidates`, `random_candidates` and `halton_candidates` return them.
+            build: builds the module of a candidate.
+
+        Raises:
+            ValueError: two candidates have the same name, or a candidate has other dimensions than the space.
+        """
+        check_space(space)
+        return cls(_settings(space, candidates, build), space)
+
+    @classmethod
+    def sequential(cls, space: Space, trials: int, build: Build, *, rounds: int = 3, seed: int = 0) -> Self:
+        """Return an arm whose settings are proposed in rounds by a tree-structured Parzen estimator (Bergstra et al. 2011), with Optuna.
+
+        The first round is `halton_candidates`. Each later round is proposed when all runs of the earlier rounds have ended, and is a function of the
+        seed and of their scores. It is recorded before its first run starts.
+
+        Args:
+            space: the ranges.
+            trials: number of settings in all rounds: the tuning budget.
+            build: builds the module of a candidate.
+            rounds: number of rounds, which have equal numbers of settings as far as possible.
+            seed: seed of the proposals, the same for every arm.
+
+        Raises:
+            ValueError: Optuna is not installed, or there are fewer trials than rounds.
+        """
+        search = Search(space, trials, rounds, seed)
+        first = halton_candidates(space, search.sizes[0])
+        return cls(_settings(space, first, build), space, SequentialSearch(search, build, tuple(first)))
+
+    @property
+    def budget(self) -> int:
+        """Number of settings that are tried in all."""
+        return len(self.settings) if self.search is None else self.search.search.trials
+
+    def extended(self, candidates: Sequence[Values]) -> Self:
+        """Return the arm of a sequential search with more settings; raise a ValueError if it has no search."""
+        if self.search is None:
+            raise ValueError("only an arm of Tuned.sequential takes more settings")
+        tried = (*self.search.tried, *candidates)
+        return dataclasses.replace(
+            self, settings=_settings(self.space, tried, self.search.build), search=dataclasses.replace(self.search, tried=tried)
+        )
 
     def check_setting(self, setting: str) -> None:
         """Raise a ValueError if the arm has no setting of this name. The message suggests the closest name."""
@@ -56,20 +130,40 @@ class Chosen:
         return self.tuned.settings[self.setting]()
 
 
+@dataclass(frozen=True)
+class Proposed:
+    """A setting that a sequential search has proposed. `study.json` records its values, so that every process tries the same setting."""
+
+    tuned: Tuned
+    setting: str
+    values: Values
+
+    def __call__(self) -> SegmentationModule:
+        return self.tuned.settings[self.setting]()
+
+
+def tuning_arms(arm: str, tuned: Tuned) -> dict[str, Arm]:
+    """Return the factories of an arm's tuning runs, by the names of the tuning arms."""
+    if tuned.search is None:
+        return {tuning_arm(arm, setting): factory for setting, factory in tuned.settings.items()}
+    pairs = zip(tuned.settings, tuned.search.tried, strict=True)
+    return {tuning_arm(arm, setting): Proposed(tuned, setting, values) for setting, values in pairs}
+
+
 def tuning_arm(arm: str, setting: str) -> str:
     """Return the name of the tuning runs of an arm with one setting, such as `l1@lr=1e-3`."""
-    return f"{arm}{_SEPARATOR}{setting}"
+    return f"{arm}{SETTING}{setting}"
 
 
 def arm_and_setting(name: str) -> tuple[str, str]:
     """Split the name of a tuning arm into arm and setting: `l1@lr=1e-3` → `l1`, `lr=1e-3`."""
-    arm, _, setting = name.rpartition(_SEPARATOR)
+    arm, _, setting = name.rpartition(SETTING)
     return arm, setting
 
 
 def check_fair(arms: Iterable[str], tuned: Mapping[str, Tuned]) -> None:
     """Raise a ValueError unless all arms are tuned, each with the same number of settings."""
-    counts = {arm: len(this.settings) for arm, this in tuned.items()}
+    counts = {arm: this.budget for arm, this in tuned.items()}
     if plain := [arm for arm in arms if arm not in tuned]:
         raise ValueError(
             f"{', '.join(plain)}: not tuned beside tuned arms, which is no fair comparison; wrap it: Tuned({{'name': ...}}) "
@@ -90,6 +184,19 @@ def check_factory(what: str, factory: object) -> None:
             f"{what}: is a {type(factory).__name__}; expected a function without arguments that builds a SegmentationModule, as in "
             "lambda: SegmentationModule(...), because nothing may be built before its seed is set"
         )
+
+
+def _settings(space: Space, candidates: Sequence[Values], build: Build) -> dict[str, Arm]:
+    """Return a factory for each candidate, by the candidate's name."""
+    found: dict[str, Arm] = {}
+    for candidate in candidates:
+        if set(candidate) != set(space):
+            raise ValueError(f"candidate {dict(candidate)}: has not the dimensions of the search space, {', '.join(space)}")
+        name = name_of(candidate)
+        if name in found:
+            raise ValueError(f"two candidates are {name}, as a name has three digits: give fewer candidates, or a wider range")
+        found[name] = partial(build, dict(candidate))
+    return found
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -25,10 +25,11 @@ from seglab.networks import description
 from seglab.records import NUMERICS, AcceptedEdit, Run, StudyRecord, changed_since, settings_of
 from seglab.schedulers import followed, make_scheduler
 from seglab.stage import Progress
-from seglab.study.arms import Arm, Chosen
+from seglab.study.arms import Arm, Chosen, Proposed
 from seglab.study.failures import raise_failures
 from seglab.study.names import public_name
 from seglab.study.settings import Settings, hash_plain, hash_tensor, hash_text
+from seglab.study.space import describe_space
 from seglab.study.study import Study
 
 SIMULATED_FACTORS = 200
@@ -101,8 +102,15 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
         "start": _equal_tensors(module.network, other.network),
         **({"loss_start": _equal_tensors(module.loss, other.loss)} if any(True for _ in module.loss.parameters()) else {}),
         **({"tuning": {"chosen": arm.setting, "settings": list(arm.tuned.settings)}} if isinstance(arm, Chosen) else {}),
-        **({"display": {"phases": phase_rows(module, start)}} if module.freeze_schedule is not None else {}),
+        **({"display": shown} if (shown := _display(arm, module, start)) else {}),
     }
+
+
+def _display(arm: Arm, module: SegmentationModule, start: Progress) -> dict[str, Any]:
+    """Return what the record of an arm only displays: phases of its schedule, its search space, the values of a proposed setting."""
+    phases = {"phases": phase_rows(module, start)} if module.freeze_schedule is not None else {}
+    space = {"space": describe_space(arm.tuned.space)} if isinstance(arm, Chosen) and arm.tuned.space else {}
+    return {**phases, **space, **({"values": dict(arm.values)} if isinstance(arm, Proposed) else {})}
 
 
 def describe_module(module: SegmentationModule, start: Progress) -> dict[str, Any]:
@@ -245,8 +253,17 @@ def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: Study
 
 
 def _tuning(study: Study) -> dict[str, Any]:
-    """Return how the setting of each arm is chosen, and the number of candidates."""
-    return {"metric": study.tuning_metric, "seeds": list(study.tuning_seeds), "settings": study.budget}
+    """Return how the setting of each arm is chosen, and the number of candidates.
+
+    A tuning without a final round and folds is described as by seglab 0.3 and earlier, which had neither.
+    """
+    return {
+        "metric": study.tuning_metric,
+        "seeds": list(study.tuning_seeds),
+        **({"final_seeds": list(study.final_round_seeds)} if study.final_round_seeds else {}),
+        **({"folds": study.tuning_folds} if study.tuning_folds is not None else {}),
+        "settings": study.budget,
+    }
 
 
 def built(arm: Arm, seed: int) -> SegmentationModule:

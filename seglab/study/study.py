@@ -9,8 +9,9 @@ from typing import Literal
 from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
 from seglab.data import SegmentationDataModule
+from seglab.data.sources.folds import Folds, check_folds
 from seglab.records import TUNING, Analysis, Run, check_name
-from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm
+from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm, tuning_arms
 from seglab.study.factors import check_factors
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
@@ -37,10 +38,16 @@ class Study:
     """Batches per optimizer step."""
     gradient_clip: float | None = None
     """Maximum norm of the gradient, penalty included; None does not clip."""
-    tuning_seeds: Sequence[int] = (1000, 1001)
+    tuning_seeds: Sequence[int] = (1000, 1001, 1002, 1003, 1004)
     """Seeds under which each setting of a tuned arm is tried. They differ from all `seeds`."""
+    final_round: int = 5
+    """Number of further seeds, after the last of `tuning_seeds`, under which the best three settings of each arm compete. The chosen setting
+    has the largest mean over all its tuning seeds. 0 chooses by `tuning_seeds` alone."""
     tuning_metric: str = "val/miou"
-    """Metric that chooses the setting of a tuned arm: the setting with the largest mean over the tuning seeds."""
+    """Metric that chooses the setting of a tuned arm."""
+    tuning_folds: int | None = None
+    """Number of folds into which the training and validation samples are divided for the tuning runs: the run of seed s validates on fold
+    s mod `tuning_folds` and trains on the others. The final runs have the split of the source. None tunes on the split of the source."""
     factors: Sequence[str] = ()
     """Names of two factors that the arms cross, such as ("penalty", "schedule") for the arms none+full, l2+full, none+frozen, l2+frozen.
     The comparison then adds the effect of each factor and their interaction. Empty if the arms cross no factors."""
@@ -84,7 +91,17 @@ class Study:
     @property
     def budget(self) -> int | None:
         """Number of settings that are tried for each arm; None if no arm is tuned."""
-        return next((len(tuned.settings) for tuned in self.tuned.values()), None)
+        return next((tuned.budget for tuned in self.tuned.values()), None)
+
+    @property
+    def final_round_seeds(self) -> tuple[int, ...]:
+        """Seeds of the final round of the tuning; none if each arm has a single setting."""
+        return tuple(range(max(self.tuning_seeds) + 1, max(self.tuning_seeds) + 1 + self.final_round)) if self.budget != 1 else ()
+
+    @property
+    def all_tuning_seeds(self) -> tuple[int, ...]:
+        """Seeds of both rounds of the tuning."""
+        return (*self.tuning_seeds, *self.final_round_seeds)
 
     @property
     def analysis(self) -> Analysis:
@@ -109,7 +126,7 @@ class Study:
         """
         if arm is not None:
             self._check_arm(arm, "arm")
-        if self.budget is not None and seed in self.tuning_seeds:
+        if self.budget is not None and seed in self.all_tuning_seeds:
             raise ValueError(f"seed {seed}: is a seed of the tuning; with --arm and --setting it means a tuning run")
         arms = list(self.arms) if arm is None else [arm]
         return [Run(self.name, this, number) for number in (self.seeds if seed is None else [seed]) for this in self._drawn(arms, number)]
@@ -126,26 +143,34 @@ class Study:
             raise ValueError(f"--setting {setting}: settings belong to an arm; name it with --arm")
         if setting is not None and arm is not None:
             self.tuned[arm].check_setting(setting)
-        if seed is not None and seed not in self.tuning_seeds:
-            raise ValueError(f"seed {seed}: the tuning has the seeds {_listed(self.tuning_seeds)}")
-        study = self.tuning()
-        wanted = [
-            tuning_arm(this, candidate)
-            for this, tuned in self.tuned.items()
-            for candidate in tuned.settings
-            if arm in (None, this) and setting in (None, candidate)
+        if seed is not None and seed not in self.all_tuning_seeds:
+            raise ValueError(f"seed {seed}: the tuning has the seeds {_listed(self.all_tuning_seeds)}")
+        tuned = {this: found for this, found in self.tuned.items() if arm in (None, this)}
+        if setting is not None and arm is not None and seed in self.final_round_seeds and setting not in tuned[arm].finalists:
+            raise ValueError(f"seed {seed}: is of the final round, and setting {setting!r} of arm {arm!r} is not known to be in it")
+        name = self.tuning().name
+        return [
+            Run(name, tuning_arm(this, candidate), number)
+            for number in (self.all_tuning_seeds if seed is None else [seed])
+            for this, found in tuned.items()
+            for candidate in found.settings
+            if setting in (None, candidate) and (number in self.tuning_seeds or candidate in found.finalists)
         ]
-        return [Run(study.name, this, number) for number in (study.seeds if seed is None else [seed]) for this in wanted]
 
     def tuning(self) -> "Study":
-        """Return the study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric."""
+        """Return the study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric.
+
+        Raises:
+            ValueError: the data cannot be divided into `tuning_folds`.
+        """
         tuned = self.tuned
         return dataclasses.replace(
             self,
             name=f"{self.name}-tuning",
-            seeds=self.tuning_seeds,
+            data=self.data if self.tuning_folds is None else self.data.with_source(Folds(self.data.source, self.tuning_folds)),
+            seeds=self.all_tuning_seeds,
             baseline=tuning_arm(self.baseline, next(iter(tuned[self.baseline].settings))),
-            arms={tuning_arm(arm, setting): factory for arm, this in tuned.items() for setting, factory in this.settings.items()},
+            arms={name: factory for arm, this in tuned.items() for name, factory in tuning_arms(arm, this).items()},
             metric=self.tuning_metric,
             factors=(),
             margin=None,
@@ -159,6 +184,10 @@ class Study:
         return dataclasses.replace(
             self, arms={arm: Chosen(tuned[arm], chosen[arm]) if arm in chosen else this for arm, this in self.arms.items()}
         )
+
+    def with_tuned(self, tuned: Mapping[str, Tuned]) -> "Study":
+        """Return the study with other tuned arms: those that `tuned` names, such as arms with more settings."""
+        return dataclasses.replace(self, arms={arm: tuned.get(arm, this) for arm, this in self.arms.items()})
 
     def factory(self, arm: str) -> Arm:
         """Return the factory of an arm; raise a ValueError if the arm's setting has not been chosen."""
@@ -193,11 +222,15 @@ class Study:
         if not self.tuning_seeds:
             raise ValueError("there are no tuning seeds: tuning_seeds must be 1 or more")
         _check_seeds("tuning seeds", self.tuning_seeds)
-        if both := sorted(set(self.seeds) & set(self.tuning_seeds)):
+        if self.final_round < 0:
+            raise ValueError(f"final_round {self.final_round}: must be 0, which is none, or the number of its seeds")
+        if both := sorted(set(self.seeds) & set(self.all_tuning_seeds)):
             raise ValueError(
-                f"tuning seeds {_listed(self.tuning_seeds)}: {_listed(both)} of them are seeds of the study too; "
+                f"tuning seeds {_listed(self.all_tuning_seeds)}: {_listed(both)} of them are seeds of the study too; "
                 "a setting may not be chosen on the seeds that it is then judged by. Choose fewer seeds, or other tuning_seeds"
             )
+        if self.tuning_folds is not None:
+            check_folds(self.tuning_folds, self.tuning_seeds)
         chosen_by = Metric.parse(self.tuning_metric)
         if chosen_by.split != "val" or chosen_by.smaller_is_better:
             raise ValueError(

@@ -25,7 +25,7 @@ from seglab.compare.plots.schedules import plot_schedule, scale_of
 from seglab.compare.plots.weights import plot_stage
 from seglab.compare.report import PICTURES, render
 from seglab.records import StudyRecord
-from tests.compare.drawn import study, write_study
+from tests.compare.drawn import study, write_study, write_tuning_runs
 
 BASE = np.array([0.60, 0.61, 0.62, 0.63, 0.64, 0.65])
 CELLS = {"none+full": BASE, "l2+full": BASE + 0.01, "none+frozen": BASE - 0.02, "l2+frozen": BASE + 0.02}
@@ -35,8 +35,11 @@ LOG = "epoch,step,val/miou,stage/head/lr,stage/encoder.0/lr,stage/head/norm\n0,4
 @pytest.fixture
 def found(tmp_path: Path) -> Findings:
     results = study({arm: list(map(float, scores)) for arm, scores in CELLS.items()})
-    record = StudyRecord("study", "none+full", "test/miou", {}, {arm: {"arm": arm} for arm in CELLS}, factors=("penalty", "schedule"))
+    shared = {"tuning": {"metric": "val/miou", "seeds": [1000], "settings": 2}}
+    arms = {arm: {"arm": arm, "tuning": {"chosen": "lr=1e-2", "settings": ["lr=1e-3", "lr=1e-2"]}} for arm in CELLS}
+    record = StudyRecord("study", "none+full", "test/miou", shared, arms, factors=("penalty", "schedule"))
     write_study(tmp_path, results, record)
+    write_tuning_runs(tmp_path, {arm: {"lr=1e-3": (0.3,), "lr=1e-2": (0.4,)} for arm in CELLS})
     for result in results:
         (result.run.directory(tmp_path) / "metrics.csv").write_text(LOG)
     return analyse(read_folder(tmp_path))

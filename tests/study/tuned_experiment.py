@@ -41,6 +41,8 @@ def study(
         epochs=epochs,
         seeds=range(seeds),
         baseline="none",
+        tuning_seeds=(1000, 1001),
+        final_round=0,
         arms={"none": Tuned(none), "l2": Tuned(l2)},
     )
 

@@ -192,9 +192,17 @@ class SegmentationDataModule(LightningDataModule):
         """Return a copy for one run, whose order, augmentations and crops follow from `seed`; cache and counts are shared."""
         if seed < 0:
             raise ValueError(f"seed is {seed}: expected 0 or more")
-        one_run = copy.copy(self)
+        source = self.source.for_seed(seed)
+        one_run = copy.copy(self) if source is self.source else self.with_source(source)
         one_run.seed, one_run.trainer = seed, None
         return one_run
+
+    def with_source(self, source: SegmentationSource) -> Self:
+        """Return a copy that loads the samples of another source, without the cache and the counts of this one."""
+        _check_source(source)
+        other = copy.copy(self)
+        other.source, other._cached, other._counted = source, {}, {}
+        return other
 
     def train_dataloader(self) -> TrainLoader:
         """Return the training batches, in an order that is a function of (seed, epoch). A smaller last batch is left out."""

@@ -64,6 +64,11 @@ class Shapes(SegmentationSource):
         """(C,3) colours in which the classes are drawn."""
         return np.array(COLOURS[: len(self.class_names)], np.uint8)
 
+    @property
+    def train_and_val_are_alike(self) -> bool:
+        """Return whether the training masks are correct, as the validation masks are."""
+        return self.label_noise == 0
+
     def split(self, name: Split) -> SegmentationDataset:
         """Return the images of one split, which are drawn when they are read."""
         length = {"train": self.num_train, "val": self.num_val, "test": self.num_test}[name]

@@ -38,6 +38,11 @@ class SegmentationSource(ABC):
     worth_caching: ClassVar[bool] = False
     """Value of `SegmentationDataModule(cache=None)`: whether the images are kept in memory."""
 
+    @property
+    def train_and_val_are_alike(self) -> bool:
+        """Return whether training and validation samples may be exchanged, as for the folds of a tuning. False refuses such folds."""
+        return True
+
     @abstractmethod
     def split(self, name: Split) -> SegmentationDataset:
         """Return all samples of one split, at their original size."""
@@ -65,3 +70,7 @@ class SegmentationSource(ABC):
             fraction: more than 0 and less than 1.
         """
         return spread(len(dataset), fraction)
+
+    def for_seed(self, seed: int) -> "SegmentationSource":
+        """Return the data set of a run under a seed: this one, unless the division into splits depends on the seed of the run."""
+        return self

@@ -1,0 +1,225 @@
+"""The tuning of a study, read from the folder of its tuning runs: candidates, choices, costs, and notes on choices that are in doubt."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from seglab.compare.environments import devices
+from seglab.compare.metric import Metric
+from seglab.compare.numbers.tuning import Candidate, Choice, finalists
+from seglab.records import SETTING, TUNING, Run, StudyRecord, has_diverged, identity, read_record, read_result
+
+STABLE = 0.8
+"""Share of bootstrap draws with the same choice below which a choice is called unstable."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """How the arms of a study are tuned."""
+
+    metric: str
+    seeds: tuple[int, ...]
+    """Seeds of the first round, in which every setting is tried."""
+    final_seeds: tuple[int, ...]
+    """Seeds of the final round of the best settings; empty without a final round."""
+    settings: Mapping[str, Sequence[str]]
+    """Settings of each arm, in their order."""
+
+    @classmethod
+    def read(cls, record: StudyRecord) -> "Declared | None":
+        """Return the tuning that a study's record declares; None for a study without tuning."""
+        shared = record.shared.get("tuning")
+        if not isinstance(shared, Mapping):
+            return None
+        own = {arm: described.get("tuning") for arm, described in record.arms.items()}
+        settings = {arm: tuple(choice.get("settings", ())) for arm, choice in own.items() if isinstance(choice, Mapping)}
+        return cls(str(shared.get("metric")), tuple(shared.get("seeds", ())), tuple(shared.get("final_seeds", ())), settings)
+
+
+@dataclass(frozen=True)
+class TuningFolder:
+    """The folder of a study's tuning runs, with its record and the declared tuning.
+
+    The methods raise a ValueError if a result is damaged, or has other settings than the record.
+    """
+
+    path: Path
+    record: StudyRecord | None
+    """Content of the folder's `study.json`; None if no tuning run has been started."""
+    declared: Declared
+
+    def first_round(self, arm: str) -> list[Candidate] | None:
+        """Return the settings of an arm with their scores of the first round; None if a run has neither a result nor diverged."""
+        settings = self.declared.settings[arm]
+        found = [self._scores(arm, setting, self.declared.seeds) for setting in settings]
+        if any(scores is None for scores in found):
+            return None
+        return [Candidate(setting, scores) for setting, scores in zip(settings, found, strict=True) if scores is not None]
+
+    def choice(self, arm: str) -> Choice | None:
+        """Return the choice of an arm whose tuning is complete, its final round included; None for another arm."""
+        candidates, seeds = self.first_round(arm), self.declared.final_seeds
+        if candidates is None:
+            return None
+        final = {setting: self._scores(arm, setting, seeds) for setting in (finalists(candidates) if seeds else ())}
+        if any(scores is None for scores in final.values()):
+            return None
+        return Choice(arm, tuple(Candidate(one.setting, one.scores, final.get(one.setting) or ()) for one in candidates))
+
+    def _scores(self, arm: str, setting: str, seeds: Sequence[int]) -> tuple[float, ...] | None:
+        """Return the score of a setting under each seed, NaN if it has diverged; None if a run is not settled."""
+        if self.record is None:
+            return None
+        runs = [Run(self.record.study, f"{arm}{SETTING}{setting}", seed) for seed in seeds]
+        places = [run.directory(self.path) for run in runs]
+        if not all((place / "result.json").exists() or has_diverged(place) for place in places):
+            return None
+        return tuple(self._score(run, self.record) for run in runs)
+
+    def _score(self, run: Run, record: StudyRecord) -> float:
+        path = run.directory(self.path) / "result.json"
+        if not path.exists():
+            return math.nan
+        result = read_result(path)
+        if run.arm not in record.arms or result.identity != identity(record, run):
+            raise ValueError(f"{path}: was made with other settings than those of {self.path / 'study.json'}; delete it and `run` again")
+        return result.score(self.declared.metric)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The tuning of a study whose final runs are compared."""
+
+    declared: Declared
+    choices: tuple[Choice, ...]
+    """Choices of the arms whose tuning runs can be read."""
+    spaces: Mapping[str, Mapping[str, Any]]
+    """Search space of each arm, if it is recorded: the scale and the ends or values of each dimension."""
+    seconds: Mapping[str, float]
+    """Training time of the tuning runs of each arm that have a result."""
+    devices: tuple[str, ...]
+    """Names of the processors on which the tuning runs were trained."""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> Metric:
+        """Metric by which the settings were chosen."""
+        return Metric.parse(self.declared.metric)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """A line for each kind of doubt about the chosen settings."""
+        return (*self.problems, *self._outside(), *self._edges(), *self._close(), *self._unstable())
+
+    def _outside(self) -> list[str]:
+        """Say which chosen settings have a value outside of the range, as a strength of 0 has."""
+        places: dict[str, list[str]] = {}
+        for choice in self.choices:
+            for name, value in {} if choice.best is None else values_of(choice.best.setting).items():
+                if not self._within(choice.arm, name, value):
+                    places.setdefault(f"{name}={value:g}", []).append(choice.arm)
+        return [
+            f"the chosen setting has {what}, which is none of the range: {', '.join(arms)}; if it switches a method off, the arm is without it"
+            for what, arms in places.items()
+        ]
+
+    def _edges(self) -> list[str]:
+        """Say which chosen settings have the smallest or the largest value that was tried."""
+        places: dict[tuple[str, str, float], list[str]] = {}
+        for choice in self.choices:
+            for name, value in {} if choice.best is None else values_of(choice.best.setting).items():
+                tried = {other for one in choice.candidates if (other := values_of(one.setting).get(name)) is not None}
+                tried = {other for other in tried if self._within(choice.arm, name, other)}
+                if value in tried and len(tried) > 1 and value in (min(tried), max(tried)):
+                    side = "largest" if value == max(tried) else "smallest"
+                    places.setdefault((name, side, value), []).append(choice.arm)
+        return [
+            f"the chosen {name} is the {side} that was tried, {value:g}: {', '.join(arms)}; a {'larger' if side == 'largest' else 'smaller'} "
+            "one may be better: move or widen the range, and tune again under another --name"
+            for (name, side, value), arms in places.items()
+        ]
+
+    def _close(self) -> list[str]:
+        margin = self.metric.margin
+        pairs = [(choice.arm, choice.rivals[0].mean - choice.rivals[1].mean) for choice in self.choices if len(choice.rivals) > 1]
+        close = [f"{arm} ({self.metric.unit.amount(gap)})" for arm, gap in pairs if margin is not None and gap < margin]
+        if margin is None or not close:
+            return []
+        return [f"the second best setting is within {self.metric.unit.within(margin)} of the chosen one: {', '.join(close)}"]
+
+    def _unstable(self) -> list[str]:
+        shares = {choice.arm: choice.stability for choice in self.choices}
+        found = [f"{arm} ({100 * share:.0f} %)" for arm, share in shares.items() if share < STABLE]
+        if not found:
+            return []
+        return [
+            f"the choice is unstable: drawing the tuning seeds again chooses the same setting in fewer than {100 * STABLE:.0f} % of all draws: "
+            f"{', '.join(found)}; more tuning seeds make it stable"
+        ]
+
+    def _within(self, arm: str, name: str, value: float) -> bool:
+        """Return whether a value is in its recorded range, ends included; True if no range is recorded. Names have three digits."""
+        ends = self.spaces.get(arm, {}).get(name, {})
+        return "low" not in ends or ends["low"] - 0.01 * abs(ends["low"]) <= value <= ends["high"] + 0.01 * abs(ends["high"])
+
+
+def read_tuning(folder: Path, record: StudyRecord | None) -> Tuning | None:
+    """Return the tuning of the study in `folder`; None for a study without tuning. Unreadable results become `problems`."""
+    declared = None if record is None else Declared.read(record)
+    if record is None or declared is None:
+        return None
+    place, found, problems = folder / TUNING, list[Choice](), list[str]()
+    runs_of = TuningFolder(place, read_record(place), declared)
+    for arm in declared.settings:
+        try:
+            choice = runs_of.choice(arm)
+        except ValueError as error:
+            problems.append(f"tuning of {arm}: {error}")
+            continue
+        if choice is not None:
+            found.append(choice)
+    if absent := [arm for arm in declared.settings if arm not in {choice.arm for choice in found}]:
+        problems.append(f"no complete tuning runs of {', '.join(absent)} in {place}: nothing is said about the choice of their settings")
+    spaces = {arm: described.get("display", {}).get("space", {}) for arm, described in record.arms.items()}
+    runs = [run for choice in found for run in _runs(declared, choice, f"{record.study}-{TUNING}")]
+    return Tuning(declared, tuple(found), spaces, _seconds(runs, place), devices(place, runs), tuple(problems))
+
+
+def values_of(setting: str) -> dict[str, float]:
+    """Return the numbers in the name of a setting.
+
+    >>> values_of("lr=1.00e-03,ratio=0,optimizer=sgd")
+    {'lr': 0.001, 'ratio': 0.0}
+    """
+    pairs = (part.partition("=") for part in setting.split(","))
+    return {name: value for name, _, text in pairs if (value := _number(text)) is not None}
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _runs(declared: Declared, choice: Choice, study: str) -> list[Run]:
+    """Return the tuning runs of an arm."""
+    return [
+        Run(study, f"{choice.arm}{SETTING}{one.setting}", seed)
+        for one in choice.candidates
+        for seed in (*declared.seeds, *(declared.final_seeds if one.final else ()))
+    ]
+
+
+def _seconds(runs: Iterable[Run], folder: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for run in runs:
+        path = run.directory(folder) / "result.json"
+        if path.exists():
+            arm = run.arm.rpartition(SETTING)[0]
+            found[arm] = found.get(arm, 0.0) + read_result(path).cost.get("seconds", 0.0)
+    return found

@@ -1,0 +1,174 @@
+"""Search spaces: the ranges of the values that an arm tunes, and candidates drawn from them as a grid, at random or quasi-random.
+
+A candidate is a mapping of names to values, such as `{"lr": 1e-3, "ratio": 0.03}`. All functions are functions of their arguments alone:
+the same call gives the same candidates on every machine.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Value = float | str
+Values = Mapping[str, Value]
+"""The values of a candidate, by the name of the dimension."""
+
+
+@dataclass(frozen=True)
+class LogRange:
+    """Numbers from `low` to `high`, evenly on a logarithmic axis, as for a learning rate.
+
+    Raises:
+        ValueError: not 0 < low < high.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low < self.high < math.inf:
+            raise ValueError(f"LogRange({self.low}, {self.high}): expected 0 < low < high; a value of 0 is a candidate of its own")
+
+    def at(self, place: float) -> float:
+        """Return the value at a place from 0 (low) to 1 (high).
+
+        >>> LogRange(1e-4, 1e-2).at(0.5)
+        0.001
+        """
+        low, high = math.log10(self.low), math.log10(self.high)
+        return float(10 ** (low + (high - low) * place))
+
+    def grid(self, count: int) -> list[Value]:
+        """Return `count` values, 2 or more, from low to high."""
+        return [self.low, *(self.at(place / (count - 1)) for place in range(1, count - 1)), self.high]
+
+
+@dataclass(frozen=True)
+class LinearRange:
+    """Numbers from `low` to `high`, evenly on a linear axis, as for a momentum.
+
+    Raises:
+        ValueError: not low < high.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low < self.high < math.inf:
+            raise ValueError(f"LinearRange({self.low}, {self.high}): expected low < high, both finite")
+
+    def at(self, place: float) -> float:
+        """Return the value at a place from 0 (low) to 1 (high).
+
+        >>> LinearRange(0.5, 1.5).at(0.25)
+        0.75
+        """
+        return float(self.low + (self.high - self.low) * place)
+
+    def grid(self, count: int) -> list[Value]:
+        """Return `count` values, 2 or more, from low to high."""
+        return [self.low, *(self.at(place / (count - 1)) for place in range(1, count - 1)), self.high]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values: numbers in increasing order, or names.
+
+    Raises:
+        ValueError: there are fewer than two values, or two equal ones.
+    """
+
+    values: Sequence[Value]
+
+    def __post_init__(self) -> None:
+        if len(self.values) < 2 or len(set(self.values)) < len(self.values):
+            raise ValueError(f"Choice({list(self.values)}): expected two or more values, each once")
+
+    def at(self, place: float) -> Value:
+        """Return the value at a place from 0 (the first) to 1 (the last); each value has an equal part.
+
+        >>> Choice(("adam", "sgd")).at(0.7)
+        'sgd'
+        """
+        return self.values[min(int(place * len(self.values)), len(self.values) - 1)]
+
+    def grid(self, count: int) -> list[Value]:
+        """Return all values, whatever `count`."""
+        return list(self.values)
+
+
+Dimension = LogRange | LinearRange | Choice
+Space = Mapping[str, Dimension]
+"""The range of each dimension, by name."""
+
+
+def grid_candidates(space: Space, count: int) -> list[Values]:
+    """Return all combinations of `count` values of each range and of all values of each choice.
+
+    >>> [candidate["lr"] for candidate in grid_candidates({"lr": LogRange(1e-4, 1e-2)}, 3)]
+    [0.0001, 0.001, 0.01]
+
+    Raises:
+        ValueError: `count` is below 2.
+    """
+    if count < 2:
+        raise ValueError(f"grid_candidates: {count} values of each range; expected 2 or more, as low and high are both among them")
+    check_space(space)
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*(space[name].grid(count) for name in space))]
+
+
+def random_candidates(space: Space, count: int, seed: int = 0) -> list[Values]:
+    """Return `count` independent candidates (Bergstra & Bengio 2012, "Random search for hyper-parameter optimization")."""
+    _check_count("random_candidates", space, count)
+    return [_at(space, row) for row in np.random.default_rng(seed).random((count, len(space)))]
+
+
+def halton_candidates(space: Space, count: int) -> list[Values]:
+    """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960), from the sequence's second point on."""
+    from scipy.stats import qmc  # takes a second to import
+
+    _check_count("halton_candidates", space, count)
+    points = qmc.Halton(len(space), scramble=False).random(count + 1)[1:]  # the first point is the corner 0, 0, ...
+    return [_at(space, row) for row in points]
+
+
+def name_of(candidate: Values) -> str:
+    """Return the name of a setting, such as `lr=1.00e-03,ratio=0`: numbers to three digits.
+
+    >>> name_of({"lr": 0.001, "ratio": 0.0, "optimizer": "sgd"})
+    'lr=1.00e-03,ratio=0,optimizer=sgd'
+    """
+    return ",".join(f"{name}={value if isinstance(value, str) else f'{value:.2e}' if value else '0'}" for name, value in candidate.items())
+
+
+def describe_space(space: Space) -> dict[str, Any]:
+    """Return a space as plain data for `study.json`: the scale of each dimension, and its ends or values."""
+    return {
+        name: {"scale": "choice", "values": list(range_.values)}
+        if isinstance(range_, Choice)
+        else {"scale": "log" if isinstance(range_, LogRange) else "linear", "low": range_.low, "high": range_.high}
+        for name, range_ in space.items()
+    }
+
+
+def check_space(space: Space) -> None:
+    """Raise a ValueError if the space has no dimension, or if a dimension is none of the ranges."""
+    if not space:
+        raise ValueError("the search space is empty: expected a range for each tuned value, such as {'lr': LogRange(1e-4, 1e-2)}")
+    for name, range_ in space.items():
+        if not isinstance(range_, Dimension):
+            raise ValueError(f"search space, {name!r}: is a {type(range_).__name__}; expected a LogRange, a LinearRange or a Choice")
+
+
+def _check_count(what: str, space: Space, count: int) -> None:
+    check_space(space)
+    if count < 1:
+        raise ValueError(f"{what}: {count} candidates; expected 1 or more")
+
+
+def _at(space: Space, row: Sequence[float]) -> Values:
+    return {name: space[name].at(float(place)) for name, place in zip(space, row, strict=True)}
