@@ -97,10 +97,13 @@ def compare(results: Sequence[Result], criteria: Criteria) -> Comparison:
     notes: list[str] = []
     scores = finite_scores(results, criteria.metric, notes)
     arms = [criteria.baseline, *(arm for arm in scores if arm != criteria.baseline)]
+    runs: dict[str, list[Result]] = {}
+    for result in results:
+        runs.setdefault(result.run.arm, []).append(result)
     return Comparison(
         study=results[0].run.study,
         criteria=criteria,
-        arms=tuple(_summary(arm, scores[arm], results, notes) for arm in arms),
+        arms=tuple(_summary(arm, scores[arm], runs[arm], notes) for arm in arms),
         contrasts=_contrasts(scores, criteria, notes),
         notes=tuple(notes),
     )
@@ -113,8 +116,9 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], notes: list[str]) -> ArmSummary:
+    """Return the summary of an arm from the results of its runs."""
     found: dict[str, list[float]] = {}
-    for result in (result for result in results if result.run.arm == arm):
+    for result in results:
         for split, numbers in result.means.items():
             for name, value in numbers.items():
                 found.setdefault(f"{split}/{name}", []).append(value)

@@ -1,6 +1,7 @@
 """Check that results belong together, and pair them by seed. Unusable results are noted; results that must not be mixed are refused."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,11 +31,13 @@ def check_comparable(results: Sequence[Result], baseline: str) -> None:
         if len(found) > 1:
             raise ValueError(f"the results come from different {what}: {'; '.join(found)}. Compare one study at a time")
     runs = [result.run for result in results]
-    if twice := sorted({run.name for run in runs if runs.count(run) > 1}):
+    if twice := sorted(run.name for run, found in Counter(runs).items() if found > 1):
         raise ValueError(f"more than one result for {', '.join(twice)}: keep one result of each run")
-    arms = list(dict.fromkeys(run.arm for run in runs))
-    for arm in arms:
-        if len(settings := {result.identity for result in results if result.run.arm == arm}) > 1:
+    arms: dict[str, set[str]] = {}
+    for result in results:
+        arms.setdefault(result.run.arm, set()).add(result.identity)
+    for arm, settings in arms.items():
+        if len(settings) > 1:
             raise ValueError(f"arm {arm!r} mixes {len(settings)} settings ({', '.join(sorted(settings))}): repeat its runs with one")
     if baseline not in arms:
         raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(arms)}")
