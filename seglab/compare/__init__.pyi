@@ -7,6 +7,13 @@ from .folder import StudyFolder as StudyFolder
 from .folder import compare_folder as compare_folder
 from .folder import compare_folder_factors as compare_folder_factors
 from .folder import read_folder as read_folder
+from .forms.document import Document as Document
+from .forms.document import read_comparison as read_comparison
+from .forms.document import read_document as read_document
+from .forms.document import to_json as to_json
+from .forms.latex import factors_to_latex as factors_to_latex
+from .forms.latex import to_latex as to_latex
+from .forms.spreadsheet import to_csv as to_csv
 from .metric import Metric as Metric
 from .numbers.classes import ClassContrast as ClassContrast
 from .numbers.classes import PerClass as PerClass

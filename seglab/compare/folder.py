@@ -23,9 +23,10 @@ class StudyFolder:
     """One line for each damaged result, each run without a result, and each declared arm without any."""
 
     def criteria(
-        self, metric: str | None = None, baseline: str | None = None, alpha: float = 0.05, margin: float | None = None
+        self, metric: str | None = None, baseline: str | None = None, alpha: float | None = None, margin: float | None = None
     ) -> Criteria:
-        """Return criteria for this study. Default metric and baseline come from `study.json`; the default margin is the metric's margin.
+        """Return criteria for this study. Default metric and baseline come from `study.json`; the default margin is the metric's margin,
+        and the default alpha is 0.05.
 
         Raises:
             ValueError: a value is invalid, or no baseline is given and `study.json` is missing or damaged.
@@ -34,7 +35,7 @@ class StudyFolder:
             metric = "test/miou" if self.record is None else self.record.metric
         if baseline is None:
             baseline = self._declared_baseline()
-        return Criteria(Metric.parse(metric), baseline, alpha, margin)
+        return Criteria(Metric.parse(metric), baseline, 0.05 if alpha is None else alpha, margin)
 
     def _declared_baseline(self) -> str:
         if self.record is not None:

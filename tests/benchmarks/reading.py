@@ -74,13 +74,19 @@ def _log(epochs: int, generator: np.random.Generator) -> str:
         return ""
     of_stages = [f"stage/{stage}/{quantity}" for stage in STAGES for quantity in QUANTITIES]
     file = io.StringIO()
-    writer = csv.DictWriter(file, ["epoch", "step", "train/loss", "val/miou", "val/loss", "perf/data_wait", "perf/images_per_s", *of_stages])
+    writer = csv.DictWriter(
+        file, ["epoch", "step", "train/loss", "val/miou", "val/loss", "perf/data_wait", "perf/images_per_s", *of_stages]
+    )
     writer.writeheader()
     for epoch in range(epochs):
         step = 100 * epoch
-        writer.writerow({"step": step, **{name: repr(value) for name, value in zip(of_stages, generator.random(len(of_stages)).tolist(), strict=True)}})
+        writer.writerow(
+            {"step": step, **{name: repr(value) for name, value in zip(of_stages, generator.random(len(of_stages)).tolist(), strict=True)}}
+        )
         writer.writerows({"epoch": epoch, "step": step + part, "train/loss": repr(1 / (1 + step + part))} for part in (24, 49, 74, 99))
-        writer.writerow({"epoch": epoch, "step": step + 99, "val/miou": 0.6 - 1 / (epoch + 3), "val/loss": 1 / (epoch + 2), "perf/data_wait": 0.01})
+        writer.writerow(
+            {"epoch": epoch, "step": step + 99, "val/miou": 0.6 - 1 / (epoch + 3), "val/loss": 1 / (epoch + 2), "perf/data_wait": 0.01}
+        )
     return file.getvalue()
 
 

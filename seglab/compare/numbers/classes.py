@@ -69,7 +69,7 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) ->
         seeds = sorted(ours.keys() & theirs.keys())
         for index, name in enumerate(names):
             pairs = np.array([(ours[seed][index], theirs[seed][index]) for seed in seeds], dtype=np.float64).reshape(-1, 2)
-            defined = np.isfinite(pairs).all(axis=-1)
+            defined = np.logical_and.reduce(np.isfinite(pairs), axis=-1)
             if gone := [str(seed) for seed, both in zip(seeds, defined, strict=True) if not both]:
                 why = f"{metric} is undefined for seed {', '.join(gone)}; left out of this cell"
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
@@ -86,10 +86,9 @@ def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Flo
         places = [place for place, values in enumerate(differences) if len(values) == n]
         values = np.stack([differences[place] for place in places])
         means[:, places] = [statistics.mean(values), *statistics.t_interval(values)]
-    rows = zip(means.T.tolist(), p.tolist(), p_bh.tolist(), strict=True)
     return tuple(
-        ClassContrast(*key, len(values), *mean, one, adjusted)
-        for key, values, (mean, one, adjusted) in zip(keys, differences, rows, strict=True)
+        ClassContrast(arm, name, len(values), *map(float, (*means[:, place], p[place], p_bh[place])))
+        for place, ((arm, name), values) in enumerate(zip(keys, differences, strict=True))
     )
 
 
