@@ -52,7 +52,7 @@ def render(found: Findings) -> str:
         interactions=[] if found.factors is None else words.interactions(found.factors),
         effects=None if found.factors is None else effect_table(found.factors),
         interaction=None if found.factors is None else interaction.picture(found.factors),
-        pictures=[picture for make in PICTURES if (picture := make(found)) is not None],
+        pictures=[picture for make in PICTURES if (picture := make(found.pictured)) is not None],
         fitted=fit_table(comparison),
         class_levels=_class_levels(found),
         class_contrasts=None if found.classes is None else class_contrast_table(found.classes),

@@ -187,7 +187,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     found = analyse(study, study.criteria(wanted.metric, wanted.baseline, wanted.alpha, wanted.margin))
     if output.form != "table":
         deliver(text_of(output.form, found, wanted.classes), output)
-        for note in (*found.health, *found.notes):
+        for note in (*found.health, *found.comparison.notes, *found.factor_notes):
             aside.print(f"! {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
         return DONE
     if output.path is not None:

@@ -96,7 +96,7 @@ def _table(table: Table[Row], criteria: Criteria, label: str) -> str:
         r"\begin{table}",
         r"  \centering",
         r"  \footnotesize",
-        r"  \setlength{\tabcolsep}{4pt}",
+        r"  \setlength{\tabcolsep}{3pt}",
         f"  \\caption{{{escape(caption)}}}",
         f"  \\label{{{re.sub('[^A-Za-z0-9:.-]', '-', label)}}}",
         f"  \\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
