@@ -163,6 +163,49 @@ class AcceptedEdit:
 
 
 @dataclass(frozen=True)
+class Analysis:
+    """Declared analysis of a study: what is tested, on which arms and seeds. It is recorded before the first result, and is not part of a
+    run's identity."""
+
+    baseline: str
+    metric: str
+    margin: float | None
+    """Largest difference that does not matter, in raw units of the metric; None if no arm can be called equivalent."""
+    alpha: float
+    arms: tuple[str, ...]
+    """Names of all arms, the baseline among them."""
+    seeds: tuple[int, ...]
+    """Seeds on which the verdicts rest, in the order of the runs; empty if they were not declared."""
+    looks: tuple[int, ...] = ()
+    """Numbers of seeds after which verdicts are given before all seeds are done, in increasing order."""
+    always_valid: bool = False
+    """Whether the tests hold after any number of seeds."""
+    added_seeds: tuple[int, ...] = ()
+    """Seeds that an amendment has added after the first result. They are exploratory."""
+    dropped_arms: tuple[str, ...] = ()
+    """Arms that an amendment has dropped after the first result. They still count in the number of tests."""
+
+    @property
+    def tests(self) -> int:
+        """Number of tests that a p is adjusted for: one for each arm that was ever declared, except the baseline."""
+        return len({*self.arms, *self.dropped_arms}) - 1
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """A change of the declared analysis after the first result."""
+
+    time: str
+    """Local time with its offset from UTC, in the format of ISO 8601."""
+    why: str
+    """Reason that the user gave."""
+    before: Analysis
+    after: Analysis
+    finished: int
+    """Number of finished runs at that time."""
+
+
+@dataclass(frozen=True)
 class StudyRecord:
     """Content of `study.json`: the settings of all runs of a folder. A folder never mixes two settings."""
 
@@ -180,6 +223,10 @@ class StudyRecord:
     version: str = ""
     """Version of seglab that created the record."""
     schema: int = SCHEMA
+    analysis: Analysis | None = None
+    """Declared analysis; None for tuning runs, and for a study that seglab 0.3 or an older version has recorded."""
+    amendments: tuple[Amendment, ...] = ()
+    """Changes of `analysis` after the first result, oldest first."""
 
 
 def fingerprint(description: object) -> str:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from seglab.compare.metric import Metric
+from seglab.records import Analysis
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Criteria:
     """Largest difference that does not matter, in raw units of the metric (0.005 is 0.5 points of mIoU). None takes the metric's own margin.
     A metric without a margin, such as a loss or a cost, has no verdict of equivalence."""
 
+    declared: Analysis | None = None
+    """Declared analysis of the study; None if it is not known. Its arms are the family of tests, and its seeds those that verdicts rest on."""
+
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 0.5:
             raise ValueError(f"alpha {self.alpha}: expected a number above 0 and below 0.5, such as 0.05")
@@ -32,6 +36,31 @@ class Criteria:
             raise ValueError(
                 f"margin {self.margin}: expected a number above 0, in raw units of {self.metric}; 0.005 is 0.5 points of a score"
             )
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Return what differs from the declared analysis, such as `metric val/loss instead of test/miou`. Nothing if it is not known."""
+        if self.declared is None:
+            return ()
+        declared, metric = self.declared, str(self.metric)
+        own_margin = self.metric.margin if metric != declared.metric else declared.margin
+        pairs = (
+            ("metric", metric, declared.metric),
+            ("baseline", self.baseline, declared.baseline),
+            ("margin", self.margin, own_margin),
+            ("alpha", self.alpha, declared.alpha),
+        )
+        return tuple(f"{name} {mine} instead of {theirs}" for name, mine, theirs in pairs if mine != theirs)
+
+    @property
+    def exploratory(self) -> bool:
+        """Return whether this is not the declared comparison of the study."""
+        return bool(self.deviations)
+
+    @property
+    def judges(self) -> bool:
+        """Return whether verdicts are given. A cost is judged only if it is the declared metric: its runs share a machine with others."""
+        return self.metric.split != "cost" or self.declared is None or self.declared.metric == str(self.metric)
 
     @property
     def level(self) -> str:

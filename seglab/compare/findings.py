@@ -12,8 +12,8 @@ from seglab.compare.logs import curves, rates, weights
 from seglab.compare.logs.curves import Curves
 from seglab.compare.logs.log import RunLog, read_logs
 from seglab.compare.metric import Metric
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.classes import PerClass, per_class
-from seglab.compare.numbers.comparison import Comparison
 from seglab.compare.numbers.factorial import Factorial
 
 LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}

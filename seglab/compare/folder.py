@@ -1,14 +1,18 @@
 """Read the folder of a study: finished runs, and one line for each damaged, unfinished or missing run."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from seglab.compare.criteria import Criteria
+from seglab.compare.declared import amendment_note, declared_analysis, shown
 from seglab.compare.metric import Metric
-from seglab.compare.numbers.comparison import Comparison, compare
+from seglab.compare.numbers.answer import Comparison
+from seglab.compare.numbers.comparison import compare
 from seglab.compare.numbers.factorial import Factorial, compare_factors
-from seglab.records import Result, StudyRecord, identity, read_record, read_results
+from seglab.compare.numbers.looks import Ending
+from seglab.records import Result, Run, StudyRecord, identity, read_record, read_results
 
 
 @dataclass(frozen=True)
@@ -21,21 +25,34 @@ class StudyFolder:
     record: StudyRecord | None
     problems: tuple[str, ...]
     """One line for each damaged result, each run without a result, and each declared arm without any."""
+    endings: Mapping[Run, Ending] = field(default_factory=dict)
+    """State of each run that has a folder and no result: diverged, failed or open."""
 
     def criteria(
         self, metric: str | None = None, baseline: str | None = None, alpha: float | None = None, margin: float | None = None
     ) -> Criteria:
-        """Return criteria for this study. Default metric and baseline come from `study.json`; the default margin is the metric's margin,
-        and the default alpha is 0.05.
+        """Return criteria for this study. What is not given is taken from the declared analysis in `study.json`.
+
+        The default margin is the declared one for the declared metric, and the metric's own margin for another metric. Criteria that differ
+        from the declared analysis are exploratory.
 
         Raises:
             ValueError: a value is invalid, or no baseline is given and `study.json` is missing or damaged.
         """
-        if metric is None:
-            metric = "test/miou" if self.record is None else self.record.metric
-        if baseline is None:
-            baseline = self._declared_baseline()
-        return Criteria(Metric.parse(metric), baseline, 0.05 if alpha is None else alpha, margin)
+        declared = None if self.record is None else declared_analysis(self.record)
+        if declared is None:
+            chosen = "test/miou" if metric is None else metric
+            own = self._declared_baseline() if baseline is None else baseline
+            return Criteria(Metric.parse(chosen), own, 0.05 if alpha is None else alpha, margin)
+        if margin is None and metric in (None, declared.metric):
+            margin = declared.margin
+        return Criteria(
+            metric=Metric.parse(declared.metric if metric is None else metric),
+            baseline=declared.baseline if baseline is None else baseline,
+            alpha=declared.alpha if alpha is None else alpha,
+            margin=margin,
+            declared=declared,
+        )
 
     def _declared_baseline(self) -> str:
         if self.record is not None:
@@ -60,10 +77,14 @@ def read_folder(folder: Path) -> StudyFolder:
         problems.append(str(error))
     if record is not None:
         results = [result for result in results if _belongs(result, record, problems)]
-    declared = [] if record is None else list(record.arms)
+    declared: tuple[str, ...] = ()
+    if record is not None:
+        analysis = declared_analysis(record)
+        declared = tuple(dict.fromkeys((*analysis.arms, *analysis.dropped_arms, *record.arms)))
     order = {arm: place for place, arm in enumerate(declared)}
     ordered = sorted(results, key=lambda result: order.get(result.run.arm, len(order)))
-    return StudyFolder(folder, tuple(ordered), record, (*problems, *_unfinished(folder), *_absent(declared, results)))
+    endings = _endings(folder, folder.name if record is None else record.study)
+    return StudyFolder(folder, tuple(ordered), record, (*problems, *_without_result(endings), *_absent(declared, results)), endings)
 
 
 def compare_folder(study: StudyFolder, criteria: Criteria | None = None) -> Comparison:
@@ -73,13 +94,24 @@ def compare_folder(study: StudyFolder, criteria: Criteria | None = None) -> Comp
         ValueError: see `compare`.
     """
     criteria = study.criteria() if criteria is None else criteria
+    if criteria.declared is None and study.record is not None:
+        criteria = replace(criteria, declared=declared_analysis(study.record))
     try:
-        found = compare(study.results, criteria)
+        found = compare(study.results, criteria, study.endings)
     except ValueError as error:
         if any(result.run.arm == criteria.baseline for result in study.results):
             raise
         raise ValueError("; ".join((str(error), *study.problems))) from None  # a damaged result may be why the baseline has none
-    return replace(found, notes=(*study.problems, *found.notes))
+    return replace(found, notes=(*_declaration_notes(study, criteria), *study.problems, *found.notes))
+
+
+def _declaration_notes(study: StudyFolder, criteria: Criteria) -> list[str]:
+    """Return a line for each amendment, and one if this is not the declared comparison."""
+    amendments = () if study.record is None else study.record.amendments
+    notes = [amendment_note(amendment) for amendment in amendments]
+    if criteria.exploratory:
+        notes.append(f"exploratory, as this is not the declared comparison: {'; '.join(criteria.deviations)}")
+    return notes
 
 
 def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[Factorial | None, tuple[str, ...]]:
@@ -92,7 +124,8 @@ def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[
         return None, ()
     factors = study.record.factors
     try:
-        found = compare_factors(study.results, factors, comparison.criteria, arms=list(study.record.arms))
+        arms = list(dict.fromkeys((*declared_analysis(study.record).arms, *study.record.arms)))
+        found = compare_factors(study.results, factors, comparison.criteria, arms, study.endings)
     except ValueError as error:
         return None, (f"no effects of {' and '.join(factors)}: {error}",)
     found = replace(found, notes=tuple(note for note in found.notes if note not in comparison.notes))
@@ -107,13 +140,36 @@ def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
     return False
 
 
-def _unfinished(folder: Path) -> list[str]:
-    open_seeds: dict[str, list[int]] = {}
+def _endings(folder: Path, study: str) -> dict[Run, Ending]:
+    """Return the state of each run that has a folder and no result."""
+    found: dict[Run, Ending] = {}
     for path in sorted(folder.glob("*/seed-*")):
         number = path.name.removeprefix("seed-")
         if number.isdecimal() and path.is_dir() and not (path / "result.json").exists():
-            open_seeds.setdefault(path.parent.name, []).append(int(number))
-    return [f"{arm}: seed {', '.join(map(str, sorted(seeds)))} has not finished; left out" for arm, seeds in open_seeds.items()]
+            found[Run(study, path.parent.name, int(number))] = _ending(path / "failure.json")
+    return found
+
+
+def _ending(failure: Path) -> Ending:
+    """Return how the run with this `failure.json` has ended; open if there is no such file."""
+    if not failure.exists():
+        return "open"
+    try:
+        error = str(json.loads(failure.read_text(encoding="utf-8"))["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "failed"
+    return "diverged" if error.startswith("NonFiniteLossError") else "failed"
+
+
+_WORDS: Mapping[Ending, str] = {"diverged": "has diverged", "failed": "has failed; left out", "open": "has not finished; left out"}
+
+
+def _without_result(endings: Mapping[Run, Ending]) -> list[str]:
+    """Return a line for each arm with runs that have no result, by their state."""
+    seeds: dict[tuple[str, Ending], list[int]] = {}
+    for run in sorted(endings):
+        seeds.setdefault((run.arm, endings[run]), []).append(run.seed)
+    return [f"{arm}: seed {shown(tuple(own))} {_WORDS[ending]}" for (arm, ending), own in seeds.items()]
 
 
 def _absent(declared: Sequence[str], results: Sequence[Result]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from seglab.compare.logs.log import Index, RunLog
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import health
-from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.pairing import scores_of
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.unit import PERCENT
@@ -106,22 +106,6 @@ def outliers(evidence: Evidence) -> Iterator[str]:
             yield (
                 f"{arm.arm}: {metric.title} {far} {'are' if len(found) > 1 else 'is'} far from the other seeds, whose median is {metric.unit.value(_median(values, found))}. "
                 "It moves the mean and widens the interval. Look at log.txt and train/loss; do not leave it out afterwards."
-            )
-
-
-def impossible(evidence: Evidence) -> Iterator[str]:
-    """Note intervals that hold differences which two scores in [0, 1] cannot have."""
-    unit, arms = evidence.metric.unit, {arm.arm: arm.scores for arm in evidence.comparison.arms}
-    if unit is not PERCENT or evidence.metric.split not in ("train", "val", "test"):
-        return
-    for found in evidence.comparison.contrasts:
-        ours, theirs = (scores_of(arms[arm], found.seeds) for arm in (found.arm, evidence.comparison.criteria.baseline))
-        if len(found.seeds) > 1 and not (-theirs.mean() - 1e-9 <= found.low <= found.high <= 1 - theirs.mean() + 1e-9):
-            room, seen = unit.span(-theirs.mean(), 1 - theirs.mean()), unit.span((ours - theirs).min(), (ours - theirs).max())
-            yield (
-                f"{found.arm}: the interval {unit.span(found.low, found.high)} holds impossible differences; beside the baseline's mean only "
-                f"{room} {unit.step} are possible. Its {len(found.seeds)} paired differences, {seen}, are too few or too unlike for a t "
-                "interval: look at each seed, and add seeds."
             )
 
 
@@ -244,7 +228,6 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     collapsed,
     equal_runs,
     absent_classes,
-    impossible,
     outliers,
     too_short,
     unfinished,

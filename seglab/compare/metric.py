@@ -110,6 +110,11 @@ class Metric:
         return self._declared.smaller_is_better != (self.split == "gap")
 
     @property
+    def has_direction(self) -> bool:
+        """Return whether one of two values can be called better. A gap has no direction: below 0, neither end is over-fitting."""
+        return self.split != "gap"
+
+    @property
     def margin(self) -> float | None:
         """Largest difference that does not matter; None if only the user can say (losses and costs)."""
         return self._declared.margin

@@ -1,11 +1,13 @@
 """Write the report of a study: one self-contained page, without scripts or network, readable on a phone."""
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
 from seglab.compare import words
+from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
 from seglab.compare.plots import classes, curves, differences, interaction, schedules, seeds, weights
 from seglab.compare.plots.picture import Picture
@@ -27,10 +29,32 @@ PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
 
 
 def write_report(found: Findings) -> Path:
-    """Write `report.html` into the folder of the study, whole or not at all, and return its path."""
-    target = found.study.folder / "report.html"
+    """Write the report into the folder of the study, whole or not at all, and return its path.
+
+    The declared comparison is `report.html`. Any other comparison has a file of its own, such as `report-val-loss.html`.
+    """
+    target = found.study.folder / report_name(found.criteria)
     write_text(target, render(found))
     return target
+
+
+def report_name(criteria: Criteria) -> str:
+    """Return the name of the report's file.
+
+    >>> from seglab.compare.metric import Metric
+    >>> report_name(Criteria(Metric.parse("val/loss"), "none"))
+    'report.html'
+    """
+    if not criteria.exploratory or criteria.declared is None:
+        return "report.html"
+    parts = [str(criteria.metric)]
+    if criteria.baseline != criteria.declared.baseline:
+        parts.append(f"against-{criteria.baseline}")
+    if any(line.startswith("margin") for line in criteria.deviations):
+        parts.append(f"margin-{criteria.margin:g}")
+    if criteria.alpha != criteria.declared.alpha:
+        parts.append(f"alpha-{criteria.alpha:g}")
+    return f"report-{re.sub('[^A-Za-z0-9._+=@-]', '-', '-'.join(parts))}.html"
 
 
 def render(found: Findings) -> str:

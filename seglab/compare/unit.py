@@ -103,8 +103,8 @@ class Unit:
         return f"{self.difference(low)} to {self.difference(high)}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return an interval of differences for a table, such as `[−1.61, −0.79]`; nothing if it is NaN."""
-        return "" if math.isnan(low) else f"[{self.difference(low)}, {self.difference(high)}]"
+        """Return an interval of differences for a table, such as `[−1.61, −0.79]`; nothing if it is NaN or unbounded."""
+        return f"[{self.difference(low)}, {self.difference(high)}]" if math.isfinite(low) else ""
 
 
 PERCENT = Unit(100.0, "%", "points", 2)

@@ -4,8 +4,11 @@ import math
 from collections.abc import Mapping
 
 from seglab.compare.criteria import Criteria
+from seglab.compare.declared import shown
 from seglab.compare.metric import Metric
-from seglab.compare.numbers.comparison import Comparison, Contrast
+from seglab.compare.numbers.answer import Comparison
+from seglab.compare.numbers.contrasts import Contrast
+from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.numbers.statistics import pairs_needed
@@ -37,6 +40,36 @@ def equivalence_of_effects(criteria: Criteria) -> str:
     return f"Effects alike, equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
+SCOPE = "over seeds, on this split and this test set"
+"""What a verdict and an interval hold for."""
+
+POWER = 0.8
+"""Probability of showing a difference that is called detectable."""
+
+
+def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
+    """Return what the pairs of an inconclusive contrast could have shown, and how many seeds would show the margin.
+
+    An empty text for other verdicts, and if the differences have no spread.
+    """
+    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd
+    if contrast.verdict != "inconclusive" or not sd > 0:
+        return ""
+    unit, upper = criteria.metric.unit, upper_sd(sd, n)
+    smallest, largest = (detectable(one, n, comparison.tests, criteria.alpha, POWER) for one in (sd, upper))
+    text = ""
+    if math.isfinite(smallest):
+        text = (
+            f"{n} seeds show a true difference of {unit.amount(smallest)} with 80 % power ({unit.amount(largest)} at the upper 80 % limit of "
+            "the standard deviation of the differences)"
+        )
+    if criteria.margin is not None:
+        needed = seeds_needed(sd, criteria.margin, comparison.tests, criteria.alpha)
+        seeds = f"a difference as large as the margin needs about {needed.difference} seeds, equivalence about {needed.equivalence}"
+        text = f"{text}; {seeds}" if text else seeds
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
 def sentence(contrast: Contrast, comparison: Comparison) -> str:
     """Return the verdict on one contrast as a sentence with its numbers."""
     criteria, unit, seeds = comparison.criteria, comparison.criteria.metric.unit, len(contrast.seeds)
@@ -46,15 +79,21 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
     size = unit.change(contrast.difference)
     level = f"{criteria.level} interval {unit.span(contrast.low, contrast.high)}"
-    numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if not math.isnan(contrast.low) else over
+    numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if math.isfinite(contrast.low) else over
+    if contrast.verdict == "different":
+        return f"{arm} differs from {base}: {size} {numbers}.{_small(contrast, criteria)}"
     if contrast.verdict in ("better", "worse"):
         return f"{arm} is {contrast.verdict} than {base} by {unit.amount(contrast.difference)} {numbers}.{_small(contrast, criteria)}"
     if contrast.verdict == "equivalent":
-        same = f"adjusted {equals(contrast.p_equivalence_holm)} {over}"
+        same = f"adjusted {equals(contrast.p_equivalence_holm)} of two one-sided t tests {over}"
         return f"{arm} and {base} are equivalent within {criteria.within}: {size} ({level}), {same}."
     if contrast.verdict == "inconclusive":
-        shown = f"Neither a difference nor equivalence within {criteria.within} is shown." if criteria.within else "No difference is shown."
-        return f"{arm} against {base} is inconclusive: {size} {numbers}. {shown}"
+        lacking = (
+            f"Neither a difference nor equivalence within {criteria.within} is shown." if criteria.within else "No difference is shown."
+        )
+        if contrast.reason:
+            lacking = f"{contrast.reason[0].upper()}{contrast.reason[1:]}."
+        return f"{arm} against {base} is inconclusive: {size} {numbers}. {lacking} {sensitivity(contrast, comparison)}".rstrip()
     return f"{arm} against {base} has no verdict: {size} {over}, {contrast.reason}."
 
 
@@ -72,7 +111,7 @@ def interaction(effect: Effect, factors: Factorial) -> str:
     size = unit.change(effect.difference)
     over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
     level = f"{criteria.level} interval {unit.span(effect.low, effect.high)}"
-    numbers = f"{size} ({level}), adjusted {equals(effect.p_holm)} {over}"
+    numbers = f"{size} ({level}), adjusted {equals(effect.p_holm)} {over}" if math.isfinite(effect.low) else f"{size} {over}"
     if effect.verdict == "effects differ":
         found = f"{own} at {effect.at} differs from that at {reference} by {numbers}.{_small(effect, criteria)}"
     elif effect.verdict == "effects alike":
@@ -87,21 +126,41 @@ def interaction(effect: Effect, factors: Factorial) -> str:
 
 def protocol(criteria: Criteria) -> tuple[str, ...]:
     """Return sentences that describe how the numbers were computed."""
-    direction = "smaller is better" if criteria.metric.smaller_is_better else "larger is better"
+    metric = criteria.metric
+    direction = "no end is better" if not metric.has_direction else "smaller is better" if metric.smaller_is_better else "larger is better"
     if criteria.within is None:
         equivalent = equivalence(criteria)
     else:
         equivalent = f"Else equivalent: within {criteria.within} by two one-sided t tests (Holm)."
     return (
-        f"The measure is {criteria.metric.title} ({direction}).",
+        f"The measure is {metric.title} ({direction}).",
         "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
-        "Tested once, on the last weights, never on weights or settings chosen on the test split.",
-        "p is the two-sided sign-flip p of the paired differences, exact up to 15 pairs, adjusted over the declared contrasts (Holm).",
+        "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
+        *_declaration(criteria),
+        "p is the two-sided sign-flip p of the paired differences, exact up to 20 pairs, adjusted over all declared contrasts (Holm).",
         f"Better or worse: p at most {criteria.alpha:g}. {equivalent}",
+        f"The rate of false differences is at most {criteria.alpha:g} over all arms, and that of false equivalences likewise: two questions, "
+        "two rates.",
         "Else inconclusive: a large p never means that two arms are equal.",
-        f"Intervals are {criteria.level} t intervals of the mean paired difference, each for its own contrast.",
+        f"Intervals are the {criteria.level} intervals of the mean paired difference that the sign-flip test does not reject, each for its own "
+        f"contrast, not adjusted. They hold {SCOPE}.",
         f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
     )
+
+
+def _declaration(criteria: Criteria) -> list[str]:
+    """Return a sentence on what was declared before the first result; none if that is not known."""
+    declared = criteria.declared
+    if declared is None or not declared.seeds:
+        return []
+    stopping = "with tests that hold after any number of seeds" if declared.always_valid else "verdicts are given when all of them are done"
+    if declared.looks:
+        stopping = f"with looks at {shown(declared.looks)} and {len(declared.seeds)} seeds, each of which spends a part of alpha"
+    margin = "no margin" if declared.margin is None else f"margin {declared.margin:g}"
+    return [
+        f"Declared before the first result: {declared.metric} against {declared.baseline}, {margin}, alpha {declared.alpha:g}, "
+        f"{len(declared.arms)} arms, {len(declared.seeds)} seeds; {stopping}."
+    ]
 
 
 def tuning(record: StudyRecord | None) -> str | None:
@@ -112,7 +171,10 @@ def tuning(record: StudyRecord | None) -> str | None:
     seeds, settings = ", ".join(map(str, budget.get("seeds", ()))), budget.get("settings")
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
-    return f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}. Chosen: {chosen}."
+    return (
+        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}. Chosen: {chosen}. "
+        "Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
+    )
 
 
 def _small(found: Contrast | Effect, criteria: Criteria) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from seglab.data.loading.sampler import split_batch
 from seglab.records import TUNING, Run, StudyRecord, changed_since, check_schema, read_record, write_record
 from seglab.running import ledger
+from seglab.running.declared import agreed_analysis
 from seglab.running.flags import changed_flags
 from seglab.running.job import Job
 from seglab.running.resources import Resources
@@ -62,6 +63,8 @@ class Plan:
     """Tuned study, if the plan holds its tuning runs; None if the plan holds the study's own runs."""
     accept_code: str | None = None
     """Reason why the edits of the user's code since the study was recorded change no number; None accepts no edit."""
+    amend: str | None = None
+    """Reason why the declared analysis changes after the first result; None accepts no change."""
     try_arms: bool = True
     """Whether each new arm is tried before anything is written."""
 
@@ -139,10 +142,10 @@ class Plan:
 def agree(plan: Plan) -> StudyRecord:
     """Return the record of the plan's folder, with the plan's arms added.
 
-    A folder holds one setting. New arms and seeds may join; the settings of its runs may not change.
+    A folder holds one setting, and one declared analysis. New arms and seeds may join before the first result, or by an amendment.
 
     Raises:
-        ValueError: the folder holds runs of other settings; the message lists the differences.
+        ValueError: the folder holds runs of other settings, or results of another declared analysis; the message lists the differences.
     """
     return _merged(plan, record(plan.study, plan.arms, plan.resources.batch_norm_parts))
 
@@ -159,7 +162,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
             raise ValueError(
                 f"{plan.folder}: holds results, but no study.json says of which settings; choose another folder with --name or --root"
             )
-        return wanted
+        return _with_analysis(plan, wanted, None)
     check_schema(plan.folder, existing)
     existing = dataclasses.replace(existing, accepted=tuple(dict.fromkeys((*existing.accepted, *wanted.accepted))))
     if plan.accept_code is not None:
@@ -173,7 +176,16 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     merged = {**wanted.arms, **existing.arms}  # both describe a common arm alike; the existing text stays, because results carry its hash
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
-    return dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
+    agreed = dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
+    return _with_analysis(plan, agreed, existing)
+
+
+def _with_analysis(plan: Plan, agreed: StudyRecord, existing: StudyRecord | None) -> StudyRecord:
+    """Return the record with the analysis that its folder and the plan agree on. Tuning runs have none."""
+    if plan.tunes is not None:
+        return agreed
+    analysis, amendments = agreed_analysis(plan.folder, existing, plan.study.analysis, plan.amend)
+    return dataclasses.replace(agreed, analysis=analysis, amendments=amendments, baseline=analysis.baseline, metric=analysis.metric)
 
 
 def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:

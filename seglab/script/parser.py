@@ -24,7 +24,7 @@ from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
 
-EVERY_SCRIPT = ("root", "name", "accept_code", "try_arms", "launcher", "jobs", "dry_run", "full", "wait", "split")
+EVERY_SCRIPT = ("root", "name", "accept_code", "amend", "try_arms", "launcher", "jobs", "dry_run", "full", "wait", "split")
 """Flags of every script beside those of `Selection` and `Resources`."""
 
 INTERNAL = ("work", "work-tuning", "retest", "execute")
@@ -87,6 +87,13 @@ def _starting_parser(function: StudyFunction) -> ArgumentParser:
         type=str | None,
         default=None,
         help="why edits of your code since the study was recorded change no number, so that its runs go on; study.json keeps the reason",
+    )
+    _running(parser).add_argument(
+        "--amend",
+        type=str | None,
+        default=None,
+        help="why the declared analysis (baseline, metric, margin, alpha, arms, seeds, looks) changes although there are results; study.json "
+        "keeps the reason, and every comparison shows it",
     )
     return parser
 

@@ -132,17 +132,19 @@ def add_cancelling_flags(parser: Flags) -> None:
 def add_comparison_flags(parser: Flags) -> None:
     """Add the flags of `compare` to the parser of `seglab compare` or of a script. `Wanted` holds their values."""
     parser.add_argument(
-        "--metric", help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds; default: the study's own"
+        "--metric",
+        help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds; default: the declared one. Another metric, "
+        "baseline or margin is exploratory, and has a report of its own",
     )
     parser.add_argument("--classes", action="store_true", help="show each class too, from frequent to rare")
     parser.add_argument("--baseline", help="another arm to compare all others with")
     parser.add_argument(
         "--margin",
         type=float,
-        help="largest difference that counts as none, in raw units of the metric; default: 0.005, which is 0.5 points, for a score in [0, 1], "
-        "and none, so that no arm is called equivalent, for a loss or a cost",
+        help="largest difference that counts as none, in raw units of the metric; default: the declared one; for another metric 0.005, which is "
+        "0.5 points, for a score in [0, 1], and none, so that no arm is called equivalent, for a loss or a cost",
     )
-    parser.add_argument("--alpha", type=float, help="largest adjusted p of a verdict; default: 0.05")
+    parser.add_argument("--alpha", type=float, help="largest adjusted p of a verdict; default: the declared one")
     parser.add_argument(
         "--format",
         choices=list(FORMS),
@@ -173,6 +175,7 @@ class Wanted:
 def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     """Print or write the comparison of a study; return 1 if there is nothing to compare yet. The printed table comes with `report.html`."""
     from seglab.compare import analyse, read_folder, write_report  # scipy and numpy: not for `status`
+    from seglab.compare.report import report_name
 
     _existing(folder)
     output = wanted.output
@@ -199,7 +202,9 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     try:
         console.print(f"report: {write_report(found)}", highlight=False, soft_wrap=True)
     except OSError as error:  # for example another user's folder, or a full disk
-        console.print(f"no report: {folder / 'report.html'} cannot be written ({error.strerror})", highlight=False, soft_wrap=True)
+        console.print(
+            f"no report: {folder / report_name(found.criteria)} cannot be written ({error.strerror})", highlight=False, soft_wrap=True
+        )
     return DONE
 
 

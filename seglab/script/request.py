@@ -49,6 +49,7 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
         resources,
         selection,
         accept_code=given.get("accept_code"),
+        amend=given.get("amend"),
         try_arms=given.get("try_arms", True),
     )
 

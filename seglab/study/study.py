@@ -1,13 +1,15 @@
 """A study: arms × seeds on one data set, with one baseline."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
 from seglab.data import SegmentationDataModule
-from seglab.records import TUNING, Run, check_name
+from seglab.records import TUNING, Analysis, Run, check_name
 from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm
 from seglab.study.factors import check_factors
 
@@ -42,6 +44,16 @@ class Study:
     factors: Sequence[str] = ()
     """Names of two factors that the arms cross, such as ("penalty", "schedule") for the arms none+full, l2+full, none+frozen, l2+frozen.
     The comparison then adds the effect of each factor and their interaction. Empty if the arms cross no factors."""
+    margin: float | None = None
+    """Largest difference that does not matter, in raw units of `metric` (0.005 is 0.5 points of a score). None takes the metric's own margin;
+    a loss or a cost has none, and no arm is then called equivalent."""
+    alpha: float = 0.05
+    """Rate of false verdicts that is accepted, over all arms: largest adjusted p of a difference."""
+    looks: Sequence[int] = ()
+    """Numbers of seeds after which verdicts are given before all seeds are done, such as (6, 8) of 10 seeds. Each look spends a part of
+    `alpha`. Empty: verdicts are given once, when all seeds are done."""
+    always_valid: bool = False
+    """Whether the tests hold after any number of seeds, so that seeds may be added at will. This costs power, and needs a margin."""
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
@@ -49,7 +61,6 @@ class Study:
             check_name("arm", arm)
             check_factory(f"arm {arm}", factory)
         self._check_arm(self.baseline, "baseline")
-        Metric.parse(self.metric)
         if not self.seeds:
             raise ValueError("there are no seeds: --seeds must be 1 or more")
         _check_seeds("seeds", self.seeds)
@@ -60,6 +71,7 @@ class Study:
             raise ValueError(f"gradient_clip {self.gradient_clip}: must be above 0, or none at all")
         if self.factors:
             check_factors(self.factors, list(self.arms))
+        self._check_analysis()
         if self.budget is not None:
             self._check_tuning()
 
@@ -74,14 +86,37 @@ class Study:
         """Number of settings that are tried for each arm; None if no arm is tuned."""
         return next((len(tuned.settings) for tuned in self.tuned.values()), None)
 
+    @property
+    def analysis(self) -> Analysis:
+        """The declared analysis, with the margin that applies."""
+        return Analysis(
+            self.baseline,
+            self.metric,
+            self._criteria.margin,
+            self.alpha,
+            tuple(self.arms),
+            tuple(self.seeds),
+            tuple(self.looks),
+            self.always_valid,
+        )
+
     def runs(self, arm: str | None = None, seed: int | None = None) -> list[Run]:
-        """Return all runs, or the runs of one arm or one seed. The order is seed by seed, so that the first results are already paired."""
+        """Return all runs, or the runs of one arm or one seed.
+
+        The order is seed by seed, so that the first results are already paired. Within a seed the arms are in an order drawn from the name
+        of the study and the seed, so that no arm is always the first on a cold machine: costs can then be compared. The order changes no
+        score.
+        """
         if arm is not None:
             self._check_arm(arm, "arm")
         if self.budget is not None and seed in self.tuning_seeds:
             raise ValueError(f"seed {seed}: is a seed of the tuning; with --arm and --setting it means a tuning run")
         arms = list(self.arms) if arm is None else [arm]
-        return [Run(self.name, this, number) for number in (self.seeds if seed is None else [seed]) for this in arms]
+        return [Run(self.name, this, number) for number in (self.seeds if seed is None else [seed]) for this in self._drawn(arms, number)]
+
+    def _drawn(self, arms: Sequence[str], seed: int) -> list[str]:
+        """Return the arms in the order of their runs under a seed: as good as drawn, and always the same."""
+        return sorted(arms, key=lambda arm: hashlib.sha256(f"{self.name}/{seed}/{arm}".encode()).digest())
 
     def tuning_runs(self, arm: str | None = None, setting: str | None = None, seed: int | None = None) -> list[Run]:
         """Return the runs of `tuning()`, or its runs of one arm, one setting of this arm, or one tuning seed; seed by seed."""
@@ -113,6 +148,9 @@ class Study:
             arms={tuning_arm(arm, setting): factory for arm, this in tuned.items() for setting, factory in this.settings.items()},
             metric=self.tuning_metric,
             factors=(),
+            margin=None,
+            looks=(),
+            always_valid=False,
         )
 
     def with_settings(self, chosen: Mapping[str, str]) -> "Study":
@@ -128,6 +166,24 @@ class Study:
         if isinstance(found, Tuned):
             raise ValueError(f"arm {arm!r} has {len(found.settings)} settings to choose from; choose one, as in with_settings")
         return found
+
+    @property
+    def _criteria(self) -> Criteria:
+        return Criteria(Metric.parse(self.metric), self.baseline, self.alpha, self.margin)
+
+    def _check_analysis(self) -> None:
+        """Raise a ValueError if the declared analysis is not valid."""
+        criteria, looks, seeds = self._criteria, list(self.looks), len(self.seeds)
+        if looks != sorted(set(looks)) or any(not 1 <= look < seeds for look in looks):
+            raise ValueError(
+                f"looks {looks}: expected increasing numbers of seeds, from 1 to {seeds - 1}: the last look, at all {seeds} seeds, is always there"
+            )
+        if self.always_valid and looks:
+            raise ValueError(
+                f"always_valid and looks {looks}: tests that hold after any number of seeds need no looks; give one of the two"
+            )
+        if self.always_valid and criteria.margin is None:
+            raise ValueError(f"always_valid: the test is scaled by the margin, and {self.metric} has none; give one, as in margin=0.005")
 
     def _check_tuning(self) -> None:
         tuned = self.tuned

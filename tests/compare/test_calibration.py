@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers import exact, families, statistics
 
 STUDIES = 2000
 
@@ -18,16 +18,16 @@ def differences(pairs: int, effect: float, seed: int, contrasts: int = 1) -> np.
 
 @pytest.mark.parametrize("pairs", [6, 8, 10])
 def test_equal_arms_are_rarely_called_different(pairs: int) -> None:
-    assert np.mean(statistics.sign_flip_p(differences(pairs, 0.0, seed=1)) <= 0.05) <= 0.06
+    assert np.mean(exact.sign_flip_p(differences(pairs, 0.0, seed=1)) <= 0.05) <= 0.06
 
 
 def test_power_at_one_standard_deviation_and_ten_pairs() -> None:
-    assert np.mean(statistics.sign_flip_p(differences(10, 1.0, seed=2)) <= 0.05) >= 0.75
+    assert np.mean(exact.sign_flip_p(differences(10, 1.0, seed=2)) <= 0.05) >= 0.75
 
 
 def test_holm_holds_the_family_wise_rate() -> None:
-    p = statistics.sign_flip_p(differences(10, 0.0, seed=3, contrasts=4))
-    assert np.mean((statistics.holm(p) <= 0.05).any(axis=-1)) <= 0.06
+    p = exact.sign_flip_p(differences(10, 0.0, seed=3, contrasts=4))
+    assert np.mean((families.holm(p) <= 0.05).any(axis=-1)) <= 0.06
     assert np.mean((p <= 0.05).any(axis=-1)) > 0.08  # without Holm it would not hold
 
 

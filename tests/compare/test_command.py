@@ -39,10 +39,11 @@ def test_classes_are_shown_if_they_are_asked_for(folder: Path, capsys: pytest.Ca
 def test_a_loss_has_no_verdict_of_equivalence_unless_a_margin_is_given(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unlike = "No arm is called equivalent: val loss has no margin, unless --margin gives one."
     assert unlike in said(capsys, "compare", folder, "--metric", "val/loss")[1]
-    assert unlike in (folder / "report.html").read_text()
+    assert unlike in (folder / "report-val-loss.html").read_text()
     code, text = said(capsys, "compare", folder, "--metric", "val/loss", "--margin", "0.5")
     assert (code, unlike in text, "Equivalent: within ±0.5; ≈ marks" in text) == (0, False, True)
-    assert unlike not in (folder / "report.html").read_text()
+    assert unlike not in (folder / "report-val-loss-margin-0.5.html").read_text()
+    assert not (folder / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.compare import Comparison, Criteria, Metric, compare, per_class
+from seglab.compare import Comparison, Criteria, Metric, compare, per_class, words
 from tests.compare.drawn import result, study
 
 TEST_MIOU = Criteria(Metric("test", "miou"), "none")
@@ -101,7 +101,7 @@ def test_constant_arms_have_no_correlation() -> None:
 
 def test_one_pair() -> None:
     found = compare(study({"none": [0.5], "a": [0.6]}), TEST_MIOU)
-    assert math.isnan(found.contrasts[0].low)
+    assert (found.contrasts[0].low, found.contrasts[0].high) == (-math.inf, math.inf)
     assert math.isnan(found.arms[0].score.sd)
     assert (found.contrasts[0].p, found.contrasts[0].verdict) == (1, "no verdict")
 
@@ -110,9 +110,12 @@ def test_nan_and_lone_seeds_are_left_out_and_named() -> None:
     results = study({"none": [*BASE, 0.9], "a": [math.nan, *shifted(0.02)[1:]]})
     found = compare(results, TEST_MIOU)
     assert found.contrasts[0].seeds == (1, 2, 3, 4, 5, 6, 7)
-    assert any("a, seed 0: test/miou is undefined" in note for note in found.notes)
-    assert any("a has no test/miou for seed 0, 8" in note for note in found.notes)
-    assert any("test/dice is undefined in 1 of 8 runs" in note for note in found.notes)
+    assert found.notes == (
+        "a, seed 0: test/miou is undefined (NaN); left out",
+        "a against none: a has no test/miou for seed 8; left out of the pairs",
+        "a: undefined in 1 of 8 runs, which the means leave out: val/miou, val/loss, test/dice",
+        "a: the difference is over the 7 seeds that it shares with none; over these the means are 66.00 and 64.00",
+    )
 
 
 def test_no_common_seed_is_no_verdict() -> None:
@@ -189,7 +192,7 @@ def test_per_class_differences_are_adjusted_over_all_cells() -> None:
         per_class(results, "none", Metric("test", "f1"))
 
 
-def test_a_gap_is_compared_and_smaller_is_better() -> None:
+def test_a_gap_is_compared_and_no_end_is_better() -> None:
     found = [
         dataclasses.replace(result(arm, seed, 0.5 + 0.01 * seed), train={"miou": 0.5 + 0.01 * seed + gap})
         for arm, gap in (("none", 0.2), ("l2", 0.1))
@@ -198,5 +201,7 @@ def test_a_gap_is_compared_and_smaller_is_better() -> None:
     answer = compare(found, Criteria(Metric.parse("gap/miou"), "none"))
     (contrast,) = answer.contrasts
     assert contrast.difference == pytest.approx(-0.1)
-    assert contrast.verdict == "better"
+    assert contrast.verdict == "different"
+    assert math.isnan(contrast.superiority)
+    assert words.sentence(contrast, answer).startswith("l2 differs from none: −10.00 points (95 % interval −10.00 to −10.00)")
     assert answer.arms[0].secondary["gap/miou"].mean == pytest.approx(0.2)

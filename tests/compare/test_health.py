@@ -95,11 +95,6 @@ FAULTS: dict[str, tuple[list[Result], list[RunLog], str]] = {
         [],
         "l2: test mIoU 12.00 (seed 3), 11.00 (seed 5) are far from the other seeds, whose median is 38.00",
     ),
-    "an interval beyond the possible": (
-        study({"none": [0.38, 0.381], "l2": [0.379, 0.12]}),
-        [],
-        "l2: the interval −178.28 to +152.08 holds impossible differences; beside the baseline's mean only −38.05 to +61.95 points are possible",
-    ),
     "arms that train the same network": (
         [run(arm, seed, (0.9, 0.6, 0.3 + seed / 100)) for arm in ("none", "l1", "l2") for seed in range(3)],
         [],
@@ -293,11 +288,9 @@ def test_losses_that_do_not_fall(losses: list[float]) -> None:
     assert noted(healthy(), [log(one.run, losses) for one in healthy()]) == ()
 
 
-def test_a_cost_has_no_outliers_and_a_loss_no_bounds() -> None:
+def test_a_cost_has_no_outliers() -> None:
     results = [dataclasses.replace(one, cost={"seconds": 100.0 if one.run.seed == 0 else 10 + one.run.seed / 10}) for one in healthy()]
     assert noted(results, criteria=Criteria(Metric("cost", "seconds"), "none")) == ()
-    wide = [dataclasses.replace(one, val={"loss": 3.0 * one.run.seed}) for one in healthy(seeds=3)]
-    assert noted(wide, criteria=Criteria(Metric("val", "loss"), "none")) == ()
 
 
 def test_notes_change_no_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

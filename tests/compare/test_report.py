@@ -72,7 +72,7 @@ def test_report_answers_first_and_hides_nothing(folder: Path) -> None:
     path = report(folder)
     page = path.read_text(encoding="utf-8")
     assert path == folder / "report.html"
-    answer = page.index("l1 is worse than none by 1.96 points (95 % interval −2.01 to −1.91), adjusted p = 0.016 over 7 seeds.")
+    answer = page.index("l1 is worse than none by 1.96 points (95 % interval −2.00 to −1.90), adjusted p = 0.031 over 7 seeds.")
     assert answer < page.index("<table>")
     for expected in (
         "damaged (not JSON",
@@ -110,7 +110,8 @@ def test_a_tuned_study_says_how_its_settings_were_chosen(tmp_path: Path) -> None
     tuned = {arm: {"tuning": {"chosen": f"{arm}-2", "settings": [f"{arm}-1", f"{arm}-2"]}} for arm in ("none", "l1")}
     shared = {"tuning": {"metric": "val/miou", "seeds": [1000, 1001], "settings": 2}}
     write_study(tmp_path, study({"none": [0.5, 0.6], "l1": [0.4, 0.5]}), StudyRecord("study", "none", "test/miou", shared, tuned))
-    line = "Tuned: 2 settings each, on val mIoU over seeds 1000, 1001. Chosen: none none-2; l1 l1-2."
+    line = "Tuned: 2 settings each, on val mIoU over seeds 1000, 1001. Chosen: none none-2; l1 l1-2. "
+    line += "Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
     assert f"<li>{line}</li>" in report(tmp_path).read_text(encoding="utf-8")
     assert words.tuning(RECORD) is None
     assert words.tuning(None) is None

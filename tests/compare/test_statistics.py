@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers import exact, families, statistics
 
 SCORES = st.lists(st.integers(0, 10_000).map(lambda score: score / 10_000), min_size=2, max_size=8)
 PAIRS = SCORES.flatmap(
@@ -30,12 +30,12 @@ def test_sign_flips_are_exact_and_count_ties(hundredths: list[int]) -> None:
     scores, base = np.array([0.6 + d / 10_000 for d in hundredths]), np.full(len(hundredths), 0.6)
     differences = statistics.paired_differences(scores, base)
     expected = 1.0 if sum(hundredths) == 0 else brute_force(hundredths)
-    assert statistics.sign_flip_p(differences) == pytest.approx(expected, abs=1e-12)
+    assert exact.sign_flip_p(differences) == pytest.approx(expected, abs=1e-12)
 
 
 def test_six_equal_signs_by_hand() -> None:
     differences = np.array([0.01, 0.02, 0.03, 0.01, 0.02, 0.03])  # mean 0.02, sum of squares 0.0004 around it
-    assert statistics.sign_flip_p(differences) == 2 / 64
+    assert exact.sign_flip_p(differences) == 2 / 64
     assert statistics.mean(differences) == pytest.approx(0.02)
     sd = math.sqrt(0.0004 / 5)
     assert statistics.effect_size(differences) == pytest.approx(0.02 / sd)
@@ -71,7 +71,7 @@ def test_swapping_flips_the_sign_and_keeps_p(pair: tuple[list[float], list[float
     ours, theirs = np.array(pair[0]), np.array(pair[1])
     there, back = statistics.paired_differences(ours, theirs), statistics.paired_differences(theirs, ours)
     assert np.array_equal(there, -back)
-    assert statistics.sign_flip_p(there) == statistics.sign_flip_p(back)
+    assert exact.sign_flip_p(there) == exact.sign_flip_p(back)
     assert statistics.equivalence_p(there, 0.005) == statistics.equivalence_p(back, 0.005)
     assert statistics.superiority(there) == pytest.approx(1 - statistics.superiority(back))
     assert statistics.t_interval(there)[0] == pytest.approx(-statistics.t_interval(back)[1], abs=1e-15)
@@ -85,50 +85,50 @@ def test_order_and_a_common_constant_change_nothing(pair: tuple[list[float], lis
     before = statistics.paired_differences(ours, theirs)
     after = statistics.paired_differences(ours[order] + shift / 1000, theirs[order] + shift / 1000)
     assert np.allclose(before[order], after, atol=1e-11)
-    assert statistics.sign_flip_p(before) == statistics.sign_flip_p(after)
+    assert exact.sign_flip_p(before) == exact.sign_flip_p(after)
     assert np.allclose(statistics.t_interval(before), statistics.t_interval(after), atol=1e-10)
 
 
 def test_many_pairs_are_sampled_reproducibly_and_near_the_normal_limit() -> None:
     differences = np.random.default_rng(1).normal(0.3, 1, size=40)
-    p = statistics.sign_flip_p(differences)
-    assert p == statistics.sign_flip_p(differences)
-    assert p != statistics.sign_flip_p(differences, np.random.default_rng(7))
+    p = exact.sign_flip_p(differences)
+    assert p == exact.sign_flip_p(differences)
+    assert p != exact.sign_flip_p(differences, np.random.default_rng(7))
     assert p == pytest.approx(scipy.stats.ttest_1samp(differences, 0).pvalue, abs=0.015)
 
 
 def test_holm_and_benjamini_hochberg_by_hand() -> None:
     p = np.array([0.04, 0.01, 0.03, 0.005])
-    assert statistics.holm(p) == pytest.approx([0.06, 0.03, 0.06, 0.02])  # 4·.005, 3·.01, 2·.03, then .04 raised to .06
-    assert statistics.benjamini_hochberg(p) == pytest.approx([0.04, 0.02, 0.04, 0.02])  # 4/4·.04, 4/2·.01, 4/3·.03, 4·.005
-    assert statistics.holm(np.array([0.5, 0.9])) == pytest.approx([1.0, 1.0])
+    assert families.holm(p) == pytest.approx([0.06, 0.03, 0.06, 0.02])  # 4·.005, 3·.01, 2·.03, then .04 raised to .06
+    assert families.benjamini_hochberg(p) == pytest.approx([0.04, 0.02, 0.04, 0.02])  # 4/4·.04, 4/2·.01, 4/3·.03, 4·.005
+    assert families.holm(np.array([0.5, 0.9])) == pytest.approx([1.0, 1.0])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_benjamini_hochberg_agrees_with_scipy(p: list[float]) -> None:
-    assert np.allclose(statistics.benjamini_hochberg(np.array(p)), scipy.stats.false_discovery_control(p))
+    assert np.allclose(families.benjamini_hochberg(np.array(p)), scipy.stats.false_discovery_control(p))
 
 
 def test_an_undefined_p_stays_undefined() -> None:
     p = np.array([np.nan, 0.01, 0.04])
-    assert statistics.holm(p) == pytest.approx([np.nan, 0.03, 0.08], nan_ok=True)  # it was declared, so it counts
-    assert statistics.benjamini_hochberg(p) == pytest.approx([np.nan, 0.02, 0.04], nan_ok=True)
+    assert families.holm(p) == pytest.approx([np.nan, 0.03, 0.08], nan_ok=True)  # it was declared, so it counts
+    assert families.benjamini_hochberg(p) == pytest.approx([np.nan, 0.02, 0.04], nan_ok=True)
 
 
 def test_degenerate_differences() -> None:
     zeros, equal, one, none = np.zeros(6), np.full(6, 0.01), np.array([0.01]), np.array([])
-    assert statistics.sign_flip_p(zeros) == 1
+    assert exact.sign_flip_p(zeros) == 1
     assert [float(end) for end in statistics.t_interval(zeros)] == [0, 0]
     assert np.isnan(statistics.effect_size(zeros))
     assert statistics.equivalence_p(zeros, 0.005) == 0
-    assert statistics.sign_flip_p(equal) == 2 / 64
+    assert exact.sign_flip_p(equal) == 2 / 64
     assert [float(end) for end in statistics.t_interval(equal)] == [0.01, 0.01]
     assert np.isnan(statistics.effect_size(equal))
     assert statistics.equivalence_p(equal, 0.005) == 1
     assert statistics.equivalence_p(equal, 0.02) == 0
-    assert statistics.sign_flip_p(one) == 1
+    assert exact.sign_flip_p(one) == 1
     assert np.isnan(statistics.t_interval(one)).all()
-    assert np.isnan([statistics.sign_flip_p(none), statistics.mean(none), statistics.effect_size(none), statistics.superiority(none)]).all()
+    assert np.isnan([exact.sign_flip_p(none), statistics.mean(none), statistics.effect_size(none), statistics.superiority(none)]).all()
     assert math.isnan(statistics.correlation(zeros, zeros))
     assert statistics.correlation(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])) == pytest.approx(1)
 

@@ -15,7 +15,7 @@ import seglab
 from seglab.compare import words
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.classes import PerClass
-from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.factorial import Factorial
 from seglab.records import StudyRecord
 

@@ -8,7 +8,7 @@ import seglab
 from seglab.compare import words
 from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
-from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.tables.arm_table import arm_table
 from seglab.compare.tables.class_table import class_contrast_table

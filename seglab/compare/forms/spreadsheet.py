@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from seglab.compare.numbers.comparison import ArmSummary, Comparison
+from seglab.compare.numbers.answer import ArmSummary, Comparison
 
 
 def to_csv(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seglab.compare.metric import Metric
-from seglab.compare.numbers import statistics
+from seglab.compare.numbers import exact, families, statistics
 from seglab.compare.numbers.pairing import check_comparable
 from seglab.records import Result
 
@@ -79,8 +79,8 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) ->
 
 
 def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Floats]) -> tuple[ClassContrast, ...]:
-    p = statistics.sign_flip_each(differences)
-    p_bh = statistics.benjamini_hochberg(p)
+    p = exact.sign_flip_each(differences)
+    p_bh = families.benjamini_hochberg(p)
     means = np.empty((3, len(keys)))  # the mean and the ends of its interval
     for n in {len(values) for values in differences}:  # cells of one size at once, to save time
         places = [place for place, values in enumerate(differences) if len(values) == n]

@@ -2,111 +2,102 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from seglab.compare.criteria import Criteria
+from seglab.compare.numbers import notes as notes_on
 from seglab.compare.numbers import statistics
-from seglab.compare.numbers.pairing import Scores, check_comparable, common_seeds, finite_scores, scores_of
-from seglab.compare.numbers.statistics import Floats
-from seglab.compare.numbers.verdicts import Verdict, power_note, raw_p, too_few, verdict_of
-from seglab.records import Result
+from seglab.compare.numbers.answer import ArmSummary, Comparison, Spread
+from seglab.compare.numbers.contrasts import Contrast, Family, contrasts_at
+from seglab.compare.numbers.looks import Endings, look_notes, reached_looks
+from seglab.compare.numbers.pairing import Scores, check_comparable, finite_scores, lone_seeds
+from seglab.compare.numbers.verdicts import DECIDED, power_notes, worst_cases
+from seglab.records import Result, Run
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean and spread of one number over the seeds of an arm, in raw units of the metric. NaN if `n` is too small."""
-
-    n: int
-    mean: float
-    sd: float
-    min: float
-    max: float
-
-
-@dataclass(frozen=True)
-class ArmSummary:
-    """Scores of one arm."""
-
-    arm: str
-    scores: Mapping[int, float]
-    """Score by seed; finite scores only."""
-    score: Spread
-    secondary: Mapping[str, Spread]
-    """Spread of every other number of the arm's runs, by metric (`val/dice`, `cost/seconds`, ...)."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One arm compared with the baseline."""
-
-    arm: str
-    seeds: tuple[int, ...]
-    """Seeds for which both arms have a score: the pairs."""
-    difference: float
-    """Mean over the pairs of the arm's score minus the baseline's, in raw units of the metric. Its sign ignores the metric's direction."""
-    low: float
-    high: float
-    """Upper end of the t interval of `difference` at level 1 - alpha, for this contrast alone. `low` is the lower end."""
-    p: float
-    """Exact sign-flip p."""
-    p_holm: float
-    """`p`, adjusted over all contrasts."""
-    p_equivalence: float
-    """p of two one-sided t tests against the margin; NaN if there is no margin."""
-    p_equivalence_holm: float
-    """`p_equivalence`, adjusted over all contrasts."""
-    effect_size: float
-    superiority: float
-    """Share of the pairs in which the arm is better than the baseline, by the metric's direction."""
-    correlation: float
-    verdict: Verdict
-    within_margin: bool
-    """Whether equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
-    reason: str
-    """Reason why there is no verdict; empty if there is a verdict."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Answer of a study."""
-
-    study: str
-    criteria: Criteria
-    arms: tuple[ArmSummary, ...]
-    """Summaries of all arms: the baseline first, then the other arms in the order of the results."""
-    contrasts: tuple[Contrast, ...]
-    """Contrast of each arm except the baseline, in the order of `arms`."""
-    notes: tuple[str, ...]
-    """One line for each item that was left out, and for each limit of the answer."""
-
-
-def compare(results: Sequence[Result], criteria: Criteria) -> Comparison:
+def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | None = None) -> Comparison:
     """Compare every arm with the baseline, seed by seed.
 
-    Each contrast has a t interval, an exact sign-flip p and an equivalence p. Both p are adjusted over the k - 1 contrasts (Holm).
-    A difference is better or worse if its adjusted p is at most `criteria.alpha`. Otherwise it is equivalent if its adjusted
-    equivalence p is at most `criteria.alpha`. Otherwise it is inconclusive. Without a margin there is no equivalence. If a contrast
-    has too few pairs for the exact p to reach `alpha` (fewer than 6 at 0.05), it has numbers, but no verdict.
+    Each contrast has an exact sign-flip p, the interval of all differences that this test does not reject, and an equivalence p. Both p
+    are adjusted over all declared contrasts (Holm): a declared arm without results counts like p = 1. A difference is better or worse if
+    its adjusted p is at most `criteria.alpha`. Otherwise it is equivalent if its adjusted equivalence p is at most `criteria.alpha`.
+    Otherwise it is inconclusive. Without a margin there is no equivalence. If a contrast has too few pairs for the exact p to reach
+    `alpha` (fewer than 6 at 0.05), it has numbers, but no verdict.
+
+    If `criteria.declared` names seeds, there is no verdict while a run of a declared arm and seed is open, and other seeds are only
+    mentioned in a note. Planned looks, and tests that hold after any number of seeds, give verdicts before (see `Study`). If a run has
+    diverged, a verdict also has to hold with the worst score of the study in its place.
+
+    Args:
+        results: finished runs.
+        criteria: metric, baseline, limits, and the declared analysis if it is known.
+        endings: state of each run that has no result; a declared run that is neither here nor among the results is open.
 
     Raises:
         ValueError: the results do not belong together, the baseline has no results, or no run has the metric.
     """
+    endings = {} if endings is None else endings
     check_comparable(results, criteria.baseline)
+    looks = reached_looks(results, criteria, endings)
+    judged = [result for result in results if result.run.seed in looks[-1].seeds]
+    check_comparable(judged, criteria.baseline)
     notes: list[str] = []
-    scores = finite_scores(results, criteria.metric, notes)
-    arms = [criteria.baseline, *(arm for arm in scores if arm != criteria.baseline)]
-    runs: dict[str, list[Result]] = {}
-    for result in results:
-        runs.setdefault(result.run.arm, []).append(result)
-    return Comparison(
+    found = finite_scores(judged, criteria.metric, notes)
+    scores = {arm: found[arm] for arm in sorted(found, key=lambda arm: arm != criteria.baseline)}  # a stable sort: the baseline first
+    diverged = diverged_seeds(endings, looks[-1].seeds)
+    tests = _tests(criteria, scores)
+    contrasts = _contrasts([Family(look, criteria, tests) for look in looks], scores, worst_cases(scores, diverged, criteria.metric))
+    notes += lone_seeds(scores, criteria, _named_elsewhere(judged, endings, criteria), results[0].run.study)
+    for arm in scores:
+        notes += _undefined(arm, judged, str(criteria.metric))
+    notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
+    if not contrasts:
+        notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")
+    answer = Comparison(
         study=results[0].run.study,
         criteria=criteria,
-        arms=tuple(_summary(arm, scores[arm], runs[arm], notes) for arm in arms),
-        contrasts=_contrasts(scores, criteria, notes),
-        notes=tuple(notes),
+        arms=tuple(_summary(arm, scores[arm], judged, diverged.get(arm, ())) for arm in scores),
+        contrasts=contrasts,
+        tests=tests,
+        notes=(*notes, *look_notes(looks, criteria)),
     )
+    return replace(answer, notes=(*answer.notes, *notes_on.limits(answer), *notes_on.undeclared(results, answer)))
+
+
+def diverged_seeds(endings: Endings, seeds: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return those of `seeds` whose run has diverged, by arm."""
+    found: dict[str, list[int]] = {}
+    for run in sorted(run for run, ending in endings.items() if ending == "diverged" and run.seed in seeds):
+        found.setdefault(run.arm, []).append(run.seed)
+    return {arm: tuple(own) for arm, own in found.items()}
+
+
+def _tests(criteria: Criteria, scores: Scores) -> int:
+    """Return the number of tests: all arms that were ever declared or have results, except the baseline."""
+    declared = criteria.declared
+    arms = set(scores) if declared is None else {*scores, *declared.arms, *declared.dropped_arms}
+    return max(1, len(arms - {criteria.baseline}))
+
+
+def _contrasts(families: Sequence[Family], scores: Scores, worst: Sequence[Scores]) -> tuple[Contrast, ...]:
+    """Return the contrast of each arm at the first look that has decided it, or at the last look."""
+    chosen: dict[str, Contrast] = {}
+    for family in families:
+        for contrast in contrasts_at(family, scores, worst):
+            if contrast.arm not in chosen or chosen[contrast.arm].verdict not in DECIDED:
+                chosen[contrast.arm] = contrast
+    return tuple(chosen.values())
+
+
+def _named_elsewhere(results: Sequence[Result], endings: Endings, criteria: Criteria) -> set[Run]:
+    """Return the runs without a score that need no note of their own: those with an ending or an undefined score, and declared open runs."""
+    study = results[0].run.study
+    undefined = {result.run for result in results if not math.isfinite(result.numbers.get(str(criteria.metric), math.nan))}
+    declared = criteria.declared
+    planned = set() if declared is None else {Run(study, arm, seed) for arm in declared.arms for seed in declared.seeds}
+    return {*endings, *undefined, *(planned - {result.run for result in results})}
 
 
 def _spread(values: Sequence[float]) -> Spread:
@@ -115,64 +106,26 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(len(values), float(statistics.mean(array)), float(statistics.standard_deviation(array)), low, high)
 
 
-def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], notes: list[str]) -> ArmSummary:
-    """Return the summary of an arm from the results of its runs."""
+def _secondary(arm: str, results: Sequence[Result]) -> dict[str, list[float]]:
+    """Return every number of the arm's runs, by metric."""
     found: dict[str, list[float]] = {}
-    for result in results:
+    for result in (result for result in results if result.run.arm == arm):
         for split, numbers in result.means.items():
             for name, value in numbers.items():
                 found.setdefault(f"{split}/{name}", []).append(value)
-    secondary = {name: _spread([value for value in values if math.isfinite(value)]) for name, values in found.items()}
-    for name, spread in secondary.items():
-        if spread.n < len(found[name]):
-            missing = f"{len(found[name]) - spread.n} of {len(found[name])} runs"
-            notes.append(f"{arm}: {name} is undefined in {missing}; its mean leaves them out")
-    return ArmSummary(arm, scores, _spread(list(scores.values())), secondary)
+    return found
 
 
-def _contrasts(scores: Scores, criteria: Criteria, notes: list[str]) -> tuple[Contrast, ...]:
-    baseline = criteria.baseline
-    others = [arm for arm in scores if arm != baseline]
-    if not others:
-        notes.append(f"{baseline} is the only arm with results: there is nothing to compare it with")
-        return ()
-    seeds = {arm: common_seeds(scores, arm, criteria, notes) for arm in others}
-    pairs = {arm: (scores_of(scores[arm], common), scores_of(scores[baseline], common)) for arm, common in seeds.items()}
-    p = raw_p([statistics.paired_differences(ours, theirs) for ours, theirs in pairs.values()], criteria.margin)
-    both = np.concatenate([p, statistics.holm(p)]).T
-    notes += power_note(max(map(len, seeds.values())), len(others), criteria.alpha, "contrasts")
-    return tuple(_contrast(arm, seeds[arm], pairs[arm], both[place], criteria) for place, arm in enumerate(others))
+def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], diverged: tuple[int, ...]) -> ArmSummary:
+    secondary = {name: _spread([value for value in values if math.isfinite(value)]) for name, values in _secondary(arm, results).items()}
+    return ArmSummary(arm, scores, _spread(list(scores.values())), secondary, diverged)
 
 
-def _contrast(arm: str, seeds: tuple[int, ...], scores: tuple[Floats, Floats], p: Floats, criteria: Criteria) -> Contrast:
-    """Return the contrast of one arm.
-
-    Args:
-        arm: name of the arm.
-        seeds: n seeds that the arm and the baseline have in common.
-        scores: (n,) of the arm and (n,) of the baseline.
-        p: (4,) sign-flip p and equivalence p, then both adjusted.
-        criteria: limits from which the verdict follows.
-    """
-    differences = statistics.paired_differences(*scores)
-    low, high = statistics.t_interval(differences, 1 - criteria.alpha)
-    gains = -differences if criteria.metric.smaller_is_better else differences
-    reason = too_few(len(seeds), criteria.alpha)
-    different, equivalent = bool(p[2] <= criteria.alpha), bool(p[3] <= criteria.alpha)
-    return Contrast(
-        arm=arm,
-        seeds=seeds,
-        difference=float(statistics.mean(differences)),
-        low=float(low),
-        high=float(high),
-        p=float(p[0]),
-        p_holm=float(p[2]),
-        p_equivalence=float(p[1]),
-        p_equivalence_holm=float(p[3]),
-        effect_size=float(statistics.effect_size(differences)),
-        superiority=float(statistics.superiority(gains)),
-        correlation=statistics.correlation(*scores),
-        verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), different, equivalent),
-        within_margin=not reason and equivalent,
-        reason=reason,
-    )
+def _undefined(arm: str, results: Sequence[Result], metric: str) -> list[str]:
+    """Return a note on the metrics, except the one that is compared, that are undefined in runs of the arm."""
+    names: dict[str, list[str]] = {}
+    for name, values in _secondary(arm, results).items():
+        missing = sum(not math.isfinite(value) for value in values)
+        if missing and name != metric:
+            names.setdefault(f"{missing} of {len(values)} runs", []).append(name)
+    return [f"{arm}: undefined in {where}, which the means leave out: {', '.join(own)}" for where, own in names.items()]

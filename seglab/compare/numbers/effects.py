@@ -1,20 +1,22 @@
 """The effects of two crossed factors as contrasts of arms, and their statistics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
+from seglab.compare.numbers.exact import sign_flip_interval
 from seglab.compare.numbers.pairing import Scores, scores_of
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.numbers.verdicts import Verdict, power_note, raw_p, too_few, verdict_of
+from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, power_notes, raw_p, too_few, verdict_of
 from seglab.records import CROSSING
 
 Kind = Literal["main", "interaction", "simple"]
-EffectVerdict = Verdict | Literal["effects differ", "effects alike"]
+EffectVerdict = Verdict | Literal["effects differ", "effects alike", "exploratory"]
+"""Exploratory: a simple effect whose interaction is not shown."""
 Levels = tuple[tuple[str, ...], tuple[str, ...]]
 """Levels of the first and of the second factor. The first level of each is its reference level, which belongs to the baseline."""
 
@@ -42,35 +44,83 @@ class Effect:
     """Size of the effect, in raw units of the metric. Its sign ignores the metric's direction."""
     low: float
     high: float
-    """Upper end of the t interval of `difference` at level 1 - alpha, for this effect alone. `low` is the lower end."""
+    """Upper end of the interval of `difference` at level 1 - alpha, for this effect alone, by inversion of the sign-flip test. `low` is the
+    lower end. Infinite if the pairs are too few for the level."""
     p: float
     """Exact sign-flip p."""
     p_holm: float
-    """`p`, adjusted over the effects of the same kind and factor."""
+    """`p`, adjusted over the family: all main effects and interactions, or the simple effects of one factor."""
     p_equivalence: float
     """p of two one-sided t tests against the margin; NaN if there is no margin."""
     p_equivalence_holm: float
-    """`p_equivalence`, adjusted over the effects of the same kind and factor."""
+    """`p_equivalence`, adjusted over the same family."""
     verdict: EffectVerdict
     """The verdict on an interaction says whether the two simple effects differ. The simple effects say which of them is better."""
     within_margin: bool
     """Whether equivalence is shown. A difference can be significant and still within the margin."""
     reason: str
-    """Reason why there is no verdict; empty if there is a verdict."""
+    """Reason why there is no verdict, or why a difference in the complete pairs is inconclusive; else empty."""
 
 
-def effects_of(factors: tuple[str, str], levels: Levels, scores: Scores, criteria: Criteria, notes: list[str]) -> tuple[Effect, ...]:
+@dataclass(frozen=True)
+class Crossed:
+    """Scores of two crossed factors, and the limits from which verdicts follow."""
+
+    factors: tuple[str, str]
+    levels: Levels
+    scores: Scores
+    worst: Sequence[Scores]
+    """Scores with diverged runs at their worst (see `worst_cases`); a verdict has to hold in all of them."""
+    criteria: Criteria
+    reason: str = ""
+    """Reason why no effect gets a verdict; empty if verdicts are given."""
+
+
+def effects_of(crossed: Crossed, notes: list[str]) -> tuple[Effect, ...]:
     """Return the main effects of both factors, their interactions, and the simple effects of both factors, in this order."""
-    sought = _sought(factors, levels)
+    sought = _sought(crossed.factors, crossed.levels)
+    found = _tested(sought, crossed.scores, crossed)
+    for worst in crossed.worst:
+        found = [_confirmed(effect, other) for effect, other in zip(found, _tested(sought, worst, crossed), strict=True)]
+    for family, places in _families(sought).items():
+        pairs = {_name(sought[place]): len(found[place].seeds) for place in places}
+        notes += power_notes(pairs, len(places), crossed.criteria.alpha, family)
+    differing = [effect for effect in found if effect.verdict == "effects differ"]
+    return tuple(_gated(effect, differing) for effect in found)
+
+
+def _tested(sought: "Sequence[_Sought]", scores: Scores, crossed: Crossed) -> list[Effect]:
+    """Return the effects with the verdicts that these scores give."""
     seeds = [_common(one, scores) for one in sought]
     differences = [_differences(one, scores, common) for one, common in zip(sought, seeds, strict=True)]
-    raw = raw_p(differences, criteria.margin)
+    raw = raw_p(differences, crossed.criteria.margin)
     adjusted = np.empty_like(raw)
-    for family, places in _families(sought).items():
-        adjusted[:, places] = statistics.holm(raw[:, places])
-        notes += power_note(max(len(seeds[place]) for place in places), len(places), criteria.alpha, family)
+    for places in _families(sought).values():
+        adjusted[:, places] = adjusted_p(raw[:, places], len(places))
     p = np.concatenate([raw, adjusted]).T
-    return tuple(_effect(one, seeds[i], differences[i], p[i], criteria) for i, one in enumerate(sought))
+    return [_effect(one, seeds[i], differences[i], p[i], crossed) for i, one in enumerate(sought)]
+
+
+def _confirmed(found: Effect, worst: Effect) -> Effect:
+    """Return the effect in the complete pairs, inconclusive unless the worst case has the same verdict and sign."""
+    within = found.within_margin and worst.within_margin
+    same = found.verdict == worst.verdict and (found.verdict in ("equivalent", "effects alike") or found.difference * worst.difference > 0)
+    if found.verdict in ("no verdict", "inconclusive") or same:
+        return replace(found, within_margin=within)
+    return replace(found, verdict="inconclusive", within_margin=False, reason=ONLY_COMPLETE)
+
+
+def _gated(effect: Effect, differing: Sequence[Effect]) -> Effect:
+    """Return the effect; a simple effect is exploratory unless an interaction of its level is shown."""
+    if effect.kind != "simple" or effect.verdict == "no verdict":
+        return effect
+    if any(effect.level == (other.level if effect.factor == other.factor else other.at) for other in differing):
+        return effect
+    return replace(effect, verdict="exploratory", within_margin=False, reason="")
+
+
+def _name(sought: "_Sought") -> str:
+    return f"{sought.level} at {sought.at}" if sought.at else sought.level
 
 
 @dataclass(frozen=True)
@@ -121,20 +171,24 @@ def _differences(sought: _Sought, scores: Scores, seeds: Sequence[int]) -> Float
 
 
 def _families(sought: Sequence[_Sought]) -> Mapping[str, list[int]]:
-    """Return the places of the effects that are adjusted together (same kind and factor), by the name of the family."""
+    """Return the places of the effects that are adjusted together, by the name of the family."""
     families: dict[str, list[int]] = {}
     for place, one in enumerate(sought):
-        name = "interactions" if one.kind == "interaction" else f"{one.kind} effects of {one.factor}"
+        name = f"simple effects of {one.factor}" if one.kind == "simple" else "main effects and interactions"
         families.setdefault(name, []).append(place)
     return families
 
 
-def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Floats, criteria: Criteria) -> Effect:
+def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Floats, crossed: Crossed) -> Effect:
     """Return one effect; `p` is (4,): sign-flip p and equivalence p, then both adjusted."""
-    low, high = statistics.t_interval(differences, 1 - criteria.alpha)
-    mean, reason = float(statistics.mean(differences)), too_few(len(seeds), criteria.alpha)
+    criteria = crossed.criteria
+    low, high = sign_flip_interval(differences, 1 - criteria.alpha)
+    mean, reason = float(statistics.mean(differences)), crossed.reason or too_few(len(seeds), criteria.alpha)
     gain = -mean if criteria.metric.smaller_is_better else mean
     different, equivalent = bool(p[2] <= criteria.alpha), bool(p[3] <= criteria.alpha)
+    verdict: EffectVerdict = verdict_of(gain, different, equivalent, criteria.metric)
+    if sought.kind == "interaction":
+        verdict = "effects differ" if different else "effects alike" if equivalent else "inconclusive"
     return Effect(
         kind=sought.kind,
         factor=sought.factor,
@@ -148,13 +202,7 @@ def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Flo
         p_holm=float(p[2]),
         p_equivalence=float(p[1]),
         p_equivalence_holm=float(p[3]),
-        verdict="no verdict" if reason else _verdict(sought.kind, gain, different, equivalent),
+        verdict="no verdict" if reason else verdict,
         within_margin=not reason and equivalent,
         reason=reason,
     )
-
-
-def _verdict(kind: Kind, gain: float, different: bool, equivalent: bool) -> EffectVerdict:
-    if kind != "interaction":
-        return verdict_of(gain, different, equivalent)
-    return "effects differ" if different else "effects alike" if equivalent else "inconclusive"

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
-from seglab.compare.numbers.effects import Effect, Levels, effects_of
+from seglab.compare.numbers.comparison import diverged_seeds
+from seglab.compare.numbers.contrasts import NO_COST
+from seglab.compare.numbers.effects import Crossed, Effect, Levels, effects_of
+from seglab.compare.numbers.looks import Endings, Look, reached_looks
 from seglab.compare.numbers.pairing import Scores, check_comparable, finite_scores
+from seglab.compare.numbers.verdicts import worst_cases
 from seglab.records import CROSSING, Result, levels_of
 
 
@@ -29,7 +33,9 @@ class Factorial:
     notes: tuple[str, ...]
 
 
-def compare_factors(results: Sequence[Result], factors: Sequence[str], criteria: Criteria, arms: Sequence[str] = ()) -> Factorial:
+def compare_factors(
+    results: Sequence[Result], factors: Sequence[str], criteria: Criteria, arms: Sequence[str] = (), endings: Endings | None = None
+) -> Factorial:
     """Return main, simple and interaction effects of two factors, by the rules of `compare`.
 
     Args:
@@ -37,6 +43,9 @@ def compare_factors(results: Sequence[Result], factors: Sequence[str], criteria:
         factors: names of the two factors, in the order of the levels in the names of the arms.
         criteria: metric, baseline and limits.
         arms: declared arms, with or without results. An effect that needs an arm without results has no pairs, and counts in its family.
+        endings: state of each run that has no result, as in `compare`.
+
+    Main effects and interactions are one family (Holm). Simple effects get verdicts only where their interaction is shown.
 
     An interaction whose adjusted p is at most alpha means that the effects differ. Otherwise they are alike if the adjusted
     equivalence p is at most alpha. Otherwise the interaction is inconclusive.
@@ -51,17 +60,33 @@ def compare_factors(results: Sequence[Result], factors: Sequence[str], criteria:
     first, second = factors
     levels = _levels([criteria.baseline, *arms, *(result.run.arm for result in results)], (first, second), notes)
     grid = [CROSSING.join((a, b)) for a in levels[0] for b in levels[1]]
-    scores = finite_scores([result for result in results if result.run.arm in grid], criteria.metric, notes)
+    endings = {} if endings is None else endings
+    look = reached_looks(results, criteria, endings)[-1]
+    judged = [result for result in results if result.run.arm in grid and result.run.seed in look.seeds]
+    scores = finite_scores(judged, criteria.metric, notes)
     _note_gaps(scores, grid, criteria.metric, notes)
+    worst = worst_cases(scores, diverged_seeds(endings, look.seeds), criteria.metric)
     return Factorial(
         study=results[0].run.study,
         factors=(first, second),
         levels=levels,
         criteria=criteria,
         scores={arm: scores[arm] for arm in grid if scores.get(arm)},
-        effects=effects_of((first, second), levels, scores, criteria, notes),
+        effects=effects_of(Crossed((first, second), levels, scores, worst, criteria, _reason(look, criteria)), notes),
         notes=tuple(notes),
     )
+
+
+def _reason(look: Look, criteria: Criteria) -> str:
+    """Return the reason why no effect gets a verdict; effects are judged once, when all declared seeds are done."""
+    declared = criteria.declared
+    if look.reason or declared is None or not declared.seeds:
+        return look.reason or ("" if criteria.judges else NO_COST)
+    if declared.always_valid:
+        return "tests that hold after any number of seeds are for the contrasts of arms only"
+    if len(look.seeds) < len(declared.seeds):
+        return f"interim: {len(look.seeds)} of {len(declared.seeds)} seeds are done in all arms; effects are judged once, after all seeds"
+    return "" if criteria.judges else NO_COST
 
 
 def _levels(arms: Sequence[str], factors: tuple[str, str], notes: list[str]) -> Levels:

@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.statistics import Floats
-from seglab.records import Result
+from seglab.records import Result, Run
 
 Scores = Mapping[str, Mapping[int, float]]
 """Score by arm and seed. Finite scores only."""
@@ -30,26 +30,27 @@ def check_comparable(results: Sequence[Result], baseline: str) -> None:
     ):
         if len(found) > 1:
             raise ValueError(f"the results come from different {what}: {'; '.join(found)}. Compare one study at a time")
-    runs = [result.run for result in results]
-    if twice := sorted(run.name for run, found in Counter(runs).items() if found > 1):
+    if twice := sorted(run.name for run, count in Counter(result.run for result in results).items() if count > 1):
         raise ValueError(f"more than one result for {', '.join(twice)}: keep one result of each run")
-    arms: dict[str, set[str]] = {}
+    settings: dict[str, set[str]] = {}
     for result in results:
-        arms.setdefault(result.run.arm, set()).add(result.identity)
-    for arm, settings in arms.items():
-        if len(settings) > 1:
-            raise ValueError(f"arm {arm!r} mixes {len(settings)} settings ({', '.join(sorted(settings))}): repeat its runs with one")
-    if baseline not in arms:
-        raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(arms)}")
+        settings.setdefault(result.run.arm, set()).add(result.identity)
+    for arm, found_settings in settings.items():
+        if len(found_settings) > 1:
+            listed = ", ".join(sorted(found_settings))
+            raise ValueError(f"arm {arm!r} mixes {len(found_settings)} settings ({listed}): repeat its runs with one")
+    if baseline not in settings:
+        raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(settings)}")
 
 
 def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -> Scores:
-    """Return the finite scores of all runs, and append a note for every run without one.
+    """Return the finite scores of all runs, and append a note for every arm with runs that have none.
 
     Raises:
         ValueError: no run has the metric.
     """
     scores: dict[str, dict[int, float]] = {result.run.arm: {} for result in results}
+    without: dict[tuple[str, str], list[int]] = {}
     missing: list[ValueError] = []
     for result in sorted(results, key=lambda result: result.run.seed):
         try:
@@ -60,9 +61,10 @@ def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -
         if math.isfinite(score):
             scores[result.run.arm][result.run.seed] = score
         else:
-            notes.append(f"{result.run.arm}, seed {result.run.seed}: {metric} {why}; left out")
+            without.setdefault((result.run.arm, why), []).append(result.run.seed)
     if len(missing) == len(results):
         raise missing[0]
+    notes += [f"{arm}, seed {', '.join(map(str, seeds))}: {metric} {why}; left out" for (arm, why), seeds in without.items()]
     return scores
 
 
@@ -71,11 +73,26 @@ def scores_of(scores: Mapping[int, float], seeds: Sequence[int]) -> Floats:
     return np.array([scores[seed] for seed in seeds], dtype=np.float64)
 
 
-def common_seeds(scores: Scores, arm: str, criteria: Criteria, notes: list[str]) -> tuple[int, ...]:
-    """Return the sorted seeds that an arm and the baseline have in common, and append a note for the seeds that only one of them has."""
+def common_seeds(scores: Scores, arm: str, baseline: str, seeds: Sequence[int]) -> tuple[int, ...]:
+    """Return those of `seeds` for which both arms have a score, in their order."""
+    return tuple(seed for seed in seeds if seed in scores.get(arm, {}) and seed in scores[baseline])
+
+
+def lone_seeds(scores: Scores, criteria: Criteria, known: Collection[Run], study: str) -> list[str]:
+    """Return a note for each arm and the seeds that only the arm or only the baseline has.
+
+    Args:
+        scores: finite scores by arm and seed.
+        criteria: metric and baseline.
+        known: runs without a score that other notes name.
+        study: name of the study.
+    """
     baseline = criteria.baseline
-    for one, other in ((arm, baseline), (baseline, arm)):
-        if alone := sorted(scores[one].keys() - scores[other].keys()):
-            missing = f"{other} has no {criteria.metric} for seed {', '.join(map(str, alone))}"
-            notes.append(f"{arm} against {baseline}: {missing}; left out of the pairs")
-    return tuple(sorted(scores[arm].keys() & scores[baseline].keys()))
+    notes = []
+    for arm in (arm for arm in scores if arm != baseline):
+        for one, other in ((arm, baseline), (baseline, arm)):
+            alone = [seed for seed in sorted(scores[one].keys() - scores[other].keys()) if Run(study, other, seed) not in known]
+            if alone:
+                missing = f"{other} has no {criteria.metric} for seed {', '.join(map(str, alone))}"
+                notes.append(f"{arm} against {baseline}: {missing}; left out of the pairs")
+    return notes

@@ -4,16 +4,12 @@ An undefined statistic is NaN, never an exception: an interval needs two pairs, 
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-EXACT_FLIPS = 2**15
-"""Number of sign flips. Up to 15 pairs all flips are enumerated; with more pairs this many are drawn."""
 
 
 def paired_differences(scores: Floats, baseline: Floats) -> Floats:
@@ -52,43 +48,6 @@ def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats
     return mean(differences) - half, mean(differences) + half
 
 
-def sign_flip_p(differences: Floats, generator: np.random.Generator | None = None) -> Floats:
-    """Return the two-sided p of 'arm and baseline are exchangeable within a pair' (Fisher 1935, §21): (..., n) -> (...).
-
-    Up to 15 pairs the p is exact over all 2^n flips, and the smallest p is 2/2^n. With more pairs, m = 2^15 flips are drawn and
-    p = (k + 1)/(m + 1) (Phipson & Smyth 2010). The default generator has a fixed seed, so that a table shows the same p each time.
-    NaN without pairs.
-    """
-    if (n := differences.shape[-1]) < 2:
-        return np.full(differences.shape[:-1], 1.0 if n == 1 else np.nan)  # both flips of one pair are equally far from 0
-    largest = np.abs(differences).max(axis=-1, keepdims=True)
-    test = scipy.stats.permutation_test(
-        (differences / np.where(largest == 0, 1.0, largest),),
-        _tied_sum,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=EXACT_FLIPS,
-        batch=max(1, 2**21 // differences.size),  # 2^21 float64 are 16 MiB
-        axis=-1,
-        random_state=np.random.default_rng(0) if generator is None else generator,
-    )
-    return np.asarray(test.pvalue, dtype=np.float64)
-
-
-def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | None = None) -> Floats:
-    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs. Problems of one size share the flips, to save time."""
-    p = np.full(len(problems), np.nan)
-    for n in sorted({len(problem) for problem in problems}):
-        places = [place for place, problem in enumerate(problems) if len(problem) == n]
-        p[places] = sign_flip_p(np.stack([problems[place] for place in places]), generator)
-    return p
-
-
-def _tied_sum(values: Floats, axis: int) -> Floats:
-    """Return the sum of values in [-1, 1], rounded so that flips with equal sums tie."""
-    return np.asarray(np.round(values.sum(axis=axis), 9))
-
-
 def equivalence_p(differences: Floats, margin: float) -> Floats:
     """Return p of 'the mean difference is at least `margin` away from 0', by two one-sided t tests (Schuirmann 1987): (..., n) -> (...).
 
@@ -102,32 +61,22 @@ def equivalence_p(differences: Floats, margin: float) -> Floats:
     return np.where(error == 0, np.where(np.abs(centre) < margin, 0.0, 1.0), scipy.stats.t.sf(nearest, n - 1))
 
 
-def holm(p: Floats) -> Floats:
-    """Return p adjusted over the last axis (Holm 1979): (..., m) -> (..., m). NaN stays NaN, and counts: the family was declared."""
-    m = p.shape[-1]
-    order = np.argsort(p, axis=-1)  # NaN last
-    stepped = np.take_along_axis(p, order, axis=-1) * (m - np.arange(m))
-    return _restore(np.minimum(np.maximum.accumulate(stepped, axis=-1), 1.0), order)
-
-
-def benjamini_hochberg(p: Floats) -> Floats:
-    """Return p adjusted for the false discovery rate over the last axis (Benjamini & Hochberg 1995). NaN is no test, and does not count."""
-    m = np.sum(~np.isnan(p), axis=-1, keepdims=True)
-    order = np.argsort(p, axis=-1)
-    stepped = np.take_along_axis(p, order, axis=-1) * m / np.arange(1, p.shape[-1] + 1)
-    return _restore(np.minimum(np.fmin.accumulate(stepped[..., ::-1], axis=-1)[..., ::-1], 1.0), order)
-
-
-def _restore(ordered: Floats, order: NDArray[np.intp]) -> Floats:
-    adjusted = np.empty_like(ordered)
-    np.put_along_axis(adjusted, order, ordered, axis=-1)
-    return adjusted
-
-
 def effect_size(differences: Floats) -> Floats:
     """Return d_z = mean / standard deviation of the differences (Cohen 1988, §2.3.5): (..., n) -> (...). NaN for equal differences."""
     spread = standard_deviation(differences)
     return np.where(spread == 0, np.nan, mean(differences) / np.where(spread == 0, 1.0, spread))
+
+
+def skewness(differences: Floats) -> Floats:
+    """Return the skewness m₃ / m₂^{3/2} of the central moments: (..., n) -> (...). NaN below three values, and for equal values.
+
+    The sign-flip test and its interval assume symmetric differences. An absolute skewness above 1 with 8 or more pairs speaks against it.
+    """
+    if differences.shape[-1] < 3:
+        return np.full(differences.shape[:-1], np.nan)
+    around = differences - mean(differences)[..., None]
+    m2, m3 = np.mean(around**2, axis=-1), np.mean(around**3, axis=-1)
+    return np.where(m2 == 0, np.nan, m3 / np.where(m2 == 0, 1.0, m2) ** 1.5)
 
 
 def superiority(gains: Floats) -> Floats:

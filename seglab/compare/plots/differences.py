@@ -5,18 +5,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seglab.compare.findings import Findings
-from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VERDICT_COLOURS = {"better": "#1a9850", "worse": "#d73027", "equivalent": "#3288bd", "inconclusive": "#b8860b", "no verdict": MUTED}
+VERDICT_COLOURS = {
+    "better": "#1a9850",
+    "worse": "#d73027",
+    "different": "#7a3ea8",
+    "equivalent": "#3288bd",
+    "inconclusive": "#b8860b",
+    "no verdict": MUTED,
+}
 
 
 def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
-    """Draw the mean paired difference and the interval of each arm, and its pairs as small dots. A band around zero is the margin."""
+    """Draw the mean paired difference and the interval of each arm, and its pairs as small dots; no bar if the interval is unbounded. A band around zero is the margin."""
     criteria, contrasts = comparison.criteria, comparison.contrasts
     unit = criteria.metric.unit
     ax = axes_in(ax, width=7.0, height=1.3 + 0.5 * max(1, len(contrasts)))
@@ -29,13 +36,15 @@ def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes"
         pairs = [(scores[contrast.arm][seed] - scores[criteria.baseline][seed]) * unit.factor for seed in contrast.seeds]
         ax.scatter(pairs, [place + 0.24] * len(pairs), s=13, color=MUTED, alpha=0.7, linewidths=0)
         low, middle, high = np.array([contrast.low, contrast.difference, contrast.high]) * unit.factor
+        if not np.isfinite(low):
+            low = high = middle
         ax.errorbar(middle, place, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4, linewidth=2, markersize=7)
         ax.annotate(contrast.verdict, (1.02, place), xycoords=("axes fraction", "data"), color=colour, va="center", fontsize=9.5)
     ax.set_yticks(range(len(contrasts)), [contrast.arm for contrast in contrasts])
     ax.set_ylim(len(contrasts) - 0.5, -0.5)
     label = axis_label(f"difference from {criteria.baseline}", unit.step)
     left, right = ("better", "worse") if criteria.metric.smaller_is_better else ("worse", "better")
-    ax.set_xlabel(f"← {left}  |  {label}  |  {right} →")
+    ax.set_xlabel(f"← {left}  |  {label}  |  {right} →" if criteria.metric.has_direction else label)
     ax.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.6)
     return ax
 

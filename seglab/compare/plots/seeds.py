@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seglab.compare.findings import Findings
-from seglab.compare.numbers.comparison import Comparison
+from seglab.compare.numbers.answer import Comparison
 from seglab.compare.plots.ink import ACCENT, INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
 

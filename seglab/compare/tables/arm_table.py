@@ -8,7 +8,8 @@ from rich.console import Group
 
 from seglab.compare import words
 from seglab.compare.metric import Metric
-from seglab.compare.numbers.comparison import ArmSummary, Comparison, Contrast
+from seglab.compare.numbers.answer import ArmSummary, Comparison
+from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
 from seglab.compare.unit import UNDEFINED, number, p_value, signed
 
@@ -32,13 +33,14 @@ def columns(comparison: Comparison) -> list[Column[ArmRow]]:
     return [
         Column("arm", lambda row: row.arm.arm, align="left", wraps=True),
         Column("n", lambda row: str(row.arm.score.n)),
+        *_diverged(comparison),
         Column(metric.heading, lambda row: metric.unit.mean_and_sd(row.arm.score.mean, row.arm.score.sd)),
         *_companion(comparison),
         Column(
             f"difference [{criteria.level}]", lambda row: "baseline" if row.contrast is None else words.difference(row.contrast, metric)
         ),
-        Column("p", lambda row: "" if row.contrast is None else p_value(row.contrast.p_holm)),
-        Column("verdict", lambda row: "" if row.contrast is None else words.verdict(row.contrast), align="left", verdict=True),
+        Column("p", lambda row: "" if row.contrast is None else p_value(_judged_p(row.contrast))),
+        Column(_heading(comparison), lambda row: "" if row.contrast is None else words.verdict(row.contrast), align="left", verdict=True),
         Column("zeros %", _mean("cost/exact_zeros", lambda mean: number(100 * mean, 1))),
         Column("s/run", _mean("cost/seconds", lambda mean: number(mean, 0 if mean >= 100 else 1))),
     ]
@@ -52,7 +54,7 @@ def arm_table(comparison: Comparison) -> Table[ArmRow]:
         columns(comparison),
         [Block("", [ArmRow(arm, contrasts.get(arm.arm)) for arm in comparison.arms])],
         legend=_legend(comparison),
-        title=f"{comparison.study}: {comparison.criteria.metric.title} against {baseline}",
+        title=f"{comparison.study}: {_title(comparison)}",
         remarks=_remarks(comparison),
         kind=lambda row: "baseline" if row.arm.arm == baseline else "",
     )
@@ -60,19 +62,25 @@ def arm_table(comparison: Comparison) -> Table[ArmRow]:
 
 def detail_table(comparison: Comparison) -> Table[Contrast]:
     """Return the statistics of each contrast for which the main table has no room."""
+    unit = comparison.criteria.metric.unit
+    simultaneous = 100 * (1 - comparison.criteria.alpha / comparison.tests)
     return Table(
         [
             Column("arm", lambda contrast: contrast.arm, align="left"),
             Column("pairs", lambda contrast: str(len(contrast.seeds))),
             Column("p", lambda contrast: p_value(contrast.p)),
             Column("p (Holm)", lambda contrast: p_value(contrast.p_holm)),
+            Column(
+                f"simultaneous [{simultaneous:.3g} %]",
+                lambda contrast: unit.interval(contrast.low_simultaneous, contrast.high_simultaneous),
+            ),
             Column("equivalence p (Holm)", lambda contrast: p_value(contrast.p_equivalence_holm)),
             Column("d_z", lambda contrast: signed(contrast.effect_size, 2)),
             Column("P(better)", lambda contrast: number(contrast.superiority, 2)),
             Column("ρ", lambda contrast: signed(contrast.correlation, 2)),
         ],
         [Block("", comparison.contrasts)],
-        legend="d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
+        legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
         "ties counting half. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
     )
 
@@ -99,8 +107,7 @@ def to_table(comparison: Comparison) -> Group:
 
 def to_markdown(comparison: Comparison) -> str:
     """Return the main table as Markdown, for a README or a pull request."""
-    criteria = comparison.criteria
-    return to_pipes(arm_table(comparison), f"**{comparison.study}**: {criteria.metric.title} against {criteria.baseline}")
+    return to_pipes(arm_table(comparison), f"**{comparison.study}**: {_title(comparison)}")
 
 
 def to_frame(comparison: Comparison) -> "pd.DataFrame":
@@ -116,6 +123,28 @@ def to_frame(comparison: Comparison) -> "pd.DataFrame":
         for arm in comparison.arms
     ]
     return pd.DataFrame.from_records(records).set_index("arm")
+
+
+def _title(comparison: Comparison) -> str:
+    criteria = comparison.criteria
+    own = " (exploratory: not the declared comparison)" if criteria.exploratory else ""
+    return f"{criteria.metric.title} against {criteria.baseline}{own}"
+
+
+def _heading(comparison: Comparison) -> str:
+    return "exploratory" if comparison.criteria.exploratory else "verdict"
+
+
+def _judged_p(contrast: Contrast) -> float:
+    """Return the p on which the verdict rests."""
+    return contrast.p_equivalence_holm if contrast.verdict == "equivalent" else contrast.p_holm
+
+
+def _diverged(comparison: Comparison) -> list[Column[ArmRow]]:
+    """Return a column with the number of diverged runs, if there is one."""
+    if not any(arm.diverged for arm in comparison.arms):
+        return []
+    return [Column("diverged", lambda row: f"{len(row.arm.diverged)}/{row.arm.runs}")]
 
 
 def _companion(comparison: Comparison) -> list[Column[ArmRow]]:
@@ -142,12 +171,23 @@ def _legend(comparison: Comparison) -> str:
     criteria = comparison.criteria
     unit = f" in {criteria.metric.unit.step}" if criteria.metric.unit.step else ""
     return (
-        f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval]. "
-        f"p: sign flips, adjusted over the contrasts (Holm). {words.equivalence(criteria)}"
+        f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval of the sign-flip test, "
+        f"for this arm alone]. p: sign flips, adjusted over {_contrasts(comparison.tests)} (Holm); of an equivalent arm, two one-sided t tests. "
+        f"{words.equivalence(criteria)} All of this holds {words.SCOPE}."
     )
+
+
+def _contrasts(tests: int) -> str:
+    return "the one contrast" if tests == 1 else f"all {tests} contrasts"
 
 
 def _remarks(comparison: Comparison) -> list[str]:
     """Return lines that say why there is no verdict and which data were left out."""
-    reasons = dict.fromkeys(contrast.reason for contrast in comparison.contrasts if contrast.reason)
-    return [*(f"no verdict is possible: {reason}" for reason in reasons), *comparison.notes]
+    reasons = dict.fromkeys(contrast.reason for contrast in comparison.contrasts if contrast.reason and contrast.verdict == "no verdict")
+    doubts = [
+        f"{contrast.arm}: inconclusive: {contrast.reason}"
+        for contrast in comparison.contrasts
+        if contrast.reason and contrast.verdict == "inconclusive"
+    ]
+    seen = [f"{contrast.arm}: {text}" for contrast in comparison.contrasts if (text := words.sensitivity(contrast, comparison))]
+    return [*(f"no verdict: {reason}" for reason in reasons), *doubts, *seen, *comparison.notes]

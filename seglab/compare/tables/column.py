@@ -16,11 +16,13 @@ Kind = Literal["", "baseline", "aside"]
 VERDICT_STYLES = {
     "better": "bold green",
     "worse": "bold red",
+    "different": "bold magenta",
     "equivalent": "cyan",
     "inconclusive": "yellow",
     "no verdict": "dim",
     "effects differ": "bold magenta",
     "effects alike": "cyan",
+    "exploratory": "dim",
 }
 """Styles of the verdicts in the terminal."""
 _KIND_STYLES = {"": "", "baseline": "bold", "aside": "dim"}

@@ -19,8 +19,8 @@ def columns(factors: Factorial) -> list[Column[Effect]]:
         Column("effect", lambda effect: _name(effect, factors), align="left", wraps=True),
         Column("n", lambda effect: str(len(effect.seeds))),
         Column(f"difference{unit} [{factors.criteria.level}]", lambda effect: words.difference(effect, metric)),
-        Column("p", lambda effect: p_value(effect.p_holm)),
-        Column("verdict", words.verdict, align="left", verdict=True),
+        Column("p", lambda effect: p_value(_judged_p(effect))),
+        Column("exploratory" if factors.criteria.exploratory else "verdict", words.verdict, align="left", verdict=True),
     ]
 
 
@@ -50,8 +50,9 @@ def factors_to_markdown(factors: Factorial) -> str:
 
 def _legend(factors: Factorial) -> str:
     return (
-        f"Mean difference by seed and its {factors.criteria.level} interval; n: seeds that every arm involved has. "
-        "p: sign flips, adjusted within each block (Holm). "
+        f"Mean difference by seed and its {factors.criteria.level} interval of the sign-flip test, for this effect alone; n: seeds that every arm "
+        "involved has. p: sign flips, adjusted over all main effects and interactions, and over the single effects of each factor (Holm); of an "
+        "alike or equivalent one, two one-sided t tests. Single effects are exploratory unless their interaction is shown. "
         f"a × b: the effect of a at b minus its effect at {factors.levels[1][0]}. {words.equivalence_of_effects(factors.criteria)} "
         "Where effects differ, an average over them describes none of them: read the single ones."
     )
@@ -59,8 +60,18 @@ def _legend(factors: Factorial) -> str:
 
 def _remarks(factors: Factorial) -> list[str]:
     """Return lines that say why there is no verdict and which data were left out."""
-    reasons = {len(effect.seeds): effect.reason for effect in factors.effects if effect.reason}
-    return [*(f"no verdict where n is {pairs}: {reasons[pairs]}" for pairs in sorted(reasons)), *factors.notes]
+    reasons = {len(effect.seeds): effect.reason for effect in factors.effects if effect.reason and effect.verdict == "no verdict"}
+    doubts = [
+        f"{_name(effect, factors)}: inconclusive: {effect.reason}"
+        for effect in factors.effects
+        if effect.verdict == "inconclusive" and effect.reason
+    ]
+    return [*(f"no verdict where n is {pairs}: {reasons[pairs]}" for pairs in sorted(reasons)), *doubts, *factors.notes]
+
+
+def _judged_p(effect: Effect) -> float:
+    """Return the p on which the verdict rests."""
+    return effect.p_equivalence_holm if effect.verdict in ("equivalent", "effects alike") else effect.p_holm
 
 
 def _heading(effect: Effect, factors: Factorial) -> str:

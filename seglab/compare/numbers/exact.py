@@ -1,0 +1,117 @@
+"""Exact tests and intervals by flips of signs. The last axis is the pair (the seed); leading axes are separate problems.
+
+Notation: d is (n,) differences, and S the subset of the pairs whose signs a flip changes. The flip makes the sum Σd - 2 Σ_S d, which
+is at least Σd exactly if Σ_S d <= 0. The test counts sums of subsets, and the interval orders means of subsets, so both always agree.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seglab.compare.numbers.statistics import Floats
+
+MOST_EXACT = 20
+"""Largest number of pairs for which all 2^n flips are enumerated."""
+DRAWN_FLIPS = 2**16 - 1
+"""Number m of flips that are drawn if there are more pairs: p is then a multiple of 1/(m + 1) = 2^-16."""
+_TIE = 5e-10
+"""Sums this close to 0, in units of the largest |d|, count as 0: sums that are equal on paper differ in binary."""
+_BATCH = 2**20
+"""Number of subset sums held at once: 8 MiB of float64."""
+
+
+def sign_flip_p(differences: Floats, generator: np.random.Generator | None = None) -> Floats:
+    """Return the two-sided p of 'arm and baseline are exchangeable within a pair' (Fisher 1935, §21): (..., n) -> (...).
+
+    Up to 20 pairs the p is exact over all 2^n flips, and the smallest p is 2/2^n. With more pairs, m = 2^16 - 1 flips are drawn. If k of
+    them have a sum at least as far from 0 as the observed sum, p = (k + 1)/(m + 1) (Phipson & Smyth 2010). The default generator has a
+    fixed seed, so that a table shows the same p each time. NaN without pairs.
+    """
+    *outer, n = differences.shape
+    if n == 0:
+        return np.full(outer, np.nan)
+    found = [_p(sums) for sums, _ in _subset_sums(differences.reshape(-1, n), generator)]
+    return np.concatenate([*found, np.empty(0)]).reshape(outer)
+
+
+def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | None = None) -> Floats:
+    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs. Problems of one size share the flips, to save time."""
+    p = np.full(len(problems), np.nan)
+    for n in sorted({len(problem) for problem in problems}):
+        places = [place for place, problem in enumerate(problems) if len(problem) == n]
+        p[places] = sign_flip_p(np.stack([problems[place] for place in places]), generator)
+    return p
+
+
+def sign_flip_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Return the interval of all θ for which the sign-flip test of `differences - θ` has p > 1 - level: (..., n) -> low and high, each (...).
+
+    Its ends are the c-th smallest and the c-th largest of the means of the 2^n - 1 non-empty subsets of the differences, with
+    c = floor(α 2^n / 2) and α = 1 - level (Hartigan 1969). With more than 20 pairs the subsets are the m drawn flips of `sign_flip_p`
+    and their complements, and c = floor(α (m + 1)). The interval excludes 0 (low > 0 or high < 0) exactly if `sign_flip_p` is at most α.
+
+    The interval covers the centre of symmetric differences. It is -inf to inf if no p can reach α: with fewer than 6 pairs at 0.95. NaN
+    without pairs.
+    """
+    *outer, n = differences.shape
+    if n == 0:
+        return np.full(outer, np.nan), np.full(outer, np.nan)
+    problems = differences.reshape(-1, n)
+    found = [_ends(sums, sizes, 1 - level) for sums, sizes in _subset_sums(problems)]
+    low, high = np.concatenate([*found, np.empty((2, 0))], axis=1) * _scale(problems)[:, 0]
+    return low.reshape(outer), high.reshape(outer)
+
+
+def _scale(problems: Floats) -> Floats:
+    """Return the largest |d| of each problem, 1 if all are 0: (k, n) -> (k, 1)."""
+    largest = np.abs(problems).max(axis=1, keepdims=True)
+    return np.where(largest == 0, 1.0, largest)
+
+
+def _subset_sums(problems: Floats, generator: np.random.Generator | None = None) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the (b, 2m + 1) subset sums of each problem in units of its largest |d|, batch by batch, and the (2m + 1,) sizes of the subsets.
+
+    The subsets are m subsets, their complements, and the full set. Up to 20 pairs these are all non-empty subsets: 2m + 1 = 2^n - 1.
+    """
+    n = problems.shape[1]
+    drawn = None
+    if n > MOST_EXACT:
+        generator = np.random.default_rng(0) if generator is None else generator
+        drawn = generator.integers(0, 2, (n, DRAWN_FLIPS), dtype=np.int8)
+    sizes = _sums(np.ones((1, n)), drawn)[0]
+    scaled, step = problems / _scale(problems), max(1, _BATCH // len(sizes))
+    for start in range(0, len(problems), step):
+        yield _sums(scaled[start : start + step], drawn), sizes
+
+
+def _sums(batch: Floats, drawn: NDArray[np.int8] | None) -> Floats:
+    """Return (b, 2m + 1) sums over subsets of (b, n) values: all subsets that lack the first value, or the (n, m) flags `drawn`; then the rest."""
+    if drawn is None:
+        sums = np.zeros((len(batch), 1))
+        for values in batch.T[1:]:
+            sums = np.concatenate([sums, sums + values[:, None]], axis=1)
+        sums = sums[:, 1:]  # without the empty subset
+    else:
+        sums = np.zeros((len(batch), drawn.shape[1]))
+        for values, chosen in zip(batch.T, drawn, strict=True):
+            sums += values[:, None] * chosen
+    total = batch.sum(axis=1, keepdims=True)
+    return np.concatenate([sums, total - sums, total], axis=1)
+
+
+def _p(sums: Floats) -> Floats:
+    """Return (b,) p from (b, 2m + 1) subset sums. The full set counts only if Σd = 0, where p = 1 in any case."""
+    k = np.minimum(np.count_nonzero(sums <= _TIE, axis=1), np.count_nonzero(sums >= -_TIE, axis=1))
+    return np.asarray(np.minimum((k + 1) / ((sums.shape[1] + 1) / 2), 1.0), dtype=np.float64)
+
+
+def _ends(sums: Floats, sizes: Floats, alpha: float) -> Floats:
+    """Return (2, b): the c-th smallest and the c-th largest mean of the subsets. An empty drawn subset is beyond both ends: it always counts."""
+    c = int(alpha * (len(sizes) + 1) / 2)
+    if c == 0:
+        return np.stack([np.full(len(sums), -np.inf), np.full(len(sums), np.inf)])
+    means = np.where(np.abs(sums) <= _TIE, 0.0, sums) / np.maximum(sizes, 1)
+    low = np.partition(np.where(sizes == 0, -np.inf, means), c - 1, axis=1)[:, c - 1]
+    high = np.partition(np.where(sizes == 0, -np.inf, -means), c - 1, axis=1)[:, c - 1]
+    return np.stack([low, -high])
