@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seglab.callbacks.finite import NonFiniteLossError
-from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix, Scores, scores
+from seglab.metrics import BoundaryIoU, CalibrationError, ConfusionMatrix, Scores, image_scores, scores
 from seglab.networks.forward import classes, has_nan
 from seglab.sample import Batch
 
@@ -59,8 +59,9 @@ class Evaluation(nn.Module):
 
     def score_names(self) -> tuple[list[str], list[str]]:
         """Return the names of the mean scores and of the scores per class that `scores` computes."""
-        counted = scores(torch.zeros(self.confusion.num_classes, self.confusion.num_classes, dtype=torch.int64))
-        means, per_class = list(counted.mean), list(counted.per_class)
+        nothing = torch.zeros(1, self.confusion.num_classes, self.confusion.num_classes, dtype=torch.int64)
+        counted = scores(nothing[0])
+        means, per_class = [*counted.mean, *image_scores(nothing)], list(counted.per_class)
         if self.boundary is not None:
             means, per_class = [*means, "boundary_iou"], [*per_class, "boundary_iou"]
         return means if self.calibration is None else [*means, "calibration_error"], per_class

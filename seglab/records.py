@@ -39,6 +39,9 @@ CHANGED_BY: Mapping[int, frozenset[str]] = {2: frozenset({"seglab.OHEM"})}
 TUNING = "tuning"
 """Name of the folder of a study's tuning runs, inside the study's folder. It is read like the folder of any study."""
 
+IMAGE_SCORES = ("image_miou", "image_dice", "image_miou_worst10")
+"""Names of the scores that are means over images. Results of earlier versions lack them."""
+
 CROSSING = "+"
 """Separator of the levels in the name of an arm of a factorial study."""
 
@@ -137,6 +140,12 @@ class Result:
             return value
         found = self._scores()
         if metric not in found:
+            split, _, name = metric.partition("/")
+            if name in IMAGE_SCORES and self.means.get(split):
+                raise ValueError(
+                    f"{self.run.name} has no {metric}: seglab {self.version} did not compute scores of single images. Compare another metric, "
+                    "or train its study anew under another --name"
+                )
             raise ValueError(f"unknown metric {metric!r}: {self.run.name} has {', '.join(sorted(found))}")
         return found[metric]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from seglab.callbacks.sheet import DPI, Classes, Picture, draw
+from seglab.callbacks.sheet import Classes, Picture, write
 from seglab.callbacks.trainee import PictureLog
 from seglab.data.arrays import visible
 from seglab.files import atomic_write
@@ -32,7 +32,7 @@ class PredictionPictures(Callback):
         validation: number of images that are logged at each validation of a training; on several ranks, images of the first rank.
     """
 
-    def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 4, logged: int = 8, validation: int = 0) -> None:
+    def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 8, logged: int = 8, validation: int = 0) -> None:
         self.directory = directory
         self.palette = palette
         self.count = count
@@ -66,7 +66,7 @@ class PredictionPictures(Callback):
         classes = self._classes(pl_module)
         with atomic_write(self.directory / "predictions.png", durable=False) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a letter of a file's name that no installed font has
-            draw(drawn, classes).savefig(file, format="png", dpi=DPI)
+            write(drawn, classes, file)
         self._log(trainer, "test", logged, classes)
 
     @override

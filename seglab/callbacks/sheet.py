@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import accumulate
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from seglab.compare.images.boxes import KEY, Box, SheetBoxes, SheetRow
 from seglab.metrics import confusion_matrices, scores
 
 if TYPE_CHECKING:
@@ -63,6 +65,17 @@ class Strip(NamedTuple):
 
 def draw(pictures: Sequence[Picture], classes: Classes) -> "Figure":
     """Return the sheet: one row for each picture, with its name and mIoU above, and the legend below."""
+    return _drawn(pictures, classes)[0]
+
+
+def write(pictures: Sequence[Picture], classes: Classes, file: IO[bytes]) -> None:
+    """Write the sheet as PNG. Its text `seglab` says where the panels are, see `SheetBoxes`."""
+    figure, boxes = _drawn(pictures, classes)
+    figure.savefig(file, format="png", dpi=DPI, metadata={KEY: boxes.to_text()})
+
+
+def _drawn(pictures: Sequence[Picture], classes: Classes) -> "tuple[Figure, SheetBoxes]":
+    """Return the sheet, and where its panels are."""
     from matplotlib.figure import Figure
 
     rows = [panels(picture, classes) for picture in pictures]
@@ -80,7 +93,23 @@ def draw(pictures: Sequence[Picture], classes: Classes) -> "Figure":
         for x, y, text, side in strip.texts:
             figure.text(x / width, 1 - (top + y) / height, text, ha=side, va="center_baseline", fontsize=8, family=fonts, parse_math=False)
         top += len(strip.pixels)
-    return figure
+    tops = list(accumulate(len(strip.pixels) for strip in strips))
+    placed = [
+        SheetRow(picture.name, *_boxes(row[0], cell, top + _LINE)) for picture, row, top in zip(pictures, rows, tops[:-2], strict=True)
+    ]
+    return figure, SheetBoxes(tuple(placed), (0, tops[-2], width, height))
+
+
+def _boxes(panel: Pixels, cell: int, top: int) -> list[Box]:
+    """Return the boxes of the panels of a row, which all have the size of `panel`."""
+    height, width, _ = panel.shape
+    lefts = [_left(column, cell, width) for column in range(len(HEADINGS))]
+    return [(left, top, left + width, top + height) for left in lefts]
+
+
+def _left(column: int, cell: int, width: int) -> int:
+    """Return where a panel of `width` pixels begins, which is in the middle of its column."""
+    return _MARGIN + column * (cell + _GAP) + (cell - width) // 2
 
 
 def _blank(height: int, cell: int) -> Pixels:
@@ -98,7 +127,7 @@ def _row(shown: Sequence[Pixels], cell: int, name: str, iou: str) -> Strip:
     height, width, _ = shown[0].shape
     pixels = _blank(_LINE + height + _GAP, cell)
     for column, panel in enumerate(shown):
-        left = _MARGIN + column * (cell + _GAP) + (cell - width) // 2
+        left = _left(column, cell, width)
         pixels[_LINE : _LINE + height, left : left + width] = panel
     right = pixels.shape[1] - _MARGIN
     return Strip(pixels, [(_MARGIN, _LINE / 2, _last(name, right // _LETTER - len(iou) - 2), "left"), (right, _LINE / 2, iou, "right")])

@@ -14,6 +14,9 @@ from .forms.document import to_json as to_json
 from .forms.latex import factors_to_latex as factors_to_latex
 from .forms.latex import to_latex as to_latex
 from .forms.spreadsheet import to_csv as to_csv
+from .images.findings import ImageFindings as ImageFindings
+from .images.findings import ImageInterval as ImageInterval
+from .images.findings import image_findings as image_findings
 from .metric import Metric as Metric
 from .numbers.answer import ArmSummary as ArmSummary
 from .numbers.answer import Comparison as Comparison
@@ -40,3 +43,4 @@ from .tables.arm_table import to_table as to_table
 from .tables.class_table import classes_to_table as classes_to_table
 from .tables.effect_table import factors_to_markdown as factors_to_markdown
 from .tables.effect_table import factors_to_table as factors_to_table
+from .tables.image_table import images_to_table as images_to_table

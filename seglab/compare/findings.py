@@ -8,6 +8,7 @@ from seglab.compare import health
 from seglab.compare.criteria import Criteria
 from seglab.compare.environments import cpu_threads
 from seglab.compare.folder import StudyFolder, compare_folder, compare_folder_factors
+from seglab.compare.images.findings import ImageFindings, image_findings, too_large
 from seglab.compare.logs import curves, rates, weights
 from seglab.compare.logs.curves import Curves
 from seglab.compare.logs.log import RunLog, read_logs
@@ -56,6 +57,16 @@ class Findings:
         """One line for each sign that the numbers do not mean what they seem to mean."""
         threads = cpu_threads(self.study.folder, [result.run for result in self.study.results])
         return health.notes(health.Evidence(self.study.results, self.comparison, self.logs, threads))
+
+    @cached_property
+    def images(self) -> ImageFindings:
+        """How sure each contrast is for new images. Each `confusion.npz` is read once, on first use, unless there are too many."""
+        arms = {summary.arm for summary in self.comparison.arms}
+        compared = [result for result in self.study.results if result.run.arm in arms]
+        split = self.criteria.metric.class_split
+        if reason := too_large(self.study.folder, compared, split):
+            return ImageFindings(split, problems=(reason,))
+        return image_findings(self.study.folder, compared, self.comparison)
 
     @cached_property
     def logs(self) -> Sequence[RunLog]:

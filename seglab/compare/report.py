@@ -1,6 +1,5 @@
 """Write the report of a study: one self-contained page, without scripts or network, readable on a phone."""
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -9,13 +8,15 @@ from pathlib import Path
 from seglab.compare import words
 from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
+from seglab.compare.images.pictures import png_address, side_by_side
 from seglab.compare.plots import classes, curves, differences, interaction, schedules, seeds, weights
 from seglab.compare.plots.picture import Picture
 from seglab.compare.tables.arm_table import arm_table, detail_table, fit_table
 from seglab.compare.tables.class_table import ClassRow, class_contrast_table, class_table
 from seglab.compare.tables.column import Table
 from seglab.compare.tables.effect_table import effect_table
-from seglab.records import write_text
+from seglab.compare.tables.image_table import image_score_table, image_table
+from seglab.records import Run, write_text
 
 PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
     differences.picture,
@@ -81,6 +82,9 @@ def render(found: Findings) -> str:
         class_levels=_class_levels(found),
         class_contrasts=None if found.classes is None else class_contrast_table(found.classes),
         classes=found.classes,
+        image_intervals=image_table(comparison, found.images),
+        image_scores=image_score_table(comparison),
+        side_by_side=side_by_side(study.folder, _shown(found), found.images),
         predictions=_predictions(found),
         shared=flatten({} if study.record is None else study.record.shared),
         own={} if study.record is None else {arm: flatten(settings) for arm, settings in study.record.arms.items()},
@@ -116,12 +120,13 @@ def _class_levels(found: Findings) -> Table[ClassRow] | None:
     return class_table(sorted(results, key=lambda result: place[result.run.arm]), found.classes.metric)
 
 
+def _shown(found: Findings) -> list[Run]:
+    """Return the run with the lowest seed of each arm, the baseline first."""
+    runs = [result.run for result in found.study.results]
+    return [min(run for run in runs if run.arm == summary.arm) for summary in found.comparison.arms]
+
+
 def _predictions(found: Findings) -> list[tuple[str, int, str]]:
     """Return arm, seed and PNG as a data address for each arm whose run with the lowest seed has a picture of its predictions."""
-    shown = []
-    for arm in (summary.arm for summary in found.comparison.arms):
-        runs = sorted(result.run for result in found.study.results if result.run.arm == arm)
-        path = runs[0].directory(found.study.folder) / "predictions.png"
-        if path.is_file():
-            shown.append((arm, runs[0].seed, f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"))
-    return shown
+    paths = [(run, run.directory(found.study.folder) / "predictions.png") for run in _shown(found)]
+    return [(run.arm, run.seed, png_address(path.read_bytes())) for run, path in paths if path.is_file()]

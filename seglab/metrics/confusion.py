@@ -5,6 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from seglab.metrics.per_image import image_scores
 from seglab.metrics.scoring import Scores, scores
 from seglab.sample import IGNORE
 
@@ -58,7 +59,7 @@ class ConfusionMatrix(Metric):
     Args:
         num_classes: C ≥ 2.
         ignore_index: the mask value of ignored pixels; none of the classes.
-        per_image: whether to keep the matrix of every image too, 4·C² bytes each.
+        per_image: whether to keep the matrix of every image too, 4·C² bytes each, and to add the means of `image_scores`.
 
     Raises:
         ValueError: if there are fewer than two classes, or `ignore_index` is one of them.
@@ -98,7 +99,11 @@ class ConfusionMatrix(Metric):
 
     def compute(self) -> Scores:
         """Return the scores of all pixels added so far on all processes; all are NaN before the first update."""
-        return scores(self.matrix)._replace(images=dim_zero_cat(self.images) if self.per_image else None)
+        found = scores(self.matrix)
+        if not self.per_image:
+            return found
+        images: Tensor = dim_zero_cat(self.images)
+        return found._replace(mean=found.mean | image_scores(images), images=images)
 
     def reset(self) -> None:
         """Set all counts to 0, and remove the matrices of images."""

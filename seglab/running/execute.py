@@ -58,7 +58,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
             if trainer.is_global_zero:
                 write_matrices(job.directory / "confusion.npz", matrices)
                 write_result(job.directory / "result.json", result)
-                confusion = matrices["test"][1].sum(0) if "test" in matrices else None
+                confusion = matrices["test"].counts.sum(0) if "test" in matrices else None
                 tracking.conclude(trainer.loggers, tracking.End(result, confusion), _kept(job))
         except Interrupted:
             kill_launched_ranks(trainer)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -21,8 +21,15 @@ from seglab.running.cost import Spent, cost
 from seglab.running.environment import commit
 from seglab.running.job import EvaluatedSplit, Job
 
-Matrices = tuple[list[str], NDArray[np.int64]]
-"""Names of N images, and their confusion matrices (N,C,C), truth × prediction."""
+
+class Matrices(NamedTuple):
+    """N evaluated images of a split."""
+
+    names: list[str]
+    counts: NDArray[np.int64]
+    """(N,C,C), numbers of pixels by truth × prediction."""
+    groups: list[str] | None
+    """The group of each image, such as its patient; None if the source names no groups."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +95,22 @@ class Trained:
         names, expected = [name for names, _ in parts for name in names], len(self.data.used(split))
         if len(names) != expected:
             raise RuntimeError(f"{len(names)} images of the {split} split were evaluated, and it has {expected}: its scores would be wrong")
-        return names, np.concatenate([matrices for _, matrices in parts])
+        places = [rank + len(parts) * place for rank, (names, _) in enumerate(parts) for place in range(len(names))]
+        groups = self.data.groups(split)
+        return Matrices(
+            names, np.concatenate([matrices for _, matrices in parts]), None if groups is None else [groups[place] for place in places]
+        )
 
 
 def write_matrices(path: Path, matrices: Mapping[EvaluatedSplit, Matrices]) -> None:
-    """Write two arrays for each split: `<split>_names` (N,), and `<split>` (N,C,C), numbers of pixels by truth × prediction."""
-    arrays = {f"{split}_names": np.array(names) for split, (names, _) in matrices.items()} | {
-        str(split): counts.astype(np.uint32) for split, (_, counts) in matrices.items()
-    }
+    """Write two or three arrays for each split: `<split>_names` (N,), and `<split>` (N,C,C), numbers of pixels by truth × prediction.
+
+    `<split>_groups` (N,) is there if the source names groups.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for split, found in matrices.items():
+        arrays |= {f"{split}_names": np.array(found.names), str(split): found.counts.astype(np.uint32)}
+        if found.groups is not None:
+            arrays[f"{split}_groups"] = np.array(found.groups)
     with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -209,11 +209,16 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
 
 
 def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
-    from seglab.compare import Metric, classes_to_table, factors_to_table, to_table, words
+    from seglab.compare import Metric, classes_to_table, factors_to_table, images_to_table, to_table, words
 
     console.print(to_table(found.comparison))
     for note in found.health:
         console.print(f"! {note}", style="yellow", highlight=False, markup=False)
+    if found.images.intervals:
+        console.print("", images_to_table(found.comparison, found.images), sep="\n")
+    elif found.comparison.contrasts:
+        for problem in found.images.problems:
+            console.print(f"no interval for new images: {problem}", style="dim", highlight=False, markup=False)
     if found.factors is not None:
         console.print("", factors_to_table(found.factors), sep="\n")
     else:

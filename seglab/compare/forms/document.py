@@ -5,6 +5,7 @@ Protocol Buffers. Python's `float`, pandas' `to_numeric` and R's `as.numeric` re
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,9 @@ import msgspec
 import seglab
 from seglab.compare import words
 from seglab.compare.findings import Findings
-from seglab.compare.numbers.classes import PerClass
+from seglab.compare.images.findings import ImageInterval
 from seglab.compare.numbers.answer import Comparison
+from seglab.compare.numbers.classes import PerClass
 from seglab.compare.numbers.factorial import Factorial
 from seglab.records import StudyRecord
 
@@ -39,6 +41,8 @@ class Document:
     """Effects of the factors; None if the study crosses no factors, or if its results do not form a grid."""
     classes: PerClass | None
     """Contrasts of each class; None without an arm besides the baseline, or without scores of each class."""
+    image_intervals: Mapping[str, ImageInterval]
+    """Uncertainty of each contrast for new seeds and new images, by arm; empty if it is not known."""
     notes: tuple[str, ...]
     """One line for each item that was left out, and for each limit of the answer."""
     health: tuple[str, ...]
@@ -63,6 +67,7 @@ def document(found: Findings) -> Document:
         comparison=found.comparison,
         factors=found.factors,
         classes=found.classes,
+        image_intervals=found.images.intervals,
         notes=found.notes,
         health=found.health,
         protocol=words.protocol(found.criteria),

@@ -15,6 +15,8 @@ MOST_EXACT = 20
 """Largest number of pairs for which all 2^n flips are enumerated."""
 DRAWN_FLIPS = 2**16 - 1
 """Number m of flips that are drawn if there are more pairs: p is then a multiple of 1/(m + 1) = 2^-16."""
+_WHOLE = 12
+"""Largest number of pairs for which the test forms all sums at once. With more pairs it forms those of either half, and counts."""
 _TIE = 5e-10
 """Sums this close to 0, in units of the largest |d|, count as 0: sums that are equal on paper differ in binary."""
 _BATCH = 2**20
@@ -31,7 +33,10 @@ def sign_flip_p(differences: Floats, generator: np.random.Generator | None = Non
     *outer, n = differences.shape
     if n == 0:
         return np.full(outer, np.nan)
-    found = [_p(sums) for sums, _ in _subset_sums(differences.reshape(-1, n), generator)]
+    problems = differences.reshape(-1, n)
+    if _WHOLE < n <= MOST_EXACT:
+        return np.array([_p_by_halves(values) for values in problems / _scale(problems)], dtype=np.float64).reshape(outer)
+    found = [_p(sums) for sums, _ in _subset_sums(problems, generator)]
     return np.concatenate([*found, np.empty(0)]).reshape(outer)
 
 
@@ -88,10 +93,7 @@ def _subset_sums(problems: Floats, generator: np.random.Generator | None = None)
 def _sums(batch: Floats, drawn: NDArray[np.int8] | None) -> Floats:
     """Return (b, 2m + 1) sums over subsets of (b, n) values: all subsets that lack the first value, or the (n, m) flags `drawn`; then the rest."""
     if drawn is None:
-        sums = np.zeros((len(batch), 1))
-        for values in batch.T[1:]:
-            sums = np.concatenate([sums, sums + values[:, None]], axis=1)
-        sums = sums[:, 1:]  # without the empty subset
+        sums = _all_sums(batch[:, 1:])[:, 1:]  # without the empty subset
     else:
         sums = np.zeros((len(batch), drawn.shape[1]))
         for values, chosen in zip(batch.T, drawn, strict=True):
@@ -100,18 +102,36 @@ def _sums(batch: Floats, drawn: NDArray[np.int8] | None) -> Floats:
     return np.concatenate([sums, total - sums, total], axis=1)
 
 
+def _all_sums(batch: Floats) -> Floats:
+    """Return the sums over all subsets: (b, n) -> (b, 2^n). The first is the sum of the empty subset."""
+    sums = np.zeros((len(batch), 1))
+    for values in batch.T:
+        sums = np.concatenate([sums, sums + values[:, None]], axis=1)
+    return sums
+
+
 def _p(sums: Floats) -> Floats:
     """Return (b,) p from (b, 2m + 1) subset sums. The full set counts only if Σd = 0, where p = 1 in any case."""
     k = np.minimum(np.count_nonzero(sums <= _TIE, axis=1), np.count_nonzero(sums >= -_TIE, axis=1))
     return np.asarray(np.minimum((k + 1) / ((sums.shape[1] + 1) / 2), 1.0), dtype=np.float64)
 
 
+def _p_by_halves(values: Floats) -> float:
+    """Return p from (n,) scaled differences: a subset of the first half is joined with all subsets of the second by one search."""
+    first, second = (_all_sums(half[None])[0] for half in np.array_split(values, 2))
+    second.sort()
+    below = int(np.searchsorted(second, _TIE - first, side="right").sum())
+    above = len(first) * len(second) - int(np.searchsorted(second, -_TIE - first, side="left").sum())
+    return min(1.0, min(below, above) / 2.0 ** (len(values) - 1))  # with the empty subset, which always counts: it is the observed sum
+
+
 def _ends(sums: Floats, sizes: Floats, alpha: float) -> Floats:
-    """Return (2, b): the c-th smallest and the c-th largest mean of the subsets. An empty drawn subset is beyond both ends: it always counts."""
-    c = int(alpha * (len(sizes) + 1) / 2)
-    if c == 0:
+    """Return (2, b): the c-th smallest and the c-th largest mean of the subsets. An empty drawn subset is beyond both ends, and counts there."""
+    filled = sizes > 0
+    c = int(alpha * (len(sizes) + 1) / 2) - np.count_nonzero(~filled)
+    if c <= 0:
         return np.stack([np.full(len(sums), -np.inf), np.full(len(sums), np.inf)])
-    means = np.where(np.abs(sums) <= _TIE, 0.0, sums) / np.maximum(sizes, 1)
-    low = np.partition(np.where(sizes == 0, -np.inf, means), c - 1, axis=1)[:, c - 1]
-    high = np.partition(np.where(sizes == 0, -np.inf, -means), c - 1, axis=1)[:, c - 1]
-    return np.stack([low, -high])
+    kept = sums if filled.all() else sums[:, filled]
+    means = np.where(np.abs(kept) <= _TIE, 0.0, kept) / sizes[filled]
+    places = [c - 1, means.shape[1] - c]
+    return np.asarray(np.partition(means, places, axis=1)[:, places].T, dtype=np.float64)

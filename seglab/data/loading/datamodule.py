@@ -158,6 +158,23 @@ class SegmentationDataModule(LightningDataModule):
             )
         return part_of(dataset, indices)
 
+    def groups(self, split: Split) -> list[str] | None:
+        """Return the group of each sample of a split, such as its patient, in the order of the source; None if it names no groups.
+
+        Raises:
+            ValueError: the source does not return one group for each sample.
+        """
+        named = self.source.groups(split)
+        if named is None:
+            return None
+        found, samples = list(map(str, named)), len(self.source.split(split))
+        if len(found) != samples:
+            raise ValueError(
+                f"{type(self.source).__name__}.groups({split!r}) returned {len(found)} groups for {samples} samples: return one for each, "
+                "in the order of the samples"
+            )
+        return found
+
     def class_pixels(self) -> Counts:
         """Count the pixels of each class in each training sample that is used, at its original size: (N,C) int64, read-only.
 
@@ -279,6 +296,8 @@ class SegmentationDataModule(LightningDataModule):
             contents[split] = check_dataset(dataset, expected, counter.count)
             expected = contents[split].images or expected
         sizes = set[tuple[int, int]]().union(*(found.sizes for found in contents.values()))
+        for split in SPLITS:
+            self.groups(split)  # raises if there is not one for each sample
         notes = check_labels(contents, self.class_names)
         self._rehearse_augmentation()
         return CheckedData(expected, size_note(sizes, self.resized_to, self.crop), notes)
