@@ -12,6 +12,9 @@ from seglab.compare.words import POWER, verdict
 MOST_SENTENCES = 6
 """Largest number of contrasts whose sentences are all on the first screen."""
 
+MOST_NAMES = 12
+"""Largest number of arms that are named behind one verdict."""
+
 
 @dataclass(frozen=True)
 class Front:
@@ -45,7 +48,13 @@ def _summary(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     arms: dict[str, list[str]] = {}
     for contrast in comparison.contrasts:
         arms.setdefault(verdict(contrast), []).append(contrast.arm)
-    return tuple((name, ", ".join(own)) for name, own in arms.items())
+    return tuple((name, _named(own)) for name, own in arms.items())
+
+
+def _named(arms: list[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
+    more = len(arms) - MOST_NAMES
+    return ", ".join(arms) if more <= 0 else f"{', '.join(arms[:MOST_NAMES])} and {more} more"
 
 
 def _detectable(comparison: Comparison) -> tuple[str, ...]:

@@ -59,5 +59,6 @@ def picture(found: Findings) -> Picture | None:
     criteria = found.criteria
     band = f"Band: the margin, {criteria.within}." if criteria.within else f"No band: {criteria.metric.title} has no margin."
     caption = f"Large dot and bar: mean difference and {criteria.level} interval. Small dots: pairs. {band}"
-    ax = axes_in(None, width=4.6, height=1.1 + 0.42 * len(found.comparison.contrasts))  # small enough for a phone
+    rows = len(found.comparison.contrasts)
+    ax = axes_in(None, width=4.6, height=1.1 + rows * (0.42 if rows <= 8 else 0.26))  # small enough for a phone
     return Picture("Differences from the baseline", caption, figure_of(plot_differences(found.comparison, ax)))
