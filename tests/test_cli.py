@@ -109,10 +109,11 @@ def test_compare_and_status_of_several_studies(seglab: Seglab, tmp_path: Path) -
 
 def test_another_metric_and_baseline(seglab: Seglab, tmp_path: Path) -> None:
     folder = write_study(tmp_path / "penalties")
-    ended = seglab("compare", "penalties", "--metric", "cost/seconds", "--baseline", "l2")
+    ended = seglab("compare", "penalties", "--metric", "val/miou", "--baseline", "l2")
     assert ended.code == 0, ended
-    report = (folder / "report.html").read_text()
-    assert "none is better than l2" in report, ended.out  # it takes half the time
+    report = (folder / "report-val-miou-against-l2.html").read_text()
+    assert "none is worse than l2" in report, ended.out
+    assert not (folder / "report.html").exists()
 
 
 def test_status_tells_what_is_not_done(seglab: Seglab, tmp_path: Path) -> None:

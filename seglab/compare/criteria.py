@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from seglab.compare.declared import shown
 from seglab.compare.metric import Metric
 from seglab.records import Analysis
 
@@ -50,7 +51,7 @@ class Criteria:
             ("margin", self.margin, own_margin),
             ("alpha", self.alpha, declared.alpha),
         )
-        return tuple(f"{name} {mine} instead of {theirs}" for name, mine, theirs in pairs if mine != theirs)
+        return tuple(f"{name} {shown(mine)} instead of {shown(theirs)}" for name, mine, theirs in pairs if mine != theirs)
 
     @property
     def exploratory(self) -> bool:
@@ -61,6 +62,11 @@ class Criteria:
     def judges(self) -> bool:
         """Return whether verdicts are given. A cost is judged only if it is the declared metric: its runs share a machine with others."""
         return self.metric.split != "cost" or self.declared is None or self.declared.metric == str(self.metric)
+
+    @property
+    def always_valid(self) -> bool:
+        """Return whether the study declares tests that hold after any number of seeds."""
+        return self.declared is not None and self.declared.always_valid
 
     @property
     def level(self) -> str:

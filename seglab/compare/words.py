@@ -23,7 +23,11 @@ def difference(found: Contrast | Effect, metric: Metric) -> str:
 
 def verdict(found: Contrast | Effect) -> str:
     """Return the verdict, followed by ≈ if a real difference is within the margin."""
-    return f"{found.verdict} ≈" if found.within_margin and found.verdict in ("better", "worse", "effects differ") else found.verdict
+    return (
+        f"{found.verdict} ≈"
+        if found.within_margin and found.verdict in ("better", "worse", "different", "effects differ")
+        else found.verdict
+    )
 
 
 def equivalence(criteria: Criteria) -> str:
@@ -50,10 +54,11 @@ POWER = 0.8
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     """Return what the pairs of an inconclusive contrast could have shown, and how many seeds would show the margin.
 
-    An empty text for other verdicts, and if the differences have no spread.
+    An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of seeds, which have another
+    power.
     """
-    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd
-    if contrast.verdict != "inconclusive" or not sd > 0:
+    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd_difference
+    if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
         return ""
     unit, upper = criteria.metric.unit, upper_sd(sd, n)
     smallest, largest = (detectable(one, n, comparison.tests, criteria.alpha, POWER) for one in (sd, upper))
@@ -137,7 +142,7 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
         "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
         *_declaration(criteria),
-        "p is the two-sided sign-flip p of the paired differences, exact up to 20 pairs, adjusted over all declared contrasts (Holm).",
+        f"p is {_test(criteria)}, adjusted over all declared contrasts (Holm).",
         f"Better or worse: p at most {criteria.alpha:g}. {equivalent}",
         f"The rate of false differences is at most {criteria.alpha:g} over all arms, and that of false equivalences likewise: two questions, "
         "two rates.",
@@ -146,6 +151,12 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         f"contrast, not adjusted. They hold {SCOPE}.",
         f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
     )
+
+
+def _test(criteria: Criteria) -> str:
+    if criteria.always_valid:
+        return "that of an e-process of the paired differences, which holds after any number of seeds"
+    return "the two-sided sign-flip p of the paired differences, exact up to 20 pairs"
 
 
 def _declaration(criteria: Criteria) -> list[str]:

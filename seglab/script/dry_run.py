@@ -6,13 +6,16 @@ from seglab.cluster.command import shell
 from seglab.records import Run
 from seglab.running import ledger
 from seglab.running.plan import Plan
+from seglab.script.planning import planning_lines
 from seglab.study.arms import Chosen, arm_and_setting
 
 
 def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
-    """Print what `run` would do: a table for each stage, then the command of each run; `full` commands name defaults too."""
+    """Print what `run` would do: a table for each stage, what the study can show, then the command of each run; `full` commands name defaults too."""
     for stage in stages:
         print(dry_run_table(stage, stage.all_runs))
+        if stage.tunes is None:
+            print(*planning_lines(stage), sep="\n")
     for stage in stages:
         for run in stage.all_runs:
             print(shell(stage.command(run) if full else stage.short_command(run)))

@@ -135,7 +135,7 @@ class Study:
             for candidate in tuned.settings
             if arm in (None, this) and setting in (None, candidate)
         ]
-        return [run for run in study.runs(seed=seed) if run.arm in wanted]
+        return [Run(study.name, this, number) for number in (study.seeds if seed is None else [seed]) for this in wanted]
 
     def tuning(self) -> "Study":
         """Return the study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric."""

@@ -11,7 +11,7 @@ import pytest
 import scipy.stats
 
 from seglab import cli
-from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_markdown, words, write_report
+from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_frame, to_markdown, words, write_report
 from seglab.compare.report import report_name
 from seglab.records import Amendment, Analysis, Run, StudyRecord, write_record
 from tests.compare.drawn import study, write_study
@@ -167,6 +167,15 @@ def test_a_baseline_that_diverges_does_not_take_the_verdict_away_and_two_make_a_
     assert only(answer({"none": BASE[:8], "l2": [*plus(0.0)[:7], math.nan]}, diverged=[("l2", 7)])).verdict == "inconclusive"
 
 
+def test_an_arm_whose_runs_have_all_diverged_has_a_row() -> None:
+    found = answer({"none": BASE[:8], "l2": [math.nan] * 8}, diverged=[("l2", seed) for seed in range(8)])
+    assert "| l2 | 0 | 8/8 | – | – |" in to_markdown(found)
+    assert (only(found).verdict, only(found).seeds) == ("no verdict", ())
+    assert any(note.startswith("l2: 8 of 8 runs have diverged, of none 0 of 8 (exact McNemar p = 0.008)") for note in found.notes)
+    frame = to_frame(found)
+    assert frame.loc["none", "sd"] == pytest.approx(np.std(BASE[:8], ddof=1))
+
+
 def test_a_folder_tells_a_diverged_run_from_a_failed_and_an_open_one(tmp_path: Path) -> None:
     record = StudyRecord("study", "none", "test/miou", {}, {"none": {}, "l2": {}}, analysis=DECLARED)
     results = [one for one in study({"none": BASE[:8], "l2": plus(0.02)}) if one.run.arm == "none" or one.run.seed > 2]
@@ -200,9 +209,7 @@ def folder(tmp_path: Path) -> Path:
     ("flags", "name", "what"),
     [
         (("--metric", "val/loss"), "report-val-loss.html", "metric val/loss instead of test/miou"),
-        (("--metric", "test/iou/car"), "report-test-iou-car.html", "metric test/iou/car instead of test/miou"),
         (("--baseline", "l2"), "report-test-miou-against-l2.html", "baseline l2 instead of none"),
-        (("--margin", "0.02"), "report-test-miou-margin-0.02.html", "margin 0.02 instead of 0.005"),
     ],
 )
 def test_another_comparison_is_exploratory_and_leaves_the_report_alone(
@@ -218,6 +225,14 @@ def test_another_comparison_is_exploratory_and_leaves_the_report_alone(
     assert what in text
     assert (folder / "report.html").read_bytes() == declared
     assert "Exploratory: not the declared comparison" in (folder / name).read_text()
+
+
+def test_each_exploratory_comparison_has_its_own_file(folder: Path) -> None:
+    of = read_folder(folder).criteria
+    assert report_name(of("test/iou/car")) == "report-test-iou-car.html"
+    assert report_name(of("test/iou/a/b<c")) == "report-test-iou-a-b-c.html"
+    assert report_name(of(margin=0.02)) == "report-test-miou-margin-0.02.html"
+    assert report_name(of("val/loss", "l2", 0.01, 0.1)) == "report-val-loss-against-l2-margin-0.1-alpha-0.01.html"
 
 
 def test_what_equals_the_declared_analysis_is_the_declared_comparison(folder: Path) -> None:
@@ -263,14 +278,14 @@ def test_an_inconclusive_verdict_says_what_could_have_been_seen() -> None:
     scores = [score + step for score, step in zip(BASE[:8], [0.02, -0.015, 0.012, -0.018, 0.007, -0.009, 0.015, -0.01], strict=True)]
     found = answer({"none": BASE[:8], "l2": scores})
     text = words.sensitivity(only(found), found)
-    sd = np.std(np.array(scores) - BASE[:8], ddof=1)
+    sd = float(np.std(np.array(scores) - BASE[:8], ddof=1))
     shown = float(text.partition("true difference of ")[2].partition(" points")[0])
     assert shown == pytest.approx(119 * sd, abs=1.5 * sd)
     upper = float(text.partition("80 % power (")[2].partition(" points")[0])
     assert upper / shown == pytest.approx(math.sqrt(7 / scipy.stats.chi2.ppf(0.2, 7)), rel=0.01)
     needed = int(text.partition("needs about ")[2].partition(" seeds")[0])
     assert needed == pytest.approx((scipy.stats.norm.isf(0.025) + scipy.stats.norm.isf(0.2)) ** 2 * (sd / 0.005) ** 2, rel=0.05)
-    assert f"- l2: {text}" in to_markdown(found)
+    assert f"- l2: {text}" in to_markdown(found)  # it begins with a number
     assert text in words.sentence(only(found), found)
     assert words.sensitivity(only(answer({"none": BASE[:8], "l2": plus(0.02)})), found) == ""
 

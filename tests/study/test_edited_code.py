@@ -47,7 +47,7 @@ LOSSES = "def scaled(value):\n    return value * 2\n"
 
 
 def run(folder: Path, *words: str) -> tuple[int, str]:
-    command = [sys.executable, "script.py", "run", "--wandb", "disabled", *words]
+    command = [sys.executable, "script.py", "run", "--wandb", "disabled", "--amend", "more seeds", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 

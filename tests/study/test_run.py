@@ -204,11 +204,20 @@ def test_other_settings_are_refused_with_the_difference(finished: Path, experime
 
 
 @pytest.mark.slow
-def test_more_seeds_are_the_same_study(finished: Path, experiment: Command, tmp_path: Path) -> None:
+def test_more_seeds_are_the_same_study_and_an_amendment(finished: Path, experiment: Command, tmp_path: Path) -> None:
     shutil.copytree(finished.parents[1], tmp_path / "copy")
-    more = experiment("run", "--seeds", 3, "--arm", "none", cwd=tmp_path / "copy")
+    refused = experiment("run", "--seeds", 3, "--arm", "none", cwd=tmp_path / "copy")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "seeds: 0, 1 → also 2 (declared → requested)" in refused.stderr
+    more = experiment("run", "--seeds", 3, "--arm", "none", "--amend", "two were too few", cwd=tmp_path / "copy")
     assert more.returncode == 0, more.stderr
     assert "3 runs, 2 done, 1 to do" in more.stdout
+    assert "amended, as every comparison will say: exploratory seeds: none → 2" in more.stdout
+    compared = experiment("compare", cwd=tmp_path / "copy")
+    assert "Reason: two were too few" in " ".join(compared.stdout.split())
+    again = experiment("run", "--seeds", 1, cwd=tmp_path / "copy")
+    assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.slow

@@ -47,12 +47,14 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     found = finite_scores(judged, criteria.metric, notes)
     scores = {arm: found[arm] for arm in sorted(found, key=lambda arm: arm != criteria.baseline)}  # a stable sort: the baseline first
     diverged = diverged_seeds(endings, looks[-1].seeds)
+    scores |= {arm: {} for arm in diverged if arm not in scores}  # an arm whose runs have all diverged
     tests = _tests(criteria, scores)
     contrasts = _contrasts([Family(look, criteria, tests) for look in looks], scores, worst_cases(scores, diverged, criteria.metric))
     notes += lone_seeds(scores, criteria, _named_elsewhere(judged, endings, criteria), results[0].run.study)
     for arm in scores:
         notes += _undefined(arm, judged, str(criteria.metric))
-    notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
+    if not looks[-1].reason and not criteria.always_valid:
+        notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
         notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")
     answer = Comparison(

@@ -27,7 +27,7 @@ class Contrast:
     """Seeds for which both arms have a score: the pairs."""
     difference: float
     """Mean over the pairs of the arm's score minus the baseline's, in raw units of the metric. Its sign ignores the metric's direction."""
-    sd: float
+    sd_difference: float
     """Standard deviation of the paired differences; NaN below two pairs."""
     low: float
     high: float
@@ -108,14 +108,10 @@ def _p(pairs: Sequence[_Pairs], family: Family) -> Floats:
     """Return (k, 4): p of a difference and of equivalence, then both adjusted over the family."""
     differences, criteria = [own.differences for own in pairs], family.criteria
     raw = raw_p(differences, criteria.margin)
-    if _always_valid(criteria) and criteria.margin is not None:
+    if criteria.always_valid and criteria.margin is not None:
         raw[0] = [always_valid_p(own, criteria.margin)[-1] if len(own) else np.nan for own in differences]
         raw[1] = np.nan  # two one-sided t tests hold for a fixed number of pairs only
     return np.concatenate([raw, adjusted_p(raw, family.tests)]).T
-
-
-def _always_valid(criteria: Criteria) -> bool:
-    return criteria.declared is not None and criteria.declared.always_valid
 
 
 def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
@@ -125,13 +121,13 @@ def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
     low, high = sign_flip_interval(differences, 1 - criteria.alpha)
     low_all, high_all = sign_flip_interval(differences, 1 - criteria.alpha / family.tests)
     gains = -differences if metric.smaller_is_better else differences
-    reason = family.look.reason or ("" if criteria.judges else NO_COST) or ("" if _always_valid(criteria) else too_few(n, alpha))
+    reason = family.look.reason or ("" if criteria.judges else NO_COST) or ("" if criteria.always_valid else too_few(n, alpha))
     different, equivalent = bool(p[2] <= alpha), bool(p[3] <= alpha)
     return Contrast(
         arm=arm,
         seeds=pairs.seeds,
         difference=float(statistics.mean(differences)),
-        sd=float(statistics.standard_deviation(differences)),
+        sd_difference=float(statistics.standard_deviation(differences)),
         low=float(low),
         high=float(high),
         low_simultaneous=float(low_all),

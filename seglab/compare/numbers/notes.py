@@ -37,7 +37,9 @@ def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
     unit, parts = criteria.metric.unit, []
     for contrast in comparison.contrasts:
         seeds = common_seeds(scores, contrast.arm, criteria.baseline, (*declared.seeds, *added))
-        differences = statistics.paired_differences(scores_of(scores[contrast.arm], seeds), scores_of(scores[criteria.baseline], seeds))
+        differences = statistics.paired_differences(
+            scores_of(scores.get(contrast.arm, {}), seeds), scores_of(scores[criteria.baseline], seeds)
+        )
         if len(differences):
             size = unit.change(float(statistics.mean(differences)))
             parts.append(f"{contrast.arm} {size}, unadjusted {equals(float(sign_flip_p(differences)))} over {len(seeds)} seeds")

@@ -189,5 +189,9 @@ def _remarks(comparison: Comparison) -> list[str]:
         for contrast in comparison.contrasts
         if contrast.reason and contrast.verdict == "inconclusive"
     ]
-    seen = [f"{contrast.arm}: {text}" for contrast in comparison.contrasts if (text := words.sensitivity(contrast, comparison))]
+    seen = [
+        f"{contrast.arm}: {text[0].lower()}{text[1:]}"
+        for contrast in comparison.contrasts
+        if (text := words.sensitivity(contrast, comparison))
+    ]
     return [*(f"no verdict: {reason}" for reason in reasons), *doubts, *seen, *comparison.notes]

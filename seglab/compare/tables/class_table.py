@@ -53,7 +53,7 @@ def class_contrast_table(classes: PerClass) -> Table[ClassContrast]:
             Column("arm", lambda cell: cell.arm),
             Column("pairs", lambda cell: str(cell.n)),
             Column("difference, points", lambda cell: unit.difference(cell.difference)),
-            Column("95 % interval", lambda cell: unit.interval(cell.low, cell.high)),
+            Column("95 % t interval", lambda cell: unit.interval(cell.low, cell.high)),
             Column("p", lambda cell: p_value(cell.p)),
             Column("p (Benjamini–Hochberg)", lambda cell: p_value(cell.p_bh)),
         ],

@@ -1,0 +1,80 @@
+"""What a study can show, before it runs: detectable differences and the seeds that the margin needs."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from seglab.compare.metric import Metric
+from seglab.compare.numbers import statistics
+from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
+from seglab.compare.numbers.sequential import spending
+from seglab.compare.numbers.verdicts import smallest_p
+from seglab.records import TUNING, Analysis
+from seglab.running.plan import Plan
+from seglab.script.tuning import Choice, choices
+
+
+def planning_lines(plan: Plan) -> list[str]:
+    """Return what the declared analysis of a plan can show, with the spread of the tuning runs where they exist."""
+    declared = plan.study.analysis
+    tests, seeds = declared.tests, len(declared.seeds)
+    if tests < 1:
+        return []
+    smallest = detectable(1.0, seeds, tests, declared.alpha)
+    if math.isinf(smallest):
+        needed = statistics.pairs_needed(declared.alpha, tests)
+        lines = [f"planned: {seeds} seeds and {tests} contrasts can show no difference, however large: {needed} seeds could"]
+    else:
+        lines = [
+            f"planned: {seeds} seeds and {tests} contrasts show, with 80 % power, a true difference of {smallest:.2f} standard deviations of the "
+            "paired differences"
+        ]
+    lines += _of_looks(declared)
+    return lines + (_of_tuning(plan, declared) if plan.study.budget is not None else [])
+
+
+def _of_looks(declared: Analysis) -> list[str]:
+    """Return a line for each planned look that can show nothing."""
+    sizes = (*declared.looks, len(declared.seeds))
+    levels = spending(sizes, sizes[-1], declared.alpha) if declared.looks else ()
+    return [
+        f"the look at {size} seeds can show nothing: the smallest p, {declared.tests} × {smallest_p(size):.2g}, is above its part of alpha, {level:.2g}"
+        for size, level in zip(sizes, levels, strict=False)
+        if declared.tests * smallest_p(size) > level
+    ]
+
+
+def _of_tuning(plan: Plan, declared: Analysis) -> list[str]:
+    """Return a line with the numbers of seeds that follow from the tuning runs; no line without at least two tuning seeds."""
+    metric = Metric.parse(plan.study.tuning_metric)
+    differences = paired_differences(choices(plan.study, plan.folder / TUNING), declared.baseline)
+    freedom = sum(len(own) - 1 for own in differences)
+    if freedom == 0:
+        return []
+    sd = math.sqrt(sum(float(np.var(own)) * len(own) for own in differences) / freedom)
+    if sd == 0:
+        return []
+    unit, upper, seeds = metric.unit, upper_sd(sd, freedom + 1), len(declared.seeds)
+    smallest, largest = (detectable(one, seeds, declared.tests, declared.alpha) for one in (sd, upper))
+    line = (
+        f"in the tuning runs the paired differences of {metric.title} have a standard deviation of {unit.amount(sd)} (upper 80 % limit "
+        f"{unit.amount(upper)})"
+    )
+    if math.isfinite(smallest):
+        line += f": {seeds} seeds show a true difference of {unit.amount(smallest)} (at the limit {unit.amount(largest)})"
+    if declared.margin is not None and Metric.parse(declared.metric).unit == unit:
+        needed = seeds_needed(sd, declared.margin, declared.tests, declared.alpha)
+        line += (
+            f"; a difference as large as the margin, {unit.amount(declared.margin)}, needs about {needed.difference} seeds, equivalence about "
+            f"{needed.equivalence}"
+        )
+    return [line]
+
+
+def paired_differences(found: Sequence[Choice], baseline: str) -> list[statistics.Floats]:
+    """Return the differences (t,) of each arm's chosen setting from the baseline's, over the t tuning seeds; arms without a choice aside."""
+    best = {choice.arm: np.array(choice.best.scores) for choice in found if choice.best is not None}
+    if baseline not in best:
+        return []
+    return [statistics.paired_differences(scores, best[baseline]) for arm, scores in best.items() if arm != baseline]
