@@ -1,6 +1,6 @@
 """Evaluate a trained network: scores, a confusion matrix for each image, and the result of the run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,11 +95,22 @@ class Trained:
         names, expected = [name for names, _ in parts for name in names], len(self.data.used(split))
         if len(names) != expected:
             raise RuntimeError(f"{len(names)} images of the {split} split were evaluated, and it has {expected}: its scores would be wrong")
-        places = [rank + len(parts) * place for rank, (names, _) in enumerate(parts) for place in range(len(names))]
-        groups = self.data.groups(split)
+        places, groups = places_of([len(names) for names, _ in parts]), self.data.groups(split)
         return Matrices(
             names, np.concatenate([matrices for _, matrices in parts]), None if groups is None else [groups[place] for place in places]
         )
+
+
+def places_of(shares: Sequence[int]) -> list[int]:
+    """Return the places in the split of the images of all ranks, rank after rank: rank r of R evaluates the images r, r + R, r + 2R, …
+
+    Args:
+        shares: number of images of each rank.
+
+    >>> places_of([3, 2])
+    [0, 2, 4, 1, 3]
+    """
+    return [rank + len(shares) * place for rank, share in enumerate(shares) for place in range(share)]
 
 
 def write_matrices(path: Path, matrices: Mapping[EvaluatedSplit, Matrices]) -> None:

@@ -140,6 +140,15 @@ def test_peeking_without_a_plan_would_not_keep_it() -> None:
     assert report("peeking at 6 to 12 seeds, no plan", found, 3) > 0.1
 
 
+def test_two_looks_cost_little_power() -> None:
+    """Looks at 8 and 12 seeds with 0.01 and 0.04: an independent simulation has a power of 0.863 at one standard deviation, and 0.887 for one look."""
+    noise = np.random.default_rng(4).normal(size=(8000, 12))
+    first, last = exact.sign_flip_p(noise[:, :8] + 1), exact.sign_flip_p(noise + 1)
+    assert report("power of two looks", (first <= 0.01) | (last <= 0.04), 4) == pytest.approx(0.863, abs=0.015)
+    assert report("power of one look", last <= 0.05, 4) == pytest.approx(0.887, abs=0.015)
+    assert report("A/A of two looks", (exact.sign_flip_p(noise[:, :8]) <= 0.01) | (exact.sign_flip_p(noise) <= 0.04), 4) <= 0.05
+
+
 @studies(300, 2000)
 @pytest.mark.parametrize("n", [8, 12])
 def test_a_family_of_differences_and_equivalences(n: int, studies: int) -> None:

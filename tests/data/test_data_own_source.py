@@ -90,3 +90,22 @@ def test_the_size_of_the_images_is_told(sizes: list[tuple[int, int]], size: Any,
     data = SegmentationDataModule(Source(lambda: Images(sizes)), batch_size=1, size=size, crop=crop)
     assert data.check().sizes == size_note(set(sizes), size, crop)
     assert data.check().sizes.startswith(expected)
+
+
+@dataclass(frozen=True)
+class OfPatients(Source):
+    patients: tuple[int, ...] = (7, 7)
+
+    def groups(self, name: Split) -> Any:
+        return self.patients
+
+
+def test_groups_are_one_for_each_sample() -> None:
+    def data(*patients: int) -> SegmentationDataModule:
+        return SegmentationDataModule(OfPatients(lambda: Images([(16, 20)] * 2), patients), batch_size=1, num_workers=0)
+
+    data(7, 7).check()
+    assert data(7, 9).groups("test") == ["7", "9"]
+    assert SegmentationDataModule(Source(Images), batch_size=1).groups("test") is None
+    with pytest.raises(ValueError, match=r"OfPatients.groups\('train'\) returned 3 groups for 2 samples: return one for each"):
+        data(7, 7, 7).check()

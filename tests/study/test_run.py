@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from seglab import SegmentationDataModule, Shapes, load
 from seglab.compare import Criteria, Metric, compare
 from seglab.metrics import confusion_matrices
-from seglab.records import read_record, read_result, read_results
+from seglab.records import IMAGE_SCORES, read_record, read_result, read_results
 from tests.study.scripts import Command, seglab, start
 from tests.study.tiny_experiment import Small
 
@@ -147,6 +149,21 @@ def test_scores_follow_from_the_saved_matrices(finished: Path) -> None:
         iou = np.where(union > 0, total.diagonal() / np.maximum(union, 1), np.nan)
         assert scores["miou"] == pytest.approx(np.nanmean(iou))
         np.testing.assert_allclose(result.per_class[split]["iou"], iou)
+        assert_image_scores(scores, saved[split])
+    assert "test_groups" not in saved
+
+
+def assert_image_scores(scores: Mapping[str, float], matrices: NDArray[np.uint32]) -> None:
+    """Check the means over images in a result against the matrices of its images."""
+    hit, truth, predicted = (part.astype(float) for part in (matrices.diagonal(axis1=1, axis2=2), matrices.sum(2), matrices.sum(1)))
+    present = truth + predicted > 0
+    iou, dice = (
+        np.where(present, over / np.maximum(under, 1), np.nan)
+        for over, under in ((hit, truth + predicted - hit), (2 * hit, truth + predicted))
+    )
+    mious = np.sort(np.nanmean(iou, axis=1))
+    expected = (mious.mean(), np.nanmean(dice, axis=1).mean(), mious[: max(1, len(mious) // 10)].mean())
+    assert tuple(scores[name] for name in IMAGE_SCORES) == pytest.approx(expected, abs=1e-12)
 
 
 def test_it_ends_with_the_comparison(finished: Path) -> None:
@@ -157,7 +174,7 @@ def test_it_ends_with_the_comparison(finished: Path) -> None:
     assert "report: runs/tiny/report.html" in printed
     report = (finished / "report.html").read_text()
     assert "smallest two-sided exact p" in report
-    assert report.count("<img ") == 3  # pictures of each arm
+    assert report.count("<img ") == 4 * (2 + 2 * 3) + 1  # four images: image and truth, prediction and errors of each arm; and the legend
 
 
 @pytest.mark.slow
@@ -312,6 +329,7 @@ def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Pa
     total = counted["test"].sum(0).astype(float)
     assert total.sum() == 5 * 32 * 32
     assert result.test["pixel_accuracy"] == pytest.approx(total.trace() / total.sum())
+    assert_image_scores(result.test, counted["test"])
 
 
 def columns(text: str, name: str) -> list[str]:

@@ -53,7 +53,7 @@ def read_counts(path: Path, split: str) -> ImageCounts:
         ValueError: the file is missing or damaged, or lacks the split; the message does not name the run.
     """
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:  # an own file, which numpy leaves open if it is damaged
             names, stored = arrays[f"{split}_names"], f"{split}_groups"
             groups = tuple(arrays[stored].tolist()) if stored in arrays else None
             with arrays.zip.open(f"{split}.npy") as stream:
@@ -64,8 +64,9 @@ def read_counts(path: Path, split: str) -> ImageCounts:
         raise ValueError(f"{path.name} has no images of the split {split}") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path.name} is damaged ({error})") from None
-    if not len(names) == len(hit) or (groups is not None and len(groups) != len(hit)):
-        raise ValueError(f"{path.name} is damaged ({len(hit)} matrices for {len(names)} names)")
+    if len(names) != len(hit) or (groups is not None and len(groups) != len(hit)):
+        named = f"{len(names)} names" if groups is None else f"{len(names)} names, {len(groups)} groups"
+        raise ValueError(f"{path.name} is damaged ({len(hit)} matrices for {named})")
     return ImageCounts(tuple(names.tolist()), groups, hit, truth, predicted)
 
 

@@ -144,7 +144,11 @@ def _example(
         row, arm = sheet.row(name), sheet.run.arm
         seeds = sum(run.arm == arm for run in images.mious)
         known = sheet.run in own and name in own[sheet.run]
-        miou = f"mIoU {PERCENT.value(own[sheet.run][name])} %; mean of {seeds} seeds {PERCENT.value(means[arm][name])} %" if known else ""
+        miou = (
+            f"mIoU {PERCENT.value(own[sheet.run][name])} %; mean of {seeds} seed{'s' * (seeds > 1)} {PERCENT.value(means[arm][name])} %"
+            if known
+            else ""
+        )
         predictions.append(Prediction(sheet.run, sheet.cut(row.prediction), sheet.cut(row.errors), miou))
     largest = PERCENT.amount(difference) if np.isfinite(difference) else ""
     return Example(name, largest, sheets[0].cut(first.image), sheets[0].cut(first.truth), tuple(predictions))
@@ -155,6 +159,6 @@ def _caption(shown: int, pool: int, images: ImageFindings, more: bool) -> str:
     kept = f"Each run keeps the predictions of {pool} images, spread evenly over the {len(images.names) or pool} {images.split} images."
     order = f"Shown are the {shown} of them on which the mIoU of the image, as the mean over the seeds, differs most between the arms."
     if not images.mious:
-        order = f"Shown are the first {shown} of them: without confusion.npz it is not known where the arms differ most."
+        order = f"Shown are the first {shown} of them: no confusion.npz was read, which says where the arms differ most."
     arms = f" Of more than {MOST_ARMS} arms the first {MOST_ARMS} are shown." if more else ""
     return f"{kept} {order}{arms} One run of each arm, the lowest seed: an illustration, not evidence."

@@ -28,16 +28,17 @@ def sign_flip_p(differences: Floats, generator: np.random.Generator | None = Non
 
     Up to 20 pairs the p is exact over all 2^n flips, and the smallest p is 2/2^n. With more pairs, m = 2^16 - 1 flips are drawn. If k of
     them have a sum at least as far from 0 as the observed sum, p = (k + 1)/(m + 1) (Phipson & Smyth 2010). The default generator has a
-    fixed seed, so that a table shows the same p each time. NaN without pairs.
+    fixed seed, so that a table shows the same p each time. NaN without pairs, and where a difference is not finite.
     """
     *outer, n = differences.shape
     if n == 0:
         return np.full(outer, np.nan)
-    problems = differences.reshape(-1, n)
+    problems, undefined = _finite(differences.reshape(-1, n))
     if _WHOLE < n <= MOST_EXACT:
-        return np.array([_p_by_halves(values) for values in problems / _scale(problems)], dtype=np.float64).reshape(outer)
-    found = [_p(sums) for sums, _ in _subset_sums(problems, generator)]
-    return np.concatenate([*found, np.empty(0)]).reshape(outer)
+        p = np.array([_p_by_halves(values) for values in problems / _scale(problems)], dtype=np.float64)
+    else:
+        p = np.concatenate([*(_p(sums) for sums, _ in _subset_sums(problems, generator)), np.empty(0)])
+    return np.where(undefined, np.nan, p).reshape(outer)
 
 
 def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | None = None) -> Floats:
@@ -57,15 +58,22 @@ def sign_flip_interval(differences: Floats, level: float = 0.95) -> tuple[Floats
     and their complements, and c = floor(α (m + 1)). The interval excludes 0 (low > 0 or high < 0) exactly if `sign_flip_p` is at most α.
 
     The interval covers the centre of symmetric differences. It is -inf to inf if no p can reach α: with fewer than 6 pairs at 0.95. NaN
-    without pairs.
+    without pairs, and where a difference is not finite.
     """
     *outer, n = differences.shape
     if n == 0:
         return np.full(outer, np.nan), np.full(outer, np.nan)
-    problems = differences.reshape(-1, n)
+    problems, undefined = _finite(differences.reshape(-1, n))
     found = [_ends(sums, sizes, 1 - level) for sums, sizes in _subset_sums(problems)]
-    low, high = np.concatenate([*found, np.empty((2, 0))], axis=1) * _scale(problems)[:, 0]
+    ends = np.concatenate([*found, np.empty((2, 0))], axis=1) * _scale(problems)[:, 0]
+    low, high = np.where(undefined, np.nan, ends)
     return low.reshape(outer), high.reshape(outer)
+
+
+def _finite(problems: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the problems with 0 in place of each difference that is not finite, and whether a problem has one: (k, n) -> (k, n) and (k,)."""
+    finite = np.isfinite(problems)
+    return np.where(finite, problems, 0.0), np.asarray(~finite.all(axis=1))
 
 
 def _scale(problems: Floats) -> Floats:
