@@ -60,10 +60,11 @@ def _named(arms: list[str]) -> str:
 def _detectable(comparison: Comparison) -> tuple[str, ...]:
     """Return the smallest and the largest difference that a contrast shows, from the spread of its own paired differences."""
     criteria, unit = comparison.criteria, comparison.criteria.metric.unit
-    spreads = [contrast for contrast in comparison.contrasts if contrast.sd > 0]
-    if not spreads:
+    judged = [contrast for contrast in comparison.contrasts if contrast.sd_difference > 0 and contrast.verdict != "no verdict"]
+    if not judged or criteria.always_valid:  # a test that holds after any number of seeds has another power
         return ()
-    found = {contrast.arm: detectable(contrast.sd, len(contrast.seeds), comparison.tests, criteria.alpha, POWER) for contrast in spreads}
+    tests, alpha = comparison.tests, criteria.alpha
+    found = {contrast.arm: detectable(contrast.sd_difference, len(contrast.seeds), tests, alpha, POWER) for contrast in judged}
     finite = {arm: size for arm, size in found.items() if math.isfinite(size)}
     if not finite:
         return ("Detectable: nothing. The pairs are too few to show any difference, however large.",)
