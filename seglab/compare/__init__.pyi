@@ -17,6 +17,8 @@ from .forms.spreadsheet import to_csv as to_csv
 from .images.findings import ImageFindings as ImageFindings
 from .images.findings import ImageInterval as ImageInterval
 from .images.findings import image_findings as image_findings
+from .logs.rates import rates_of as rates_of
+from .logs.weights import stage_curves_of as stage_curves_of
 from .metric import Metric as Metric
 from .numbers.answer import ArmSummary as ArmSummary
 from .numbers.answer import Comparison as Comparison
@@ -33,8 +35,11 @@ from .plots.classes import plot_classes as plot_classes
 from .plots.curves import plot_curves as plot_curves
 from .plots.differences import plot_differences as plot_differences
 from .plots.interaction import plot_interaction as plot_interaction
+from .plots.schedules import plot_schedule as plot_schedule
 from .plots.schedules import plot_schedules as plot_schedules
+from .plots.schedules import scale_of as scale_of
 from .plots.seeds import plot_seeds as plot_seeds
+from .plots.weights import plot_stage as plot_stage
 from .plots.weights import plot_weights as plot_weights
 from .report import write_report as write_report
 from .tables.arm_table import to_frame as to_frame

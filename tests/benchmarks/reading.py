@@ -13,11 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.records import Result, Run, StudyRecord, identity, write_record
 
 ARMS, SEEDS, CLASSES, EPOCHS = 200, 50, 19, 30
 STAGES = ("encoder.0", "encoder.1", "encoder.2", "encoder.3", "encoder.4", "decoder", "head")
@@ -52,7 +53,7 @@ def write_study(folder: Path, arms: int, seeds: int, epochs: int = EPOCHS) -> Pa
             directory = run.directory(folder)
             directory.mkdir(parents=True)
             score = float(0.6 + 0.01 * place / arms + of_seed[seed] + generator.normal(0, 0.005))
-            write_result(directory / "result.json", _result(run, identity(record, run), score, generator))
+            (directory / "result.json").write_bytes(msgspec.json.encode(_result(run, identity(record, run), score, generator)))
             if log:
                 (directory / "metrics.csv").write_text(log)
     write_record(folder, record)

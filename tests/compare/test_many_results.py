@@ -4,6 +4,8 @@ import resource
 import time
 from pathlib import Path
 
+import pytest
+
 from seglab.compare import Criteria, Metric, analyse, compare, read_folder, to_csv, to_table
 from tests.benchmarks.reading import write_study
 from tests.compare.drawn import result
@@ -13,6 +15,7 @@ SECONDS = 30.0
 """Bound on the CPU time: about ten times what a quiet core needs, so that a busy machine passes and work that grows with the square fails."""
 
 
+@pytest.mark.slow
 def test_two_thousand_results_are_compared_in_seconds(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     write_study(folder, ARMS, SEEDS, epochs=0)
