@@ -119,8 +119,8 @@ def _smallest_n(ratio: float, probabilities: tuple[float, float]) -> int:
 def upper_sd(sd: float, n: int, level: float = 0.8) -> float:
     """Return the upper limit of the true standard deviation, sd √((n - 1)/χ²_{1-level,n-1}), given `sd` of n values (Browne 1995).
 
-    A pilot study's own deviation is too small half of the time. The limit is too small in a share 1 - level of the pilots. NaN below two
-    values.
+    The deviation of a pilot study is too small more often than not. The limit is too small in a share 1 - level of the pilots. NaN below
+    two values.
     """
     if n < 2:
         return math.nan

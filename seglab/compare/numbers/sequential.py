@@ -13,7 +13,8 @@ def spending(looks: Sequence[int], total: int, alpha: float) -> tuple[float, ...
 
     After a share t of the seeds, α*(t) = 2 - 2Φ(z_{1-α/2} / √t) may be spent in all: little early, as O'Brien & Fleming (1979) do. Look j
     has α_j = α*(n_j/N) - α*(n_{j-1}/N). A difference is shown at look j if its adjusted p there is at most α_j. By Bonferroni's
-    inequality the error rate over all looks is at most `alpha`, whatever the dependence of the looks.
+    inequality the error rate over all looks is at most `alpha`, whatever the dependence of the looks. Programs for group sequential
+    designs apply the formula to α/2 on either side, which spends less at early looks; both add up to `alpha`.
 
     Args:
         looks: number of seeds at each look, ascending; the last is `total`.
