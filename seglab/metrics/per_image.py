@@ -21,6 +21,7 @@ def image_scores(matrices: Tensor) -> dict[str, Tensor]:
     Returns:
         0-dim float64 by name; NaN if no image has a valid pixel.
 
+    >>> import torch
     >>> wrong, right = [[0, 4], [0, 0]], [[4, 0], [0, 0]]
     >>> image_scores(torch.tensor([wrong, right]))["image_miou"]
     tensor(0.5000, dtype=torch.float64)

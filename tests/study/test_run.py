@@ -170,7 +170,7 @@ def test_it_ends_with_the_comparison(finished: Path) -> None:
     printed = (finished.parents[1] / "printed.txt").read_text()
     assert "6 runs, 0 done, 6 to do" in printed
     assert "no verdict" in printed
-    assert "no verdict is possible: 2 of the 6 pairs needed" in printed
+    assert "no verdict: 2 of the 6 pairs needed" in printed
     assert "report: runs/tiny/report.html" in printed
     report = (finished / "report.html").read_text()
     assert "smallest two-sided exact p" in report
