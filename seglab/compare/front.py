@@ -38,7 +38,7 @@ def front(found: Findings) -> Front:
 
 def _warnings(found: Findings) -> tuple[str, ...]:
     criteria, record = found.criteria, found.study.record
-    exploratory = [f"Exploratory: not the declared comparison. {'; '.join(criteria.deviations)}."] if criteria.exploratory else []
+    exploratory = [f"Exploratory: not the declared comparison, but {'; '.join(criteria.deviations)}."] if criteria.exploratory else []
     interim = dict.fromkeys(contrast.reason for contrast in found.comparison.contrasts if contrast.reason.startswith("interim"))
     amended = [] if record is None else map(amendment_note, record.amendments)
     return (*exploratory, *(f"{text[0].upper()}{text[1:]}." for text in interim), *(f"{text[0].upper()}{text[1:]}" for text in amended))

@@ -265,7 +265,7 @@ def test_what_scrolls_is_reached_by_keyboard_and_pictures_have_names(folder: Pat
 
 def test_an_exploratory_comparison_says_so_on_the_first_screen(folder: Path) -> None:
     page = page_of(report(folder, metric="test/dice"))
-    assert "Exploratory: not the declared comparison. metric" in page.first_screen
+    assert "Exploratory: not the declared comparison, but metric" in page.first_screen
 
 
 def test_many_arms_are_folded_and_drawn_in_part(tmp_path: Path) -> None:
