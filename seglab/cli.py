@@ -127,13 +127,15 @@ def read(arguments: Sequence[str]) -> int:
         return exit_code(lambda: (views.dashboard if given.command == "dashboard" else views.report)(given, console), resumes=False)
 
     def shown() -> int:
-        codes = []
-        for folder in study_folders(Path(given.runs)):
-            if given.command == "status":
-                codes.append(show_status(folder, console))
-            else:
-                codes.append(show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console))
-        return max(codes)
+        folders = study_folders(Path(given.runs))
+        if given.command == "status":
+            return max(show_status(folder, console) for folder in folders)
+        wanted = Wanted.of(given)
+        if len(folders) > 1 and not wanted.output.plain:
+            raise ValueError(
+                f"{given.runs}: holds several studies; --format and --output take one: name one of {', '.join(map(str, folders))}"
+            )
+        return max(show_comparison(folder, wanted, console) for folder in folders)
 
     return exit_code(shown, resumes=False)
 

@@ -137,6 +137,9 @@ class Result:
 
     def score(self, metric: str) -> float:
         """Return the value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`; a ValueError lists the existing metrics."""
+        split, _, name = metric.partition("/")
+        if (value := self.means.get(split, {}).get(name)) is not None:
+            return value
         found = self._scores()
         if metric not in found:
             split, _, name = metric.partition("/")

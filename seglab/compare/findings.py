@@ -1,7 +1,7 @@
 """All results that are shown about a study: computed once, for the terminal and for the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from seglab.compare import health
@@ -21,6 +21,9 @@ from seglab.compare.tuning import Tuning, read_tuning
 LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}
 """Columns of `metrics.csv` that the report and the notes on health use."""
 
+MOST_DRAWN = 24
+"""Largest number of arms in a picture: more could not be told apart."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -32,9 +35,8 @@ class Findings:
     """Effects of the factors; None if the study crosses no factors, or if its results do not form a grid."""
     factor_notes: tuple[str, ...]
     """Notes on `factors` that are not among the notes of `comparison`."""
-    classes: PerClass | None
-    """Contrasts of each class; None without an arm besides the baseline, or without scores of each class."""
-    class_notes: tuple[str, ...]
+    whole: "Findings | None" = None
+    """The findings of all arms, if these are the findings of the arms that pictures show."""
 
     @property
     def criteria(self) -> Criteria:
@@ -44,7 +46,12 @@ class Findings:
     @property
     def notes(self) -> tuple[str, ...]:
         """One line for each item that was left out, and for each limit of the answer."""
-        return (*self.comparison.notes, *self.factor_notes, *self.class_notes, *self.curves[1])
+        return (*self.comparison.notes, *self.factor_notes, *self._per_class[1], *self.curves[1])
+
+    @property
+    def classes(self) -> PerClass | None:
+        """Contrasts of each class; None without an arm besides the baseline, or without scores of each class."""
+        return self._per_class[0]
 
     @cached_property
     def health(self) -> tuple[str, ...]:
@@ -70,8 +77,32 @@ class Findings:
 
     @cached_property
     def logs(self) -> Sequence[RunLog]:
-        """Logs of all finished runs. Each `metrics.csv` is read once, on first use."""
-        return read_logs(self.study.folder, [result.run for result in self.study.results], LOGGED)
+        """Logs of all finished runs, read on first use. With more arms than a picture shows, without the columns of the stages."""
+        wanted = LOGGED if self.pictured is self else {**curves.LOGGED, **health.LOGGED}
+        return read_logs(self.study.folder, [result.run for result in self.study.results], wanted)
+
+    @cached_property
+    def pictured(self) -> "Findings":
+        """The part of the findings that pictures show: the first `MOST_DRAWN` arms, in the order of the table."""
+        arms = [arm.arm for arm in self.comparison.arms[:MOST_DRAWN]]
+        if len(arms) == len(self.comparison.arms):
+            return self
+        comparison = replace(
+            self.comparison,
+            arms=self.comparison.arms[:MOST_DRAWN],
+            contrasts=tuple(contrast for contrast in self.comparison.contrasts if contrast.arm in arms),
+        )
+        study = replace(self.study, results=tuple(result for result in self.study.results if result.run.arm in arms))
+        return replace(self, study=study, comparison=comparison, whole=self)
+
+    @cached_property
+    def _per_class(self) -> tuple[PerClass | None, tuple[str, ...]]:
+        """The contrasts of each class, and notes on them. Each p is adjusted over the cells of all arms."""
+        if self.whole is None:
+            return _classes(self.study, self.comparison)
+        classes, notes = self.whole._per_class
+        arms = {arm.arm for arm in self.comparison.arms}
+        return classes and replace(classes, cells=tuple(cell for cell in classes.cells if cell.arm in arms)), notes
 
     @cached_property
     def curves(self) -> tuple[Curves, tuple[str, ...]]:
@@ -87,8 +118,7 @@ def analyse(study: StudyFolder, criteria: Criteria | None = None) -> Findings:
     """
     comparison = compare_folder(study, criteria)
     factors, factor_notes = compare_folder_factors(study, comparison)
-    classes, class_notes = _classes(study, comparison)
-    return Findings(study, comparison, factors, factor_notes, classes, class_notes)
+    return Findings(study, comparison, factors, factor_notes)
 
 
 def _classes(study: StudyFolder, comparison: Comparison) -> tuple[PerClass | None, tuple[str, ...]]:

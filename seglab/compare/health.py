@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from seglab.compare.logs.log import Index, RunLog
@@ -110,10 +112,10 @@ def outliers(evidence: Evidence) -> Iterator[str]:
 def equal_runs(evidence: Evidence) -> Iterator[str]:
     """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs are equal without sharing anything."""
     split = evidence.metric.class_split
-    scores: dict[str, dict[int, str]] = {}
+    scores: dict[str, dict[int, bytes]] = {}
     for result in evidence.results:
         if not _is_collapsed(result, split):
-            scores.setdefault(result.run.arm, {})[result.run.seed] = str(_scores(result))
+            scores.setdefault(result.run.arm, {})[result.run.seed] = msgspec.json.encode(_scores(result))
     for group in (group for group in _equal_arms(scores) if len(group) > 1):
         which = "all arms" if len(group) == len(evidence.comparison.arms) else " and ".join(group)
         yield (
@@ -245,15 +247,19 @@ def _by_arm(runs: Iterable[Run]) -> dict[str, list[int]]:
 
 def _scores(result: Result) -> dict[str, float]:
     """Return the scores in [0, 1] of all splits and classes, by metric."""
-    splits = {"train": result.train, "val": result.val, "test": result.test}
-    means = {Metric(split, name): value for split, scores in splits.items() for name, value in scores.items()}
-    per_class = {
-        Metric(split, name, label): value
-        for split, scores in result.per_class.items()
-        for name, values in scores.items()
-        for label, value in zip(result.class_names, values, strict=True)
-    }
-    return {str(metric): value for metric, value in (means | per_class).items() if metric.unit is PERCENT}
+    found = {}
+    for split, scores in (("train", result.train), ("val", result.val), ("test", result.test)):
+        found.update({f"{split}/{name}": value for name, value in scores.items() if _is_fraction(split, name)})
+    for split, table in result.per_class.items():
+        for name, values in table.items():
+            if _is_fraction(split, name):
+                found.update({f"{split}/{name}/{label}": value for label, value in zip(result.class_names, values, strict=True)})
+    return found
+
+
+@cache
+def _is_fraction(split: str, score: str) -> bool:
+    return Metric(split, score).unit is PERCENT
 
 
 def _median(values: Floats, without: Sequence[int]) -> float:
@@ -268,7 +274,7 @@ def _is_collapsed(result: Result, split: str) -> bool:
     return health.is_collapsed(iou, np.array(table.get("frequency", np.isfinite(iou))))
 
 
-def _equal_arms(scores: Mapping[str, Mapping[int, str]]) -> list[list[str]]:
+def _equal_arms(scores: Mapping[str, Mapping[int, bytes]]) -> list[list[str]]:
     """Return groups of arms that agree with the first arm of their group under every seed that both have."""
     groups: list[list[str]] = []
     for arm, own in scores.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 from seglab.compare import words
 from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
+from seglab.compare.front import front
 from seglab.compare.images.pictures import png_address, side_by_side
 from seglab.compare.plots import classes, curves, differences, interaction, schedules, seeds, tuning, weights
 from seglab.compare.plots.picture import Picture
@@ -28,7 +29,7 @@ PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
     tuning.picture,
     weights.picture,
 )
-"""The pictures of the report in their order. A function that returns None has nothing to show."""
+"""The pictures of the report in their order, the first beside the verdicts. A function that returns None has nothing to show."""
 
 
 def write_report(found: Findings) -> Path:
@@ -72,6 +73,9 @@ def render(found: Findings) -> str:
         criteria=found.criteria,
         runs=len(study.results),
         seeds=len({result.run.seed for result in study.results}),
+        front=front(found),
+        answer=differences.picture(found.pictured),
+        drawn=len(found.pictured.comparison.arms),
         verdicts=[(contrast.verdict, words.sentence(contrast, comparison)) for contrast in comparison.contrasts],
         arms_table=arm_table(comparison),
         details=detail_table(comparison),
@@ -79,7 +83,7 @@ def render(found: Findings) -> str:
         interactions=[] if found.factors is None else words.interactions(found.factors),
         effects=None if found.factors is None else effect_table(found.factors),
         interaction=None if found.factors is None else interaction.picture(found.factors),
-        pictures=[picture for make in PICTURES if (picture := make(found)) is not None],
+        pictures=[picture for make in PICTURES[1:] if (picture := make(found.pictured)) is not None],
         fitted=fit_table(comparison),
         tuned=None if found.tuning is None else tuning_table(found.tuning),
         class_levels=_class_levels(found),
@@ -87,8 +91,8 @@ def render(found: Findings) -> str:
         classes=found.classes,
         image_intervals=image_table(comparison, found.images),
         image_scores=image_score_table(comparison),
-        side_by_side=side_by_side(study.folder, _shown(found), found.images),
-        predictions=_predictions(found),
+        side_by_side=side_by_side(study.folder, _shown(found.pictured), found.images),
+        predictions=_predictions(found.pictured),
         shared=flatten({} if study.record is None else study.record.shared),
         own={} if study.record is None else {arm: flatten(settings) for arm, settings in study.record.arms.items()},
         protocol=[*words.protocol(found.criteria), *filter(None, [words.tuning(study.record)])],

@@ -39,6 +39,17 @@ def equals(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
+def _decimals(mean: float, sd: float) -> int | None:
+    """Return the decimals with which `sd` has two significant digits, and the mean at most nine; None if `sd` is 0 or infinite.
+
+    -1 stands for tens.
+    """
+    if not 0 < sd < math.inf or math.isnan(mean):
+        return None
+    of_sd, of_mean = (int(f"{value:.1e}".partition("e")[2]) for value in (sd, mean))
+    return min(1 - of_sd, 8 - of_mean) if mean else 1 - of_sd
+
+
 @dataclass(frozen=True)
 class Unit:
     """Format of a metric's printed values. All methods take raw values, before multiplication with `factor`."""
@@ -57,8 +68,19 @@ class Unit:
         return number(value * self.factor, self.digits)
 
     def mean_and_sd(self, mean: float, sd: float) -> str:
-        """Return a mean and a standard deviation, such as `63.21 ±0.45`; the mean alone if `sd` is NaN."""
-        return self.value(mean) if math.isnan(sd) else f"{self.value(mean)} ±{self.value(sd)}"
+        """Return a mean and a standard deviation, such as `63.21 ±0.45`; the mean alone if `sd` is NaN.
+
+        The standard deviation has two significant digits, and the mean ends at the same decimal.
+
+        >>> PERCENT.mean_and_sd(0.26012, 0.01503), SECONDS.mean_and_sd(1234.5, 321.0), PERCENT.mean_and_sd(0.5, 0.0)
+        ('26.0 ±1.5', '1230 ±320', '50.00 ±0.00')
+        """
+        if math.isnan(sd):
+            return self.value(mean)
+        digits = _decimals(mean * self.factor, sd * self.factor)
+        if digits is None:
+            return f"{self.value(mean)} ±{self.value(sd)}"
+        return " ±".join(number(round(value * self.factor, digits), max(digits, 0)) for value in (mean, sd))
 
     def difference(self, difference: float) -> str:
         """Return a difference with its sign, such as `+1.20`."""

@@ -1,10 +1,11 @@
 """`status`, `compare` and `cancel`, which read the folders of studies and train nothing. No torch, so that they start at once."""
 
+import io
 import sys
 from argparse import _ActionsContainer as Flags
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 
@@ -13,6 +14,10 @@ from seglab.dashboard.words import left_over
 from seglab.exit_codes import DONE, FAILED
 from seglab.records import TUNING, read_record, read_results
 from seglab.running.status import count, runs_in, status_table
+from seglab.script.output import FORMS, PRINTED, Output, deliver, text_of
+
+if TYPE_CHECKING:
+    from seglab.compare import Findings
 
 READING = ("status", "cancel", "compare")
 """Verbs of a script that train nothing and build no study."""
@@ -26,7 +31,10 @@ class Given(Protocol):
     metric: str | None
     baseline: str | None
     margin: float | None
+    alpha: float | None
     classes: bool
+    format: str | None
+    output: str | None
     dry_run: bool
 
 
@@ -37,7 +45,7 @@ def read(verb: str, study: str, given: Given) -> int:
     if verb == "status":
         return show_status(folder, console)
     if verb == "compare":
-        return show_comparison(folder, Wanted(given.metric, given.baseline, given.margin, given.classes), console)
+        return show_comparison(folder, Wanted.of(given), console)
     places = [place for place in (folder, tuning_folder(folder)) if place is not None]
     ended = [cancel(place, given.dry_run, console) for place in places]
     show_status(folder, console)
@@ -136,6 +144,14 @@ def add_comparison_flags(parser: Flags) -> None:
         help="largest difference that counts as none, in raw units of the metric; default: the declared one; for another metric 0.005, which is "
         "0.5 points, for a score in [0, 1], and none, so that no arm is called equivalent, for a loss or a cost",
     )
+    parser.add_argument("--alpha", type=float, help="largest adjusted p of a verdict; default: the declared one")
+    parser.add_argument(
+        "--format",
+        choices=list(FORMS),
+        help="form of the comparison; default: the one that the suffix of --output names, else table, which writes report.html too. json has "
+        "every number unrounded",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write the comparison into this file instead of printing it; replaces the file")
 
 
 @dataclass(frozen=True)
@@ -146,32 +162,55 @@ class Wanted:
     baseline: str | None = None
     margin: float | None = None
     classes: bool = False
+    alpha: float | None = None
+    output: Output = PRINTED
+
+    @classmethod
+    def of(cls, given: Given) -> "Wanted":
+        """Return the values of parsed flags; raise a ValueError if the file of --output cannot be written."""
+        output = Output.chosen(given.format, given.output)
+        return cls(given.metric, given.baseline, given.margin, given.classes, given.alpha, output)
 
 
 def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
-    """Print the comparison of a study, and write its report; return 1 if there is nothing to compare yet."""
-    from seglab.compare import (  # scipy and numpy: not for `status`
-        Metric,
-        analyse,
-        classes_to_table,
-        factors_to_table,
-        images_to_table,
-        read_folder,
-        to_table,
-        words,
-        write_report,
-    )
+    """Print or write the comparison of a study; return 1 if there is nothing to compare yet. The printed table comes with `report.html`."""
+    from seglab.compare import analyse, read_folder, write_report  # scipy and numpy: not for `status`
     from seglab.compare.report import report_name
 
     _existing(folder)
-    results, damaged = read_results(folder)
-    if not results:
-        console.print(f"{folder}: {'no readable result' if damaged else 'no finished run yet'}, nothing to compare", highlight=False)
-        for problem in damaged:
-            console.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
-        return FAILED
+    output = wanted.output
+    aside = console if output.plain else Console(stderr=True, width=console.width)  # the output holds nothing but the comparison
     study = read_folder(folder)
-    found = analyse(study, study.criteria(metric=wanted.metric, baseline=wanted.baseline, margin=wanted.margin))
+    if not study.results and not (readable := read_results(folder))[0]:
+        damaged = readable[1]
+        aside.print(f"{folder}: {'no readable result' if damaged else 'no finished run yet'}, nothing to compare", highlight=False)
+        for problem in damaged:
+            aside.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+        return FAILED
+    found = analyse(study, study.criteria(wanted.metric, wanted.baseline, wanted.alpha, wanted.margin))
+    if output.form != "table":
+        deliver(text_of(output.form, found, wanted.classes), output)
+        for note in (*found.health, *found.comparison.notes, *found.factor_notes):
+            aside.print(f"! {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        return DONE
+    if output.path is not None:
+        written = io.StringIO()
+        _print_tables(found, wanted.classes, Console(file=written, width=120))
+        deliver(written.getvalue(), output)
+        return DONE
+    _print_tables(found, wanted.classes, console)
+    try:
+        console.print(f"report: {write_report(found)}", highlight=False, soft_wrap=True)
+    except OSError as error:  # for example another user's folder, or a full disk
+        console.print(
+            f"no report: {folder / report_name(found.criteria)} cannot be written ({error.strerror})", highlight=False, soft_wrap=True
+        )
+    return DONE
+
+
+def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
+    from seglab.compare import Metric, classes_to_table, factors_to_table, images_to_table, to_table, words
+
     console.print(to_table(found.comparison))
     for note in found.health:
         console.print(f"! {note}", style="yellow", highlight=False, markup=False)
@@ -185,17 +224,10 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     else:
         for note in found.factor_notes:
             console.print(f"! {note}", style="yellow", highlight=False, markup=False)
-    if wanted.classes:
-        console.print("", classes_to_table(study.results, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
-    if tuned := words.tuning(study.record):
+    if classes:
+        console.print("", classes_to_table(found.study.results, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
+    if tuned := words.tuning(found.study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
-    try:
-        console.print(f"report: {write_report(found)}", highlight=False, soft_wrap=True)
-    except OSError as error:  # for example another user's folder, or a full disk
-        console.print(
-            f"no report: {folder / report_name(found.criteria)} cannot be written ({error.strerror})", highlight=False, soft_wrap=True
-        )
-    return DONE
 
 
 def _existing(folder: Path) -> None:

@@ -83,7 +83,7 @@ def test_numbers_as_text() -> None:
 
 
 def test_values_and_differences_in_their_unit() -> None:
-    assert (PERCENT.value(0.5), PERCENT.mean_and_sd(0.5, 0.01), PERCENT.mean_and_sd(0.5, math.nan)) == ("50.00", "50.00 ±1.00", "50.00")
+    assert (PERCENT.value(0.5), PERCENT.mean_and_sd(0.5, 0.01), PERCENT.mean_and_sd(0.5, math.nan)) == ("50.00", "50.0 ±1.0", "50.00")
     assert (PERCENT.change(-0.012), PERCENT.amount(-0.012)) == ("−1.20 points", "1.20 points")
     assert (PERCENT.interval(-0.01, 0.02), PERCENT.interval(math.nan, math.nan)) == ("[−1.00, +2.00]", "")
     assert (SECONDS.change(1.5), SECONDS.span(-1, 2), SECONDS.within(0.5)) == ("+1.5 s", "−1 to +2", "±0.5 s")

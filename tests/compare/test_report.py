@@ -22,6 +22,7 @@ from seglab.compare import (
     words,
     write_report,
 )
+from seglab.compare.numbers.detectable import detectable
 from seglab.records import StudyRecord
 from tests.compare.drawn import result, study, write_study
 
@@ -155,7 +156,7 @@ def test_the_table_fits_a_hundred_columns_without_colour() -> None:
     console.print(to_table(compare(study(arms), Criteria(Metric("test", "miou"), "none"))))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100
-    assert "64.50 ±3.03" in text
+    assert "64.5 ±3.0" in text
     assert "baseline" in text
     assert re.search(r"elastic-net.*\+2\.05 \[\+2\.02, \+2\.07\]  0\.004  better ", text)
     assert re.search(r"smooth-l1.*better ≈", text)
@@ -165,7 +166,7 @@ def test_markdown_and_frame_tell_the_same() -> None:
     found = compare(study({"none": [0.5, 0.6], "a": [0.6, 0.7]}), Criteria(Metric("test", "miou"), "none"))
     rows = [line for line in to_markdown(found).splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {10}
-    assert "| a | 2 | 65.00 ±7.07 |" in rows[3]
+    assert "| a | 2 | 65.0 ±7.1 |" in rows[3]
     frame = to_frame(found)
     assert frame.loc["a", "mean"] == pytest.approx(0.65)
     assert frame.loc["a", "verdict"] == "no verdict"
@@ -197,3 +198,92 @@ def test_results_of_other_settings_are_left_out_and_named(tmp_path: Path) -> Non
     found = read_folder(tmp_path / "study")
     assert len(found.results) == 11
     assert any("study/l1/s3" in problem and "other settings" in problem for problem in found.problems)
+
+
+class Document(HTMLParser):
+    """The text of a page before its contents, and what keyboards and screen readers need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_screen = ""
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.scrolling: list[dict[str, str | None]] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.inside = False
+        self.after = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.inside = self.inside or tag == "main"
+        self.after = self.after or tag == "nav"
+        if tag == "h2":
+            self.ids.append(found["id"] or "")
+        if tag == "a" and self.after:
+            self.targets.append((found["href"] or "").removeprefix("#"))
+        if found.get("class") == "scroll":
+            self.scrolling.append(found)
+        if tag in ("svg", "img"):
+            self.pictures.append(found)
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and not self.after:
+            self.first_screen += data
+
+
+def page_of(path: Path) -> Document:
+    found = Document()
+    found.feed(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_first_screen_has_verdicts_the_picture_and_what_could_be_shown(folder: Path) -> None:
+    page = page_of(report(folder))
+    for expected in (
+        "test mIoU of 2 arms, baseline none",
+        "worse:",
+        "l1 is worse than none by 1.96 points",
+        "Large dot and bar",
+    ):
+        assert expected in page.first_screen, expected
+    (contrast,) = compare_folder(read_folder(folder)).contrasts
+    size = 100 * detectable(contrast.sd_difference, 7, 2, 0.05)  # l2 is declared, and counts
+    assert f"Detectable: these seeds show a true difference of {size:.2f} points (l1) with 80 % power" in page.first_screen
+
+
+def test_contents_lead_to_every_section(folder: Path) -> None:
+    page = page_of(report(folder))
+    assert page.targets == page.ids
+    assert {"notes", "numbers", "pictures", "protocol", "settings"} <= set(page.ids)
+    assert 'href="#contents"' in report(folder).read_text()
+
+
+def test_what_scrolls_is_reached_by_keyboard_and_pictures_have_names(folder: Path) -> None:
+    page = page_of(report(folder))
+    assert len(page.scrolling) > 5
+    assert all((found["tabindex"], found["role"], bool(found["aria-label"])) == ("0", "region", True) for found in page.scrolling)
+    assert all(found.get("alt") or found.get("aria-label") for found in page.pictures)
+
+
+def test_an_exploratory_comparison_says_so_on_the_first_screen(folder: Path) -> None:
+    page = page_of(report(folder, metric="test/dice"))
+    assert "Exploratory: not the declared comparison, but metric" in page.first_screen
+
+
+def test_many_arms_are_folded_and_drawn_in_part(tmp_path: Path) -> None:
+    arms = [f"arm-{place}" for place in range(30)]
+    scores = {arm: [0.5 + 0.01 * seed + 0.002 * (place * seed % 5) for seed in range(6)] for place, arm in enumerate(arms)}
+    write_study(tmp_path, study(scores), StudyRecord("study", arms[0], "test/miou", {}, {arm: {} for arm in arms}))
+    found = analyse(read_folder(tmp_path))
+    assert [arm.arm for arm in found.pictured.comparison.arms] == arms[:24]
+    assert found.pictured.pictured is found.pictured
+    assert found.classes is not None
+    assert found.pictured.classes is not None
+    kept = [cell for cell in found.classes.cells if cell.arm in arms[:24]]
+    assert list(found.pictured.classes.cells) == kept  # p is adjusted over all arms
+    page = page_of(write_report(found))
+    assert "inconclusive: arm-1, arm-2" in " ".join(page.first_screen.split())
+    inconclusive = [contrast for contrast in found.comparison.contrasts if contrast.verdict == "inconclusive"]
+    assert f"and {len(inconclusive) - 12} more" in page.first_screen
+    assert "Each arm in a sentence (29)" in page.first_screen
+    assert "The first 24 of 30 arms; the table has all." in page.first_screen

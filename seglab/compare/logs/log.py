@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -60,14 +61,9 @@ def _columns(lines: Iterable[str], wanted: Mapping[str, Index]) -> tuple[dict[st
     """Return the values of the wanted columns, and the error of each damaged column."""
     rows = csv.reader(lines)
     header = next(rows, [])
-    columns: dict[str, dict[int, float]] = {}
+    groups = _groups(tuple(header), tuple(wanted.items()))
+    columns: dict[str, dict[int, float]] = {name: {} for group in groups.values() for _, name in group}
     damaged: dict[str, str] = {}
-    groups: dict[int, list[tuple[int, str]]] = {}  # place of the index, then places and names of the columns that it indexes
-    for place, name in enumerate(header):
-        index = next((index for pattern, index in wanted.items() if fnmatchcase(name, pattern)), None)
-        if index is not None and index in header:
-            columns[name] = {}
-            groups.setdefault(header.index(index), []).append((place, name))
     for row in rows:
         row += [""] * (len(header) - len(row))  # the last line of a run that was killed can be short
         for place_of_index, group in groups.items():
@@ -81,6 +77,17 @@ def _columns(lines: Iterable[str], wanted: Mapping[str, Index]) -> tuple[dict[st
                     except ValueError as error:
                         damaged[name] = str(error)
     return columns, damaged
+
+
+@cache  # the runs of a study have few headers
+def _groups(header: tuple[str, ...], wanted: tuple[tuple[str, Index], ...]) -> dict[int, list[tuple[int, str]]]:
+    """Return the place of each index among the columns, with the places and names of the wanted columns that it indexes."""
+    groups: dict[int, list[tuple[int, str]]] = {}
+    for place, name in enumerate(header):
+        index = next((index for pattern, index in wanted if fnmatchcase(name, pattern)), None)
+        if index is not None and index in header:
+            groups.setdefault(header.index(index), []).append((place, name))
+    return groups
 
 
 def _finite(values: dict[int, float]) -> dict[int, float]:

@@ -61,31 +61,35 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) ->
     """
     check_comparable(results, baseline)
     names, notes, keys, differences = from_frequent_to_rare(results[0], metric.split), [], [], []
-    table = {result.run: values_of(result, metric, names) for result in results}
-    theirs = {run.seed: values for run, values in table.items() if run.arm == baseline}
-    for arm in dict.fromkeys(result.run.arm for result in results if result.run.arm != baseline):
-        ours = {run.seed: values for run, values in table.items() if run.arm == arm}
+    table: dict[str, dict[int, tuple[float, ...]]] = {}
+    for result in results:
+        table.setdefault(result.run.arm, {})[result.run.seed] = values_of(result, metric, names)
+    theirs = table.pop(baseline)
+    for arm, ours in table.items():
         seeds = sorted(ours.keys() & theirs.keys())
         for index, name in enumerate(names):
-            pairs = {seed: (ours[seed][index], theirs[seed][index]) for seed in seeds}
-            defined = [pair for pair in pairs.values() if np.isfinite(pair).all()]
-            if gone := [str(seed) for seed, pair in pairs.items() if not np.isfinite(pair).all()]:
+            pairs = np.array([(ours[seed][index], theirs[seed][index]) for seed in seeds], dtype=np.float64).reshape(-1, 2)
+            defined = np.logical_and.reduce(np.isfinite(pairs), axis=-1)
+            if gone := [str(seed) for seed, both in zip(seeds, defined, strict=True) if not both]:
                 why = f"{metric} is undefined for seed {', '.join(gone)}; left out of this cell"
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
             keys.append((arm, name))
-            differences.append(statistics.paired_differences(*np.array(defined, dtype=np.float64).reshape(-1, 2).T))
+            differences.append(statistics.paired_differences(*pairs[defined].T))
     return PerClass(baseline, metric, names, _cells(keys, differences), tuple(notes))
 
 
 def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Floats]) -> tuple[ClassContrast, ...]:
     p = exact.sign_flip_each(differences)
     p_bh = families.benjamini_hochberg(p)
-    cells = []
-    for place, ((arm, name), values) in enumerate(zip(keys, differences, strict=True)):
-        low, high = statistics.t_interval(values)
-        mean = float(statistics.mean(values))
-        cells.append(ClassContrast(arm, name, len(values), mean, float(low), float(high), float(p[place]), float(p_bh[place])))
-    return tuple(cells)
+    means = np.empty((3, len(keys)))  # the mean and the ends of its interval
+    for n in {len(values) for values in differences}:  # cells of one size at once, to save time
+        places = [place for place, values in enumerate(differences) if len(values) == n]
+        values = np.stack([differences[place] for place in places])
+        means[:, places] = [statistics.mean(values), *statistics.t_interval(values)]
+    return tuple(
+        ClassContrast(arm, name, len(values), *map(float, (*means[:, place], p[place], p_bh[place])))
+        for place, ((arm, name), values) in enumerate(zip(keys, differences, strict=True))
+    )
 
 
 def from_frequent_to_rare(result: Result, split: str) -> tuple[str, ...]:

@@ -50,9 +50,12 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     scores |= {arm: {} for arm in diverged if arm not in scores}  # an arm whose runs have all diverged
     tests = _tests(criteria, scores)
     contrasts = _contrasts([Family(look, criteria, tests) for look in looks], scores, worst_cases(scores, diverged, criteria.metric))
-    notes += lone_seeds(scores, criteria, _named_elsewhere(judged, endings, criteria), results[0].run.study)
+    notes += lone_seeds(scores, criteria, _named_elsewhere(judged, scores, endings, criteria), results[0].run.study)
+    runs: dict[str, list[Result]] = {arm: [] for arm in scores}
+    for result in judged:
+        runs[result.run.arm].append(result)
     for arm in scores:
-        notes += _undefined(arm, judged, str(criteria.metric))
+        notes += _undefined(arm, runs[arm], str(criteria.metric))
     if not looks[-1].reason and not criteria.always_valid:
         notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
@@ -60,7 +63,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     answer = Comparison(
         study=results[0].run.study,
         criteria=criteria,
-        arms=tuple(_summary(arm, scores[arm], judged, diverged.get(arm, ())) for arm in scores),
+        arms=tuple(_summary(arm, scores[arm], runs[arm], diverged.get(arm, ())) for arm in scores),
         contrasts=contrasts,
         tests=tests,
         notes=(*notes, *look_notes(looks, criteria)),
@@ -93,10 +96,10 @@ def _contrasts(families: Sequence[Family], scores: Scores, worst: Sequence[Score
     return tuple(chosen.values())
 
 
-def _named_elsewhere(results: Sequence[Result], endings: Endings, criteria: Criteria) -> set[Run]:
+def _named_elsewhere(results: Sequence[Result], scores: Scores, endings: Endings, criteria: Criteria) -> set[Run]:
     """Return the runs without a score that need no note of their own: those with an ending or an undefined score, and declared open runs."""
     study = results[0].run.study
-    undefined = {result.run for result in results if not math.isfinite(result.numbers.get(str(criteria.metric), math.nan))}
+    undefined = {result.run for result in results if result.run.seed not in scores[result.run.arm]}
     declared = criteria.declared
     planned = set() if declared is None else {Run(study, arm, seed) for arm in declared.arms for seed in declared.seeds}
     return {*endings, *undefined, *(planned - {result.run for result in results})}
@@ -108,10 +111,10 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(len(values), float(statistics.mean(array)), float(statistics.standard_deviation(array)), low, high)
 
 
-def _secondary(arm: str, results: Sequence[Result]) -> dict[str, list[float]]:
-    """Return every number of the arm's runs, by metric."""
+def _secondary(results: Sequence[Result]) -> dict[str, list[float]]:
+    """Return every number of an arm's runs, by metric."""
     found: dict[str, list[float]] = {}
-    for result in (result for result in results if result.run.arm == arm):
+    for result in results:
         for split, numbers in result.means.items():
             for name, value in numbers.items():
                 found.setdefault(f"{split}/{name}", []).append(value)
@@ -119,14 +122,14 @@ def _secondary(arm: str, results: Sequence[Result]) -> dict[str, list[float]]:
 
 
 def _summary(arm: str, scores: Mapping[int, float], results: Sequence[Result], diverged: tuple[int, ...]) -> ArmSummary:
-    secondary = {name: _spread([value for value in values if math.isfinite(value)]) for name, values in _secondary(arm, results).items()}
+    secondary = {name: _spread([value for value in values if math.isfinite(value)]) for name, values in _secondary(results).items()}
     return ArmSummary(arm, scores, _spread(list(scores.values())), secondary, diverged)
 
 
 def _undefined(arm: str, results: Sequence[Result], metric: str) -> list[str]:
     """Return a note on the metrics, except the one that is compared, that are undefined in runs of the arm."""
     names: dict[str, list[str]] = {}
-    for name, values in _secondary(arm, results).items():
+    for name, values in _secondary(results).items():
         missing = sum(not math.isfinite(value) for value in values)
         if missing and name != metric:
             names.setdefault(f"{missing} of {len(values)} runs", []).append(name)

@@ -5,6 +5,7 @@ is at least Σd exactly if Σ_S d <= 0. The test counts sums of subsets, and the
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,12 +91,21 @@ def _subset_sums(problems: Floats, generator: np.random.Generator | None = None)
     n = problems.shape[1]
     drawn = None
     if n > MOST_EXACT:
-        generator = np.random.default_rng(0) if generator is None else generator
-        drawn = generator.integers(0, 2, (n, DRAWN_FLIPS), dtype=np.int8)
+        drawn = _usual_flips(n) if generator is None else _flips(n, generator)
     sizes = _sums(np.ones((1, n)), drawn)[0]
     scaled, step = problems / _scale(problems), max(1, _BATCH // len(sizes))
     for start in range(0, len(problems), step):
         yield _sums(scaled[start : start + step], drawn), sizes
+
+
+def _flips(n: int, generator: np.random.Generator) -> NDArray[np.int8]:
+    """Return (n, m) flags of m drawn subsets."""
+    return generator.integers(0, 2, (n, DRAWN_FLIPS), dtype=np.int8)
+
+
+@lru_cache(maxsize=2)
+def _usual_flips(n: int) -> NDArray[np.int8]:
+    return _flips(n, np.random.default_rng(0))
 
 
 def _sums(batch: Floats, drawn: NDArray[np.int8] | None) -> Floats:

@@ -23,7 +23,10 @@ VERDICT_COLOURS = {
 
 
 def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
-    """Draw the mean paired difference and the interval of each arm, and its pairs as small dots; no bar if the interval is unbounded. A band around zero is the margin."""
+    """Draw the mean paired difference and the interval of each arm, and its pairs as small dots. A band around zero is the margin.
+
+    An unbounded interval has no bar.
+    """
     criteria, contrasts = comparison.criteria, comparison.contrasts
     unit = criteria.metric.unit
     ax = axes_in(ax, width=7.0, height=1.3 + 0.5 * max(1, len(contrasts)))
@@ -56,4 +59,6 @@ def picture(found: Findings) -> Picture | None:
     criteria = found.criteria
     band = f"Band: the margin, {criteria.within}." if criteria.within else f"No band: {criteria.metric.title} has no margin."
     caption = f"Large dot and bar: mean difference and {criteria.level} interval. Small dots: pairs. {band}"
-    return Picture("Differences from the baseline", caption, figure_of(plot_differences(found.comparison)))
+    rows = len(found.comparison.contrasts)
+    ax = axes_in(None, width=4.6, height=1.1 + rows * (0.42 if rows <= 8 else 0.26))  # small enough for a phone
+    return Picture("Differences from the baseline", caption, figure_of(plot_differences(found.comparison, ax)))

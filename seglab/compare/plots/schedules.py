@@ -68,18 +68,18 @@ def scale_of(rates: StageRates) -> Scale:
     return Scale(ListedColormap(mpl.colormaps["viridis"](np.linspace(0.1, 0.95, 256))), LogNorm(bottom, top), smallest < bottom)
 
 
-def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale, ax: "Axes | None" = None) -> "Axes":
+def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale | None = None, ax: "Axes | None" = None) -> "Axes":
     """Draw a row for each stage, the last on top: its learning rate by optimizer step as a colour, and hatching where it is frozen.
 
     Args:
         rates: learning rates of one arm, with at least one step.
         stages: stages of the rows, from the bottom up. A stage without rates stays blank.
-        scale: colours, such as `scale_of({"arm": rates})`.
+        scale: colours; None is `scale_of` these rates. Panels that are compared share one scale.
         ax: None makes a figure.
     """
     from matplotlib.ticker import MaxNLocator
 
-    ax = axes_in(ax, width=5.0, height=1.3 + 0.17 * len(stages))
+    ax, scale = axes_in(ax, width=5.0, height=1.3 + 0.17 * len(stages)), scale_of({"": rates}) if scale is None else scale
     steps = sorted({step for curve in rates.values() for step in curve})
     end = steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)  # a rate is assumed to last until the next logged rate
     places = np.linspace(steps[0], end, COLUMNS, endpoint=False)

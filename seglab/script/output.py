@@ -1,0 +1,84 @@
+"""The forms in which `compare` prints a comparison or writes it into a file."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seglab.records import write_text
+
+if TYPE_CHECKING:
+    from seglab.compare import Findings
+
+FORMS = {"table": ".txt", "markdown": ".md", "csv": ".csv", "json": ".json", "latex": ".tex"}
+"""Suffix of a file of each form. An --output with this suffix has this form, if --format is not given."""
+
+RECORDS = ("study.json", "result.json", "metrics.csv", "choice.json", "failure.json", "environment.json")
+"""Names of files of a study, which no output may replace."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Form of a comparison, and the file into which it is written.
+
+    Raises:
+        ValueError: the folder of the file does not exist, or the file is a folder or a record of a study.
+    """
+
+    form: str = "table"
+    path: Path | None = None
+    """None prints the comparison."""
+
+    def __post_init__(self) -> None:
+        if self.path is None:
+            return
+        if self.path.is_dir():
+            raise ValueError(
+                f"--output {self.path}: is a folder; name a file in it, such as {self.path / ('comparison' + FORMS[self.form])}"
+            )
+        if not self.path.parent.is_dir():
+            raise ValueError(f"--output {self.path}: there is no folder {self.path.parent}; create it, or name a file in another folder")
+        if self.path.name in RECORDS:
+            raise ValueError(f"--output {self.path}: {self.path.name} is the name of a record of seglab; choose another name")
+
+    @classmethod
+    def chosen(cls, form: str | None, path: str | None) -> "Output":
+        """Return the output that the flags --format and --output ask for. Without --format the suffix of the file gives the form."""
+        target = None if path is None else Path(path)
+        suffix = "" if target is None else target.suffix
+        by_suffix = next((name for name, own in FORMS.items() if own == suffix), "table")
+        return cls(by_suffix if form is None else form, target)
+
+    @property
+    def plain(self) -> bool:
+        """Return whether the output is the usual one: the table, printed."""
+        return self == PRINTED
+
+
+PRINTED = Output()
+"""The table, printed."""
+
+
+def text_of(form: str, found: "Findings", classes: bool) -> str:
+    """Return a comparison in a form of `FORMS` except `table`. `classes` adds the classes to Markdown and LaTeX; JSON always has them."""
+    from seglab.compare.forms import document, latex, markdown, spreadsheet
+
+    if form == "json":
+        return document.to_json(found)
+    if form == "csv":
+        return spreadsheet.to_csv(found.comparison)
+    return latex.findings_to_latex(found, classes) if form == "latex" else markdown.findings_to_markdown(found, classes)
+
+
+def deliver(text: str, output: Output) -> None:
+    """Print a text, or write it into its file, whole or not at all; a file of this name is replaced.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if output.path is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    write_text(output.path, text)
+    print(f"{output.form}: {output.path}")
