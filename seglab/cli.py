@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
+from seglab.script.empty_variables import drop_empty_wandb
 from seglab.script.streams import prepare_streams
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ TRAINING = {
 def main() -> None:
     """Run the `seglab` command. For bad input, print one line and exit with code 2."""
     prepare_streams()
+    drop_empty_wandb()
     arguments = sys.argv[1:]
     if fault := _fault(arguments):
         print(f"error: {fault}", file=sys.stderr)

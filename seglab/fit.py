@@ -154,7 +154,8 @@ class SeglabCLI(LightningCLI):
         trainer, data = self.trainer, self.datamodule
         images = trial_images(data, data.seed, batch_norm_parts, evaluates=trainer.limit_val_batches != 0)
         settings = TrialSettings(planned(trainer, data), trainer.precision, trainer.gradient_clip_val, trainer.strategy.root_device)
-        try_training(lambda: copy.deepcopy(self.model), images, settings, self.attempt.interruption)
+        shared = {id(self): self}  # the module's factories know this command, and a copy of its W&B logger would start a run
+        try_training(lambda: copy.deepcopy(self.model, dict(shared)), images, settings, self.attempt.interruption)
 
     def before_test(self) -> None:
         """Check that the checkpoint fits, then make the folder of the evaluation."""

@@ -21,6 +21,7 @@ from seglab.running.plan import Plan, Selection
 from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
+from seglab.script.empty_variables import drop_empty_wandb
 from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
@@ -52,6 +53,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
     prepare_streams()
+    drop_empty_wandb()
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     sys.exit(exit_code(lambda: _dispatch(function, name)))
 
