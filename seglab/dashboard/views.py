@@ -8,9 +8,9 @@ from rich.console import Console
 
 from seglab.dashboard import report as reports
 from seglab.dashboard import workspace
-from seglab.dashboard.logged import read_logged
+from seglab.dashboard.logged import Logged, read_logged
 from seglab.dashboard.server import NotLoggedIn, Server
-from seglab.dashboard.words import left_over
+from seglab.dashboard.words import left_over, sync_command
 from seglab.exit_codes import DONE
 
 
@@ -23,7 +23,7 @@ def dashboard(given: Namespace, console: Console) -> int:
     folder = Path(given.folder)
     logged = read_logged(folder)
     workspace.check_installed()
-    server = None if given.dry_run else _server()
+    server = None if given.dry_run else _server(logged)
     made = workspace.workspaces(logged, os.environ.get("WANDB_ENTITY", "") if server is None else server.entity)
     if given.dry_run:
         print(workspace.as_json(made, []), end="")
@@ -50,7 +50,7 @@ def report(given: Namespace, console: Console) -> int:
     logged = read_logged(folder)
     found = reports.findings(folder)
     workspace.check_installed()
-    server = None if given.dry_run else _server()
+    server = None if given.dry_run else _server(logged)
     made = reports.report(found, logged, None)
     if given.dry_run:
         print(reports.as_json(made, None), end="")
@@ -67,12 +67,22 @@ def report(given: Namespace, console: Console) -> int:
     return DONE
 
 
-def _server() -> Server | None:
-    """Return the server; None if nobody is logged in."""
+def _server(logged: Logged) -> Server | None:
+    """Return the server; None if nobody is logged in.
+
+    Raises:
+        ValueError: the server does not answer, or has no run of the study.
+    """
     try:
-        return Server()
+        server = Server()
     except NotLoggedIn:
         return None
+    if not server.runs(logged.entity, logged.project, logged.runs):
+        raise ValueError(
+            f"{logged.folder}: none of its runs is at {server.address}, so there is nothing to show there; "
+            f"{sync_command(logged.folder)} uploads them, then repeat the command"
+        )
+    return server
 
 
 def _say(console: Console, folder: Path, path: Path, urls: list[str]) -> None:

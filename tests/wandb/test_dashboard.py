@@ -20,7 +20,7 @@ from seglab.compare.plots.ink import line_of
 from seglab.dashboard import panels
 from seglab.dashboard.logged import read_logged
 from seglab.dashboard.transaction_log import Keys
-from seglab.dashboard.words import Answer, at_end, at_start, left_over
+from seglab.dashboard.words import Answer, at_end, at_start, left_over, standing
 from tests.wandb.server import WandbServer
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -104,6 +104,7 @@ def test_a_workspace_is_saved_once(wandb_server: WandbServer, seglab: Command, d
     assert (without.returncode, wandb_server.views) == (0, [])
     assert "nobody is logged in" in without.stdout
     assert json.loads((demo / "dashboard.json").read_text())["urls"] == []
+    assert_nothing_is_shown_before_an_upload(wandb_server, seglab, demo)
     saved = [seglab("dashboard", demo), seglab("dashboard", demo)]
     assert [done.returncode for done in saved] == [0, 0], saved
     assert saved[0].stdout == saved[1].stdout
@@ -113,6 +114,16 @@ def test_a_workspace_is_saved_once(wandb_server: WandbServer, seglab: Command, d
     ]
     assert seglab("dashboard", demo, **NOBODY).returncode == 0
     assert len(json.loads((demo / "dashboard.json").read_text())["urls"]) == 2  # what was saved is not forgotten
+
+
+def assert_nothing_is_shown_before_an_upload(server: WandbServer, seglab: Command, demo: Path) -> None:
+    """The commands name the one that uploads, which then uploads one run."""
+    for words in (("dashboard", demo), ("report", "--wandb", demo)):
+        done = seglab(*words)
+        assert (done.returncode, done.stderr.count("\n"), server.views) == (2, 1, [])
+        assert f"{demo}: none of its runs is at {server.url}" in done.stderr
+        assert f"seglab sync {demo} uploads them" in done.stderr
+    assert seglab("sync", demo / "none" / "seed-0").returncode == 0
 
 
 @pytest.mark.slow
@@ -155,8 +166,8 @@ def test_what_cannot_be_shown_is_one_line(seglab: Command, demo: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("dashboard",), ("report", "--wandb")])
 def test_an_outage_while_saving_is_one_line(wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...]) -> None:
-    wandb_server.content.projects.add("stand-in")
-    wandb_server.break_down("401", after=2)
+    assert seglab("sync", demo / "none" / "seed-0").returncode == 0
+    wandb_server.break_down("401", after=3)
     done = seglab(*words, demo)
     assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
     assert f"{wandb_server.url}: W&B does not do what it was asked" in done.stderr
@@ -169,14 +180,14 @@ def test_nothing_is_saved_that_the_folder_cannot_know(
     wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...], file: str
 ) -> None:
     """The same command again would not replace it. And runs that are not uploaded are named."""
-    wandb_server.content.projects.add("stand-in")
+    assert seglab("sync", demo / "none" / "seed-0").returncode == 0
     (demo / file).mkdir()
     done = seglab(*words, demo)
     assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
     (demo / file).rmdir()
     done = seglab(*words, demo)
     assert (done.returncode, bool(wandb_server.views)) == (0, True)
-    assert f"W&B: 16 runs not uploaded; seglab sync {demo} does it" in done.stdout
+    assert f"W&B: 15 runs not uploaded; seglab sync {demo} does it" in done.stdout
 
 
 def test_colours_are_those_of_the_report(drawn: Path) -> None:
@@ -220,7 +231,14 @@ def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> 
     served.mkdir()
     (served / "seglab.json").write_text('{"mode": "online", "complete": true}')
     log = demo / "l2" / "seed-0" / "log.txt"
-    assert at_end(demo, "offline") == [f"W&B: 15 finished runs without a log: W&B was disabled, or could not write one (see {log})"]
+    said = (
+        "W&B: 15 finished runs without a log (W&B was disabled, it could not write one, or it was deleted); "
+        "metrics.csv and result.json hold all numbers"
+    )
+    assert at_end(demo, "offline") == [f"{said} (see {log})"]
+    assert standing(demo) == [said]
+    (served / "seglab.json").write_text('{"mode": "online", "complete": false}')
+    assert standing(demo) == [f"W&B: 1 run not uploaded; seglab sync {demo} does it", said]
 
 
 def test_the_first_run_says_where_it_is(demo: Path) -> None:
