@@ -79,7 +79,7 @@ class Server:
 
         try:
             yield
-        except (Error, WandbApiFailedError) as error:
+        except (Error, WandbApiFailedError, TimeoutError) as error:  # TimeoutError: an upload that does not end
             raise ValueError(f"{self.address}: W&B does not do what it was asked ({_reason(error)}); repeat the command later") from None
 
     def _found(self, entity: str, project: str, ids: Collection[str]) -> Iterator[Any]:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from wandb_workspaces.workspaces import internal as workspaces
 
 from seglab.compare import analyse, read_folder, to_markdown
 from seglab.compare.plots.ink import line_of
+from seglab.compare.report import render
 from seglab.dashboard import panels
+from seglab.dashboard.drawn import Drawn
 from seglab.dashboard.logged import read_logged
 from seglab.dashboard.transaction_log import Keys
 from seglab.dashboard.words import Answer, at_end, at_start, left_over, standing
@@ -143,6 +147,26 @@ def test_a_report_holds_the_table_of_compare(wandb_server: WandbServer, seglab: 
     saved = [seglab("report", "--wandb", demo), seglab("report", "--wandb", demo)]
     assert [done.returncode for done in saved] == [0, 0], saved
     assert [(view.title, view.saves, view.kind) for view in wandb_server.views] == [("demo: comparison", 2, "runs")]
+    assert_the_pictures_are_those_of_the_page(wandb_server, demo)
+
+
+def assert_the_pictures_are_those_of_the_page(server: WandbServer, demo: Path) -> None:
+    """One run holds them, and the report's panels show what it has logged, and nothing of another run."""
+    (spec,) = [view.spec for view in server.views]
+    (run,) = [run for run in server.runs.values() if run.config["phase"] == "report"]
+    titles = re.findall('<svg role="img" aria-label="([^"]*)"', render(analyse(read_folder(demo))))
+    grids = [block for block in spec["blocks"] if block["type"] == "panel-grid"]
+    shown = [set(named(grid["metadata"]["panelBankSectionConfig"])) for grid in grids]
+    logged = {name for row in run.rows for name in row if name.startswith("report/")}
+    assert len(titles) > 1
+    assert logged == {Drawn(unescape(title), "", ()).key for title in titles}
+    assert logged == {name for names in shown for name in names if name.startswith("report/")}
+    (chosen,) = [grid["metadata"]["runSets"][0]["filters"] for grid, names in zip(grids, shown, strict=True) if names & logged]
+    assert run.config["identity"] in json.dumps(chosen)
+    assert (run.config["identity"], run.exit_code, len(run.rows)) == (run.id, 0, 2)
+    for name, value in run.rows[-1].items():
+        if name in logged:
+            assert all(run.files[path].startswith(b"\x89PNG") for path in value["filenames"])
 
 
 @pytest.mark.slow
