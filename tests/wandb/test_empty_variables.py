@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from seglab import cli
 from seglab.script.empty_variables import drop_empty_wandb
 from seglab.script.inherited import WANDB_ACCOUNT
+from seglab.script.main import main
 from seglab.tracking import read_state
 from seglab.tracking.modes import NAMING
 from tests.fitting.fits import fit, user_folder, version
 from tests.study.scripts import SCRIPT
+from tests.study.tiny_experiment import study
 from tests.wandb.study import main as log_study
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +38,18 @@ def command(place: Path, *words: object) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.slow
+def test_a_script_and_a_command_drop_them_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for start, words in ((lambda: main(study), ["tiny.py", "status"]), (cli.main, ["seglab", "status", "nowhere"])):
+        monkeypatch.setenv("WANDB_MODE", "")
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit):
+            start()
+        assert "WANDB_MODE" not in os.environ
+
+
+@pytest.mark.weekly
 def test_a_run_is_offline(tmp_path: Path) -> None:
     done = command(tmp_path, SCRIPT, "run", "--arm", "none", "--seed", 0)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -155,6 +155,9 @@ def test_a_folder_that_is_deleted_does_not_stop_a_run(wandb_server: WandbServer,
         process.communicate(timeout=120)
     assert process.returncode == 0
     assert len(list(rows_of((tmp_path / "metrics.csv").read_text()))) == ROWS
+    state = read_state(tmp_path)
+    assert state is not None
+    assert (state.complete, state.problem) == (False, "the folder of the log was deleted")
 
 
 def test_all_logs_of_a_run_are_found(tmp_path: Path) -> None:
