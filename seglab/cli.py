@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
-from seglab.script.empty_variables import drop_empty_wandb
 from seglab.script.streams import prepare_streams
+from seglab.wandb_variables import drop_empty_wandb
 
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from seglab.wandb_variables import check_wandb_variables
+
 ANSWER_SECONDS = 20
 """Longest wait for an answer of the server."""
 
@@ -31,10 +33,11 @@ class Server:
 
     Raises:
         NotLoggedIn: there is no key.
-        ValueError: the key is not accepted, or the server does not answer.
+        ValueError: W&B does not take an environment variable or the key, or the server does not answer.
     """
 
     def __init__(self) -> None:
+        check_wandb_variables()
         os.environ["WANDB_SILENT"] = "true"  # W&B would ask for a key, and wait
         import wandb
 

@@ -21,7 +21,6 @@ from seglab.running.plan import Plan, Selection
 from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
-from seglab.script.empty_variables import drop_empty_wandb
 from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
@@ -34,6 +33,7 @@ from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
 from seglab.script.words import parse
 from seglab.tracking import not_followed, resolved_mode
+from seglab.wandb_variables import drop_empty_wandb
 
 WORKING = ("work", "work-tuning")
 """Verbs of a worker."""

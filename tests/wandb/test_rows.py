@@ -130,7 +130,7 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server
     assert process.returncode == 0
     assert time.perf_counter() - ended < 30
     assert (tmp_path / "result.txt").exists()
-    assert seconds["started"] < 40, "30 seconds, and a machine that does other things"
+    assert when != "start" or seconds["started"] < 40, "30 seconds, and a machine that does other things"
     assert seconds["finished"] < 30
     assert seconds["logged"] < 20
     state = read_state(tmp_path)

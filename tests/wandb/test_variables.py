@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from seglab import cli
-from seglab.script.empty_variables import drop_empty_wandb
+from seglab.dashboard.server import Server
 from seglab.script.inherited import WANDB_ACCOUNT
 from seglab.script.main import main
-from seglab.tracking import read_state
+from seglab.tracking import check_mode, read_state
 from seglab.tracking.modes import NAMING
+from seglab.wandb_variables import check_wandb_variables, drop_empty_wandb
 from tests.fitting.fits import fit, user_folder, version
 from tests.study.scripts import SCRIPT
 from tests.study.tiny_experiment import study
@@ -29,6 +30,31 @@ def test_empty_variables_are_dropped_and_others_stay() -> None:
     environment = {**NOBODY, **mine}
     drop_empty_wandb(environment)
     assert environment == {"NETRC": "/nonexistent", **mine}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WANDB_BASE_URL", "nonsense", "valid URL"),
+        ("WANDB_MODE", "elsewhere", "'online', 'offline'"),
+        ("WANDB_SILENT", "perhaps", "valid boolean"),
+        ("WANDB_INIT_TIMEOUT", "soon", "valid number"),
+    ],
+)
+def test_a_value_that_wandb_does_not_take_is_named(name: str, value: str, said: str) -> None:
+    check_wandb_variables(
+        {"WANDB_TAGS": "a,b", "WANDB_API_KEY": "bad", "WANDB_PROJECT": "p", "WANDB_DISABLED": "true", "WANDBX": "nonsense"}
+    )
+    with pytest.raises(ValueError, match=f"{name}={value}: W&B does not take this value .*{said}.*; correct or unset it"):
+        check_wandb_variables({name: value})
+
+
+def test_it_is_named_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "nonsense")
+    check_mode("disabled")
+    for check in (lambda: check_mode("offline"), Server):
+        with pytest.raises(ValueError, match="WANDB_BASE_URL=nonsense: W&B does not take"):
+            check()
 
 
 def command(place: Path, *words: object) -> "subprocess.CompletedProcess[str]":
