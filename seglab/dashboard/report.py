@@ -67,10 +67,12 @@ def report(found: Findings, logged: Logged, entity: str | None, gallery: Gallery
 
     record, keys = logged.record, logged.final
     owner = logged.entity or entity or os.environ.get("WANDB_ENTITY", "")
-    place = {"entity": "" if entity is None else owner, "project": "" if entity is None else logged.project}
+    of, project = ("", "") if entity is None else (owner, logged.project)
     chosen = [expr.Config("study") == record.study, expr.Config("phase") == "final"]
-    runs = wr.Runset(**place, name=record.study, filters=chosen, groupby=["config.arm"])
-    drawings = wr.Runset(**place, name=f"pictures of {record.study}", filters=[expr.Config("identity") == gallery.run_id])
+    runs = wr.Runset(entity=of, project=project, name=record.study, filters=chosen, groupby=["config.arm"])
+    drawings = wr.Runset(
+        entity=of, project=project, name=f"pictures of {record.study}", filters=[expr.Config("identity") == gallery.run_id]
+    )
     colours: dict[Any, Any] = {
         wr.RunsetGroup(runset_name=record.study, keys=(wr.RunsetGroupKey(key=wr.Config("arm"), value=arm),)): colour
         for arm, colour in logged.colours.items()
