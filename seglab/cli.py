@@ -12,6 +12,7 @@ import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
 from seglab.script.streams import prepare_streams
+from seglab.wandb_variables import drop_empty_wandb
 
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb
@@ -28,6 +29,7 @@ TRAINING = {
 def main() -> None:
     """Run the `seglab` command. For bad input, print one line and exit with code 2."""
     prepare_streams()
+    drop_empty_wandb()
     arguments = sys.argv[1:]
     if fault := _fault(arguments):
         print(f"error: {fault}", file=sys.stderr)

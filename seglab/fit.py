@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger
 from typing_extensions import override
 
-from seglab.callbacks import FiniteLoss, StepRandomness, Throughput, WeightDiagnostics
+from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
 from seglab.checkpoints import AtomicCheckpoints
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.fitting.attempt import Attempt
@@ -154,7 +154,8 @@ class SeglabCLI(LightningCLI):
         trainer, data = self.trainer, self.datamodule
         images = trial_images(data, data.seed, batch_norm_parts, evaluates=trainer.limit_val_batches != 0)
         settings = TrialSettings(planned(trainer, data), trainer.precision, trainer.gradient_clip_val, trainer.strategy.root_device)
-        try_training(lambda: copy.deepcopy(self.model), images, settings, self.attempt.interruption)
+        shared = {id(self): self}  # the module's factories know this command, and a copy of its W&B logger would start a run
+        try_training(lambda: copy.deepcopy(self.model, dict(shared)), images, settings, self.attempt.interruption)
 
     def before_test(self) -> None:
         """Check that the checkpoint fits, then make the folder of the evaluation."""
@@ -186,15 +187,18 @@ class SeglabCLI(LightningCLI):
     def _begin(self, settings: Mapping[str, Any]) -> Path | None:
         """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""
         given = self.config_init[self.subcommand].trainer
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         if given.fast_dev_run:
             return None
         named: list[Logger] | None = None if given.logger in (None, True) else [] if given.logger is False else listed(given.logger)
         tables = [logger for logger in named or () if type(logger) is CSVLogger]
         root = Path(tables[0].root_dir) if tables else Path(FOLDER if given.default_root_dir is None else given.default_root_dir)
+        folder = new_folder(root) if self.trainer.is_global_zero else root
+        if not any(isinstance(callback, PredictionPictures) for callback in callbacks):
+            callbacks.append(PredictionPictures(folder, self.datamodule.palette, validation=4))
         if not self.trainer.is_global_zero:
             return root  # the first rank alone writes
-        self.attempt.folder = folder = new_folder(root)
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        self.attempt.folder = folder
         next(callback for callback in callbacks if isinstance(callback, KeptConfig)).write(folder)
         self.trainer.loggers = loggers(named, described_fit(self.attempt.verb, settings, folder, ["seglab", *sys.argv[1:]]))
         return folder

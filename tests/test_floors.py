@@ -14,7 +14,7 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    0: ("files", "exit_codes", "memory"),
+    0: ("files", "exit_codes", "memory", "wandb_variables"),
     1: ("sample", "stage", "windows", "resizing", "interruption", "records"),
     2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "schedulers", "compare"),
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
@@ -37,6 +37,7 @@ WITHOUT_TORCH = (
     "seglab.running.status",
     "seglab.running.ledger",
     "seglab.script.reading",
+    "seglab.wandb_variables",
     "seglab.script.errors",
     "seglab.script.classes",
     "seglab.script.flag_types",

@@ -2,13 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seglab.running import ledger
 
 _FOLDER = re.compile(r"(offline-)?run-\d{8}_\d{6}-.+")
+
+STATE = Path("wandb", "seglab.json")
+"""File in the folder of a run that says how its log stands."""
 
 HEADER_BYTES = 7
 """Size of a log without any record, as a process leaves it that is killed at once."""
@@ -64,17 +68,56 @@ def _logs(folder: Path) -> Iterator[Path]:
             yield from _logs(place)
 
 
+def finished_below(folder: Path) -> Iterator[Path]:
+    """Yield the folders of the finished runs in a folder of runs, of studies or of one run."""
+    if (folder / "result.json").is_file():
+        yield folder
+        return
+    for place in sorted(folder.iterdir()):
+        if place.is_dir() and not place.is_symlink() and place.name != "wandb":
+            yield from finished_below(place)
+
+
 def not_uploaded(folder: Path) -> list[Path]:
     """Return the folders of the runs below `folder` that are not running, and are not at W&B as a whole."""
     logs = logs_below(folder)
     offline = {log.run for log in logs if log.is_offline and not log.is_uploaded}
     online = {log.run for log in logs if not log.is_offline and not log.is_uploaded and not _said_complete(log.run)}
-    return sorted(run for run in offline | online if ledger.state(run) != "running")
+    return sorted(run for run in offline | online | set(lost(folder, logs)) if ledger.state(run) != "running")
+
+
+def lost(folder: Path, logs: Sequence[LocalLog]) -> list[Path]:
+    """Return the folders of finished runs whose log was deleted before it was complete. Their own files still have its numbers.
+
+    Args:
+        folder: folder of runs, of studies or of one run.
+        logs: all logs in it.
+    """
+    logged = {log.run for log in logs}
+    return [run for run in finished_below(folder) if run not in logged and not _said_complete(run)]
+
+
+def without_log(folder: Path, logs: Sequence[LocalLog]) -> list[Path]:
+    """Return the folders of finished runs that have no log, and whose numbers did not go to W&B directly.
+
+    Args:
+        folder: folder of runs, of studies or of one run.
+        logs: all logs in it.
+    """
+    logged = {log.run for log in logs}
+    left = (run for run in finished_below(folder) if run not in logged and _said_complete(run))
+    return [run for run in left if state_of(run).get("mode") != "online"]
+
+
+def state_of(run: Path) -> dict[str, Any]:
+    """Return what a run says about its log; empty if it says nothing, or the file is damaged."""
+    try:
+        found = json.loads((run / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _said_complete(run: Path) -> bool:
-    """Return whether the last attempt of a run has got everything to W&B. A run that says nothing has."""
-    try:
-        return bool(json.loads((run / "wandb" / "seglab.json").read_text(encoding="utf-8"))["complete"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
+    """Return whether the last attempt of a run has got everything to W&B, or into a log that is whole. A run that says nothing has."""
+    return bool(state_of(run).get("complete", True))

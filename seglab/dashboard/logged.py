@@ -7,7 +7,7 @@ from pathlib import Path
 from seglab.compare import read_folder
 from seglab.compare.plots.ink import line_of
 from seglab.dashboard.local import LocalLog, logs_below
-from seglab.dashboard.transaction_log import Keys, read_contents
+from seglab.dashboard.transaction_log import Contents, Keys, read_contents
 from seglab.records import TUNING, StudyRecord, read_record
 
 NEEDED = ("study", "arm", "seed", "phase")
@@ -27,6 +27,8 @@ class Logged:
     """In the order of report.html."""
     baseline_run: str
     """Id of the first run of the baseline."""
+    runs: frozenset[str]
+    """Ids of the study's own runs."""
     final: Keys
     tuning: Keys | None
     """None without tuning runs."""
@@ -59,28 +61,29 @@ def read_logged(folder: Path) -> Logged:
             f"{folder}: its runs have no setting {lacking[0]!r} at W&B: they were logged by an older seglab, whose runs have no panels"
         )
     arms = tuple(dict.fromkeys(result.run.arm for result in read_folder(folder).results)) or tuple(record.arms)
-    places = Counter(place for log in final if (place := _place(log)) is not None)
+    readable = {log: contents for log in final if (contents := _contents(log)) is not None}
+    places = Counter((contents.entity, contents.project) for contents in readable.values())
     (entity, project), _ = places.most_common(1)[0]
-    first = next((log for log in final if log.run.parent.name == record.baseline), final[0])
+    first = next((log for log in readable if log.run.parent.name == record.baseline), next(iter(readable)))
     return Logged(
         folder,
         record,
         entity,
         project,
         arms,
-        read_contents(first.path).run_id,
+        readable[first].run_id,
+        frozenset(contents.run_id for contents in readable.values()),
         keys,
         _keys(tuning) if tuning else None,
     )
 
 
-def _place(log: LocalLog) -> tuple[str, str] | None:
-    """Return entity and project of a log; None if it is damaged."""
+def _contents(log: LocalLog) -> Contents | None:
+    """Return what can be read in a log; None if it is damaged."""
     try:
-        contents = read_contents(log.path)
+        return read_contents(log.path)
     except (ValueError, OSError):
         return None
-    return contents.entity, contents.project
 
 
 def _keys(logs: list[LocalLog]) -> Keys:

@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from seglab.dashboard.local import logs_below
+from seglab.dashboard.local import logs_below, lost, without_log
 from seglab.dashboard.missing import with_missing
 from seglab.dashboard.server import Server
 from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
+from seglab.dashboard.words import unlogged
 from seglab.exit_codes import DONE, FAILED
 from seglab.interruption import sigterm_as_ctrl_c
 from seglab.running.status import count
@@ -32,22 +33,30 @@ def sync(given: Namespace, console: Console) -> int:
         raise ValueError(f"{folder}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
     if given.jobs < 1:
         raise ValueError(f"-n {given.jobs}: must be 1 or more")
-    logs = logs_below(folder)
-    if not logs:
-        raise ValueError(f"{folder}: no run below it has a log of Weights & Biases; runs make one unless W&B is disabled")
     with sigterm_as_ctrl_c():
         problems: list[str] = []
+        logs = logs_below(folder)
+        deleted, without = lost(folder, logs), without_log(folder, logs)
+        if not logs and not deleted:
+            kept = "; metrics.csv and result.json of each run hold all numbers" if without else ""
+            raise ValueError(f"{folder}: no run below it has a log of Weights & Biases; runs make one unless W&B is disabled{kept}")
         found, running = read_attempts(logs, problems)
         for run in running:
             console.print(f"skipped, still running: {run}", highlight=False, markup=False, soft_wrap=True)
         runs = len({log.run for log in logs})
         console.print(f"{folder}: {count(runs, 'run')} with a log, {len(found)} not marked as uploaded", highlight=False, soft_wrap=True)
+        if without:
+            console.print(unlogged(without), highlight=False, soft_wrap=True)
         if given.dry_run:
             for one in found:
                 names = ", ".join(log.path.parent.name for log, _ in one.logs if not log.is_uploaded)
                 console.print(f"would upload: {one.run} ({names})", highlight=False, markup=False, soft_wrap=True)
-        elif found:
-            _upload(found, given.jobs, problems, console)
+            for run in deleted:
+                console.print(
+                    f"would upload: {run} (its log was deleted; from its own files)", highlight=False, markup=False, soft_wrap=True
+                )
+        elif found or deleted:
+            _upload(found, deleted, given.jobs, problems, console)
         elif not running and not problems:
             console.print("nothing to upload", highlight=False)
     for problem in problems:
@@ -55,11 +64,11 @@ def sync(given: Namespace, console: Console) -> int:
     return FAILED if problems else DONE
 
 
-def _upload(attempts: Sequence[Attempts], jobs: int, problems: list[str], console: Console) -> None:
-    """Upload what the server does not have, and compare its numbers of rows with the logs'."""
+def _upload(attempts: Sequence[Attempts], deleted: Sequence[Path], jobs: int, problems: list[str], console: Console) -> None:
+    """Upload what the server does not have, and compare its numbers of rows with the logs'. `deleted` are runs without their logs."""
     server = Server()
-    with claimed(attempts, problems) as claims:
-        ours = with_missing(claims, problems)
+    with claimed([*(one.run for one in attempts), *deleted], problems) as claims:
+        ours = with_missing([one for one in attempts if one.run in claims], [run for run in deleted if run in claims], problems)
         served = ask(server, ours)
         for one in ours:
             plan(one, served.get((*one.place, one.id)))

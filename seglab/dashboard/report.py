@@ -4,16 +4,28 @@ import contextlib
 import json
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seglab.compare import Findings, analyse, factors_to_markdown, read_folder, to_markdown, words
-from seglab.dashboard import panels
+from seglab.dashboard import drawn, panels
+from seglab.dashboard.drawn import Gallery
 from seglab.dashboard.logged import Logged
 from seglab.records import write_text
 
 FILE = "wandb_report.json"
 """The report as JSON, with its address, in the study's folder."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What is saved of a report at W&B."""
+
+    url: str | None = None
+    """Address of the report."""
+    pictures: str | None = None
+    """Id of the run that holds the pictures."""
 
 
 def findings(folder: Path) -> Findings:
@@ -41,25 +53,25 @@ def markdown(found: Findings) -> str:
     return "\n".join(lines)
 
 
-def report(found: Findings, logged: Logged, entity: str | None) -> Any:
-    """Return the report: the answer, the panels with a fixed set of runs, and the commands.
+def report(found: Findings, logged: Logged, entity: str | None, gallery: Gallery) -> Any:
+    """Return the report: the answer, its pictures, the panels with a fixed set of runs, and the commands.
 
     Args:
         found: the answer.
         logged: what the runs have logged.
         entity: the default entity; None if W&B is not to be asked, which it is for a set of runs with an entity.
+        gallery: the pictures of report.html.
     """
     import wandb_workspaces.reports.v2 as wr
     from wandb_workspaces import expr
 
     record, keys = logged.record, logged.final
     owner = logged.entity or entity or os.environ.get("WANDB_ENTITY", "")
-    runs = wr.Runset(
-        entity="" if entity is None else owner,
-        project="" if entity is None else logged.project,
-        name=record.study,
-        filters=[expr.Config("study") == record.study, expr.Config("phase") == "final"],
-        groupby=["config.arm"],
+    of, project = ("", "") if entity is None else (owner, logged.project)
+    chosen = [expr.Config("study") == record.study, expr.Config("phase") == "final"]
+    runs = wr.Runset(entity=of, project=project, name=record.study, filters=chosen, groupby=["config.arm"])
+    drawings = wr.Runset(
+        entity=of, project=project, name=f"pictures of {record.study}", filters=[expr.Config("identity") == gallery.run_id]
     )
     colours: dict[Any, Any] = {
         wr.RunsetGroup(runset_name=record.study, keys=(wr.RunsetGroupKey(key=wr.Config("arm"), value=arm),)): colour
@@ -69,8 +81,11 @@ def report(found: Findings, logged: Logged, entity: str | None) -> Any:
     blocks: list[Any] = [
         wr.H1(f"{record.study}: {found.criteria.metric.title} against {found.criteria.baseline}"),
         wr.MarkdownBlock(text=markdown(found)),
-        wr.MarkdownBlock(text=panels.NOTE),
     ]
+    if gallery.pictures:
+        blocks += [wr.H2("Pictures of the comparison"), wr.MarkdownBlock(text=drawn.captions(gallery))]
+        blocks.append(wr.PanelGrid(runsets=[drawings], panels=drawn.panels(gallery)))
+    blocks.append(wr.MarkdownBlock(text=panels.NOTE))
     parts = {
         "Curves": panels.curves(panels.CURVES, keys),
         "Answer by arm": panels.answer(record.metric, keys)[1:],
@@ -87,10 +102,10 @@ def report(found: Findings, logged: Logged, entity: str | None) -> Any:
     )
 
 
-def as_json(made: Any, url: str | None) -> str:
-    """Return a report as JSON."""
+def as_json(made: Any, saved: Saved) -> str:
+    """Return a report as JSON, with what is saved of it at W&B."""
     view = made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)  # the package has no public name for it
-    return json.dumps({"report": view, "url": url}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({"report": view, "url": saved.url, "pictures": saved.pictures}, indent=1, ensure_ascii=False) + "\n"
 
 
 def save(made: Any, folder: Path) -> str:
@@ -98,7 +113,7 @@ def save(made: Any, folder: Path) -> str:
     import wandb_workspaces.reports.v2 as wr
 
     os.environ["WANDB_SILENT"] = "true"
-    url = saved_before(folder)
+    url = saved_before(folder).url
     if url is not None:
         with contextlib.suppress(ValueError, KeyError, TypeError):  # it was deleted at W&B
             made.id = wr.Report.from_url(url).id
@@ -106,13 +121,13 @@ def save(made: Any, folder: Path) -> str:
     return str(made.url)
 
 
-def saved_before(folder: Path) -> str | None:
-    """Return the address of the report that an earlier call has saved; None if there is none."""
+def saved_before(folder: Path) -> Saved:
+    """Return what an earlier call has saved."""
     try:
-        url = json.loads((folder / FILE).read_text(encoding="utf-8"))["url"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return None if url is None else str(url)
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return Saved(found["url"], found.get("pictures"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Saved()
 
 
 def write(folder: Path, text: str) -> Path:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from seglab.wandb_variables import check_wandb_variables
+
 ANSWER_SECONDS = 20
 """Longest wait for an answer of the server."""
 
@@ -31,10 +33,11 @@ class Server:
 
     Raises:
         NotLoggedIn: there is no key.
-        ValueError: the key is not accepted, or the server does not answer.
+        ValueError: W&B does not take an environment variable or the key, or the server does not answer.
     """
 
     def __init__(self) -> None:
+        check_wandb_variables()
         os.environ["WANDB_SILENT"] = "true"  # W&B would ask for a key, and wait
         import wandb
 
@@ -79,7 +82,7 @@ class Server:
 
         try:
             yield
-        except (Error, WandbApiFailedError) as error:
+        except (Error, WandbApiFailedError, TimeoutError) as error:  # TimeoutError: an upload that does not end
             raise ValueError(f"{self.address}: W&B does not do what it was asked ({_reason(error)}); repeat the command later") from None
 
     def _found(self, entity: str, project: str, ids: Collection[str]) -> Iterator[Any]:

@@ -161,16 +161,16 @@ def _staged(parts: Sequence[Part], place: Path) -> Iterator[tuple[Path, LocalLog
 
 
 @contextlib.contextmanager
-def claimed(attempts: Sequence[Attempts], problems: list[str]) -> Iterator[list[Attempts]]:
-    """Yield the runs that no other process uploads now; two that upload one run would send its rows twice."""
+def claimed(runs: Sequence[Path], problems: list[str]) -> Iterator[set[Path]]:
+    """Yield the folders of the runs that no other process uploads now; two that upload one run would send its rows twice."""
     leases: dict[Path, ledger.Lease | None] = {}
     try:
-        for folder in sorted({one.run.parent for one in attempts}):
+        for folder in sorted({run.parent for run in runs}):
             leases[folder] = ledger.claim(folder / ".sync")
             if leases[folder] is None:
                 owner = ledger.owner(folder / ".sync") or "another process"
                 problems.append(f"{folder}: {owner} uploads its runs now; they are left to it")
-        yield [one for one in attempts if leases[one.run.parent] is not None]
+        yield {run for run in runs if leases[run.parent] is not None}
     finally:
         for lease in leases.values():
             if lease is not None:

@@ -1,19 +1,13 @@
 """Say in one line whether the runs of a study are at W&B. No wandb and no torch, so that `status` starts at once."""
 
-import json
 import os
 import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from seglab.dashboard.local import logs_below, not_uploaded
-from seglab.records import TUNING
+from seglab.dashboard.local import STATE, logs_below, not_uploaded, state_of, without_log
 from seglab.running.status import count
-
-_STATE = Path("wandb", "seglab.json")
-"""File in the folder of a run that says how its log stands."""
 
 
 def at_start(mode: str, folder: Path) -> str:
@@ -26,7 +20,7 @@ def at_start(mode: str, folder: Path) -> str:
     if mode == "disabled":
         return "W&B: disabled"
     if mode == "offline":
-        return f"W&B: offline; {_command(folder)} uploads the runs later"
+        return f"W&B: offline; {sync_command(folder)} uploads the runs later"
     project = os.environ.get("WANDB_PROJECT", "seglab")
     known = sorted(page for page in _pages(folder) if page.endswith(f"/{project}"))
     if known:
@@ -52,14 +46,14 @@ class Answer:
     def line(self) -> str | None:
         """Return the line that `run` prints about the answer; None before it, after it was said, and for a page that is known."""
         for run in self.runs:
-            state = _state(run)
+            state = state_of(run)
             if not state or _written_at(run) < self._since:  # of an earlier attempt
                 continue
             self.runs = ()
             if state.get("mode") == "online":
                 page = _project_page(run)
                 return None if page is None or page in self._known else f"W&B: {page}"
-            return f"W&B: offline, because it cannot be used ({state.get('problem')}); {_command(self.folder)} uploads the runs later"
+            return f"W&B: offline, because it cannot be used ({state.get('problem')}); {sync_command(self.folder)} uploads the runs later"
         return None
 
 
@@ -71,8 +65,7 @@ def at_end(folder: Path, mode: str) -> list[str]:
         mode: that of `run`: `online`, `offline` or `disabled`.
     """
     logs = logs_below(folder)
-    finished = {path.parent for pattern in ("*/seed-*/result.json", f"{TUNING}/*/seed-*/result.json") for path in folder.glob(pattern)}
-    without = set() if mode == "disabled" else {run for run in finished - {log.run for log in logs} if not _is_served(run)}
+    without = [] if mode == "disabled" else without_log(folder, logs)
     lines = []
     if left := left_over(folder):
         lines.append(left)
@@ -81,18 +74,34 @@ def at_end(folder: Path, mode: str) -> list[str]:
         which = "runs with a log" if without else "all runs"
         lines.append(f"W&B: {which} are uploaded{': ' + ', '.join(sorted(pages)) if pages else ''}")
     if without:
-        example = min(without) / "log.txt"
-        lines.append(f"W&B: {count(len(without), 'finished run')} without a log: W&B was disabled, or could not write one (see {example})")
+        lines.append(f"{unlogged(without)} (see {without[0] / 'log.txt'})")
     return lines
+
+
+def standing(folder: Path) -> list[str]:
+    """Return the lines of `status` and `sync`: the runs that are not at W&B, and the finished runs that have no log.
+
+    Args:
+        folder: a study's folder, or that of several.
+    """
+    without = without_log(folder, logs_below(folder))
+    return [line for line in (left_over(folder), unlogged(without) if without else None) if line is not None]
+
+
+def unlogged(runs: Sequence[Path]) -> str:
+    """Return a line about finished runs that have no log."""
+    why = "W&B was disabled, it could not write one, or it was deleted"
+    return f"W&B: {count(len(runs), 'finished run')} without a log ({why}); metrics.csv and result.json hold all numbers"
 
 
 def left_over(folder: Path) -> str | None:
     """Return a line with the number of runs that are not at W&B and the command that uploads them; None if there are none."""
     left = len(not_uploaded(folder))
-    return f"W&B: {count(left, 'run')} not uploaded; {_command(folder)} does it" if left else None
+    return f"W&B: {count(left, 'run')} not uploaded; {sync_command(folder)} does it" if left else None
 
 
-def _command(folder: Path) -> str:
+def sync_command(folder: Path) -> str:
+    """Return the command that uploads the runs below a folder."""
     return f"seglab sync {shlex.quote(str(folder))}"
 
 
@@ -104,28 +113,13 @@ def _pages(folder: Path) -> set[str]:
 
 def _project_page(run: Path) -> str | None:
     """Return the address of the project of an online run; None if it is unknown."""
-    url = _state(run).get("url")
+    url = state_of(run).get("url")
     return str(url).partition("/runs/")[0] if url else None
-
-
-def _is_served(run: Path) -> bool:
-    """Return whether an online run has got everything to W&B, whatever is left of its local log."""
-    state = _state(run)
-    return state.get("mode") == "online" and bool(state.get("complete"))
 
 
 def _written_at(run: Path) -> float:
     """Return the time at which the state of a run's log was written; 0 without one."""
     try:
-        return (run / _STATE).stat().st_mtime
+        return (run / STATE).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _state(run: Path) -> dict[str, Any]:
-    """Return the state of a run's log; empty if the run has none, or the file is damaged."""
-    try:
-        found = json.loads((run / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

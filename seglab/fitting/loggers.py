@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from seglab import tracking
 from seglab.tracking import CSVLog, Described, resolved_mode
 from seglab.tracking.modes import is_logged_in
+from seglab.wandb_variables import check_wandb_variables
 
 OF_ANOTHER_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_DIR")
 """Variables by which a fit in a shell of another run would write into that run, or into its folder."""
@@ -29,6 +30,8 @@ def loggers(given: Sequence[Logger] | None, described: Described) -> list[Logger
         for name in OF_ANOTHER_RUN:
             os.environ.pop(name, None)
     mode = resolved_mode("auto")
+    if mode != "disabled":
+        check_wandb_variables()
     if given is not None:
         os.environ["WANDB_MODE"] = mode  # a W&B logger that the user has named is offline too unless somebody is logged in
         return [CSVLog(described.directory) if type(logger) is CSVLogger else _started(logger) for logger in given]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from seglab.cluster import jobs
-from seglab.dashboard.words import left_over
+from seglab.dashboard.words import standing
 from seglab.exit_codes import DONE, FAILED
 from seglab.records import TUNING, read_record, read_results
 from seglab.running.status import count, runs_in, status_table
@@ -78,7 +78,7 @@ def show_status(folder: Path, console: Console) -> int:
     for place in places:
         console.print(status_table(place, runs_in(place)))
         _show_jobs(place, console)
-    if (line := left_over(folder)) is not None:
+    for line in standing(folder):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     problems = [problem for place in places for problem in read_results(place)[1]]
     for problem in problems:

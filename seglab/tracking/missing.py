@@ -37,16 +37,16 @@ def log_missing(directory: Path) -> None:
         directory: the folder of the run.
 
     Raises:
-        ValueError: the folder has no state of W&B, its result is damaged, or W&B cannot be reached.
+        ValueError, OSError: the folder has no state of W&B, its files are damaged, or W&B cannot be reached.
     """
     state = read_state(directory)
     if state is None:
         raise ValueError(f"{directory}: has no wandb/seglab.json, so W&B knows nothing of this run")
     described = moved(state, directory).described
-    rows = (directory / "metrics.csv").read_text(encoding="utf-8")
+    rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)  # before a log is opened
     if state.mode == "offline" and not state.complete:
-        _log_all(wandb_logger(described, "offline"), rows, directory)
-    if not _attempts(state, directory, "run"):
+        _log_all(wandb_logger(described, "offline"), rows, end, directory)
+    if state.mode == "offline" and not _attempts(state, directory, "run"):
         return
     logger = wandb_logger(described, "online")
     if logger.run.offline:
@@ -55,19 +55,24 @@ def log_missing(directory: Path) -> None:
     waiting = [log for log in _attempts(state, directory, "offline-run") if not is_uploaded(log)]
     before = min((number for log in waiting for number in numbers(log)), default=None)
     if before is None:
-        _log_all(logger, rows, directory)
+        _log_all(logger, rows, end, directory)
     else:
         logger.restore("".join(rows.splitlines(keepends=True)[: before + 1]))
         logger.concluded = True
         finish()
 
 
-def _log_all(logger: OnceLogger, rows: str, directory: Path) -> None:
-    """Log all rows that W&B lacks, and the end of the run."""
-    logger.replay(rows)
+def _end(directory: Path) -> End:
+    """Return the scores of a finished run."""
     with np.load(directory / "confusion.npz") as arrays:
         confusion = arrays["test"].sum(0, dtype=np.int64) if "test" in arrays else None
-    logger.conclude(End(read_result(directory / "result.json"), confusion), Kept(directory, diff=False))
+    return End(read_result(directory / "result.json"), confusion)
+
+
+def _log_all(logger: OnceLogger, rows: str, end: End, directory: Path) -> None:
+    """Log all rows that W&B lacks, and the end of the run."""
+    logger.replay(rows)
+    logger.conclude(end, Kept(directory, diff=False))
     finish()
 
 

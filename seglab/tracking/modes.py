@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
 
+from seglab.wandb_variables import check_wandb_variables
+
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 """`auto`: the mode in `WANDB_MODE`; without it, online if the user is logged in, else offline."""
 
@@ -40,8 +42,14 @@ def resolved_mode(mode: WandbMode) -> WandbMode:
 
 
 def check_mode(mode: WandbMode) -> None:
-    """Raise a ValueError if runs would be logged online though nobody is logged in. W&B would raise its own error in each run."""
-    if resolved_mode(mode) == "online" and not is_logged_in():
+    """Raise a ValueError if runs would be logged online though nobody is logged in, or if W&B does not take an environment variable.
+
+    W&B would raise its own error in each run.
+    """
+    resolved = resolved_mode(mode)
+    if resolved != "disabled":
+        check_wandb_variables()
+    if resolved == "online" and not is_logged_in():
         asked = "--wandb online" if mode == "online" else "WANDB_MODE=online"
         raise ValueError(
             f"{asked}: nobody is logged in to Weights & Biases on this machine; call `wandb login` or set WANDB_API_KEY, or choose "

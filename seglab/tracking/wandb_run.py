@@ -11,7 +11,7 @@ from seglab.tracking.config import PROJECT, Described
 from seglab.tracking.local_rows import logs, mark_uploaded, numbers
 from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
-from seglab.tracking.state import State, path_of, write_state
+from seglab.tracking.state import State, write_state
 from seglab.tracking.wandb_log import OnceLogger
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def finish() -> None:
     if wandb.run is None:
         return
     problem = None if logger is None else logger.problem
+    if logger is not None and problem is None and not Path(logger.run.settings.sync_file).exists():
+        problem = "the folder of the log was deleted"
     try:
         wandb.run.finish()
     except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result of the run stands
@@ -84,7 +86,7 @@ def finish() -> None:
         log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
         if state is not None and state.mode == "online":
             _Process.unreachable = problem
-    if state is not None and logger is not None and path_of(state.described.directory).parent.is_dir():
+    if state is not None and logger is not None and state.described.directory.is_dir():
         complete = problem is None and logger.concluded
         with contextlib.suppress(OSError):  # the disk is full; the log then counts as not complete
             write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))

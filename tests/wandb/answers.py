@@ -5,7 +5,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from tests.wandb.served import ServedArtifact, ServedRun, ServedView
+from tests.wandb.served import ServedArtifact, ServedRun, ServedSweep, ServedView
 
 ENTITY = "me"
 """The user to whom the key belongs, and the entity of a client that names none."""
@@ -24,6 +24,7 @@ class Content:
         self.artifacts: dict[str, ServedArtifact] = {}
         self.views: dict[str, ServedView] = {}
         self.projects: set[str] = set()
+        self.sweeps: dict[str, ServedSweep] = {}
 
     def answer(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return the data of an operation; a KeyError if this server does not know the operation."""
@@ -84,6 +85,7 @@ class Content:
         run.starts += 1
         run.name = given.get("displayName") or run.name or run.id
         run.group = given.get("groupName") or run.group
+        run.sweep = given.get("sweep") or run.sweep
         run.job_type = given.get("jobType") or run.job_type
         run.notes = given.get("notes") or run.notes
         run.tags = given["tags"] if given.get("tags") is not None else run.tags
@@ -91,7 +93,7 @@ class Content:
             run.raw_config = json.loads(given["config"])
         if given.get("summaryMetrics"):
             run.summary |= json.loads(given["summaryMetrics"])
-        return {"upsertBucket": {"inserted": is_new, "bucket": {**self._bucket(run), "sweepName": None}}}
+        return {"upsertBucket": {"inserted": is_new, "bucket": {**self._bucket(run), "sweepName": run.sweep}}}
 
     def resume_status(self, given: dict[str, Any]) -> dict[str, Any]:
         run = self.runs.get(given["name"])
@@ -201,6 +203,22 @@ class Content:
     def use_artifact(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"useArtifact": {"artifact": {"id": given["input"]["artifactID"]}}}
 
+    def sweep(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return a sweep with its settings, as an agent reads them when it starts."""
+        found = self.sweeps.get(given["sweep"])
+        return {"project": {"sweep": None if found is None else {"id": "S", "config": found.config, "runs": {"edges": []}}}}
+
+    def create_agent(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"createAgent": {"agent": {"id": given["sweep"]}}}
+
+    def heartbeat(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Give an agent that has no run the next one of its sweep."""
+        sweep, commands = self.sweeps[given["id"]], []
+        if not json.loads(given["runState"]) and sweep.settings:
+            args = {name: {"value": value} for name, value in sweep.settings.pop(0).items()}
+            commands = [{"type": "run", "run_id": f"drawn{len(sweep.settings)}", "program": "", "args": args}]
+        return {"agentHeartbeat": {"agent": {"id": given["id"]}, "commands": json.dumps(commands)}}
+
     def list_projects(self, given: dict[str, Any]) -> dict[str, Any]:
         shown = {"entityName": ENTITY, "createdAt": "2026-01-01T00:00:00Z", "isBenchmark": False, "user": None}
         edges = [{"node": {"id": name, "name": name, **shown}, "cursor": name} for name in sorted(self.projects)]
@@ -279,6 +297,9 @@ OPERATIONS = {
     "CreateArtifactFiles": Content.create_artifact_files,
     "CommitArtifact": Content.commit_artifact,
     "UseArtifact": Content.use_artifact,
+    "SweepWithRuns": Content.sweep,
+    "CreateAgent": Content.create_agent,
+    "Heartbeat": Content.heartbeat,
     "GetProjects": Content.list_projects,
     "UpsertModel": Content.create_project,
     "CreateProject": Content.create_project,

@@ -28,7 +28,7 @@ def log_run(folder: Path, mode: str) -> None:
         for logger in made:
             if isinstance(logger, CSVLog | OnceLogger):
                 logger.restore(saved.read_text())
-        begin = len(saved.read_text().splitlines()) - 1
+        begin = max(0, len(saved.read_text().splitlines()) - 1)  # it may have been saved before the first row, without a header
     print("started", time.perf_counter() - began, flush=True)
     began = time.perf_counter()
     for row in range(begin, ROWS):

@@ -16,6 +16,8 @@ class ServedRun:
     """Its displayed name."""
     group: str | None = None
     job_type: str | None = None
+    sweep: str | None = None
+    """The id of the sweep that it belongs to."""
     tags: list[str] = field(default_factory=list)
     notes: str | None = None
     raw_config: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +74,16 @@ class ServedArtifact:
     manifest: dict[str, Any] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     committed: bool = False
+
+
+@dataclass
+class ServedSweep:
+    """A sweep, as the server has it."""
+
+    config: str
+    """Its file, as YAML."""
+    settings: list[dict[str, Any]]
+    """Settings of the runs that no agent has got yet."""
 
 
 @dataclass

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from wandb_workspaces.workspaces import internal as workspaces
 
 from seglab.compare import analyse, read_folder, to_markdown
 from seglab.compare.plots.ink import line_of
+from seglab.compare.report import render
 from seglab.dashboard import panels
+from seglab.dashboard.drawn import Drawn
 from seglab.dashboard.logged import read_logged
 from seglab.dashboard.transaction_log import Keys
-from seglab.dashboard.words import Answer, at_end, at_start, left_over
+from seglab.dashboard.words import Answer, at_end, at_start, left_over, standing
 from tests.wandb.server import WandbServer
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -104,6 +108,7 @@ def test_a_workspace_is_saved_once(wandb_server: WandbServer, seglab: Command, d
     assert (without.returncode, wandb_server.views) == (0, [])
     assert "nobody is logged in" in without.stdout
     assert json.loads((demo / "dashboard.json").read_text())["urls"] == []
+    assert_nothing_is_shown_before_an_upload(wandb_server, seglab, demo)
     saved = [seglab("dashboard", demo), seglab("dashboard", demo)]
     assert [done.returncode for done in saved] == [0, 0], saved
     assert saved[0].stdout == saved[1].stdout
@@ -113,6 +118,16 @@ def test_a_workspace_is_saved_once(wandb_server: WandbServer, seglab: Command, d
     ]
     assert seglab("dashboard", demo, **NOBODY).returncode == 0
     assert len(json.loads((demo / "dashboard.json").read_text())["urls"]) == 2  # what was saved is not forgotten
+
+
+def assert_nothing_is_shown_before_an_upload(server: WandbServer, seglab: Command, demo: Path) -> None:
+    """The commands name the one that uploads, which then uploads one run."""
+    for words in (("dashboard", demo), ("report", "--wandb", demo)):
+        done = seglab(*words)
+        assert (done.returncode, done.stderr.count("\n"), server.views) == (2, 1, [])
+        assert f"{demo}: none of its runs is at {server.url}" in done.stderr
+        assert f"seglab sync {demo} uploads them" in done.stderr
+    assert seglab("sync", demo / "none" / "seed-0").returncode == 0
 
 
 @pytest.mark.slow
@@ -132,6 +147,26 @@ def test_a_report_holds_the_table_of_compare(wandb_server: WandbServer, seglab: 
     saved = [seglab("report", "--wandb", demo), seglab("report", "--wandb", demo)]
     assert [done.returncode for done in saved] == [0, 0], saved
     assert [(view.title, view.saves, view.kind) for view in wandb_server.views] == [("demo: comparison", 2, "runs")]
+    assert_the_pictures_are_those_of_the_page(wandb_server, demo)
+
+
+def assert_the_pictures_are_those_of_the_page(server: WandbServer, demo: Path) -> None:
+    """One run holds them, and the report's panels show what it has logged, and nothing of another run."""
+    (spec,) = [view.spec for view in server.views]
+    (run,) = [run for run in server.runs.values() if run.config["phase"] == "report"]
+    titles = re.findall('<svg role="img" aria-label="([^"]*)"', render(analyse(read_folder(demo))))
+    grids = [block for block in spec["blocks"] if block["type"] == "panel-grid"]
+    shown = [set(named(grid["metadata"]["panelBankSectionConfig"])) for grid in grids]
+    logged = {name for row in run.rows for name in row if name.startswith("report/")}
+    assert len(titles) > 1
+    assert logged == {Drawn(unescape(title), "", ()).key for title in titles}
+    assert logged == {name for names in shown for name in names if name.startswith("report/")}
+    (chosen,) = [grid["metadata"]["runSets"][0]["filters"] for grid, names in zip(grids, shown, strict=True) if names & logged]
+    assert run.config["identity"] in json.dumps(chosen)
+    assert (run.config["identity"], run.exit_code, len(run.rows)) == (run.id, 0, 2)
+    for name, value in run.rows[-1].items():
+        if name in logged:
+            assert all(run.files[path].startswith(b"\x89PNG") for path in value["filenames"])
 
 
 @pytest.mark.slow
@@ -155,8 +190,8 @@ def test_what_cannot_be_shown_is_one_line(seglab: Command, demo: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("dashboard",), ("report", "--wandb")])
 def test_an_outage_while_saving_is_one_line(wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...]) -> None:
-    wandb_server.content.projects.add("stand-in")
-    wandb_server.break_down("401", after=2)
+    assert seglab("sync", demo / "none" / "seed-0").returncode == 0
+    wandb_server.break_down("401", after=3)
     done = seglab(*words, demo)
     assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
     assert f"{wandb_server.url}: W&B does not do what it was asked" in done.stderr
@@ -169,14 +204,14 @@ def test_nothing_is_saved_that_the_folder_cannot_know(
     wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...], file: str
 ) -> None:
     """The same command again would not replace it. And runs that are not uploaded are named."""
-    wandb_server.content.projects.add("stand-in")
+    assert seglab("sync", demo / "none" / "seed-0").returncode == 0
     (demo / file).mkdir()
     done = seglab(*words, demo)
     assert (done.returncode, done.stderr.count("\n"), wandb_server.views) == (2, 1, [])
     (demo / file).rmdir()
     done = seglab(*words, demo)
     assert (done.returncode, bool(wandb_server.views)) == (0, True)
-    assert f"W&B: 16 runs not uploaded; seglab sync {demo} does it" in done.stdout
+    assert f"W&B: 15 runs not uploaded; seglab sync {demo} does it" in done.stdout
 
 
 def test_colours_are_those_of_the_report(drawn: Path) -> None:
@@ -220,7 +255,14 @@ def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> 
     served.mkdir()
     (served / "seglab.json").write_text('{"mode": "online", "complete": true}')
     log = demo / "l2" / "seed-0" / "log.txt"
-    assert at_end(demo, "offline") == [f"W&B: 15 finished runs without a log: W&B was disabled, or could not write one (see {log})"]
+    said = (
+        "W&B: 15 finished runs without a log (W&B was disabled, it could not write one, or it was deleted); "
+        "metrics.csv and result.json hold all numbers"
+    )
+    assert at_end(demo, "offline") == [f"{said} (see {log})"]
+    assert standing(demo) == [said]
+    (served / "seglab.json").write_text('{"mode": "online", "complete": false}')
+    assert standing(demo) == [f"W&B: 1 run not uploaded; seglab sync {demo} does it", said]
 
 
 def test_the_first_run_says_where_it_is(demo: Path) -> None:

@@ -4,17 +4,19 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from seglab.dashboard.local import not_uploaded
 from seglab.records import Result, read_result
 from seglab.tracking import lacks_rows, log_missing, read_state
 from seglab.tracking.state import moved, write_state
@@ -227,20 +229,50 @@ def test_what_an_upload_has_lost_is_logged_later(studied: tuple[WandbServer, Pat
     assert lacks_rows(directory)
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    code = "from seglab.cli import main; main()"
-    words = [sys.executable, "-c", code, "sync", str(directory)]
-    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    sync(directory)
     assert not lacks_rows(directory)
-
-    def values(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{key: value for key, value in row.items() if key == "_step" or (key[0] != "_" and not is_medium(value))} for row in rows]
-
     assert values(run.rows) == values(before)
     assert run.table("test/classes") == tables
     assert {name: value for name, value in run.summary.items() if name.startswith("test/") and not is_medium(value)} == {
         name: value for name, value in summary.items() if name.startswith("test/") and not is_medium(value)
     }
+
+
+def sync(directory: Path) -> None:
+    words = [sys.executable, "-c", "from seglab.cli import main; main()", "sync", str(directory)]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=240, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def values(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the numbers of rows."""
+    return [{key: value for key, value in row.items() if key == "_step" or (key[0] != "_" and not is_medium(value))} for row in rows]
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_run_whose_log_was_deleted_is_logged_again(
+    mode: Literal["online", "offline"], studied: tuple[WandbServer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From its own files, as if W&B had never had it; its pictures are lost."""
+    server, _ = studied
+    run, directory, _ = list(pairs(studied))[-1 if mode == "online" else -2]
+    before, tables, summary = list(run.rows), run.table("test/classes"), dict(run.summary)
+    state = read_state(directory)
+    assert state is not None
+    shutil.rmtree(directory / "wandb")
+    write_state(replace(moved(state, directory), mode=mode, complete=False))
+    del server.runs[run.id]
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    assert not_uploaded(directory) == [directory]
+    sync(directory)
+    again = server.runs[run.id]
+    assert values(again.rows) == values(before)
+    assert again.table("test/classes") == tables
+    defined = {name: value for name, value in summary.items() if not name.startswith("_") and not is_medium(value)}
+    assert {name: again.summary[name] for name in defined} == defined
+    assert not_uploaded(directory) == []
 
 
 def test_a_folder_without_a_state_is_refused(tmp_path: Path) -> None:
