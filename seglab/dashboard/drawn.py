@@ -1,5 +1,6 @@
 """The pictures of report.html at W&B. A run of its own holds them, with the phase `report`, and the report at W&B shows this run."""
 
+import contextlib
 import io
 import re
 import tempfile
@@ -81,7 +82,8 @@ def upload(gallery: Gallery, logged: Logged) -> None:
     """
     import wandb
 
-    with tempfile.TemporaryDirectory(prefix="seglab-report-") as place:
+    quiet = contextlib.redirect_stderr(io.StringIO())  # of an error W&B prints several lines, and raises it too
+    with quiet, tempfile.TemporaryDirectory(prefix="seglab-report-") as place:
         run = wandb.init(
             entity=logged.entity or None,
             project=logged.project,

@@ -39,6 +39,7 @@ class Server:
     def __init__(self) -> None:
         check_wandb_variables()
         os.environ["WANDB_SILENT"] = "true"  # W&B would ask for a key, and wait
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # the client's reports about itself print lines when they fail
         import wandb
 
         self.address = os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
