@@ -12,7 +12,7 @@ An arm's setting is chosen on the validation split under seeds of its own, then 
     python experiments/regularization.py compare
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from seglab import (
@@ -22,6 +22,7 @@ from seglab import (
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
+    Shift,
     Study,
     Tuned,
     main,
@@ -52,6 +53,7 @@ def study(
     ratio: float = RATIO,
     strength: float | None = None,
     learning_rate: float = 1e-3,
+    shifts: Mapping[str, Shift] | None = None,
 ) -> Study:
     """Arms: no penalty, and each of `penalties` beside the data loss, under AdamW without weight decay of its own.
 
@@ -68,6 +70,8 @@ def study(
         ratio: strength of the penalties where nothing is tuned, as ‖∇λR‖/‖∇L‖ after warm-up.
         strength: their strength as λ itself, in place of --ratio and from the first step on; each penalty has a λ scale of its own.
         learning_rate: of AdamW where nothing is tuned; else the middle of the range, a third to three times of it.
+        shifts: more test sets, see docs/shift.md: noise-3,blur,jpeg-1 for corruptions of the test images (blur is all five severities);
+            --shifts.night OtherDomain --shifts.night.source CLASS for another data set of the same classes.
     """
     _check_penalties(penalties)
     if not 0 < learning_rate < inf:
@@ -114,6 +118,7 @@ def study(
         tuning_seeds=range(1000, 1000 + tuning_seeds),
         baseline="none",
         arms={"none": arm(None), **{name: arm(name) for name in penalties}},
+        shifts={} if shifts is None else shifts,
     )
 
 

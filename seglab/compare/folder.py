@@ -8,7 +8,7 @@ from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.comparison import Comparison, compare
 from seglab.compare.numbers.factorial import Factorial, compare_factors
-from seglab.records import Result, StudyRecord, identity, read_record, read_results
+from seglab.records import MEAN, Result, StudyRecord, corruption_mean, identity, read_record, read_results
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_folder(folder: Path) -> StudyFolder:
     except ValueError as error:
         problems.append(str(error))
     if record is not None:
-        results = [result for result in results if _belongs(result, record, problems)]
+        results = [_with_whole_mean(result, record) for result in results if _belongs(result, record, problems)]
     declared = [] if record is None else list(record.arms)
     order = {arm: place for place, arm in enumerate(declared)}
     ordered = sorted(results, key=lambda result: order.get(result.run.arm, len(order)))
@@ -104,6 +104,13 @@ def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
         return True
     problems.append(f"{result.run.name}: was made with other settings than those of study.json; left out")
     return False
+
+
+def _with_whole_mean(result: Result, record: StudyRecord) -> Result:
+    """Return a result without its mean over the corruptions if it lacks one of the study's, so that means of different sets never meet."""
+    if MEAN not in result.shift or corruption_mean(result.shift, record.shifts) is not None:
+        return result
+    return replace(result, shift={name: scores for name, scores in result.shift.items() if name != MEAN})
 
 
 def _unfinished(folder: Path) -> list[str]:

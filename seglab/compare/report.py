@@ -13,6 +13,7 @@ from seglab.compare.tables.arm_table import arm_table, detail_table, fit_table
 from seglab.compare.tables.class_table import ClassRow, class_contrast_table, class_table
 from seglab.compare.tables.column import Table
 from seglab.compare.tables.effect_table import effect_table
+from seglab.compare.tables.shift_table import shift_table
 from seglab.records import write_text
 
 PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
@@ -54,6 +55,7 @@ def render(found: Findings) -> str:
         interaction=None if found.factors is None else interaction.picture(found.factors),
         pictures=[picture for make in PICTURES if (picture := make(found)) is not None],
         fitted=fit_table(comparison),
+        shifted=shift_table(comparison),
         class_levels=_class_levels(found),
         class_contrasts=None if found.classes is None else class_contrast_table(found.classes),
         classes=found.classes,

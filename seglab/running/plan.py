@@ -10,11 +10,14 @@ from seglab.data.loading.sampler import split_batch
 from seglab.records import TUNING, Run, StudyRecord, changed_since, check_schema, read_record, write_record
 from seglab.running import ledger
 from seglab.running.flags import changed_flags
-from seglab.running.job import Job
+from seglab.running.job import EvaluatedSplit, Job, lacking_shifts
 from seglab.running.resources import Resources
 from seglab.study.arms import Tuned, arm_and_setting
-from seglab.study.identity import accept, changes, record
+from seglab.study.identity import accept, changes, record, shift_changes
 from seglab.study.study import Study
+
+SCORED: tuple[EvaluatedSplit, ...] = ("val", "test")
+"""Splits of which each process of a run evaluates a part."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,17 @@ class Plan:
 
     def settled(self, run: Run) -> bool:
         """Return whether nothing is left to do for a run."""
-        return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None)
+        return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None) and not self._lacks_shifts(run)
+
+    @property
+    def untested(self) -> list[Run]:
+        """Finished runs that lack a score under some shift of the study. They are tested again, and not trained."""
+        if not self.study.shifts:
+            return []
+        return [run for run in self.runs if (run.directory(self.folder) / "result.json").exists() and self._lacks_shifts(run)]
+
+    def _lacks_shifts(self, run: Run) -> bool:
+        return bool(self.study.shifts) and bool(lacking_shifts(self.study, run, self.folder))
 
     @property
     def unsettled(self) -> list[Run]:
@@ -164,7 +177,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     existing = dataclasses.replace(existing, accepted=tuple(dict.fromkeys((*existing.accepted, *wanted.accepted))))
     if plan.accept_code is not None:
         existing = accept(existing, wanted, plan.accept_code)
-    lines = [*changes(existing, wanted), *_other_candidates(plan, existing)]
+    lines = [*changes(existing, wanted), *shift_changes(existing, wanted), *_other_candidates(plan, existing)]
     if lines:
         raise ValueError(
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
@@ -173,7 +186,10 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     merged = {**wanted.arms, **existing.arms}  # both describe a common arm alike; the existing text stays, because results carry its hash
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
-    return dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
+    shifts = {**existing.shifts, **wanted.shifts}
+    return dataclasses.replace(
+        wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, shifts=shifts, version=existing.version
+    )
 
 
 def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
@@ -222,11 +238,11 @@ def check_split(plan: Plan) -> None:
     if processes == 1:
         return
     split_batch(min(data.batch_size, len(data.used("train"))), processes)
-    for split in ("val", "test"):
-        if (images := len(data.used(split))) < processes:
-            raise ValueError(
-                f"the {split} split has {images} images, and a run {processes} processes, each of which needs one: use fewer devices"
-            )
+    sizes = {f"{split} split": len(data.used(split)) for split in SCORED}
+    sizes |= {f"shift {name}": len(data.shifted(shift)) for name, shift in plan.study.shifts.items()}
+    for what, images in sizes.items():
+        if images < processes:
+            raise ValueError(f"the {what} has {images} images, and a run {processes} processes, each of which needs one: use fewer devices")
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:

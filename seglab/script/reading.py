@@ -124,7 +124,8 @@ def add_cancelling_flags(parser: Flags) -> None:
 def add_comparison_flags(parser: Flags) -> None:
     """Add the flags of `compare` to the parser of `seglab compare` or of a script. `Wanted` holds their values."""
     parser.add_argument(
-        "--metric", help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds; default: the study's own"
+        "--metric",
+        help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, shift/NAME/miou, cost/seconds; default: the study's own",
     )
     parser.add_argument("--classes", action="store_true", help="show each class too, from frequent to rare")
     parser.add_argument("--baseline", help="another arm to compare all others with")
@@ -154,6 +155,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
         classes_to_table,
         factors_to_table,
         read_folder,
+        shifts_to_table,
         to_table,
         words,
         write_report,
@@ -176,6 +178,8 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
     else:
         for note in found.factor_notes:
             console.print(f"! {note}", style="yellow", highlight=False, markup=False)
+    if (shifted := shifts_to_table(found.comparison)) is not None:
+        console.print("", shifted, sep="\n")
     if wanted.classes:
         console.print("", classes_to_table(study.results, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
     if tuned := words.tuning(study.record):

@@ -16,6 +16,7 @@ from seglab.script.augmentations import FLAG, augmentation_fault, augmentation_n
 from seglab.script.classes import class_named, described, meant, reason
 from seglab.script.errors import one_line
 from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, members, metavar, type_of
+from seglab.script.shifts import shifts_named, takes_shifts
 
 _TRUE, _FALSE, _NONE = ("true", "1", "yes", "on"), ("false", "0", "no", "off"), ("none", "null", "")
 
@@ -223,6 +224,11 @@ def _rewritten(flag: _Flag) -> str:
         return "null"
     if kinds == (bool,):
         return "true" if text.lower() in _TRUE else "false" if text.lower() in _FALSE else text
+    if takes_shifts(kind):
+        try:
+            return shifts_named(text)
+        except ValueError as error:
+            raise ValueError(f"{flag.name}: {error}") from error
     items = items_of(kind)
     if items is None or text.strip().startswith("[") or text == "null":
         return text
