@@ -200,6 +200,8 @@ def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
         version = f", with seglab {existing.version}, as this version gives other numbers"
         version += f" for what uses {' or '.join(sorted(changed))}" if changed else ""
     edited = any("the code of" in line for line in lines)
+    if any(line.startswith("shift ") for line in lines):
+        version += ", or give a changed shift another name"
     return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")
 
 

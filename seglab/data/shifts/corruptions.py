@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from seglab.data.arrays import Array
-from seglab.data.shifts.shift import SEVERITIES, Corruption, Shift
+from seglab.data.shifts.shift import SEVERITIES, Corruption
 
 _DEVIATIONS = (0.08, 0.12, 0.18, 0.26, 0.38)
 _DISKS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
@@ -35,7 +35,8 @@ class GaussianNoise(Corruption):
 
     def degrade(self, image: Array, rng: np.random.Generator) -> Array:
         """Return the image (H,W,C) with noise."""
-        return image + rng.standard_normal(image.shape, np.float32) * np.float32(_DEVIATIONS[self.severity - 1])
+        noise: Array = rng.standard_normal(image.shape, np.float32)
+        return np.asarray(image + noise * np.float32(_DEVIATIONS[self.severity - 1]))
 
 
 @final
@@ -62,7 +63,7 @@ class Brightness(Corruption):
         """Return the brighter image (H,W,C)."""
         value = image.max(axis=-1, keepdims=True)
         brighter = np.minimum(value + np.float32(_OFFSETS[self.severity - 1]), 1)
-        return np.where(value > 0, image * (brighter / np.where(value > 0, value, 1)), brighter)
+        return np.asarray(np.where(value > 0, image * (brighter / np.where(value > 0, value, 1)), brighter))
 
 
 @final
@@ -88,7 +89,7 @@ NAMED: dict[str, type[Corruption]] = {"noise": GaussianNoise, "blur": DefocusBlu
 """The corruptions by the names that `corruptions` takes."""
 
 
-def corruptions(names: Sequence[str]) -> dict[str, Shift]:
+def corruptions(names: Sequence[str]) -> dict[str, Corruption]:
     """Return corruptions by name: `noise-3` is `GaussianNoise(3)`, and `noise` alone stands for all five severities.
 
     >>> list(corruptions(["noise-3", "jpeg"]))
@@ -100,7 +101,7 @@ def corruptions(names: Sequence[str]) -> dict[str, Shift]:
     Raises:
         ValueError: a name is unknown, or occurs twice.
     """
-    found: dict[str, Shift] = {}
+    found: dict[str, Corruption] = {}
     for name in names:
         kind, dash, severity = name.partition("-")
         if kind not in NAMED or (dash and severity not in map(str, SEVERITIES)):
@@ -123,7 +124,7 @@ def disk(radius: int, smoothing: float) -> Array:
     sharp = (x**2 + y**2 <= radius**2).astype(np.float32)
     side = 3 if radius <= 8 else 5
     smooth = np.asarray(cv2.GaussianBlur(sharp, (side, side), smoothing), np.float32)
-    return smooth / smooth.sum()
+    return np.asarray(smooth / smooth.sum())
 
 
 def _compressed(pixels: Array, quality: int) -> Array:
