@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 
@@ -13,8 +15,11 @@ from seglab.compare.tables.shift_table import shift_table, shifts_to_table
 from seglab.records import Result, StudyRecord, corruption_mean, read_result, write_result
 from tests.compare.drawn import CLASSES, result, study, write_study
 
-NOISE, JPEG, NIGHT = {"kind": "seglab.GaussianNoise"}, {"kind": "seglab.JPEG"}, {"kind": None}
-SHIFTS = {"noise-1": NOISE, "noise-5": NOISE, "jpeg-3": JPEG, "night": NIGHT}
+Settings = Mapping[str, Any]
+NOISE: Settings = {"kind": "seglab.GaussianNoise"}
+JPEG: Settings = {"kind": "seglab.JPEG"}
+NIGHT: Settings = {"kind": None}
+SHIFTS: Mapping[str, Settings] = {"noise-1": NOISE, "noise-5": NOISE, "jpeg-3": JPEG, "night": NIGHT}
 
 
 def shifted(arm: str, seed: int, miou: float, names: tuple[str, ...] = tuple(SHIFTS)) -> Result:

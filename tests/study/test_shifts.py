@@ -208,7 +208,7 @@ def test_a_study_checks_its_shifts() -> None:
         ({"metric": "shift/mean/miou", "shifts": {"night": NIGHT}}, "is the mean over the corruptions, and the study has none"),
     ):
         with pytest.raises(ValueError, match=said):
-            study(**settings)  # type: ignore[arg-type]
+            study(**settings)
     assert study(metric="shift/mean/iou/car").metric == "shift/mean/iou/car"
 
 
@@ -279,7 +279,7 @@ def test_a_wrong_flag_is_named(words: Sequence[str], said: str) -> None:
 
 @pytest.mark.weekly
 def test_two_processes_give_the_scores_of_one(tmp_path: Path) -> None:
-    """To float32 accuracy, with a domain whose images do not divide evenly; and the log of W&B has the numbers of the result."""
+    """To float32 accuracy, with test sets whose images do not divide evenly."""
     script = Path(__file__).parents[2] / "experiments" / "regularization.py"
     small = "--data.source.num_train 8 --data.source.num_val 3 --data.source.num_test 5 --data.source.image_size 32 --data.batch_size 4"
     words = f"--encoder tu-test_resnet --epochs 1 --seeds 1 --settings 1 --strength 1e-4 --penalties l2 --arm none {small} --shifts noise-2"
