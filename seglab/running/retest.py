@@ -48,11 +48,17 @@ def add_shifts(job: Job, interruption: Interruption) -> Result:
         interruption: stops this process at once; its signal handlers stay in place.
 
     Raises:
-        ValueError: the file of the weights is missing, the result is damaged, or script, data or code have changed since the training.
+        ValueError: the file of the weights is missing, the result is damaged or of other settings, or script, data or code have changed
+            since the training.
     """
     result = recorded(job)
     if not job.lacking_shifts or not job.resources.is_first_process:
         return result
+    if result.identity != job.identity:
+        raise ValueError(
+            f"{job.directory}: its result was made with other settings than those of study.json, so that no score under a shift can join it: "
+            "move the folder of the run away, and `run` repeats it"
+        )
     with run_settings():
         handlers = ResumeCheckpoint(job.resume_checkpoint, job.resources.checkpoint_minutes, interruption)
         shifted = _trained(job, [handlers]).shifted(job.lacking_shifts)
@@ -88,4 +94,5 @@ def _trained(job: Job, callbacks: list[Callback]) -> Trained:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+    trainer.datamodule = data  # type: ignore[attr-defined] # as after a training: the module reads its windows and its class names
     return Trained(job, trainer, module, data)

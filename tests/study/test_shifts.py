@@ -51,23 +51,24 @@ def arm() -> SegmentationModule:
 
 
 def study(shifts: Mapping[str, Shift] = SHIFTS, **settings: Any) -> Study:
-    return Study("shifted", DATA, 2, [0], "none", {"none": arm}, shifts=shifts, **settings)
+    fixed: dict[str, Any] = {"data": DATA, "epochs": 2, "seeds": [0], "baseline": "none", "arms": {"none": arm}}
+    return Study("shifted", shifts=shifts, **(fixed | settings))
 
 
-def plan(root: Path, shifts: Mapping[str, Shift] = SHIFTS) -> Plan:
+def plan(root: Path, shifts: Mapping[str, Shift] = SHIFTS, **settings: Any) -> Plan:
     resources = Resources(accelerator="cpu", wandb="disabled", diagnostics=0)
-    return Plan(study(shifts), root, Script(("script.py",)), resources)
+    return Plan(study(shifts, **settings), root, Script(("script.py",)), resources)
 
 
-def started(root: Path, shifts: Mapping[str, Shift] = SHIFTS) -> Job:
-    wanted = plan(root, shifts)
+def started(root: Path, shifts: Mapping[str, Shift] = SHIFTS, **settings: Any) -> Job:
+    wanted = plan(root, shifts, **settings)
     keep(wanted, agree(wanted))
     (job,) = wanted.jobs()
     return job
 
 
-def done(root: Path, shifts: Mapping[str, Shift] = SHIFTS) -> tuple[Job, Result]:
-    job = started(root, shifts)
+def done(root: Path, shifts: Mapping[str, Shift] = SHIFTS, **settings: Any) -> tuple[Job, Result]:
+    job = started(root, shifts, **settings)
     execute(job, Interruption())
     return job, read_result(job.directory / "result.json")
 
@@ -146,6 +147,18 @@ def test_a_shift_joins_a_finished_study_without_a_training(
     fewer = plan(tmp_path, {})
     keep(fewer, agree(fewer))
     assert read_record(job.folder) == record, "a request without shifts takes none away"
+
+
+@pytest.mark.slow
+def test_a_shift_that_joins_is_evaluated_by_the_same_windows(tmp_path: Path) -> None:
+    source = Shapes(num_train=4, num_val=1, num_test=2, image_size=32, num_shapes=3)
+    data = SegmentationDataModule(source, batch_size=4, num_workers=0, window=(16, 16))
+    noise = corruptions(["noise-3"])
+    done(tmp_path / "later", {}, data=data, epochs=1)
+    later, start = (done(tmp_path / name, noise, data=data, epochs=1)[1] for name in ("later", "start"))
+    assert later.shift == start.shift
+    whole = SegmentationDataModule(source, batch_size=4, num_workers=0)
+    assert done(tmp_path / "whole", noise, data=whole, epochs=1)[1].shift != start.shift
 
 
 @pytest.mark.slow
