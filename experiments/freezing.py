@@ -115,8 +115,7 @@ def study(
         ratio: strength of a crossed penalty, ‖∇λR‖/‖∇L‖ after warm-up.
         learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along its cosine.
         encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
-        shifts: more test sets, see docs/shift.md: noise-3,blur,jpeg-1 for corruptions of the test images (blur is all five severities);
-            --shifts.night OtherDomain --shifts.night.source CLASS for another data set of the same classes.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
     """
     _check("--arms", arms, ARMS, "full")
     _check("--penalties", penalties, PENALTIES, "none")

@@ -60,18 +60,17 @@ def study(
     Args:
         data: images and masks.
         architecture: any of segmentation-models-pytorch, such as FPN or DeepLabV3Plus.
-        encoder: any of segmentation-models-pytorch, trained from scratch; tu-NAME is one of timm.
+        encoder: any of segmentation-models-pytorch, from scratch; tu-NAME is one of timm.
         loss: the data loss, by its import path.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; among all penalties it takes 9 to show a difference.
         penalties: some of l2, decoupled-l2, l1, elastic-net, smooth-l1, group-lasso, hoyer-square.
-        settings: learning rates and strengths tried for each arm; 1 takes those given and tunes nothing.
+        settings: learning rates and strengths tried for each arm; 1 tunes nothing.
         tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
         ratio: strength of the penalties where nothing is tuned, as ‖∇λR‖/‖∇L‖ after warm-up.
         strength: their strength as λ itself, in place of --ratio and from the first step on; each penalty has a λ scale of its own.
         learning_rate: of AdamW where nothing is tuned; else the middle of the range, a third to three times of it.
-        shifts: more test sets, see docs/shift.md: noise-3,blur,jpeg-1 for corruptions of the test images (blur is all five severities);
-            --shifts.night OtherDomain --shifts.night.source CLASS for another data set of the same classes.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
     """
     _check_penalties(penalties)
     if not 0 < learning_rate < inf:
