@@ -8,12 +8,14 @@ steps on the same batches; the report shows which stage trained when, and what e
     python experiments/freezing.py run --weights weights.safetensors
     python experiments/freezing.py run --data.source CamVid --data.source.root D --data.size 120,160 --data.train_fraction 0.1
     python experiments/freezing.py run --arms full,frozen,lp-ft --penalties none,l2,l1     # penalties × schedules, a factorial
+    python experiments/freezing.py run --weights weights.safetensors --shifts noise,blur,brightness,jpeg    # and test under shift
     python experiments/freezing.py compare
+    python experiments/freezing.py compare --metric shift/mean/miou
 
 Expected on CamVid: pretraining is worth more where there are few images (--data.train_fraction 0.1) than with all of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Literal
 
@@ -31,6 +33,7 @@ from seglab import (
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
+    Shift,
     Study,
     Surgical,
     WarmUp,
@@ -95,6 +98,7 @@ def study(
     ratio: float = 0.03,
     learning_rate: float = 1e-3,
     encoder_rate: float = 0.1,
+    shifts: Mapping[str, Shift] | None = None,
 ) -> Study:
     """Arms: the schedules, or penalties × schedules.
 
@@ -111,6 +115,7 @@ def study(
         ratio: strength of a crossed penalty, ‖∇λR‖/‖∇L‖ after warm-up.
         learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along its cosine.
         encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
     """
     _check("--arms", arms, ARMS, "full")
     _check("--penalties", penalties, PENALTIES, "none")
@@ -154,6 +159,7 @@ def study(
         baseline="none+full" if crossed else "full",
         arms=built,
         factors=("penalty", "schedule") if crossed else (),
+        shifts={} if shifts is None else shifts,
     )
 
 

@@ -28,6 +28,7 @@ from seglab import (
     SegmentationDataModule,
     SegmentationModule,
     Shapes,
+    Shift,
     Study,
     Tuned,
     halton_candidates,
@@ -63,25 +64,27 @@ def study(
     ratio: float = RATIO,
     strength: float | None = None,
     learning_rate: float = 1e-3,
+    shifts: Mapping[str, Shift] | None = None,
 ) -> Study:
     """Arms: no penalty, and each of `penalties` beside the data loss, under AdamW without weight decay of its own.
 
     Args:
         data: images and masks.
         architecture: any of segmentation-models-pytorch, such as FPN or DeepLabV3Plus.
-        encoder: any of segmentation-models-pytorch, trained from scratch; tu-NAME is one of timm.
+        encoder: any of segmentation-models-pytorch, or tu-NAME of timm, from scratch.
         loss: the data loss, by its import path.
         epochs: passes over the training images.
-        seeds: trainings per arm, seeds 0, 1, ...; among all penalties it takes 9 to show a difference.
+        seeds: trainings per arm, under seeds 0, 1, ...; all penalties together need 9.
         penalties: some of l2, decoupled-l2, l1, elastic-net, smooth-l1, group-lasso, hoyer-square.
-        settings: learning rates and strengths tried for each arm; 1 takes those given and tunes nothing.
-        search: how the settings are drawn: evenly, at random, or in three rounds, each from the scores of the rounds before.
+        settings: learning rates and strengths tried for each arm; 1 tunes nothing.
+        search: draws settings evenly, at random, or by the scores so far.
         tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
-        final_round: further trainings of the best three settings of each arm, under the seeds that follow; 0 for none.
-        tuning_folds: folds of training and validation images, in turn by tuning seed; none validates on the split of the data.
-        ratio: strength of the penalties where nothing is tuned, as ‖∇λR‖/‖∇L‖ after warm-up.
-        strength: their strength as λ itself, in place of --ratio and from the first step on; each penalty has a λ scale of its own.
-        learning_rate: of AdamW where nothing is tuned; else the middle of the range, a third to three times of it.
+        final_round: trainings of each arm's best three settings after that; 0 for none.
+        tuning_folds: folds of train and val in turn, by tuning seed; without it, the split of the data.
+        ratio: strength of untuned penalties, as ‖∇λR‖/‖∇L‖ after warm-up.
+        strength: their strength as λ itself from the first step on, in place of --ratio.
+        learning_rate: of AdamW; the tuning tries a third to three times of it.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
     """
     _check_penalties(penalties)
     if not 0 < learning_rate < inf:
@@ -137,6 +140,7 @@ def study(
         tuning_folds=tuning_folds,
         baseline="none",
         arms={"none": arm(None), **{name: arm(name) for name in penalties}},
+        shifts={} if shifts is None else shifts,
     )
 
 

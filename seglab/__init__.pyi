@@ -26,6 +26,14 @@ from .data import default_augmentation as default_augmentation
 from .data import effective_number as effective_number
 from .data import inverse_frequency as inverse_frequency
 from .data import median_frequency as median_frequency
+from .data.shifts import JPEG as JPEG
+from .data.shifts import Brightness as Brightness
+from .data.shifts import Corruption as Corruption
+from .data.shifts import DefocusBlur as DefocusBlur
+from .data.shifts import GaussianNoise as GaussianNoise
+from .data.shifts import OtherDomain as OtherDomain
+from .data.shifts import Shift as Shift
+from .data.shifts import corruptions as corruptions
 from .freezing import LPFT as LPFT
 from .freezing import FreezeOut as FreezeOut
 from .freezing import FreezeSchedule as FreezeSchedule

@@ -44,7 +44,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LABELLED = ("iou", "dice", "boundary_iou")
 """Scores that are logged for each class."""
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "shift"]
+"""What an evaluation scores. `shift` stands for one shifted test set after the other; each one replaces the scores of the one before."""
 
 _UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
 
@@ -137,6 +138,7 @@ class SegmentationModule(L.LightningModule):
         self.train_evaluation = Evaluation(num_classes, ignore_index)
         self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
         self.test_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
+        self.shift_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
 
     @override
     @classmethod
@@ -235,7 +237,7 @@ class SegmentationModule(L.LightningModule):
         """
         seen = self._at_own_size(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         prediction = self.evaluation(split).update(_resized(seen, batch.mask.shape[-2:]), batch)
-        if split != "train":
+        if split in ("val", "test"):
             self._log_losses(split, self.loss(seen, _labels_at(batch.mask, seen.shape[-2:])), images=len(batch.name))
         return prediction
 
@@ -277,7 +279,8 @@ class SegmentationModule(L.LightningModule):
         self._start("test")
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores(self._validated)
+        if self._validated != "shift":  # these are many scores of one moment, and no curve: `result.json` has them
+            self._log_scores(self._validated)
 
     def on_test_epoch_end(self) -> None:
         self._log_scores("test")
@@ -297,7 +300,12 @@ class SegmentationModule(L.LightningModule):
 
     def evaluation(self, split: Split) -> Evaluation:
         """Return the object that counts the predictions on `split`."""
-        return {"train": self.train_evaluation, "val": self.val_evaluation, "test": self.test_evaluation}[split]
+        return {
+            "train": self.train_evaluation,
+            "val": self.val_evaluation,
+            "test": self.test_evaluation,
+            "shift": self.shift_evaluation,
+        }[split]
 
     def metric_names(self, class_names: Sequence[str]) -> list[str]:
         """Return the names that a callback or scheduler can monitor: everything logged in training and validation, by `log` of Lightning.

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import msgspec
@@ -43,6 +44,11 @@ IMAGE_SCORES = ("image_miou", "image_dice", "image_miou_worst10")
 """Names of the scores that are means over images. Results of earlier versions lack them."""
 SETTING = "@"
 """Separator of arm and setting in the name of the arm of tuning runs, such as `l1@lr=1e-3`."""
+SHIFT = "shift"
+"""First part of the metrics of a shifted test set, such as `shift/noise-3/miou`."""
+
+MEAN = "mean"
+"""Name of the mean over the corruptions among the shifts. No shift has this name."""
 
 CROSSING = "+"
 """Separator of the levels in the name of an arm of a factorial study."""
@@ -112,6 +118,9 @@ class Result:
     version: str
     train: Mapping[str, float] = field(default_factory=dict)
     """Scores as in `val`, on as many training images, without augmentation; empty if training images were not evaluated."""
+    shift: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Scores as in `test` on each shifted test set, by the name of the shift, and their `mean` over the corruptions (see `corruption_mean`).
+    Scores of each class are in `per_class`, under `shift/<name>`. Empty for a study without shifts."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -127,8 +136,9 @@ class Result:
 
     @property
     def means(self) -> dict[str, Mapping[str, float]]:
-        """Numbers of a whole split or run, by `train`, `val`, `gap`, `test` and `cost`."""
-        return {"train": self.train, "val": self.val, "gap": self.gap, "test": self.test, "cost": self.cost}
+        """Numbers of a whole split or run, by `train`, `val`, `gap`, `test`, `cost` and `shift/<name>`."""
+        shifted = {f"{SHIFT}/{name}": scores for name, scores in self.shift.items()}
+        return {"train": self.train, "val": self.val, "gap": self.gap, "test": self.test, "cost": self.cost, **shifted}
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -231,6 +241,9 @@ class StudyRecord:
     """Names of the factors that the arms cross, in the order of the levels in an arm's name. They are not part of a run's identity."""
     accepted: tuple[AcceptedEdit, ...] = ()
     """Accepted edits of the user's code since the record was written. They are not part of a run's identity."""
+    shifts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings of each shift under which the runs are tested, by name; `kind` is the class of a corruption and None for another domain.
+    They are not part of a run's identity, because they change no training."""
     version: str = ""
     """Version of seglab that created the record."""
     schema: int = SCHEMA
@@ -248,6 +261,28 @@ def fingerprint(description: object) -> str:
 def identity(record: StudyRecord, run: Run) -> str:
     """Return the hash of a run's settings: the settings that all runs share, and the settings of the run's arm."""
     return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[run.arm])})
+
+
+def corruption_mean(scores: Mapping[str, Mapping[str, float]], shifts: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
+    """Return the mean of each score over the severities of each corruption, then over the corruptions.
+
+    This is the mean performance under corruption (mPC) of Michaelis et al. (2019), arXiv:1907.07484. None without a corruption, or if one
+    has no scores.
+
+    Args:
+        scores: scores by the name of the shift.
+        shifts: settings of all shifts of the study, by name, as in `StudyRecord`.
+    """
+    kinds: dict[str, list[Mapping[str, float]]] = {}
+    for name, settings in shifts.items():
+        if settings.get("kind") is not None:
+            if name not in scores:
+                return None
+            kinds.setdefault(str(settings["kind"]), []).append(scores[name])
+    if not kinds:
+        return None
+    every = [score for score in next(iter(kinds.values()))[0] if all(score in one for found in kinds.values() for one in found)]
+    return {score: fmean(fmean(one[score] for one in found) for found in kinds.values()) for score in every}
 
 
 def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,7 +333,7 @@ def read_result(path: Path) -> Result:
         ValueError: the file cannot be read or is damaged; the message names the file, what is wrong and what to do.
     """
     raw = _read_object(path, _REPEAT)
-    for name in ("val", "test", "train", "cost", "per_class"):
+    for name in ("val", "test", "train", "cost", "per_class", SHIFT):
         if name in raw:
             raw[name] = _nan_for_null(raw[name])
     return _converted(path, {"schema": 1, **raw}, Result, _REPEAT)

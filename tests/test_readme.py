@@ -48,7 +48,7 @@ def commands(beginning: str) -> list[str]:
 
 def own_classes() -> str:
     """Return the text of `my.py`: what a reader pastes who wants every class of the recipes."""
-    return "\n\n".join((RECIPES / f"{name}.py").read_text() for name in ("loss", "penalty", "schedule", "source"))
+    return "\n\n".join((RECIPES / f"{name}.py").read_text() for name in ("loss", "penalty", "schedule", "source", "shift"))
 
 
 def recipe(name: str) -> Any:
@@ -129,6 +129,12 @@ def test_the_data_set_trains(tmp_path: Path) -> None:
     assert (batch.image.shape, batch.image.dtype, batch.mask.shape) == ((2, 3, 32, 48), torch.uint8, (2, 32, 48))
     assert batch.mask.unique().tolist() == [0, 1, 255]
     quiet_trainer(max_epochs=1).fit(SegmentationModule(unet(ENCODER, 2), CrossEntropy(), num_classes=2), datamodule=data)
+
+
+def test_the_corruption_brightens_towards_white() -> None:
+    image = np.linspace(0, 1, 27, dtype=np.float32).reshape(3, 3, 3)
+    found = recipe("shift").Fog(4).apply(image, np.random.default_rng(0))
+    assert found == pytest.approx(0.4 * image + 0.6)
 
 
 def test_the_experiment_is_a_study_of_three_arms() -> None:

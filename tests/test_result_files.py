@@ -46,6 +46,7 @@ def results(draw: st.DrawFn) -> Result:
         val=draw(NAMED),
         test=draw(NAMED),
         train=draw(NAMED),
+        shift=draw(st.dictionaries(NAME, NAMED, max_size=2)),
         per_class=draw(st.dictionaries(st.sampled_from(["val", "test"]), per_class)),
         cost=draw(st.dictionaries(st.text(max_size=9), st.floats(0, 1e12), max_size=3)),
         commit=draw(st.none() | st.text(max_size=9)),
@@ -124,9 +125,12 @@ def test_a_gap_is_training_minus_validation() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        *(without(field.name) for field in dataclasses.fields(Result) if field.name not in ("train", "schema")),
+        *(without(field.name) for field in dataclasses.fields(Result) if field.name not in ("train", "shift", "schema")),
         replaced("high", "train", "miou"),
         replaced(None, "train"),
+        replaced({"noise-3": {"miou": "high"}}, "shift"),
+        replaced({"noise-3": 0.5}, "shift"),
+        replaced(None, "shift"),
         without("run", "seed"),
         replaced("three", "run", "seed"),
         replaced(True, "run", "seed"),

@@ -50,3 +50,4 @@ from .tables.class_table import classes_to_table as classes_to_table
 from .tables.effect_table import factors_to_markdown as factors_to_markdown
 from .tables.effect_table import factors_to_table as factors_to_table
 from .tables.image_table import images_to_table as images_to_table
+from .tables.shift_table import shifts_to_table as shifts_to_table

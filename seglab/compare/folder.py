@@ -12,7 +12,7 @@ from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.comparison import compare
 from seglab.compare.numbers.factorial import Factorial, compare_factors
 from seglab.compare.numbers.looks import Ending
-from seglab.records import Result, Run, StudyRecord, identity, read_record, read_results
+from seglab.records import MEAN, Result, Run, StudyRecord, corruption_mean, identity, read_record, read_results
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def read_folder(folder: Path) -> StudyFolder:
     except ValueError as error:
         problems.append(str(error))
     if record is not None:
-        results = [result for result in results if _belongs(result, record, problems)]
+        results = [_with_whole_mean(result, record) for result in results if _belongs(result, record, problems)]
     declared: tuple[str, ...] = ()
     if record is not None:
         analysis = declared_analysis(record)
@@ -138,6 +138,13 @@ def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
         return True
     problems.append(f"{result.run.name}: was made with other settings than those of study.json; left out")
     return False
+
+
+def _with_whole_mean(result: Result, record: StudyRecord) -> Result:
+    """Return a result without its mean over the corruptions if it lacks one of the study's, so that means of different sets never meet."""
+    if MEAN not in result.shift or corruption_mean(result.shift, record.shifts) is not None:
+        return result
+    return replace(result, shift={name: scores for name, scores in result.shift.items() if name != MEAN})
 
 
 def _endings(folder: Path, study: str) -> dict[Run, Ending]:

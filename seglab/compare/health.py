@@ -48,6 +48,11 @@ class Evidence(NamedTuple):
         return self.comparison.criteria.metric
 
     @property
+    def split(self) -> str:
+        """Split whose classes tell whether a training has worked: `val` or `test`. A shifted test set says little about it."""
+        return "test" if self.metric.shift is not None else self.metric.class_split
+
+    @property
     def rate(self) -> float:
         """Probability of a false alarm that a check of one arm may have, so that the check of all arms has `health.FALSE_ALARMS`."""
         return health.FALSE_ALARMS / len(self.comparison.arms)
@@ -85,7 +90,7 @@ def outside(evidence: Evidence) -> Iterator[str]:
 
 def collapsed(evidence: Evidence) -> Iterator[str]:
     """Note runs that tell no two classes apart."""
-    split = evidence.metric.class_split
+    split = evidence.split
     if found := [result.run for result in evidence.results if _is_collapsed(result, split)]:
         yield (
             f"{evidence.named(found)}: at most one class has a {split} IoU of {100 * health.LEARNT:g} % or more: the networks tell no two "
@@ -111,7 +116,7 @@ def outliers(evidence: Evidence) -> Iterator[str]:
 
 def equal_runs(evidence: Evidence) -> Iterator[str]:
     """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs are equal without sharing anything."""
-    split = evidence.metric.class_split
+    split = evidence.split
     scores: dict[str, dict[int, bytes]] = {}
     for result in evidence.results:
         if not _is_collapsed(result, split):
@@ -131,7 +136,7 @@ def equal_runs(evidence: Evidence) -> Iterator[str]:
 
 def absent_classes(evidence: Evidence) -> Iterator[str]:
     """Note classes that no image of the split has. Their IoU is 0 in a run that predicts them, and undefined in any other run."""
-    split = evidence.metric.class_split
+    split = evidence.split
     tables = {result.run: result.per_class[split] for result in evidence.results if split in result.per_class}
     for label, name in enumerate(evidence.results[0].class_names):
         shares = [table["frequency"][label] for table in tables.values() if "frequency" in table]
@@ -187,7 +192,7 @@ def other_threads(evidence: Evidence) -> Iterator[str]:
 
 def generalisation(evidence: Evidence) -> Iterator[str]:
     """Note arms whose mIoU on training images and on test images are far apart."""
-    split = evidence.metric.class_split
+    split = evidence.split
     means = {
         arm.arm: [arm.secondary[name].mean for name in ("train/miou", f"{split}/miou") if name in arm.secondary]
         for arm in evidence.comparison.arms
@@ -248,8 +253,9 @@ def _by_arm(runs: Iterable[Run]) -> dict[str, list[int]]:
 def _scores(result: Result) -> dict[str, float]:
     """Return the scores in [0, 1] of all splits and classes, by metric."""
     found = {}
-    for split, scores in (("train", result.train), ("val", result.val), ("test", result.test)):
-        found.update({f"{split}/{name}": value for name, value in scores.items() if _is_fraction(split, name)})
+    for split, scores in result.means.items():
+        if split not in ("gap", "cost"):
+            found.update({f"{split}/{name}": value for name, value in scores.items() if _is_fraction(split, name)})
     for split, table in result.per_class.items():
         for name, values in table.items():
             if _is_fraction(split, name):

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from seglab.compare.unit import MEBIBYTES, PERCENT, PLAIN, SECONDS, Unit
+from seglab.records import MEAN, SHIFT
 
 SPLITS = ("train", "val", "test", "gap", "cost")
 """First part of a metric. `gap` is the score on training images minus the score on validation images; `cost` is a cost of the run."""
 
 _EXPECTED = (
     "expected SPLIT/SCORE, or SPLIT/SCORE/CLASS for one class, such as test/miou, gap/miou, test/iou/car or cost/seconds; "
-    f"SPLIT is one of {', '.join(SPLITS)}"
+    f"SPLIT is one of {', '.join(SPLITS)}, or {SHIFT}/NAME, as in shift/noise-3/miou"
 )
 
 
@@ -57,18 +58,21 @@ class Metric:
     ('test', 'iou', 'car')
     >>> metric.title, metric.unit.level, metric.smaller_is_better
     ('test IoU of car', '%', False)
+    >>> Metric.parse("shift/noise-3/miou").title
+    'mIoU under noise-3'
 
     Raises:
         ValueError: the split is unknown, or a part is empty.
     """
 
     split: str
+    """One of `SPLITS`, or `shift/NAME` for a shifted test set."""
     score: str
     class_name: str | None = None
     """Name of the class; None for the number of a whole split or run."""
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS or not self.score or self.class_name == "":
+        if (self.split not in SPLITS and not self.shift) or not self.score or self.class_name == "":
             raise ValueError(f"metric {str(self)!r}: {_EXPECTED}")
 
     @classmethod
@@ -79,12 +83,20 @@ class Metric:
             ValueError: `text` has another form; the message says which form is expected.
         """
         split, *rest = text.split("/", 2)
+        if split == SHIFT and len(rest) == 2:
+            split, rest = f"{SHIFT}/{rest[0]}", rest[1].split("/", 1)
         if not rest:
             raise ValueError(f"metric {text!r}: {_EXPECTED}")
         return cls(split, *rest)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.split, self.score, self.class_name) if part is not None)
+
+    @property
+    def shift(self) -> str | None:
+        """Name of the shift, `mean` for the mean over the corruptions; None for a metric without a shift."""
+        first, slash, name = self.split.partition("/")
+        return name if first == SHIFT and slash and "/" not in name else None
 
     @property
     def name(self) -> str:
@@ -94,7 +106,9 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """Name with the split, such as `test mIoU` or `train–val gap of mIoU`."""
+        """Name with the split, such as `test mIoU`, `train–val gap of mIoU` or `mIoU under noise-3`."""
+        if self.shift is not None:
+            return f"mean {self.name} under corruption" if self.shift == MEAN else f"{self.name} under {self.shift}"
         return f"{'train–val' if self.split == 'gap' else self.split} {self.name}"
 
     @property
@@ -124,8 +138,8 @@ class Metric:
 
     @property
     def class_split(self) -> str:
-        """Split whose classes are shown beside this metric: `val` for a metric of the validation split, else `test`."""
-        return "val" if self.split == "val" else "test"
+        """Split whose classes are shown beside this metric: that of the metric if it is `val` or a single shift, else `test`."""
+        return self.split if self.split == "val" or self.shift not in (None, MEAN) else "test"
 
     @property
     def _declared(self) -> Score:

@@ -17,6 +17,7 @@ from seglab.compare.tables.class_table import ClassRow, class_contrast_table, cl
 from seglab.compare.tables.column import Table
 from seglab.compare.tables.effect_table import effect_table
 from seglab.compare.tables.image_table import image_score_table, image_table
+from seglab.compare.tables.shift_table import shift_table
 from seglab.compare.tables.tuning_table import tuning_table
 from seglab.records import Run, write_text
 
@@ -86,6 +87,7 @@ def render(found: Findings) -> str:
         pictures=[picture for make in PICTURES[1:] if (picture := make(found.pictured)) is not None],
         fitted=fit_table(comparison),
         tuned=None if found.tuning is None else tuning_table(found.tuning),
+        shifted=shift_table(comparison),
         class_levels=_class_levels(found),
         class_contrasts=None if found.classes is None else class_contrast_table(found.classes),
         classes=found.classes,
@@ -130,7 +132,8 @@ def _class_levels(found: Findings) -> Table[ClassRow] | None:
 def _shown(found: Findings) -> list[Run]:
     """Return the run with the lowest seed of each arm, the baseline first."""
     runs = [result.run for result in found.study.results]
-    return [min(run for run in runs if run.arm == summary.arm) for summary in found.comparison.arms]
+    own = [[run for run in runs if run.arm == summary.arm] for summary in found.comparison.arms]  # none of an arm whose runs all diverged
+    return [min(these) for these in own if these]
 
 
 def _predictions(found: Findings) -> list[tuple[str, int, str]]:

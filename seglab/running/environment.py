@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-_PACKAGES = ("seglab", "torch", "lightning", "torchmetrics", "segmentation-models-pytorch", "albumentations", "wandb", "numpy")
+_PACKAGES = ("seglab", "torch", "lightning", "torchmetrics", "segmentation-models-pytorch", "albumentations", "wandb", "numpy", "pillow")
 
 
 def environment(on_gpu: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from seglab.running.cost import Spent, forget_peak_memory
 from seglab.running.environment import environment
 from seglab.running.job import Job
 from seglab.running.process import run_settings
+from seglab.running.retest import add_shifts
 from seglab.running.trained import Trained, write_matrices
 from seglab.running.trainer import trainer_of
 from seglab.study.identity import check_same
@@ -24,6 +25,8 @@ from seglab.study.identity import check_same
 def execute(job: Job, interruption: Interruption) -> Result:
     """Train and evaluate a job. An interrupted training continues from its checkpoint. `result.json` is written last, atomically.
 
+    A finished job is not trained again: its last weights are tested under the shifts that its result lacks.
+
     Seed first, build second: all random generators are seeded with the run's seed before the arm's factory is called.
 
     Raises:
@@ -31,6 +34,8 @@ def execute(job: Job, interruption: Interruption) -> Result:
         Interrupted: this process was asked to stop, and the training has saved its checkpoint.
     """
     resources = job.resources
+    if (job.directory / "result.json").exists():
+        return add_shifts(job, interruption)
     job.directory.mkdir(parents=True, exist_ok=True)
     if resources.is_first_process:
         _clear(job.directory)
@@ -53,7 +58,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
             cost = trained.evaluate(spent)
             matrices = trained.matrices()
-            result = trained.result(cost)
+            result = trained.result(cost, trained.shifted(job.shifts))
             trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
                 write_matrices(job.directory / "confusion.npz", matrices)

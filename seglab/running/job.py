@@ -62,6 +62,16 @@ class Job:
         return ("val",) if self.tuning else ("val", "test")
 
     @property
+    def shifts(self) -> tuple[str, ...]:
+        """Names of the shifts under which the trained network is scored."""
+        return () if self.tuning else tuple(self.study.shifts)
+
+    @property
+    def lacking_shifts(self) -> tuple[str, ...]:
+        """Names of the shifts of the study under which the run has no score yet."""
+        return lacking_shifts(self.study, self.run, self.folder)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Name, command and settings of the run as plain data, for `settings.yaml` and W&B."""
         arm = self.record.arms[self.run.arm]
@@ -70,7 +80,7 @@ class Job:
     @property
     def is_settled(self) -> bool:
         """Return whether nothing is left to do for the run."""
-        return ledger.settled(self.directory, self.tuning)
+        return ledger.settled(self.directory, self.tuning) and not self.lacking_shifts
 
     @property
     def is_open(self) -> bool:
@@ -80,3 +90,18 @@ class Job:
     def seeded_data(self) -> SegmentationDataModule:
         """Return the study's data with the run's seed."""
         return self.study.data.with_seed(self.run.seed)
+
+
+def lacking_shifts(study: Study, run: Run, folder: Path) -> tuple[str, ...]:
+    """Return the names of the shifts of a study under which a run has no score yet.
+
+    A finished run has none for a shift that was added to the study later. A damaged result lacks nothing: the run has to be repeated.
+    """
+    path = run.directory(folder) / "result.json"
+    if not study.shifts or not path.exists():
+        return tuple(study.shifts)
+    try:
+        scores = records.read_result(path).shift
+    except ValueError:
+        return ()
+    return tuple(name for name in study.shifts if name not in scores)

@@ -11,11 +11,14 @@ from seglab.records import TUNING, Run, StudyRecord, changed_since, check_schema
 from seglab.running import ledger
 from seglab.running.declared import agreed_analysis
 from seglab.running.flags import changed_flags
-from seglab.running.job import Job
+from seglab.running.job import EvaluatedSplit, Job, lacking_shifts
 from seglab.running.resources import Resources
 from seglab.study.arms import Tuned, arm_and_setting
-from seglab.study.identity import accept, changes, record
+from seglab.study.identity import accept, changes, record, shift_changes
 from seglab.study.study import Study
+
+SCORED: tuple[EvaluatedSplit, ...] = ("val", "test")
+"""Splits of which each process of a run evaluates a part."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,17 @@ class Plan:
 
     def settled(self, run: Run) -> bool:
         """Return whether nothing is left to do for a run."""
-        return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None)
+        return ledger.settled(run.directory(self.folder), tuning=self.tunes is not None) and not self._lacks_shifts(run)
+
+    @property
+    def untested(self) -> list[Run]:
+        """Finished runs that lack a score under some shift of the study. They are tested again, and not trained."""
+        if not self.study.shifts:
+            return []
+        return [run for run in self.runs if (run.directory(self.folder) / "result.json").exists() and self._lacks_shifts(run)]
+
+    def _lacks_shifts(self, run: Run) -> bool:
+        return bool(self.study.shifts) and bool(lacking_shifts(self.study, run, self.folder))
 
     @property
     def unsettled(self) -> list[Run]:
@@ -167,7 +180,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     existing = dataclasses.replace(existing, accepted=tuple(dict.fromkeys((*existing.accepted, *wanted.accepted))))
     if plan.accept_code is not None:
         existing = accept(existing, wanted, plan.accept_code)
-    lines = [*changes(existing, wanted), *_other_candidates(plan, existing)]
+    lines = [*changes(existing, wanted), *shift_changes(existing, wanted), *_other_candidates(plan, existing)]
     if lines:
         raise ValueError(
             f"{plan.folder} holds runs of other settings, and a folder never mixes two. {'; '.join(lines)} (there → requested). "
@@ -176,7 +189,10 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
     merged = {**wanted.arms, **existing.arms}  # both describe a common arm alike; the existing text stays, because results carry its hash
     order = {arm: place for place, arm in enumerate(plan.study.arms)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
-    agreed = dataclasses.replace(wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, version=existing.version)
+    shifts = {**existing.shifts, **wanted.shifts}
+    agreed = dataclasses.replace(
+        wanted, shared=existing.shared, arms=arms, accepted=existing.accepted, shifts=shifts, version=existing.version
+    )
     return _with_analysis(plan, agreed, existing)
 
 
@@ -203,6 +219,8 @@ def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
             f"{len(tuning.get('final_seeds', ()))} seeds (seglab 0.3: 2 seeds, and no final round): give the Study these tuning_seeds and this "
             f"final_round, as by --tuning_seeds {len(tuning['seeds'])} --final_round {len(tuning.get('final_seeds', ()))}"
         )
+    if any(line.startswith("shift ") for line in lines):
+        version += ", or give a changed shift another name"
     return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")
 
 
@@ -242,11 +260,11 @@ def check_split(plan: Plan) -> None:
     if processes == 1:
         return
     split_batch(min(data.batch_size, len(data.used("train"))), processes)
-    for split in ("val", "test"):
-        if (images := len(data.used(split))) < processes:
-            raise ValueError(
-                f"the {split} split has {images} images, and a run {processes} processes, each of which needs one: use fewer devices"
-            )
+    sizes = {f"{split} split": len(data.used(split)) for split in SCORED}
+    sizes |= {f"shift {name}": len(data.shifted(shift)) for name, shift in plan.study.shifts.items()}
+    for what, images in sizes.items():
+        if images < processes:
+            raise ValueError(f"the {what} has {images} images, and a run {processes} processes, each of which needs one: use fewer devices")
 
 
 def keep(plan: Plan, agreed: StudyRecord) -> None:

@@ -1,5 +1,6 @@
 """Evaluate a trained network: scores, a confusion matrix for each image, and the result of the run."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from seglab.data import SegmentationDataModule
 from seglab.files import atomic_write
 from seglab.metrics import Scores
 from seglab.module import SegmentationModule, Split
-from seglab.records import Result
+from seglab.records import MEAN, SHIFT, Result, corruption_mean
 from seglab.running.cost import Spent, cost
 from seglab.running.environment import commit
 from seglab.running.job import EvaluatedSplit, Job
@@ -64,8 +65,29 @@ class Trained:
         """
         return {split: self._gathered(split) for split in self.job.splits}
 
-    def result(self, cost: dict[str, float]) -> Result:
-        """Return the result of the run."""
+    def shifted(self, names: Sequence[str]) -> dict[str, Scores]:
+        """Score the network on shifted test sets of the study, and return the scores by the name of the shift. No cost contains this.
+
+        Raises:
+            RuntimeError: an image was not counted exactly once.
+        """
+        found = {}
+        for name in names:
+            shift = self.job.study.shifts[name]
+            with self.module.validating("shift"):
+                self.trainer.validate(self.module, dataloaders=self.data.shift_dataloader(shift), verbose=False)
+            counted = sum(len(names) for names, _ in self._counted("shift"))
+            _check_count(counted, len(self.data.shifted(shift)), f"the shift {name}")
+            found[name] = self.module.scores("shift")
+        return found
+
+    def result(self, cost: dict[str, float], shifted: Mapping[str, Scores]) -> Result:
+        """Return the result of the run.
+
+        Args:
+            cost: costs by name.
+            shifted: scores on the shifted test sets, by the name of the shift.
+        """
         splits: tuple[Split, ...] = ("train", *self.job.splits)
         scores: dict[Split, Scores] = {split: self.module.scores(split) for split in splits}
         means: dict[Split, dict[str, float]] = {
@@ -74,7 +96,7 @@ class Trained:
         per_class = {
             str(split): {name: tuple(values.tolist()) for name, values in scores[split].per_class.items()} for split in self.job.splits
         }
-        return Result(
+        result = Result(
             run=self.job.run,
             identity=self.job.identity,
             class_names=self.data.class_names,
@@ -86,19 +108,23 @@ class Trained:
             version=seglab.__version__,
             train=means["train"],
         )
+        return with_shifts(result, shifted, self.job.record.shifts)
 
     def _gathered(self, split: EvaluatedSplit) -> Matrices:
+        parts = self._counted(split)
+        names = [name for names, _ in parts for name in names]
+        _check_count(len(names), len(self.data.used(split)), f"the {split} split")
+        places, groups = places_of([len(names) for names, _ in parts]), self.data.groups(split)
+        matrices = np.concatenate([matrices for _, matrices in parts])
+        return Matrices(names, matrices, None if groups is None else [groups[place] for place in places])
+
+    def _counted(self, split: Split) -> list[tuple[list[str], NDArray[np.int64]]]:
+        """Return the names and the matrices of the images that each rank has counted in the last evaluation of a split."""
         parts: list[Any] = [self.module.evaluation(split).matrices()]
         if self.trainer.world_size > 1:
             mine, parts = parts[0], [None] * self.trainer.world_size
             torch.distributed.all_gather_object(parts, mine)
-        names, expected = [name for names, _ in parts for name in names], len(self.data.used(split))
-        if len(names) != expected:
-            raise RuntimeError(f"{len(names)} images of the {split} split were evaluated, and it has {expected}: its scores would be wrong")
-        places, groups = places_of([len(names) for names, _ in parts]), self.data.groups(split)
-        return Matrices(
-            names, np.concatenate([matrices for _, matrices in parts]), None if groups is None else [groups[place] for place in places]
-        )
+        return parts
 
 
 def places_of(shares: Sequence[int]) -> list[int]:
@@ -111,6 +137,32 @@ def places_of(shares: Sequence[int]) -> list[int]:
     [0, 2, 4, 1, 3]
     """
     return [rank + len(shares) * place for rank, share in enumerate(shares) for place in range(share)]
+
+
+def with_shifts(result: Result, shifted: Mapping[str, Scores], shifts: Mapping[str, Mapping[str, Any]]) -> Result:
+    """Return a result with more scores under shifts, and their mean over all corruptions if it has the scores of all.
+
+    Args:
+        result: the result.
+        shifted: scores by the name of the shift.
+        shifts: settings of all shifts of the study, by name.
+    """
+    if not shifted:
+        return result
+    scores = {name: values for name, values in result.shift.items() if name != MEAN}
+    scores |= {name: {score: float(value) for score, value in found.mean.items()} for name, found in shifted.items()}
+    per_class = {
+        f"{SHIFT}/{name}": {score: tuple(values.tolist()) for score, values in found.per_class.items()} for name, found in shifted.items()
+    }
+    mean = corruption_mean(scores, shifts)
+    return dataclasses.replace(
+        result, shift=scores if mean is None else {**scores, MEAN: mean}, per_class={**result.per_class, **per_class}
+    )
+
+
+def _check_count(counted: int, expected: int, what: str) -> None:
+    if counted != expected:
+        raise RuntimeError(f"{counted} images of {what} were evaluated, and it has {expected}: its scores would be wrong")
 
 
 def write_matrices(path: Path, matrices: Mapping[EvaluatedSplit, Matrices]) -> None:

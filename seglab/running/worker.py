@@ -71,7 +71,7 @@ def _try(job: Job, interruption: Interruption) -> None:
     try:
         if job.resources.processes > 1:
             _as_own_process([*job.command, *job.resources.worker_flags], job.resources)
-            if not (job.directory / "result.json").exists():
+            if not job.is_settled:
                 raise RuntimeError("the process of the run ended without a result; its log says why")
         else:
             execute(job, interruption)

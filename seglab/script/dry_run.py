@@ -27,13 +27,15 @@ def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
 def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
     """Return a line for each of a plan's runs."""
     tuned = plan.tunes is not None or plan.study.budget is not None
+    untested = set(plan.untested)
     rows = [("arm", *(["setting"] if tuned else []), "seed", "state")]
     for run in runs:
         name = _arm_and_setting(plan, run) if tuned else (run.arm,)
-        rows.append((*name, str(run.seed), ledger.state(run.directory(plan.folder))))
+        rows.append((*name, str(run.seed), "to test" if run in untested else ledger.state(run.directory(plan.folder))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([f"{plan.folder}: {len(runs)} runs", *lines])
+    shifts = f", each tested under {', '.join(plan.study.shifts)} too" if plan.study.shifts else ""
+    return "\n".join([f"{plan.folder}: {len(runs)} runs{shifts}", *lines])
 
 
 def _following(plan: Plan) -> list[str]:

@@ -2,7 +2,7 @@
 
 import types
 from argparse import Action
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -86,6 +86,21 @@ def items_of(kind: Any) -> tuple[Any, ...] | None:
     return None
 
 
+def mapped_class(kind: Any) -> type | None:
+    """Return the class of the values of a mapping from names to objects; None for any other type.
+
+    >>> from collections.abc import Mapping
+    >>> from collections import Counter
+    >>> mapped_class(Mapping[str, Counter] | None), mapped_class(Mapping[str, int]), mapped_class(int)
+    (<class 'collections.Counter'>, None, None)
+    """
+    for member in members(kind):
+        origin = get_origin(member)
+        if isinstance(origin, type) and issubclass(origin, Mapping) and len(get_args(member)) == 2:
+            return class_of(get_args(member)[1])
+    return None
+
+
 def metavar(kind: Any) -> str:
     """Return the word that stands for a value of a type in a help text.
 
@@ -98,6 +113,8 @@ def metavar(kind: Any) -> str:
         return "CLASS"
     if items_of(kind) is not None:
         return "LIST"
+    if mapped_class(kind) is not None:
+        return "NAMES"
     if len(found) == 1 and get_origin(found[0]) is Literal:
         return "{" + ",".join(map(str, get_args(found[0]))) + "}"
     if found == (bool,):

@@ -89,12 +89,20 @@ def _is_auxiliary(action: argparse.Action) -> bool:
     )
 
 
+def _room(found: type) -> str:
+    return ".".join(found.__module__.split(".")[:2])
+
+
 def _classes(action: argparse.Action) -> list[str]:
     """Name the public classes of seglab that a flag accepts."""
     base = class_of(type_of(action))
-    known = [] if base is None else list(known_classes(base))
-    if base is not None and not base.__module__.startswith("seglab."):  # a class of a library says too little about what fits
-        known = known if _class_path(action.default).startswith("seglab.") else []
+    known = {} if base is None else known_classes(base)
+    if base is not None and not base.__module__.startswith(
+        "seglab."
+    ):  # a class of a library, such as Module: what fits is near the default
+        path = _class_path(action.default)
+        default = known.get(path.rpartition(".")[2]) if path.startswith("seglab.") else None
+        known = {name: found for name, found in known.items() if default is not None and _room(found) == _room(default)}
     return [f"of seglab: {', '.join(known)}"] if known else []
 
 

@@ -92,8 +92,7 @@ def _starting_parser(function: StudyFunction) -> ArgumentParser:
         "--amend",
         type=str | None,
         default=None,
-        help="why the declared analysis (baseline, metric, margin, alpha, arms, seeds, looks) changes although there are results; study.json "
-        "keeps the reason, and every comparison shows it",
+        help="why the declared analysis (docs/statistics.md) changes after the first result; every comparison shows it",
     )
     return parser
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from seglab.data.contents import Format
+from seglab.data.shifts.check import check_shifts
 from seglab.interruption import listening
 from seglab.records import StudyRecord, read_record
 from seglab.running.plan import Plan, agree, check_place, check_split
@@ -30,8 +31,10 @@ def check_request(plan: Plan, console: Console) -> StudyRecord:
     check_place(plan.folder)
     check_split(plan)
     agreed = agree(plan)
-    todo, number = plan.unsettled, len(plan.runs)
+    todo, number, untested = plan.unsettled, len(plan.runs), plan.untested
     console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
+    if untested:
+        console.print(f"{count(len(untested), 'finished run')} to test under more shifts, without training", highlight=False)
     if todo:
         check_mode(plan.resources.wandb)
         if plan.resources.logger is not None:
@@ -60,13 +63,18 @@ def check_training(plan: Plan, agreed: StudyRecord, console: Console) -> None:
 
 
 def _checked_images(plan: Plan, console: Console) -> Format | None:
-    """Check every sample, and return the common format of the images."""
+    """Check every sample and every shift, and return the common format of the images."""
     with _bar("checking the data", console) as bar:
         task = bar.add_task("", total=None)
         data = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
     console.print(data.sizes, highlight=False)
     for note in data.notes:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    check_shifts(plan.study.shifts, plan.study.data, data.images)
+    if plan.study.shifts:
+        console.print(
+            f"each run is tested under {count(len(plan.study.shifts), 'shift')} too: {', '.join(plan.study.shifts)}", highlight=False
+        )
     return data.images
 
 

@@ -133,8 +133,8 @@ def add_comparison_flags(parser: Flags) -> None:
     """Add the flags of `compare` to the parser of `seglab compare` or of a script. `Wanted` holds their values."""
     parser.add_argument(
         "--metric",
-        help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, cost/seconds; default: the declared one. Another metric, "
-        "baseline or margin is exploratory, and has a report of its own",
+        help="such as test/miou, test/rare_miou, val/dice, gap/miou, test/iou/CLASS, shift/NAME/miou, cost/seconds; default: the declared one. "
+        "Another metric, baseline or margin is exploratory, and has a report of its own",
     )
     parser.add_argument("--classes", action="store_true", help="show each class too, from frequent to rare")
     parser.add_argument("--baseline", help="another arm to compare all others with")
@@ -209,7 +209,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
 
 
 def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
-    from seglab.compare import Metric, classes_to_table, factors_to_table, images_to_table, to_table, words
+    from seglab.compare import Metric, classes_to_table, factors_to_table, images_to_table, shifts_to_table, to_table, words
 
     console.print(to_table(found.comparison))
     for note in found.health:
@@ -224,6 +224,8 @@ def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
     else:
         for note in found.factor_notes:
             console.print(f"! {note}", style="yellow", highlight=False, markup=False)
+    if (shifted := shifts_to_table(found.comparison)) is not None:
+        console.print("", shifted, sep="\n")
     if classes:
         console.print("", classes_to_table(found.study.results, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
     if tuned := words.tuning(found.study.record):

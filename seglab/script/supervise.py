@@ -185,6 +185,10 @@ def _report_runs(plan: Plan, console: Console) -> int:
             console.print(f"failed: {status.run.name}: {status.detail} ({place / 'log.txt'})", style="red", highlight=False, markup=False)
         elif status.state == "running":
             console.print(f"still running elsewhere: {status.run.name}, {status.detail}", style="yellow", highlight=False, markup=False)
+        elif status.state == "done" and not plan.settled(status.run):
+            console.print(
+                f"not tested under all shifts: {status.run.name} ({place / 'log.txt'})", style="red", highlight=False, markup=False
+            )
         elif status.state != "done":
             console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
     left = [status.state for status in statuses if not plan.settled(status.run)]

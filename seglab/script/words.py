@@ -15,7 +15,8 @@ from jsonargparse import ArgumentParser, Namespace
 from seglab.script.augmentations import FLAG, augmentation_fault, augmentation_named
 from seglab.script.classes import class_named, described, meant, reason
 from seglab.script.errors import one_line
-from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, members, metavar, type_of
+from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, mapped_class, members, metavar, type_of
+from seglab.script.shifts import shifts_named, takes_shifts
 
 _TRUE, _FALSE, _NONE = ("true", "1", "yes", "on"), ("false", "0", "no", "off"), ("none", "null", "")
 
@@ -49,6 +50,13 @@ class _Flag(NamedTuple):
     def whole(self) -> bool:
         """Return whether the word names a flag of the parser, in contrast to an argument of a class."""
         return self.action is not None and self.name in self.action.option_strings
+
+    @property
+    def names_an_item(self) -> bool:
+        """Return whether the word names an item of a mapping from names to classes, such as `--shifts.night`."""
+        if self.action is None or mapped_class(type_of(self.action)) is None:
+            return False
+        return any(self.name.startswith(f"{flag}.") and self.name.count(".") == flag.count(".") + 1 for flag in self.action.option_strings)
 
 
 class _Line(NamedTuple):
@@ -127,6 +135,8 @@ class _Line(NamedTuple):
         kind = type_of(flag.action)
         takes_text = {str, bool} & set(members(kind))  # such as the name of an accelerator beside its class
         base = class_of(kind) if flag.whole and not takes_text else None
+        if flag.names_an_item:
+            base = mapped_class(kind)
         is_path = not flag.value.startswith(("{", "[")) and not flag.value.endswith((".yaml", ".yml", ".json"))
         if base is None or not is_path or (flag.value == "null" and is_optional(kind)):
             return None
@@ -223,6 +233,11 @@ def _rewritten(flag: _Flag) -> str:
         return "null"
     if kinds == (bool,):
         return "true" if text.lower() in _TRUE else "false" if text.lower() in _FALSE else text
+    if takes_shifts(kind):
+        try:
+            return shifts_named(text)
+        except ValueError as error:
+            raise ValueError(f"{flag.name}: {error}") from error
     items = items_of(kind)
     if items is None or text.strip().startswith("[") or text == "null":
         return text
@@ -250,7 +265,10 @@ def _spelled(parser: ArgumentParser, name: str) -> str:
         return under
     parts = under.split(".")
     for length in range(len(parts) - 1, 0, -1):
-        if ".".join(parts[:length]) in known:  # the next name is an argument of a class, and so an identifier
+        flag = known.get(".".join(parts[:length]))
+        if flag is not None and mapped_class(type_of(flag)) is not None:  # the next name is a key, and what follows it are identifiers
+            return ".".join([*parts[:length], name.split(".")[length], *parts[length + 1 :]])
+        if flag is not None:  # the next name is an argument of a class, and so an identifier
             typed = name.split(".")[length + 1 :]
             return ".".join([*parts[: length + 1], *typed])
     return ".".join([under.split(".")[0], *name.split(".")[1:]])

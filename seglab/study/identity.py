@@ -17,8 +17,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 import seglab
 from seglab.callbacks.step_order import check_optimizer, phase_rows
 from seglab.checkpoints import check_resumable
+from seglab.data import SegmentationDataModule
 from seglab.data.check import check_channels
 from seglab.data.contents import Format
+from seglab.data.shifts import Shift
 from seglab.freezing import scales
 from seglab.module import SegmentationModule
 from seglab.networks import description
@@ -59,6 +61,7 @@ def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> Stud
         shared=shared(study, batch_norm_parts),
         arms=described,
         factors=tuple(study.factors),
+        shifts={name: described_shift(shift, study.data) for name, shift in study.shifts.items()},
         version=seglab.__version__,
     )
 
@@ -144,7 +147,8 @@ def planned(study: Study) -> Progress:
 
 def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
     """Raise a ValueError if a run's settings differ from the record, because its script, its data or its code have changed."""
-    lines = changes(recorded, record(study, [run.arm], batch_norm_parts))
+    now = record(study, [run.arm], batch_norm_parts)
+    lines = [*changes(recorded, now), *shift_changes(recorded, now)]
     if run.arm not in recorded.arms:
         lines.append(f"study.json has no arm {run.arm}")
     if lines:
@@ -183,10 +187,29 @@ def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
     return lines
 
 
+def described_shift(shift: Shift, data: SegmentationDataModule) -> dict[str, Any]:
+    """Return the settings of a shift, the content of its domain, and the user's code that it uses.
+
+    `kind` is the class of the shift, whose severities are averaged first in the mean over the corruptions; None for another domain.
+    """
+    settings = Settings()
+    described = settings.plain(data.shift_identity(shift))
+    kind = settings.named(type(shift)) if shift.domain() is None else None
+    return {"kind": kind, **described, "code": dict(sorted(settings.code.items()))}
+
+
+def shift_changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
+    """Return a line for each difference in a shift that both records name. A shift that only one of them names is no difference."""
+    common = [name for name in now.shifts if name in recorded.shifts]
+    pairs = {name: (recorded.shifts[name], _as_recorded(now.shifts[name], recorded.shifts[name], recorded)) for name in common}
+    return [f"shift {name}: {line}" for name, (there, here) in pairs.items() for line in differences(there, here)]
+
+
 def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
     """Return the record with every edit of the user's code between `recorded` and `now` listed as accepted, for the reason `why`."""
     edits = dict[tuple[str, str | None, str | None], None]()
     pairs = [(recorded.shared, now.shared), *((recorded.arms[arm], now.arms[arm]) for arm in now.arms if arm in recorded.arms)]
+    pairs += [(recorded.shifts[name], now.shifts[name]) for name in now.shifts if name in recorded.shifts]
     for there, here in pairs:
         old, new = there.get("code", {}), here.get("code", {})
         edits |= {(name, old.get(name), new.get(name)): None for name in [*old, *new] if old.get(name) != new.get(name)}

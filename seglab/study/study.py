@@ -9,8 +9,9 @@ from typing import Literal
 from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
 from seglab.data import SegmentationDataModule
+from seglab.data.shifts import Shift
 from seglab.data.sources.folds import Folds, check_folds
-from seglab.records import TUNING, Analysis, Run, check_name
+from seglab.records import MEAN, TUNING, Analysis, Run, check_name
 from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm, tuning_arms
 from seglab.study.factors import check_factors
 
@@ -61,6 +62,9 @@ class Study:
     `alpha`. Empty: verdicts are given once, when all seeds are done."""
     always_valid: bool = False
     """Whether the tests hold after any number of seeds, so that seeds may be added at will. This costs power, and needs a margin."""
+    shifts: Mapping[str, Shift] = dataclasses.field(default_factory=dict)
+    """Shifted test sets on which the trained networks are scored too, by name: `{"noise-3": GaussianNoise(3)}` gives the metric
+    `shift/noise-3/miou`. They change no training."""
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
@@ -68,6 +72,7 @@ class Study:
             check_name("arm", arm)
             check_factory(f"arm {arm}", factory)
         self._check_arm(self.baseline, "baseline")
+        self._check_shifts()
         if not self.seeds:
             raise ValueError("there are no seeds: --seeds must be 1 or more")
         _check_seeds("seeds", self.seeds)
@@ -176,6 +181,7 @@ class Study:
             margin=None,
             looks=(),
             always_valid=False,
+            shifts={},
         )
 
     def with_settings(self, chosen: Mapping[str, str]) -> "Study":
@@ -237,6 +243,23 @@ class Study:
                 f"tuning metric {self.tuning_metric!r}: a setting is chosen by a score on the validation split, such as val/miou or val/dice; "
                 "never on the test split, and never by a loss or an error, as the largest is chosen"
             )
+
+    def _check_shifts(self) -> None:
+        for name, shift in self.shifts.items():
+            check_name("shift", name)
+            if name == MEAN:
+                raise ValueError(f"shift {name!r}: is the name of the mean over the corruptions; give the shift another name")
+            if not isinstance(shift, Shift) or not dataclasses.is_dataclass(shift):
+                raise ValueError(
+                    f"shift {name!r}: is a {type(shift).__name__}; expected a Shift that is a dataclass, such as GaussianNoise(3), as its "
+                    "fields are its settings"
+                )
+        shift_name = Metric.parse(self.metric).shift
+        if shift_name not in (None, MEAN, *self.shifts):
+            known = f"it has {', '.join(self.shifts)}" if self.shifts else "it has none"
+            raise ValueError(f"metric {self.metric!r}: the study has no shift {shift_name!r}{meant(str(shift_name), self.shifts)}; {known}")
+        if shift_name == MEAN and not any(shift.domain() is None for shift in self.shifts.values()):
+            raise ValueError(f"metric {self.metric!r}: is the mean over the corruptions, and the study has none among its shifts")
 
     def _check_arm(self, arm: str, what: str) -> None:
         if arm not in self.arms:

@@ -21,6 +21,9 @@ from seglab.compare.unit import PERCENT, SECONDS, equals, number, p_value, signe
         ("cost/seconds", ("cost", "seconds", None), "cost seconds", "s"),
         ("cost/exact_zeros", ("cost", "exact_zeros", None), "cost exact zeros", "%"),
         ("cost/parameters", ("cost", "parameters", None), "cost parameters", ""),
+        ("shift/noise-3/miou", ("shift/noise-3", "miou", None), "mIoU under noise-3", "%"),
+        ("shift/night/iou/traffic/light", ("shift/night", "iou", "traffic/light"), "IoU of traffic/light under night", "%"),
+        ("shift/mean/dice", ("shift/mean", "dice", None), "mean Dice under corruption", "%"),
     ],
 )
 def test_a_metric_by_its_parts(text: str, parts: tuple[str, str, str | None], title: str, level: str) -> None:
@@ -41,6 +44,8 @@ def test_a_metric_by_its_parts(text: str, parts: tuple[str, str, str | None], ti
         ("gap/dice", True, 0.005),
         ("val/loss", True, None),
         ("gap/loss", False, None),  # a loss is smaller on training images: the gap of an over-fitted network is the more negative one
+        ("shift/noise-3/miou", False, 0.005),
+        ("shift/noise-3/calibration_error", True, 0.005),
         ("cost/seconds", True, None),
         ("cost/parameters", True, None),
         ("cost/exact_zeros", False, None),
@@ -51,10 +56,29 @@ def test_direction_and_margin(text: str, smaller: bool, margin: float | None) ->
     assert (metric.smaller_is_better, metric.margin) == (smaller, margin)
 
 
-@pytest.mark.parametrize("text", ["", "miou", "test", "test/", "/miou", "tset/miou", "test/iou/", "TEST/miou", "stage/head/norm"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "miou",
+        "test",
+        "test/",
+        "/miou",
+        "tset/miou",
+        "test/iou/",
+        "TEST/miou",
+        "stage/head/norm",
+        "shift",
+        "shift/miou",
+        "shift//miou",
+        "shift/a/",
+        "shift/a/iou/",
+    ],
+)
 def test_a_malformed_metric_is_refused(text: str) -> None:
     with pytest.raises(
-        ValueError, match=r"expected SPLIT/SCORE, .* such as test/miou.*; SPLIT is one of train, val, test, gap, cost$"
+        ValueError,
+        match=r"expected SPLIT/SCORE, .* such as test/miou.*; SPLIT is one of train, val, test, gap, cost, or shift/NAME, as in shift/noise-3/miou$",
     ) as raised:
         Metric.parse(text)
     assert str(raised.value).startswith(f"metric {text!r}: ")

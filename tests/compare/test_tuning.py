@@ -96,7 +96,7 @@ def test_what_a_tuned_study_shows(tmp_path: Path) -> None:
     for expected in (
         "How the settings were chosen",
         "lr 0.0001 to 0.01 (log)",
-        "45.00 ±7.07",
+        "45.0 ±7.1",
         "diverged",
         "of training on TheGPU",
         "What the tuning budget buys",

@@ -150,8 +150,9 @@ def _diverged(comparison: Comparison) -> list[Column[ArmRow]]:
 def _companion(comparison: Comparison) -> list[Column[ArmRow]]:
     """Return a column for Dice on the metric's split, or for mIoU if the metric is Dice; none if no arm has it."""
     metric = comparison.criteria.metric
-    dice = Metric(metric.class_split, "dice")
-    shown = Metric(metric.class_split, "miou") if metric == dice else dice
+    split = metric.class_split if metric.shift is None else metric.split
+    dice = Metric(split, "dice")
+    shown = Metric(split, "miou") if metric == dice else dice
     if not any(str(shown) in arm.secondary for arm in comparison.arms):
         return []
     return [Column(shown.heading, lambda row: _spread(row.arm, shown))]

@@ -27,6 +27,7 @@ from seglab.data.loading.part import part_of
 from seglab.data.loading.pipeline import Augmented, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
 from seglab.data.loading.sizes import size_note
+from seglab.data.shifts.shift import Shift, Shifted
 from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split, check_split
 from seglab.data.sources.source import SegmentationSource
 from seglab.data.sources.spread import spread
@@ -53,7 +54,7 @@ class SegmentationDataModule(LightningDataModule):
             Evaluation scores at the size of the masks.
         augmentation: makes the pipeline of training samples (see docs/augmentation.md): on a command line default, light, strong, none,
             a YAML file of albumentations, or the import path of a function.
-        num_workers: processes per loader that prepare batches; None chooses by the machine. The number changes no sample.
+        num_workers: processes per loader that prepare batches; None asks the machine. It changes no sample.
         cache: keep the resized images, in a file or in memory (see docs/augmentation.md); None lets the source decide. It changes no
             sample.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
@@ -247,6 +248,25 @@ class SegmentationDataModule(LightningDataModule):
         indices = spread(len(train), min(1.0, len(val) / len(train)))
         return self._loader_in_order(Resized(part_of(train, indices), self.resized_to, masks=False))
 
+    def shift_dataloader(self, shift: Shift) -> DataLoader[Batch]:
+        """Return every sample of a shifted test set once, in order, with its mask at the original size."""
+        return self._loader_in_order(self.shifted(shift))
+
+    def shifted(self, shift: Shift) -> Samples:
+        """Return the samples of a shifted test set. Images have the size that the network sees, and masks their own.
+
+        Raises:
+            ValueError: the other domain of the shift has no test split.
+        """
+        other = shift.domain()
+        clean = self._samples("test") if other is None else Resized(_test_split(other), self.resized_to, masks=False)
+        return Shifted(clean, shift)
+
+    def shift_identity(self, shift: Shift) -> dict[str, Any]:
+        """Return everything that determines a shifted test set, except the data of the study: the shift, and a fingerprint of its domain."""
+        other = shift.domain()
+        return {"shift": shift, **({} if other is None else {"test": _fingerprint(_test_split(other))})}
+
     def identity(self) -> dict[str, Any]:
         """Return everything that determines the samples: the source, the arguments that change samples, and a fingerprint of each split.
 
@@ -380,6 +400,12 @@ class _Counter:
         self.done += samples
         if self.progress is not None:
             self.progress(self.done, self.total)
+
+
+def _test_split(source: SegmentationSource) -> SegmentationDataset:
+    dataset = source.split("test")
+    check_split(dataset, f"{type(source).__name__}.split('test')")
+    return dataset
 
 
 def _fingerprint(dataset: SegmentationDataset) -> dict[str, Any]:
