@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seglab.compare import Comparison, Criteria, Metric, compare, per_class, words
+from seglab.compare.numbers.verdicts import worst_cases
 from tests.compare.drawn import result, study
 
 TEST_MIOU = Criteria(Metric("test", "miou"), "none")
@@ -205,3 +206,16 @@ def test_a_gap_is_compared_and_no_end_is_better() -> None:
     assert math.isnan(contrast.superiority)
     assert words.sentence(contrast, answer).startswith("l2 differs from none: −10.00 points (95 % interval −10.00 to −10.00)")
     assert answer.arms[0].secondary["gap/miou"].mean == pytest.approx(0.2)
+
+
+def test_a_gap_with_a_diverged_run_has_to_differ_at_both_ends() -> None:
+    """A gap has no worst end: the diverged run gets the smallest gap of the study, and the largest."""
+    metric = Metric.parse("gap/miou")
+    scores = {"none": {0: 0.10, 1: 0.11}, "l2": {1: 0.05}}
+    assert worst_cases(scores, {}, metric) == []
+    assert worst_cases(scores, {"l2": (0,)}, metric) == [
+        {"none": scores["none"], "l2": {0: 0.05, 1: 0.05}},
+        {"none": scores["none"], "l2": {0: 0.11, 1: 0.05}},
+    ]
+    assert worst_cases(scores, {"l2": (0,)}, Metric("val", "loss")) == [{"none": scores["none"], "l2": {0: 0.11, 1: 0.05}}]
+    assert worst_cases(scores, {"l2": (0,)}, Metric("test", "miou")) == [{"none": scores["none"], "l2": {0: 0.05, 1: 0.05}}]

@@ -1,5 +1,6 @@
 """Two crossed factors: against a case by hand, least squares, and what chance alone gives."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -29,9 +30,10 @@ from seglab.compare import (
     read_folder,
     write_report,
 )
+from seglab.compare.numbers.verdicts import ONLY_COMPLETE
 from seglab.compare.plots.ink import figure_of
 from seglab.compare.words import interactions
-from seglab.records import StudyRecord
+from seglab.records import Analysis, Run, StudyRecord
 from seglab.script.reading import Wanted, show_comparison
 from tests.compare.drawn import result, study, write_study
 
@@ -356,3 +358,39 @@ def test_factors_that_cannot_be_analysed_do_not_stop_the_comparison(tmp_path: Pa
     folder = folder_of(tmp_path, ("penalty", "schedule", "loss"))
     assert "! no effects of penalty and schedule and loss: factors ['penalty', 'schedule', 'loss']" in shown(folder)
     assert "exactly two can be analysed" in write_report(analyse(read_folder(folder))).read_text()
+
+
+def test_single_effects_get_verdicts_only_where_their_interaction_is_shown() -> None:
+    additive = crossed({**CELLS, "l2+frozen": BASE - 0.01 + UP_AND_DOWN})
+    assert {effect.verdict for effect in additive.effects if effect.kind == "simple"} == {"exploratory"}
+    assert {effect.p_holm for effect in additive.effects if effect.kind == "simple"} == {4 / 256}  # the numbers are there
+    three = {**CELLS, "l1+full": BASE + 0.01, "l1+frozen": BASE - 0.01 + UP_AND_DOWN}  # only l2 has an interaction
+    found = effects(crossed(three), "simple")
+    assert {found["l2", at].verdict for at in ("full", "frozen")} == {"better"}
+    assert {found["l1", at].verdict for at in ("full", "frozen")} == {"exploratory"}
+
+
+def test_effects_have_to_hold_with_diverged_runs_at_their_worst() -> None:
+    """The run of l2+frozen under the best seed has diverged: at the worst score, 0.58, its interaction is no longer shown."""
+    drawn = study({arm: list(map(float, scores)) for arm, scores in CELLS.items()})
+    kept = [one for one in drawn if (one.run.arm, one.run.seed) != ("l2+frozen", 7)]
+    left_out = compare_factors(kept, FACTORS, judged()).effects
+    assert [effect.verdict for effect in left_out[:3]] == ["better", "worse", "effects differ"]
+    found = compare_factors(kept, FACTORS, judged(), endings={Run("study", "l2+frozen", 7): "diverged"}).effects
+    assert [effect.verdict for effect in found[:3]] == ["inconclusive", "worse", "inconclusive"]
+    assert found[0].reason == found[2].reason == ONLY_COMPLETE
+    assert {effect.verdict for effect in found[3:]} == {"exploratory"}
+    assert [effect.p for effect in found] == [effect.p for effect in left_out]
+
+
+def test_effects_wait_for_all_declared_seeds() -> None:
+    declared = Analysis("none+full", "test/miou", 0.005, 0.05, tuple(CELLS), tuple(range(9)))
+    found = crossed(CELLS, dataclasses.replace(judged(), declared=declared))
+    assert {effect.verdict for effect in found.effects} == {"no verdict"}
+    assert {effect.reason for effect in found.effects} == {"interim: 8 of 9 seeds are done in all arms"}
+    done = crossed(CELLS, dataclasses.replace(judged(), declared=dataclasses.replace(declared, seeds=tuple(range(8)))))
+    assert done.effects == crossed(CELLS).effects
+    looks = dataclasses.replace(declared, looks=(8,))
+    assert "judged once, after all seeds" in crossed(CELLS, dataclasses.replace(judged(), declared=looks)).effects[0].reason
+    always = dataclasses.replace(declared, always_valid=True)
+    assert "for the contrasts of arms only" in crossed(CELLS, dataclasses.replace(judged(), declared=always)).effects[0].reason
