@@ -129,10 +129,12 @@ def test_a_smaller_loss_is_better_and_a_gap_has_no_better_end() -> None:
     assert (found.verdict, str(found.improvement.value)) == ("different", "nan")
 
 
-def test_a_single_pair_has_no_interval_and_an_arm_without_pairs_no_mean() -> None:
+def test_few_pairs_have_no_interval_and_an_arm_without_pairs_no_mean() -> None:
     found = over([{"none": [0.5], "l2": [0.6]}, {"none": [0.5, 0.6], "l2": [0.6, 0.8]}]).arms[0]
     assert found.mean.value == pytest.approx((0.1 + 0.15) / 2)
-    assert np.isnan(found.mean.low)
+    assert np.isnan([found.mean.low, found.mean.high, found.median.low, found.improvement.high]).all()
+    four, five = (over(drawn(2, {"l2": 0.01}, n=n)).arms[0] for n in (4, 5))
+    assert (np.isfinite(four.mean.low), np.isfinite(five.mean.low), np.isfinite(five.improvement.low)) == (False, True, True)
     lacking = Criteria(MIOU.metric, "none", declared=Analysis("none", "test/miou", 0.005, 0.05, ("none", "l2"), ()))
     sets = [data_set("a", {"none": [0.5, 0.6], "l2": [0.6, 0.8]}, lacking), data_set("b", {"none": [0.5, 0.6]}, lacking)]
     answer = compare_sets(sets)

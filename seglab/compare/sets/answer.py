@@ -44,7 +44,7 @@ class ArmOverSets:
     """The arm on each data set that has results of it."""
     mean: Estimate
     """Mean of the K mean differences, in raw units of the metric. The interval of an estimate is a percentile bootstrap over the seeds of each
-    data set; it holds for these data sets. It is NaN if a data set has a single pair."""
+    data set; it holds for these data sets. It is NaN if a data set has fewer than 5 pairs."""
     median: Estimate
     """Median of the K mean differences."""
     interquartile_mean: Estimate

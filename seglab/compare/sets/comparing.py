@@ -19,6 +19,9 @@ from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, smallest_p, 
 from seglab.compare.sets.answer import UNDEFINED, ArmOnSet, ArmOverSets, DataSet, OverSets
 from seglab.compare.sets.worst import worst_sets
 
+FEWEST_SEEDS = 5
+"""Smallest number of pairs on each data set for an interval over seeds. With fewer, the bootstrap covers the mean far less often than it says."""
+
 
 def compare_sets(sets: Sequence[DataSet]) -> OverSets:
     """Compare every arm with the baseline over several data sets.
@@ -118,8 +121,8 @@ def _improvement(scores: Sequence[Floats], baseline: Sequence[Floats], criteria:
 
 
 def _of_seeds(estimate: Estimate, differences: Sequence[Floats]) -> Estimate:
-    """Return an estimate without its interval if a data set has a single pair, which says nothing about the spread over seeds."""
-    return estimate if all(len(own) > 1 for own in differences) else Estimate(estimate.value, np.nan, np.nan)
+    """Return an estimate, without its interval if a data set has fewer than `FEWEST_SEEDS` pairs."""
+    return estimate if all(len(own) >= FEWEST_SEEDS for own in differences) else Estimate(estimate.value, np.nan, np.nan)
 
 
 def _no_verdict(sets: Sequence[DataSet]) -> str:
