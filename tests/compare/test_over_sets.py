@@ -21,7 +21,7 @@ from seglab.compare.numbers.looks import Ending
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.sets import words
 from seglab.compare.sets.page import page_name
-from seglab.records import Analysis, Run, StudyRecord
+from seglab.records import Analysis, Run, StudyRecord, read_result, write_result
 from tests.compare.drawn import result, study, write_study
 
 MIOU = Criteria(Metric.parse("test/miou"), "none")
@@ -352,6 +352,18 @@ def test_a_damaged_result_is_named_with_its_data_set(folders: list[Path], capfd:
     code, text = said(capfd, *folders)
     assert (code, f"! cells: {path}: damaged" in text) == (0, True)
     assert "cells 5" in text
+
+
+def test_signs_of_bad_health_are_shown_with_their_data_set(tmp_path: Path) -> None:
+    folders = [write(tmp_path, name, record(name)) for name in ("roads", "cells")]
+    for seed in range(6):
+        same = read_result(folders[1] / "none" / f"seed-{seed}" / "result.json")
+        path = folders[1] / "l2" / f"seed-{seed}" / "result.json"
+        write_result(path, dataclasses.replace(same, run=Run("cells", "l2", seed), identity=read_result(path).identity))
+    notes = analyse_sets(read_sets(folders)).notes
+    assert (
+        [note for note in notes if "exactly" in note] == [note for note in notes if "exactly" in note and note.startswith("cells: ")] != []
+    )
 
 
 def test_a_study_with_open_runs_waits(tmp_path: Path) -> None:

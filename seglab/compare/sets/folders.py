@@ -1,11 +1,12 @@
 """Read the studies of several data sets, and check that they compare the same arms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from seglab.compare.criteria import Criteria
-from seglab.compare.folder import StudyFolder, compare_folder, read_folder
+from seglab.compare.findings import Findings, analyse
+from seglab.compare.folder import StudyFolder, read_folder
 from seglab.compare.numbers.looks import reached_looks
 from seglab.compare.sets.answer import DataSet, OverSets
 from seglab.compare.sets.comparing import compare_sets
@@ -40,16 +41,17 @@ def analyse_sets(studies: Sequence[StudyFolder], criteria: Sequence[Criteria] | 
     """
     chosen = [study.criteria() for study in studies] if criteria is None else criteria
     names = set_names([study.folder for study in studies])
-    sets = []
+    sets, findings = [], {}
     for name, study, own in zip(names, studies, chosen, strict=True):
         try:
-            sets.append(DataSet(name, compare_folder(study, own), _waits(study, own)))
+            findings[name] = analyse(study, own)
+            sets.append(DataSet(name, findings[name].comparison, _waits(study, own)))
         except ValueError as error:
             raise ValueError(f"{study.folder}: {error}") from None
     found = compare_sets(sets)
     unknown = [f"{study.folder}: no readable study.json, so its settings are not checked" for study in studies if study.record is None]
     records = {name: study.record for name, study in zip(names, studies, strict=True) if study.record is not None}
-    return replace(found, notes=(*unknown, *settings_notes(records), *found.notes, *_notes_of(sets)))
+    return replace(found, notes=(*unknown, *settings_notes(records), *found.notes, *_notes_of(findings)))
 
 
 def set_names(folders: Sequence[Path]) -> list[str]:
@@ -79,10 +81,10 @@ def _waits(study: StudyFolder, criteria: Criteria) -> str:
     return "" if len(last.seeds) == len(declared.seeds) else f"interim: a look at {len(last.seeds)} of {len(declared.seeds)} seeds"
 
 
-def _notes_of(sets: Sequence[DataSet]) -> list[str]:
-    """Return the notes of the studies, each once, with the names of the data sets that it is about."""
+def _notes_of(findings: Mapping[str, Findings]) -> list[str]:
+    """Return the notes and signs of bad health of the studies, each once, with the names of the data sets that it is about."""
     names: dict[str, list[str]] = {}
-    for each in sets:
-        for note in each.comparison.notes:
-            names.setdefault(note, []).append(each.name)
+    for name, found in findings.items():
+        for note in (*found.comparison.notes, *found.health):
+            names.setdefault(note, []).append(name)
     return [f"{', '.join(own)}: {note}" for note, own in names.items()]
