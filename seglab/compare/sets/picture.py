@@ -25,7 +25,7 @@ def plot_sets(found: OverSets, ax: "Axes | None" = None) -> "Axes":
     factor = criteria.metric.unit.factor
     labels: list[tuple[float, str]] = []
     ax = axes_in(ax, width=6.0, height=1.1 + 0.3 * sum(len(arm.sets) + 2 for arm in found.arms))
-    if len(margins := {each.comparison.criteria.margin for each in found.sets}) == 1 and criteria.margin is not None and margins:
+    if _one_margin(found) and criteria.margin is not None:
         ax.axvspan(-criteria.margin * factor, criteria.margin * factor, color=MUTED, alpha=0.18, linewidth=0)
     ax.axvline(0, color=INK, linewidth=0.9)
     place = 0.0
@@ -53,8 +53,14 @@ def picture(found: OverSets) -> Picture | None:
     """Return the picture for the report; None if there is nothing to compare, or more than can be read."""
     if not 0 < sum(len(arm.sets) + 1 for arm in found.arms) <= MOST_ROWS:
         return None
+    band = f" Band: the margin, {found.criteria.within}." if _one_margin(found) and found.criteria.within else ""
     caption = (
         f"Dots and bars: mean difference on each data set and its {found.criteria.level} interval. Diamond and bar: mean over the data sets, and its "
-        "interval over the seeds on these data sets."
+        f"interval over the seeds on these data sets.{band}"
     )
     return Picture("Differences on each data set and over all", caption, figure_of(plot_sets(found)))
+
+
+def _one_margin(found: OverSets) -> bool:
+    """Return whether all studies have the same margin."""
+    return len({each.comparison.criteria.margin for each in found.sets}) == 1
