@@ -129,14 +129,17 @@ def read(arguments: Sequence[str]) -> int:
         return exit_code(lambda: (views.dashboard if given.command == "dashboard" else views.report)(given, console), resumes=False)
 
     def shown() -> int:
-        folders = study_folders(Path(given.runs))
+        if given.command == "compare" and len(given.runs) > 1:
+            from seglab.script.reading_sets import show_sets
+
+            return show_sets([Path(path) for path in given.runs], Wanted.of(given), console)
+        path = given.runs if given.command == "status" else given.runs[0]
+        folders = study_folders(Path(path))
         if given.command == "status":
             return max(show_status(folder, console) for folder in folders)
         wanted = Wanted.of(given)
         if len(folders) > 1 and not wanted.output.plain:
-            raise ValueError(
-                f"{given.runs}: holds several studies; --format and --output take one: name one of {', '.join(map(str, folders))}"
-            )
+            raise ValueError(f"{path}: holds several studies; --format and --output take one: name one of {', '.join(map(str, folders))}")
         return max(show_comparison(folder, wanted, console) for folder in folders)
 
     return exit_code(shown, resumes=False)
@@ -212,7 +215,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"seglab {seglab.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     compare = commands.add_parser("compare", help="the comparison of a study's finished runs, and its report.html")
-    compare.add_argument("runs", metavar="RUNS", help="a study's folder, such as runs/regularization, or the folder of several")
+    compare.add_argument(
+        "runs",
+        metavar="RUNS",
+        nargs="+",
+        help="a study's folder, such as runs/regularization, or the folder of several; or the folders of equal studies on several data sets, "
+        "for one statement over them",
+    )
     add_comparison_flags(compare)
     status = commands.add_parser("status", help="what is done, running, failed and open")
     status.add_argument("runs", metavar="RUNS", help="a study's folder, or the folder of several")

@@ -1,11 +1,10 @@
-"""Statements over data sets: against loops by hand, and against integration of the posterior over a plain grid."""
+"""Statements over data sets: against values and loops by hand."""
 
 import numpy as np
 import pytest
 import scipy.stats
 
 from seglab.compare.numbers import sets
-from seglab.compare.numbers.hierarchical import next_set
 
 
 def drawn(sizes: tuple[int, ...] = (6, 5, 9), seed: int = 0) -> list[np.ndarray]:
@@ -55,43 +54,3 @@ def test_the_intervals_are_those_of_a_loop() -> None:
 def test_sets_without_seeds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"2 data sets with \[3, 0\] seeds"):
         sets.mean_over_sets([np.zeros(3), np.zeros(0)])
-
-
-def by_plain_grid(means: np.ndarray, errors: np.ndarray, margin: float) -> tuple[float, float, float]:
-    """P(δ < -margin), P(δ > margin) and E(μ) by a sum over a grid of (μ, τ), with no closed form except the densities."""
-    mu, tau = np.linspace(-20, 20, 801)[:, None], (np.arange(1500)[None, :] + 0.5) / 40
-    density = np.ones((801, 1500))
-    for centre, error in zip(means, errors, strict=True):
-        density *= scipy.stats.norm.pdf(centre, mu, np.sqrt(error**2 + tau**2))
-    density /= density.sum()
-    below = (density * scipy.stats.norm.cdf(-margin, mu, tau)).sum()
-    above = (density * scipy.stats.norm.sf(margin, mu, tau)).sum()
-    return float(below), float(above), float((density * mu).sum())
-
-
-def test_the_posterior_agrees_with_a_plain_grid() -> None:
-    means, errors = np.array([1.2, 0.4, 2.5, 0.9, 1.4, 0.2]), np.array([0.5, 0.6, 0.9, 0.4, 0.5, 0.8])
-    found, (below, above, centre) = next_set(means, errors, 0.5), by_plain_grid(means, errors, 0.5)
-    assert (found.below, found.above, found.mean) == pytest.approx((below, above, centre), abs=2e-3)
-    assert found.below + found.within + found.above == pytest.approx(1)
-
-
-def test_the_eight_schools() -> None:
-    """Gelman et al. (2013), §5.5: their simulations of the same model give a posterior mean of μ of about 8."""
-    means, errors = np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
-    assert next_set(means, errors, 1.0).mean == pytest.approx(8, abs=0.5)
-
-
-def test_the_posterior_turns_with_the_sign_and_scales_with_the_unit() -> None:
-    means, errors = np.array([1.2, 0.4, 2.5, -0.9]), np.array([0.5, 0.6, 0.9, 0.4])
-    found, turned, scaled = next_set(means, errors, 0.3), next_set(-means, errors, 0.3), next_set(100 * means, 100 * errors, 30)
-    assert (turned.below, turned.above) == pytest.approx((found.above, found.below))
-    assert (scaled.below, scaled.within, scaled.above) == pytest.approx((found.below, found.within, found.above))
-    assert next_set(np.full(4, 0.01), np.full(4, 0.02), 5.0).within > 0.99
-
-
-def test_too_few_sets_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 3 data sets"):
-        next_set(np.zeros(2), np.ones(2), 0.1)
-    with pytest.raises(ValueError, match="an error above 0"):
-        next_set(np.zeros(3), np.array([1.0, 0.0, 1.0]), 0.1)

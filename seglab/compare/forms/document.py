@@ -80,7 +80,7 @@ def document(found: Findings) -> Document:
 
 def to_json(found: Findings) -> str:
     """Return a comparison as JSON; `read_document` and `read_comparison` read it back."""
-    plain = _spelled(msgspec.to_builtins(document(found), str_keys=True))
+    plain = spelled(msgspec.to_builtins(document(found), str_keys=True))
     return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
 
 
@@ -114,10 +114,10 @@ def read_comparison(path: Path) -> Comparison:
     return read_document(path).comparison
 
 
-def _spelled(plain: Any) -> Any:
+def spelled(plain: Any) -> Any:
     """Replace NaN and infinities by their names."""
     if isinstance(plain, float) and not math.isfinite(plain):
         return "NaN" if math.isnan(plain) else "Infinity" if plain > 0 else "-Infinity"
     if isinstance(plain, dict):
-        return {name: _spelled(value) for name, value in plain.items()}
-    return [_spelled(value) for value in plain] if isinstance(plain, list | tuple) else plain
+        return {name: spelled(value) for name, value in plain.items()}
+    return [spelled(value) for value in plain] if isinstance(plain, list | tuple) else plain

@@ -67,12 +67,12 @@ def escape(text: str) -> str:
 
 def to_latex(comparison: Comparison) -> str:
     """Return the main table with a caption and a label."""
-    return _table(arm_table(comparison), comparison.criteria, f"tab:{comparison.study}")
+    return latex_table(arm_table(comparison), comparison.criteria, f"tab:{comparison.study}")
 
 
 def factors_to_latex(factors: Factorial) -> str:
     """Return the table of the effects of two factors with a caption and a label."""
-    return _table(effect_table(factors), factors.criteria, f"tab:{factors.study}-effects")
+    return latex_table(effect_table(factors), factors.criteria, f"tab:{factors.study}-effects")
 
 
 def findings_to_latex(found: Findings, classes: bool = False) -> str:
@@ -81,11 +81,11 @@ def findings_to_latex(found: Findings, classes: bool = False) -> str:
     if found.factors is not None:
         tables.append(factors_to_latex(found.factors))
     if classes and found.classes is not None:
-        tables.append(_table(class_contrast_table(found.classes), found.criteria, f"tab:{found.comparison.study}-classes"))
+        tables.append(latex_table(class_contrast_table(found.classes), found.criteria, f"tab:{found.comparison.study}-classes"))
     return "\n".join(tables)
 
 
-def _table(table: Table[Row], criteria: Criteria, label: str) -> str:
+def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
     """Return a table with its caption: title, meaning of the columns, and what one observation is."""
     title = f"{table.title}. " if table.title else ""
     caption = f"{title}{table.legend} {words.protocol(criteria)[1]}"

@@ -27,7 +27,7 @@ def to_csv(comparison: Comparison) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
     return file.getvalue()
 
 
@@ -57,7 +57,7 @@ def _dotted(plain: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """Return the text of a value: numbers with all their digits."""
     if value is None:
         return ""
@@ -65,4 +65,4 @@ def _cell(value: object) -> str:
         return str(value).lower()
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else repr(value)
-    return " ".join(map(_cell, value)) if isinstance(value, list | tuple) else str(value)
+    return " ".join(map(cell, value)) if isinstance(value, list | tuple) else str(value)

@@ -55,7 +55,7 @@ def probability_of_improvement(scores: Sequence[Floats], baseline: Sequence[Floa
     pairs = [np.stack([ours, theirs]) for ours, theirs in zip(scores, baseline, strict=True)]  # (2, n_k)
 
     def improvement(sets: Sequence[Floats]) -> Floats:
-        gaps = [drawn[0][..., :, None] - drawn[1][..., None, :] for drawn in sets]
+        gaps = (drawn[0][..., :, None] - drawn[1][..., None, :] for drawn in sets)  # one data set in memory at a time
         return np.asarray(np.mean([np.mean((gap > 0) + 0.5 * (gap == 0), axis=(-2, -1)) for gap in gaps], axis=0))
 
     return _estimate(pairs, improvement, level)
