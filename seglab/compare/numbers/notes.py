@@ -53,9 +53,9 @@ def _means(contrast: Contrast, arm: ArmSummary, baseline: ArmSummary, comparison
     if n == 0 or n == len(arm.scores) == len(baseline.scores):
         return []
     ours, theirs = (unit.value(float(statistics.mean(scores_of(own.scores, contrast.seeds)))) for own in (arm, baseline))
-    return [
-        f"{arm.arm}: the difference is over the {n} seeds that it shares with {baseline.arm}; over these the means are {ours} and {theirs}"
-    ]
+    later = len(arm.scores.keys() & baseline.scores.keys()) > n
+    which = "of the look that has decided it" if later else f"that it shares with {baseline.arm}"
+    return [f"{arm.arm}: the difference is over the {n} seeds {which}; over these the means are {ours} and {theirs}"]
 
 
 def _divergence(comparison: Comparison) -> list[str]:
