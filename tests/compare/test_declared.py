@@ -182,6 +182,11 @@ def test_seeds_that_were_not_declared_change_no_verdict() -> None:
     assert "over 12 seeds" in note
 
 
+def test_seeds_that_an_amendment_drops_are_not_said_to_be_new() -> None:
+    found = answer({"none": BASE[:8], "l2": plus(0.02)}, dataclasses.replace(DECLARED, seeds=tuple(range(6))))
+    assert any(note.startswith("seed 6, 7: not among the declared seeds; left out of the table") for note in found.notes)
+
+
 # Diverged runs
 
 
