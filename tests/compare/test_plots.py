@@ -111,3 +111,9 @@ def test_labels_of_small_differences_do_not_meet(tmp_path: Path) -> None:
     boxes = [tick.label1.get_window_extent() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     assert len(boxes) > 2
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_a_single_epoch_has_a_whole_number() -> None:
+    ax = plot_curves({"none": {0: {3: 0.5}}})
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [3]

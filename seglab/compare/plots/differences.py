@@ -62,5 +62,5 @@ def picture(found: Findings) -> Picture | None:
     rows = len(found.comparison.contrasts)
     ax = axes_in(None, width=4.6, height=1.1 + rows * (0.42 if rows <= 8 else 0.26))  # small enough for a phone
     plot_differences(found.comparison, ax)
-    ax.locator_params(axis="x", nbins=4)  # labels such as −0.0125 would meet
+    ax.locator_params(axis="x", nbins=5)  # labels such as −0.0125 would meet
     return Picture("Differences from the baseline", caption, figure_of(ax))
