@@ -65,8 +65,8 @@ class Criteria:
 
     @property
     def always_valid(self) -> bool:
-        """Return whether the study declares tests that hold after any number of seeds."""
-        return self.declared is not None and self.declared.always_valid
+        """Return whether the study declares tests that hold after any number of seeds, and there is a margin that scales them."""
+        return self.declared is not None and self.declared.always_valid and self.margin is not None
 
     @property
     def level(self) -> str:

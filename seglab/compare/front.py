@@ -63,8 +63,8 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     judged = [contrast for contrast in comparison.contrasts if contrast.sd_difference > 0 and contrast.verdict != "no verdict"]
     if not judged or criteria.always_valid:  # a test that holds after any number of seeds has another power
         return ()
-    tests, alpha = comparison.tests, criteria.alpha
-    found = {contrast.arm: detectable(contrast.sd_difference, len(contrast.seeds), tests, alpha, POWER) for contrast in judged}
+    tests = comparison.tests
+    found = {contrast.arm: detectable(contrast.sd_difference, len(contrast.seeds), tests, contrast.alpha, POWER) for contrast in judged}
     finite = {arm: size for arm, size in found.items() if math.isfinite(size)}
     if not finite:
         return ("Detectable: nothing. The pairs are too few to show any difference, however large.",)

@@ -33,6 +33,8 @@ def verdict(found: Contrast | Effect) -> str:
 
 def equivalence(criteria: Criteria) -> str:
     """Return the definition of "equivalent" as text, for the legend of a table of arms."""
+    if criteria.always_valid:
+        return "No arm is called equivalent: tests that hold after any number of seeds show differences only."
     if criteria.within is None:
         return _no_margin("No arm is called equivalent", criteria.metric)
     return f"Equivalent: within {criteria.within}; ≈ marks a real difference that small."
@@ -62,7 +64,7 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
         return ""
     unit, upper = criteria.metric.unit, upper_sd(sd, n)
-    smallest, largest = (detectable(one, n, comparison.tests, criteria.alpha, POWER) for one in (sd, upper))
+    smallest, largest = (detectable(one, n, comparison.tests, contrast.alpha, POWER) for one in (sd, upper))
     text = ""
     if math.isfinite(smallest):
         text = (
@@ -70,7 +72,7 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
             "the standard deviation of the differences)"
         )
     if criteria.margin is not None:
-        needed = seeds_needed(sd, criteria.margin, comparison.tests, criteria.alpha)
+        needed = seeds_needed(sd, criteria.margin, comparison.tests, contrast.alpha)
         seeds = f"a difference as large as the margin needs about {needed.difference} seeds, equivalence about {needed.equivalence}"
         text = f"{text}; {seeds}" if text else seeds
     return f"{text[0].upper()}{text[1:]}." if text else ""
@@ -134,7 +136,7 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
     """Return sentences that describe how the numbers were computed."""
     metric = criteria.metric
     direction = "no end is better" if not metric.has_direction else "smaller is better" if metric.smaller_is_better else "larger is better"
-    if criteria.within is None:
+    if criteria.within is None or criteria.always_valid:
         equivalent = equivalence(criteria)
     else:
         equivalent = f"Else equivalent: within {criteria.within} by two one-sided t tests (Holm)."
@@ -144,13 +146,13 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
         *_declaration(criteria),
         f"p is {_test(criteria)}, adjusted over all declared contrasts (Holm).",
-        f"Better or worse: p at most {criteria.alpha:g}. {equivalent}",
+        f"Better or worse: p at most {_largest_p(criteria)}. {equivalent}",
         f"The rate of false differences is at most {criteria.alpha:g} over all arms, and that of false equivalences likewise: two questions, "
         "two rates.",
         "Else inconclusive: a large p never means that two arms are equal.",
         f"Intervals are the {criteria.level} intervals of the mean paired difference that the sign-flip test does not reject, each for its own "
         f"contrast, not adjusted. They hold {SCOPE}.",
-        f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ.",
+        *_fewest(criteria),
     )
 
 
@@ -158,6 +160,18 @@ def _test(criteria: Criteria) -> str:
     if criteria.always_valid:
         return "that of an e-process of the paired differences, which holds after any number of seeds"
     return "the two-sided sign-flip p of the paired differences, exact up to 20 pairs"
+
+
+def _largest_p(criteria: Criteria) -> str:
+    looks = criteria.declared is not None and criteria.declared.looks
+    return f"the part of {criteria.alpha:g} that the look spends" if looks else f"{criteria.alpha:g}"
+
+
+def _fewest(criteria: Criteria) -> list[str]:
+    """Return a sentence on the fewest pairs with a verdict; none for tests that hold after any number of seeds, whose p has other steps."""
+    if criteria.always_valid:
+        return []
+    return [f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ."]
 
 
 def _declaration(criteria: Criteria) -> list[str]:

@@ -12,6 +12,7 @@ import scipy.stats
 
 from seglab import cli
 from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_frame, to_markdown, words, write_report
+from seglab.compare.numbers.detectable import detectable
 from seglab.compare.report import report_name
 from seglab.records import Amendment, Analysis, Run, StudyRecord, write_record
 from tests.compare.drawn import study, write_study
@@ -107,6 +108,50 @@ def test_a_planned_look_spends_a_part_of_alpha_and_its_verdict_stands() -> None:
     assert only(waiting).reason == "interim: 7 of 12 seeds are done in all arms; the first look is at 8"
 
 
+def test_what_a_look_can_show_is_computed_at_its_own_level() -> None:
+    scores = [score + step for score, step in zip(BASE[:8], [0.02, -0.015, 0.012, -0.018, 0.007, -0.009, 0.015, -0.01], strict=True)]
+    found = answer({"none": BASE[:8], "l2": scores}, LOOKS)
+    expected = found.criteria.metric.unit.amount(detectable(only(found).sd_difference, 8, 1, FIRST))
+    assert expected != found.criteria.metric.unit.amount(detectable(only(found).sd_difference, 8, 1, 0.05))
+    assert only(found).alpha == pytest.approx(FIRST)
+    assert f"true difference of {expected} with" in words.sensitivity(only(found), found)
+    assert any("p at most the part of 0.05 that the look spends." in line for line in words.protocol(found.criteria))
+
+
+def test_later_seeds_do_not_take_the_verdict_of_a_look_back() -> None:
+    """A run of the arm has diverged before the look; the worst score of the study comes after it."""
+    first = [*plus(0.02, 3), math.nan, *plus(0.02, 8)[4:]]
+    base = [*BASE[:3], 0.55, *BASE[4:8]]  # here the arm has the worst score, and only this
+    early = answer({"none": base, "l2": first}, LOOKS, [("l2", 3)])
+    assert only(early).verdict == "better"
+    late = answer({"none": [*base, *BASE[8:]], "l2": [*first, 0.1, 0.7, 0.7, 0.7]}, LOOKS, [("l2", 3)])
+    assert (only(late).verdict, only(late).seeds) == ("better", only(early).seeds)
+    assert any("over the 7 seeds of the look that has decided it" in note for note in late.notes)
+
+
+ALWAYS = dataclasses.replace(DECLARED, always_valid=True)
+
+
+def test_tests_that_hold_at_any_time_need_a_margin() -> None:
+    """A loss without a margin is judged once, by sign flips: their p does not hold at any time."""
+    results = study({"none": BASE[:7], "l2": plus(0.02, 7)})
+    early = compare(results, criteria(ALWAYS, "val/loss", None))
+    assert (only(early).verdict, only(early).reason) == ("no verdict", "interim: 7 of 8 seeds are done in all arms")
+    assert not any("any number of seeds" in note for note in early.notes)
+    assert any("sign-flip p" in line for line in words.protocol(early.criteria))
+    done = compare(study({"none": BASE[:8], "l2": plus(0.02)}), criteria(ALWAYS, "val/loss", None))
+    assert (only(done).verdict, only(done).p) == ("better", 2 / 2**8)
+
+
+def test_tests_that_hold_at_any_time_are_named_in_the_legend() -> None:
+    found = answer({"none": BASE[:8], "l2": plus(0.02)}, ALWAYS)
+    text = " ".join((to_markdown(found), *words.protocol(found.criteria)))
+    assert "p: e-process, adjusted" in text
+    assert "No arm is called equivalent" in text
+    for wrong in ("p: sign flips", "t tests", "Equivalent: within", "equivalent: within", "Under 6 pairs"):
+        assert wrong not in text
+
+
 def test_an_always_valid_p_is_the_wealth_of_bets_on_the_signs() -> None:
     declared = dataclasses.replace(DECLARED, always_valid=True)
     found = answer({"none": BASE[:8], "l2": [*plus(0.02)[:7], math.nan]}, declared)
@@ -135,6 +180,11 @@ def test_seeds_that_were_not_declared_change_no_verdict() -> None:
         "seed 8–11: not declared before the first result; left out of the table and of every verdict. With them, exploratory"
     )
     assert "over 12 seeds" in note
+
+
+def test_seeds_that_an_amendment_drops_are_not_said_to_be_new() -> None:
+    found = answer({"none": BASE[:8], "l2": plus(0.02)}, dataclasses.replace(DECLARED, seeds=tuple(range(6))))
+    assert any(note.startswith("seed 6, 7: not among the declared seeds; left out of the table") for note in found.notes)
 
 
 # Diverged runs

@@ -74,7 +74,8 @@ def test_json_has_every_digit(folder: Path, tmp_path: Path) -> None:
         (None, "cannot be read (No such file"),
         ("{", "is not JSON"),
         ("[1]", "is no comparison (Expected `object`, got `array`)"),
-        ('{"schema": 99, "version": "9.9"}', "was written by seglab 9.9, which is newer"),
+        ('{"form": "seglab comparison", "schema": 99, "version": "9.9"}', "was written by seglab 9.9, which is newer"),
+        ('{"study": "a study.json", "schema": 99, "version": "9.9"}', "is no comparison"),
         ('{"form": "something else"}', "is no comparison"),
     ],
 )

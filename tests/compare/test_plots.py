@@ -1,5 +1,6 @@
 """Plots draw on the axes that they are given, for a figure of one's own; the report shows the same plots."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +97,23 @@ def test_a_metric_without_margin_has_no_band(found: Findings) -> None:
         assert ("No band: val loss has no margin." in picture.caption) == (not bands)
         page = render(one)
         assert ("No arm is called equivalent: val loss has no margin, unless --margin gives one." in page) == (not bands)
+
+
+def test_labels_of_small_differences_do_not_meet(tmp_path: Path) -> None:
+    scores = {"none": BASE, "l1": BASE + 0.0115 + 0.003 * np.sin(np.arange(6)), "l2": BASE + 0.002 + 0.005 * np.cos(np.arange(6))}
+    record = StudyRecord("study", "none", "val/loss", {}, {arm: {} for arm in scores})
+    write_study(tmp_path, study({arm: list(map(float, own)) for arm, own in scores.items()}), record)
+    picture = differences.picture(analyse(read_folder(tmp_path)))
+    assert picture is not None
+    picture.figure.canvas.draw()
+    low, high = picture.figure.axes[0].get_xlim()
+    axis = picture.figure.axes[0].xaxis
+    boxes = [tick.label1.get_window_extent() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert len(boxes) > 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_a_single_epoch_has_a_whole_number() -> None:
+    ax = plot_curves({"none": {0: {3: 0.5}}})
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [3]

@@ -33,6 +33,10 @@ def test_a_plan_says_what_it_can_show(tmp_path: Path, capsys: pytest.CaptureFixt
     assert line in capsys.readouterr().out.splitlines()
 
 
+def test_the_power_of_sign_flips_is_not_told_of_tests_that_hold_at_any_time(tmp_path: Path) -> None:
+    assert planning_lines(plan(tmp_path, dataclasses.replace(study(seeds=6), always_valid=True))) == []
+
+
 def test_a_look_that_can_show_nothing_is_named(tmp_path: Path) -> None:
     lines = planning_lines(plan(tmp_path, dataclasses.replace(study(seeds=12), looks=(6, 10))))
     assert [line.partition(":")[0] for line in lines[1:]] == ["the look at 6 seeds can show nothing"]

@@ -97,7 +97,8 @@ def read_document(path: Path) -> Document:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error}). {remedy}") from None
-    if isinstance(plain, dict) and isinstance(schema := plain.get("schema"), int) and schema > SCHEMA:
+    ours = isinstance(plain, dict) and plain.get("form") == "seglab comparison"  # study.json has a schema too
+    if ours and isinstance(schema := plain.get("schema"), int) and schema > SCHEMA:
         raise ValueError(f"{path}: was written by seglab {plain.get('version')}, which is newer than {seglab.__version__}: update seglab")
     try:
         return msgspec.convert(plain, Document, strict=False, str_keys=True)

@@ -49,7 +49,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     diverged = diverged_seeds(endings, looks[-1].seeds)
     scores |= {arm: {} for arm in diverged if arm not in scores}  # an arm whose runs have all diverged
     tests = _tests(criteria, scores)
-    contrasts = _contrasts([Family(look, criteria, tests) for look in looks], scores, worst_cases(scores, diverged, criteria.metric))
+    contrasts = _contrasts([Family(look, criteria, tests) for look in looks], scores, diverged)
     notes += lone_seeds(scores, criteria, _named_elsewhere(judged, scores, endings, criteria), results[0].run.study)
     runs: dict[str, list[Result]] = {arm: [] for arm in scores}
     for result in judged:
@@ -86,10 +86,17 @@ def _tests(criteria: Criteria, scores: Scores) -> int:
     return max(1, len(arms - {criteria.baseline}))
 
 
-def _contrasts(families: Sequence[Family], scores: Scores, worst: Sequence[Scores]) -> tuple[Contrast, ...]:
-    """Return the contrast of each arm at the first look that has decided it, or at the last look."""
+def _contrasts(families: Sequence[Family], scores: Scores, diverged: Mapping[str, Sequence[int]]) -> tuple[Contrast, ...]:
+    """Return the contrast of each arm at the first look that has decided it, or at the last look.
+
+    The worst score of a look is that of its own seeds, so that later seeds cannot take its verdict back.
+    """
     chosen: dict[str, Contrast] = {}
     for family in families:
+        seeds = family.look.seeds
+        there = {arm: {seed: score for seed, score in own.items() if seed in seeds} for arm, own in scores.items()}
+        gone = {arm: [seed for seed in own if seed in seeds] for arm, own in diverged.items()}
+        worst = worst_cases(there, gone, family.criteria.metric)
         for contrast in contrasts_at(family, scores, worst):
             if contrast.arm not in chosen or chosen[contrast.arm].verdict not in DECIDED:
                 chosen[contrast.arm] = contrast

@@ -48,6 +48,8 @@ class Contrast:
     superiority: float
     """Share of the pairs in which the arm is better than the baseline, by the metric's direction; NaN for a metric without a direction."""
     correlation: float
+    alpha: float
+    """Largest adjusted p of a verdict on these pairs: the part of `criteria.alpha` that their look spends; all of it without planned looks."""
     verdict: Verdict
     within_margin: bool
     """Whether equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
@@ -139,6 +141,7 @@ def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
         effect_size=float(statistics.effect_size(differences)),
         superiority=float(statistics.superiority(gains)) if metric.has_direction else np.nan,
         correlation=statistics.correlation(pairs.scores, pairs.baseline),
+        alpha=alpha,
         verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), different, equivalent, metric),
         within_margin=not reason and equivalent,
         reason=reason,

@@ -82,7 +82,7 @@ def _reason(look: Look, criteria: Criteria) -> str:
     declared = criteria.declared
     if look.reason or declared is None or not declared.seeds:
         return look.reason or ("" if criteria.judges else NO_COST)
-    if declared.always_valid:
+    if criteria.always_valid:
         return "tests that hold after any number of seeds are for the contrasts of arms only"
     if len(look.seeds) < len(declared.seeds):
         return f"interim: {len(look.seeds)} of {len(declared.seeds)} seeds are done in all arms; effects are judged once, after all seeds"

@@ -39,7 +39,7 @@ def reached_looks(results: Sequence[Result], criteria: Criteria, endings: Ending
     complete, total = [seed for seed in declared.seeds if done(seed)], len(declared.seeds)
     interim = f"interim: {len(complete)} of {total} seeds are done in all arms"
     first = tuple(takewhile(done, declared.seeds))
-    if declared.always_valid:
+    if criteria.always_valid:
         return [Look(first, criteria.alpha)] if first else [Look(declared.seeds, criteria.alpha, interim)]
     sizes = _sizes(declared)
     reached = [
@@ -56,7 +56,7 @@ def look_notes(looks: Sequence[Look], criteria: Criteria) -> list[str]:
     declared = criteria.declared
     if declared is None or looks[-1].reason:
         return []
-    if declared.always_valid:
+    if criteria.always_valid:
         return [
             f"tests that hold after any number of seeds, here {len(looks[-1].seeds)}: p of an e-process, scaled by the margin. No arm is called "
             "equivalent, and the intervals hold for this number of seeds alone"

@@ -26,7 +26,7 @@ def limits(comparison: Comparison) -> list[str]:
 
 
 def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
-    """Return a note on results of seeds that were not declared before the first result, with the numbers that include them."""
+    """Return a note on results of seeds that an amendment has added or dropped, with the numbers that include them."""
     criteria, declared = comparison.criteria, comparison.criteria.declared
     if declared is None or not declared.seeds:
         return []
@@ -44,7 +44,8 @@ def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
             size = unit.change(float(statistics.mean(differences)))
             parts.append(f"{contrast.arm} {size}, unadjusted {equals(float(sign_flip_p(differences)))} over {len(seeds)} seeds")
     numbers = f". With them, exploratory: {'; '.join(parts)}" if parts else ""
-    return [f"seed {shown(tuple(added))}: not declared before the first result; left out of the table and of every verdict{numbers}"]
+    why = "not declared before the first result" if {*added} <= {*declared.added_seeds} else "not among the declared seeds"
+    return [f"seed {shown(tuple(added))}: {why}; left out of the table and of every verdict{numbers}"]
 
 
 def _means(contrast: Contrast, arm: ArmSummary, baseline: ArmSummary, comparison: Comparison) -> list[str]:
@@ -53,9 +54,9 @@ def _means(contrast: Contrast, arm: ArmSummary, baseline: ArmSummary, comparison
     if n == 0 or n == len(arm.scores) == len(baseline.scores):
         return []
     ours, theirs = (unit.value(float(statistics.mean(scores_of(own.scores, contrast.seeds)))) for own in (arm, baseline))
-    return [
-        f"{arm.arm}: the difference is over the {n} seeds that it shares with {baseline.arm}; over these the means are {ours} and {theirs}"
-    ]
+    later = len(arm.scores.keys() & baseline.scores.keys()) > n
+    which = "of the look that has decided it" if later else f"that it shares with {baseline.arm}"
+    return [f"{arm.arm}: the difference is over the {n} seeds {which}; over these the means are {ours} and {theirs}"]
 
 
 def _divergence(comparison: Comparison) -> list[str]:

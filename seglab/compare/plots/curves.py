@@ -28,7 +28,7 @@ def plot_curves(curves: Curves, ax: "Axes | None" = None, metric: Metric | None 
         ax.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, label=arm, marker="o" if len(epochs) == 1 else "")
     ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_ylabel(axis_label(metric.title, metric.unit.level), parse_math=False)
     ax.grid(color=MUTED, alpha=0.25, linewidth=0.6)
     ax.legend(frameon=False, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5))

@@ -61,4 +61,6 @@ def picture(found: Findings) -> Picture | None:
     caption = f"Large dot and bar: mean difference and {criteria.level} interval. Small dots: pairs. {band}"
     rows = len(found.comparison.contrasts)
     ax = axes_in(None, width=4.6, height=1.1 + rows * (0.42 if rows <= 8 else 0.26))  # small enough for a phone
-    return Picture("Differences from the baseline", caption, figure_of(plot_differences(found.comparison, ax)))
+    plot_differences(found.comparison, ax)
+    ax.locator_params(axis="x", nbins=5)  # labels such as −0.0125 would meet
+    return Picture("Differences from the baseline", caption, figure_of(ax))

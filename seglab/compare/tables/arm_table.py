@@ -180,9 +180,11 @@ def _mean(metric: str, shown: Callable[[float], str]) -> Callable[[ArmRow], str]
 def _legend(comparison: Comparison) -> str:
     criteria = comparison.criteria
     unit = f" in {criteria.metric.unit.step}" if criteria.metric.unit.step else ""
+    tests = "e-process" if criteria.always_valid else "sign flips"
+    same = "" if criteria.always_valid else "; of an equivalent arm, two one-sided t tests"
     return (
         f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval of the sign-flip test, "
-        f"for this arm alone]. p: sign flips, adjusted over {_contrasts(comparison.tests)} (Holm); of an equivalent arm, two one-sided t tests. "
+        f"for this arm alone]. p: {tests}, adjusted over {_contrasts(comparison.tests)} (Holm){same}. "
         f"{words.equivalence(criteria)} All of this holds {words.SCOPE}."
     )
 
