@@ -31,6 +31,7 @@ def spending(looks: Sequence[int], total: int, alpha: float) -> tuple[float, ...
     shares = np.array([0, *looks], dtype=np.float64) / total
     spent = np.zeros(len(shares))
     spent[1:] = 2 * scipy.stats.norm.sf(scipy.stats.norm.isf(alpha / 2) / np.sqrt(shares[1:]))
+    spent[-1] = alpha  # exactly, so that a p that equals alpha is not above it
     return tuple(float(value) for value in np.diff(spent))
 
 
