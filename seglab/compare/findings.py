@@ -17,6 +17,7 @@ from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.classes import PerClass, per_class
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.tuning import Tuning, read_tuning
+from seglab.records import Result
 
 LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}
 """Columns of `metrics.csv` that the report and the notes on health use."""
@@ -47,6 +48,11 @@ class Findings:
     def notes(self) -> tuple[str, ...]:
         """One line for each item that was left out, and for each limit of the answer."""
         return (*self.comparison.notes, *self.factor_notes, *self._per_class[1], *self.curves[1])
+
+    @property
+    def compared(self) -> tuple[Result, ...]:
+        """Results under the seeds of `comparison`."""
+        return tuple(result for result in self.study.results if result.run.seed in self.comparison.seeds)
 
     @property
     def classes(self) -> PerClass | None:
@@ -99,7 +105,7 @@ class Findings:
     def _per_class(self) -> tuple[PerClass | None, tuple[str, ...]]:
         """The contrasts of each class, and notes on them. Each p is adjusted over the cells of all arms."""
         if self.whole is None:
-            return _classes(self.study, self.comparison)
+            return _classes(self.compared, self.comparison)
         classes, notes = self.whole._per_class
         arms = {arm.arm for arm in self.comparison.arms}
         return classes and replace(classes, cells=tuple(cell for cell in classes.cells if cell.arm in arms)), notes
@@ -121,11 +127,11 @@ def analyse(study: StudyFolder, criteria: Criteria | None = None) -> Findings:
     return Findings(study, comparison, factors, factor_notes)
 
 
-def _classes(study: StudyFolder, comparison: Comparison) -> tuple[PerClass | None, tuple[str, ...]]:
+def _classes(results: Sequence[Result], comparison: Comparison) -> tuple[PerClass | None, tuple[str, ...]]:
     if not comparison.contrasts:
         return None, ()
     try:
-        classes = per_class(study.results, comparison.criteria.baseline, Metric(comparison.criteria.metric.class_split, "iou"))
+        classes = per_class(results, comparison.criteria.baseline, Metric(comparison.criteria.metric.class_split, "iou"))
     except ValueError as error:
         return None, (f"no per-class results: {error}",)
     return classes, classes.notes

@@ -125,7 +125,7 @@ def _class_levels(found: Findings) -> Table[ClassRow] | None:
     if found.classes is None:
         return None
     place = {arm: place for place, arm in enumerate((found.classes.baseline, *found.classes.arms))}
-    results = [result for result in found.study.results if result.run.arm in place]
+    results = [result for result in found.compared if result.run.arm in place]
     return class_table(sorted(results, key=lambda result: place[result.run.arm]), found.classes.metric)
 
 

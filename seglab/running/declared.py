@@ -81,15 +81,16 @@ def changed(there: Analysis, wanted: Analysis) -> list[str]:
 def amended(there: Analysis, wanted: Analysis) -> Analysis:
     """Return the analysis after an amendment: that of the request, except that seeds which are new become exploratory.
 
-    If the tests hold after any number of seeds, and did so before, new seeds join the declared ones.
+    If the tests hold after any number of seeds, and did so before, new seeds join the declared ones. No amendment drops a declared seed:
+    whoever stops at the number of seeds whose p pleases is wrong too often.
 
     Raises:
         ValueError: the request has none of the declared seeds.
     """
     joins = there.always_valid and wanted.always_valid
-    seeds = wanted.seeds if joins else tuple(seed for seed in there.seeds if seed in wanted.seeds)
-    added = tuple(seed for seed in wanted.seeds if seed not in seeds)
-    if not seeds:
+    seeds = tuple(dict.fromkeys((*there.seeds, *wanted.seeds))) if joins else there.seeds
+    added = tuple(dict.fromkeys(seed for seed in (*there.added_seeds, *wanted.seeds) if seed not in seeds))
+    if not {*there.seeds} & {*wanted.seeds}:
         raise ValueError(f"--amend: the request has none of the declared seeds ({shown(there.seeds)}); choose another folder with --name")
     dropped = tuple(arm for arm in (*there.arms, *there.dropped_arms) if arm not in wanted.arms)
     return dataclasses.replace(wanted, seeds=seeds, added_seeds=added, dropped_arms=dropped)

@@ -17,14 +17,18 @@ from seglab.script.tuning import choices
 
 
 def planning_lines(plan: Plan) -> list[str]:
-    """Return what the declared analysis of a plan can show, with the spread of the tuning runs where they exist."""
+    """Return what the declared analysis of a plan can show at its last look, with the spread of the tuning runs where they exist.
+
+    There are no lines for tests that hold after any number of seeds, which have another power.
+    """
     declared = plan.study.analysis
     tests, seeds = declared.tests, len(declared.seeds)
-    if tests < 1 or declared.always_valid:  # a test that holds after any number of seeds has another power
+    if tests < 1 or declared.always_valid:
         return []
-    smallest = detectable(1.0, seeds, tests, declared.alpha)
+    level = _last_level(declared)
+    smallest = detectable(1.0, seeds, tests, level)
     if math.isinf(smallest):
-        needed = statistics.pairs_needed(declared.alpha, tests)
+        needed = statistics.pairs_needed(level, tests)
         lines = [f"planned: {seeds} seeds and {tests} contrasts can show no difference, however large: {needed} seeds could"]
     else:
         lines = [
@@ -33,6 +37,12 @@ def planning_lines(plan: Plan) -> list[str]:
         ]
     lines += _of_looks(declared)
     return lines + (_of_tuning(plan, declared) if plan.study.budget is not None else [])
+
+
+def _last_level(declared: Analysis) -> float:
+    """Return the part of alpha that the look at all declared seeds spends; all of it without planned looks."""
+    sizes = (*declared.looks, len(declared.seeds))
+    return spending(sizes, sizes[-1], declared.alpha)[-1]
 
 
 def _of_looks(declared: Analysis) -> list[str]:
@@ -57,7 +67,7 @@ def _of_tuning(plan: Plan, declared: Analysis) -> list[str]:
     if sd == 0:
         return []
     unit, upper, seeds = metric.unit, upper_sd(sd, freedom + 1), len(declared.seeds)
-    smallest, largest = (detectable(one, seeds, declared.tests, declared.alpha) for one in (sd, upper))
+    smallest, largest = (detectable(one, seeds, declared.tests, _last_level(declared)) for one in (sd, upper))
     line = (
         f"in the tuning runs the paired differences of {metric.title} have a standard deviation of {unit.amount(sd)} (upper 80 % limit "
         f"{unit.amount(upper)})"
@@ -65,7 +75,7 @@ def _of_tuning(plan: Plan, declared: Analysis) -> list[str]:
     if math.isfinite(smallest):
         line += f": {seeds} seeds show a true difference of {unit.amount(smallest)} (at the limit {unit.amount(largest)})"
     if declared.margin is not None and Metric.parse(declared.metric).unit == unit:
-        needed = seeds_needed(sd, declared.margin, declared.tests, declared.alpha)
+        needed = seeds_needed(sd, declared.margin, declared.tests, _last_level(declared))
         line += (
             f"; a difference as large as the margin, {unit.amount(declared.margin)}, needs about {needed.difference} seeds, equivalence about "
             f"{needed.equivalence}"

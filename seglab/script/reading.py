@@ -227,7 +227,7 @@ def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
     if (shifted := shifts_to_table(found.comparison)) is not None:
         console.print("", shifted, sep="\n")
     if classes:
-        console.print("", classes_to_table(found.study.results, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
+        console.print("", classes_to_table(found.compared, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
     if tuned := words.tuning(found.study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
 

@@ -14,6 +14,7 @@ from seglab import cli
 from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_frame, to_markdown, words, write_report
 from seglab.compare.numbers.detectable import detectable
 from seglab.compare.report import report_name
+from seglab.compare.tables.arm_table import detail_table
 from seglab.records import Amendment, Analysis, Run, StudyRecord, write_record
 from tests.compare.drawn import study, write_study
 
@@ -374,3 +375,23 @@ def test_the_legend_says_what_holds(folder: Path) -> None:
     page = write_report(found).read_text()
     assert f"They hold {legend}." in page
     assert "Declared before the first result: test/miou against none, margin 0.005, alpha 0.05, 2 arms, 8 seeds" in page
+
+
+def test_the_tables_of_the_classes_are_over_the_compared_seeds(tmp_path: Path) -> None:
+    """The score of seed 6 is not declared, and would move every mean."""
+    arms = ("none", "l2")
+    declared = dataclasses.replace(DECLARED, seeds=tuple(range(6)))
+    record = StudyRecord("study", "none", "test/miou", {}, {arm: {} for arm in arms}, analysis=declared)
+    write_study(tmp_path, study({"none": [*BASE[:6], 0.1], "l2": plus(0.02, 7)}), record)
+    found = analyse(read_folder(tmp_path))
+    assert found.classes is not None
+    assert {cell.n for cell in found.classes.cells} == {6}
+    assert [cell.difference for cell in found.classes.cells] == pytest.approx([only(found.comparison).difference] * 2)
+    page = write_report(found).read_text(encoding="utf-8")
+    assert page.count(f"<td>{100 * np.mean(BASE[:6]):.1f}</td>") == 2  # the baseline in both classes
+
+
+def test_the_level_of_many_simultaneous_intervals_is_not_printed_as_100_percent() -> None:
+    for tests, level in ((1, "95 %"), (3, "98.3 %"), (120, "99.958 %")):
+        found = dataclasses.replace(answer({"none": BASE[:8], "l2": plus(0.02)}), tests=tests)
+        assert any(column.header == f"simultaneous [{level}]" for column in detail_table(found).columns)

@@ -28,6 +28,12 @@ def test_the_looks_spend_alpha_and_the_later_more(looks: set[int], alpha: float)
     assert min(spent) >= 0
 
 
+@pytest.mark.parametrize("alpha", [2.0**-power for power in range(2, 10)])
+def test_a_single_look_has_all_of_alpha_exactly(alpha: float) -> None:
+    """The p of few pairs is a power of 2, and a verdict needs p <= alpha."""
+    assert sequential.spending((5,), 5, alpha) == (alpha,)
+
+
 @pytest.mark.parametrize("looks", [(), (8, 8, 12), (12, 8), (8, 10), (0, 12), (8, 14)])
 def test_looks_that_are_no_plan_are_refused(looks: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="the last of which is 12"):

@@ -69,11 +69,11 @@ def test_added_seeds_are_exploratory_unless_the_tests_hold_after_any_number(tmp_
     assert (after.seeds, after.added_seeds) == ((0, 1, 2, 3, 4), ())
 
 
-def test_fewer_arms_and_seeds_are_no_change_and_are_dropped_by_an_amendment_only(tmp_path: Path) -> None:
+def test_fewer_arms_and_seeds_are_no_change_and_an_amendment_drops_arms_alone(tmp_path: Path) -> None:
     fewer = dataclasses.replace(DECLARED, arms=("none", "l1"), seeds=(0, 1))
     assert agreed_analysis(finish(tmp_path), record(), fewer, None) == (DECLARED, ())
     after, (amendment,) = agreed_analysis(tmp_path, record(), fewer, "the budget is spent")
-    assert (after.arms, after.dropped_arms, after.seeds, after.tests) == (("none", "l1"), ("l2",), (0, 1), 2)
+    assert (after.arms, after.dropped_arms, after.seeds, after.tests) == (("none", "l1"), ("l2",), (0, 1, 2), 2)
     assert amendment.after == after
     with pytest.raises(ValueError, match="none of the declared seeds"):
         agreed_analysis(tmp_path, record(), dataclasses.replace(DECLARED, seeds=(7, 8)), "others")

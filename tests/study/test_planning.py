@@ -1,14 +1,16 @@
 """What `run --dry_run` says that a study can show."""
 
-import dataclasses
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from seglab.compare.numbers.detectable import detectable
+from seglab.compare.numbers.sequential import spending
 from seglab.running.plan import Plan, Script
 from seglab.running.resources import Resources
 from seglab.script.dry_run import print_runs
@@ -33,12 +35,22 @@ def test_a_plan_says_what_it_can_show(tmp_path: Path, capsys: pytest.CaptureFixt
     assert line in capsys.readouterr().out.splitlines()
 
 
-def test_the_power_of_sign_flips_is_not_told_of_tests_that_hold_at_any_time(tmp_path: Path) -> None:
-    assert planning_lines(plan(tmp_path, dataclasses.replace(study(seeds=6), always_valid=True))) == []
+def test_a_plan_with_looks_counts_on_the_alpha_that_is_left_for_the_last() -> None:
+    def shown(looks: tuple[int, ...]) -> float:
+        return float(
+            re.findall(r"difference of ([0-9.]+) standard", planning_lines(plan(Path(), replace(study(seeds=12), looks=looks)))[0])[0]
+        )
+
+    assert shown((8,)) == pytest.approx(detectable(1.0, 12, 2, spending((8, 12), 12, 0.05)[1]), abs=0.005)
+    assert shown((8,)) > shown(())
+
+
+def test_nothing_is_said_about_tests_of_another_power() -> None:
+    assert planning_lines(plan(Path(), replace(study(seeds=12), always_valid=True))) == []
 
 
 def test_a_look_that_can_show_nothing_is_named(tmp_path: Path) -> None:
-    lines = planning_lines(plan(tmp_path, dataclasses.replace(study(seeds=12), looks=(6, 10))))
+    lines = planning_lines(plan(tmp_path, replace(study(seeds=12), looks=(6, 10))))
     assert [line.partition(":")[0] for line in lines[1:]] == ["the look at 6 seeds can show nothing"]
 
 

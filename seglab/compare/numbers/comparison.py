@@ -65,6 +65,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
         criteria=criteria,
         arms=tuple(_summary(arm, scores[arm], runs[arm], diverged.get(arm, ())) for arm in scores),
         contrasts=contrasts,
+        seeds=looks[-1].seeds,
         tests=tests,
         notes=(*notes, *look_notes(looks, criteria)),
     )

@@ -15,6 +15,8 @@ _MOST_DRAWN = 16
 """Largest number of pairs for which critical values are drawn. With more pairs Student's differ from them by less than 1 %, up to m = 20."""
 _SUMS = 2**21
 """Number of subset sums for the critical values of one number of pairs: a tenth of a second, for an error of about 0.01 sd."""
+_MANY = 1000
+"""Number of pairs above which the number from Student's test is off by less than one pair."""
 
 
 class SeedsNeeded(NamedTuple):
@@ -87,7 +89,8 @@ def seeds_needed(sd: float, margin: float, m: int, alpha: float) -> SeedsNeeded:
     """Return the number of seeds that show a difference of `margin`, and that show equivalence within it, with a power of 80 %.
 
     For equivalence, the true difference is taken as 0, and n is the smallest number with (t_{1-α/m,n-1} + t_{.9,n-1}) sd/√n <= margin
-    (Julious 2004). Neither number is below that with which an exact p can reach α/m.
+    (Julious 2004). The first number is not below that with which an exact p can reach α/m, and the second not below that without which there
+    is no verdict.
 
     Args:
         sd: standard deviation of a paired difference.
@@ -102,8 +105,10 @@ def seeds_needed(sd: float, margin: float, m: int, alpha: float) -> SeedsNeeded:
     if not (margin > 0 and math.isfinite(sd)):
         raise ValueError(f"margin {margin} and standard deviation {sd}: expected a positive margin and a finite deviation")
     fewest = pairs_needed(alpha, m)
-    first = max(fewest, _smallest_n(sd / margin, (1 - alpha / (2 * m), 0.8)) - 1)  # Student's test needs no more pairs than the exact test
-    difference = next(n for n in range(first, first + 100) if detectable(sd, n, m, alpha) <= margin)
+    difference = _smallest_n(sd / margin, (1 - alpha / (2 * m), 0.8))
+    if difference <= _MANY:
+        first = max(fewest, difference - 1)  # Student's test needs no more pairs than the exact test
+        difference = next(n for n in range(first, first + 100) if detectable(sd, n, m, alpha) <= margin)
     return SeedsNeeded(difference, max(pairs_needed(alpha), _smallest_n(sd / margin, (1 - alpha / m, 0.9))))
 
 

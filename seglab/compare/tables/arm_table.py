@@ -65,7 +65,7 @@ def arm_table(comparison: Comparison) -> Table[ArmRow]:
 def detail_table(comparison: Comparison) -> Table[Contrast]:
     """Return the statistics of each contrast for which the main table has no room."""
     criteria, unit = comparison.criteria, comparison.criteria.metric.unit
-    simultaneous = 100 * (1 - criteria.alpha / comparison.tests)
+    simultaneous = 100 - float(f"{100 * criteria.alpha / comparison.tests:.2g}")  # 99.958, where three digits would print 100
     return Table(
         [
             Column("arm", lambda contrast: contrast.arm, align="left"),
@@ -73,7 +73,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
             Column("p", lambda contrast: p_value(contrast.p)),
             Column("p (Holm)", lambda contrast: p_value(contrast.p_holm)),
             Column(
-                f"simultaneous [{simultaneous:.3g} %]",
+                f"simultaneous [{simultaneous:.8g} %]",
                 lambda contrast: unit.interval(contrast.low_simultaneous, contrast.high_simultaneous),
             ),
             Column("equivalence p (Holm)", lambda contrast: p_value(contrast.p_equivalence_holm)),
