@@ -214,7 +214,12 @@ def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
     console.print(f"{study.name}: each arm's setting is that with the largest mean {measure} over {rounds}", highlight=False)
     console.print(table)
     curves = "; ".join(f"{choice.arm} {_curve(choice, metric.unit)}" for choice in found)
-    console.print(f"expected {measure} of the best of 1, 2, … of the settings in the first round: {curves}", style="dim", highlight=False, markup=False)
+    console.print(
+        f"expected {measure} of the best of 1, 2, … of the settings in the first round: {curves}",
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
 
 
 def _curve(choice: Choice, unit: Unit) -> str:
