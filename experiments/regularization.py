@@ -98,6 +98,9 @@ def study(
         given = f"--ratio {ratio}" if strength is None else f"--strength {strength}"
         raise ValueError(f"{given}: is the strength where nothing is tuned, and {settings} settings are tried; add --settings 1")
 
+    if search == "sequential" and settings == 2:
+        raise ValueError("--settings 2: --search sequential proposes settings in 3 rounds; give 3 or more, or another --search")
+
     def module(regularizer: Regularizer | None, rate: float) -> Callable[[], SegmentationModule]:
         return lambda: SegmentationModule(
             network(architecture, encoder, num_classes=data.num_classes),

@@ -29,8 +29,7 @@ def planning_lines(plan: Plan) -> list[str]:
         lines = [f"planned: {size} can show no difference, however large: {needed} seeds could"]
     else:
         lines = [
-            f"planned: {size} show, with 80 % power, a true difference of {smallest:.2f} standard deviations of the "
-            "paired differences"
+            f"planned: {size} show, with 80 % power, a true difference of {smallest:.2f} standard deviations of the paired differences"
         ]
     lines += _of_looks(declared)
     return lines + (_of_tuning(plan, declared) if plan.study.budget is not None else [])
