@@ -1,7 +1,7 @@
 """Which weight penalty makes the better segmenter, at an equal tuning budget?
 
 Every arm has the same number of settings, learning rate and strength drawn together. The strength of a penalty is the ratio
-‖∇λR‖/‖∇L‖ that it has after warm-up (`Relative`), so that all penalties search the same range; among its settings is no penalty at all.
+‖∇λR‖/‖∇L‖ that it has after warm-up (`Relative`), so that all penalties search the same range; among its settings is no penalty at all (but not with `--search sequential`).
 An equal budget is an equal number of trainings, not an equally dense search: the baseline has one value to tune, and tries each learning
 rate of the penalties' settings. If `compare` notes that arms chose the edge of the range, move it by --learning_rate.
 An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
@@ -97,6 +97,9 @@ def study(
     if settings > 1 and (strength is not None or ratio != RATIO):
         given = f"--ratio {ratio}" if strength is None else f"--strength {strength}"
         raise ValueError(f"{given}: is the strength where nothing is tuned, and {settings} settings are tried; add --settings 1")
+
+    if search == "sequential" and settings == 2:
+        raise ValueError("--settings 2: --search sequential proposes settings in 3 rounds; give 3 or more, or another --search")
 
     def module(regularizer: Regularizer | None, rate: float) -> Callable[[], SegmentationModule]:
         return lambda: SegmentationModule(

@@ -158,7 +158,10 @@ class Result:
                     f"{self.run.name} has no {metric}: seglab {self.version} did not compute scores of single images. Compare another metric, "
                     "or train its study anew under another --name"
                 )
-            raise ValueError(f"unknown metric {metric!r}: {self.run.name} has {', '.join(sorted(found))}")
+            known = ", ".join(sorted(name for name in found if not name.startswith(f"{SHIFT}/")))
+            shifts = ", ".join(f"{SHIFT}/{name}" for name in self.shift)  # each with the scores of the test split: too many to be listed
+            more = f"; scores as those of test, under {shifts}" if shifts else ""
+            raise ValueError(f"unknown metric {metric!r}: {self.run.name} has {known}{more}")
         return found[metric]
 
     def _scores(self) -> dict[str, float]:

@@ -204,6 +204,17 @@ def test_all_penalties_are_tuned_among_the_same_settings() -> None:
     )
 
 
+def test_too_few_settings_for_a_sequential_search_are_refused_by_their_flag() -> None:
+    script = next(script for script in SCRIPTS if script.stem == "regularization")
+    spec = importlib.util.spec_from_file_location("regularization", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(ValueError, match="--settings 2: --search sequential proposes settings in 3 rounds"):
+        module.study(settings=2, search="sequential")
+
+
 def test_penalties_and_schedules_cross() -> None:
     script = next(script for script in SCRIPTS if script.stem == "freezing")
     spec = importlib.util.spec_from_file_location("freezing", script)

@@ -207,6 +207,11 @@ def test_scores_by_name() -> None:
     assert math.isnan(result.score("test/iou/car"))
     with pytest.raises(ValueError, match=r"unknown metric 'test/iou/tree': study/l2/s3 has cost/seconds, test/dice, test/iou/car"):
         result.score("test/iou/tree")
+    shifted = example(shift={"noise-3": {"miou": 0.2}, "mean": {"miou": 0.2}})
+    with pytest.raises(
+        ValueError, match=r"unknown metric 'shift/noise-4/miou': .*, val/miou; scores as .* under shift/noise-3, shift/mean$"
+    ):
+        shifted.score("shift/noise-4/miou")
 
 
 def test_a_folder_gives_what_is_whole_and_names_what_is_not(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class Findings:
         """How sure each contrast is for new images. Each `confusion.npz` is read once, on first use, unless there are too many."""
         arms = {summary.arm for summary in self.comparison.arms}
         compared = [result for result in self.study.results if result.run.arm in arms]
-        split = self.criteria.metric.class_split
+        split = self.criteria.metric.image_split
         if reason := too_large(self.study.folder, compared, split):
             return ImageFindings(split, problems=(reason,))
         return image_findings(self.study.folder, compared, self.comparison)

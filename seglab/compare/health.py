@@ -50,7 +50,7 @@ class Evidence(NamedTuple):
     @property
     def split(self) -> str:
         """Split whose classes tell whether a training has worked: `val` or `test`. A shifted test set says little about it."""
-        return "test" if self.metric.shift is not None else self.metric.class_split
+        return self.metric.image_split
 
     @property
     def rate(self) -> float:

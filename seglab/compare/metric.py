@@ -142,6 +142,11 @@ class Metric:
         return self.split if self.split == "val" or self.shift not in (None, MEAN) else "test"
 
     @property
+    def image_split(self) -> str:
+        """Split whose images are counted one by one and drawn beside this metric, `val` or `test`. Shifted images are not."""
+        return self.class_split if self.shift is None else "test"
+
+    @property
     def _declared(self) -> Score:
         plain = self.score.replace("_", " ")
         return SCORES.get(self.score, _cost(plain) if self.split == "cost" else Score(plain))

@@ -196,7 +196,8 @@ def tuning(record: StudyRecord | None) -> str | None:
         return None
     seeds, settings = ", ".join(map(str, budget.get("seeds", ()))), budget.get("settings")
     final = ", ".join(map(str, budget.get("final_seeds", ())))
-    rounds = f"; then the best {FINALISTS} over seeds {final} too" if final else ""
+    best = min(FINALISTS, settings) if isinstance(settings, int) else FINALISTS
+    rounds = f"; then the best {best} over seeds {final} too" if final else ""
     folds = f", by {budget['folds']}-fold cross-validation" if budget.get("folds") else ""
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))

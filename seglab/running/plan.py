@@ -77,6 +77,11 @@ class Plan:
         return self.root / self.study.name if self.tunes is None else self.root / self.tunes.name / TUNING
 
     @property
+    def whole(self) -> Study:
+        """The study itself, also if these are its tuning runs, which are tested under no shift."""
+        return self.study if self.tunes is None else self.tunes
+
+    @property
     def runs(self) -> list[Run]:
         """Runs that can be started. The runs of a tuned arm can be started once its setting is chosen."""
         wanted = self.selection
@@ -261,7 +266,7 @@ def check_split(plan: Plan) -> None:
         return
     split_batch(min(data.batch_size, len(data.used("train"))), processes)
     sizes = {f"{split} split": len(data.used(split)) for split in SCORED}
-    sizes |= {f"shift {name}": len(data.shifted(shift)) for name, shift in plan.study.shifts.items()}
+    sizes |= {f"shift {name}": len(data.shifted(shift)) for name, shift in plan.whole.shifts.items()}
     for what, images in sizes.items():
         if images < processes:
             raise ValueError(f"the {what} has {images} images, and a run {processes} processes, each of which needs one: use fewer devices")

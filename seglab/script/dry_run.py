@@ -47,7 +47,9 @@ def _following(plan: Plan) -> list[str]:
     undecided = [arm for arm, tuned in arms.items() if not tuned.finalists]
     seeds = ", ".join(map(str, plan.tunes.final_round_seeds))
     searched = f"when they have ended, {proposed} more settings are proposed from their scores, in rounds"
-    final = f"when all settings have been tried, the best {FINALISTS} of each arm compete under the seeds {seeds}"
+    final = (
+        f"when all settings have been tried, the best {min(FINALISTS, plan.tunes.budget or 0)} of each arm compete under the seeds {seeds}"
+    )
     return [*([searched] if proposed else []), *([final] if undecided and seeds else [])]
 
 

@@ -17,7 +17,7 @@ from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
-from seglab.running.plan import Plan, Selection
+from seglab.running.plan import Plan, Selection, check_shared
 from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
@@ -111,6 +111,7 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
         jobs = max(1, gpus // plan.resources.devices)
     launcher = Local(gpus, plan.resources.devices)
     if plan.selection.setting is not None:
+        check_shared(plan)
         return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)
     tunes = plan.study.budget is not None and plan.selection.seed is None
     codes = [tune(plan, launcher, jobs, console, wait=wait)] if tunes else []

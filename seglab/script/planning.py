@@ -13,6 +13,7 @@ from seglab.compare.numbers.tuning import Choice
 from seglab.compare.numbers.verdicts import smallest_p
 from seglab.records import TUNING, Analysis
 from seglab.running.plan import Plan
+from seglab.running.status import count
 from seglab.script.tuning import choices
 
 
@@ -25,15 +26,14 @@ def planning_lines(plan: Plan) -> list[str]:
     tests, seeds = declared.tests, len(declared.seeds)
     if tests < 1 or declared.always_valid:
         return []
-    level = _last_level(declared)
+    level, size = _last_level(declared), f"{count(seeds, 'seed')} and {count(tests, 'contrast')}"
     smallest = detectable(1.0, seeds, tests, level)
     if math.isinf(smallest):
         needed = statistics.pairs_needed(level, tests)
-        lines = [f"planned: {seeds} seeds and {tests} contrasts can show no difference, however large: {needed} seeds could"]
+        lines = [f"planned: {size} can show no difference, however large: {needed} seeds could"]
     else:
         lines = [
-            f"planned: {seeds} seeds and {tests} contrasts show, with 80 % power, a true difference of {smallest:.2f} standard deviations of the "
-            "paired differences"
+            f"planned: {size} show, with 80 % power, a true difference of {smallest:.2f} standard deviations of the paired differences"
         ]
     lines += _of_looks(declared)
     return lines + (_of_tuning(plan, declared) if plan.study.budget is not None else [])

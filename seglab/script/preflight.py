@@ -70,7 +70,7 @@ def _checked_images(plan: Plan, console: Console) -> Format | None:
     console.print(data.sizes, highlight=False)
     for note in data.notes:
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    check_shifts(plan.study.shifts, plan.study.data, data.images)
+    check_shifts(plan.whole.shifts, plan.whole.data, data.images)  # before a tuning too: the runs that follow it are tested under them
     if plan.study.shifts:
         console.print(
             f"each run is tested under {count(len(plan.study.shifts), 'shift')} too: {', '.join(plan.study.shifts)}", highlight=False

@@ -83,9 +83,14 @@ def final_plan(plan: Plan) -> Plan:
 
 
 def stages_of(plan: Plan) -> list[Plan]:
-    """Return the plans that `run` does one after the other."""
+    """Return the plans that `run` does one after the other.
+
+    Raises:
+        ValueError: the plan's folder holds runs of other shared settings, such as settings chosen over other tuning seeds.
+    """
     if plan.study.budget is None:
         return [plan]
+    check_shared(plan)
     if plan.selection.setting is not None:
         return [tuning_plan(plan)]
     final = _with_choices(plan, choices(plan.study, plan.folder / TUNING))
@@ -209,7 +214,12 @@ def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
     console.print(f"{study.name}: each arm's setting is that with the largest mean {measure} over {rounds}", highlight=False)
     console.print(table)
     curves = "; ".join(f"{choice.arm} {_curve(choice, metric.unit)}" for choice in found)
-    console.print(f"expected {measure} of the best of 1, 2, … of the settings: {curves}", style="dim", highlight=False, markup=False)
+    console.print(
+        f"expected {measure} of the best of 1, 2, … of the settings in the first round: {curves}",
+        style="dim",
+        highlight=False,
+        markup=False,
+    )
 
 
 def _curve(choice: Choice, unit: Unit) -> str:

@@ -258,6 +258,8 @@ class Study:
         if shift_name not in (None, MEAN, *self.shifts):
             known = f"it has {', '.join(self.shifts)}" if self.shifts else "it has none"
             raise ValueError(f"metric {self.metric!r}: the study has no shift {shift_name!r}{meant(str(shift_name), self.shifts)}; {known}")
+        if shift_name == MEAN and Metric.parse(self.metric).class_name is not None:
+            raise ValueError(f"metric {self.metric!r}: the mean over the corruptions has no scores of classes; give shift/{MEAN}/miou")
         if shift_name == MEAN and not any(shift.domain() is None for shift in self.shifts.values()):
             raise ValueError(f"metric {self.metric!r}: is the mean over the corruptions, and the study has none among its shifts")
 

@@ -325,6 +325,14 @@ def test_a_study_without_matrices_says_so(tmp_path: Path, capsys: pytest.Capture
     assert "no interval for new images: none, seed 0 and 11 more runs: confusion.npz is missing" in printed
 
 
+def test_a_metric_of_a_shift_has_no_interval_and_shows_the_test_images(tmp_path: Path) -> None:
+    draw_study(tmp_path, effects(0.004, 0.02))
+    results = [dataclasses.replace(one, shift={"noise-3": one.test}) for one in read_folder(tmp_path).results]
+    found = image_findings(tmp_path, results, compare(results, Criteria(Metric.parse("shift/noise-3/pixel_accuracy"), "none")))
+    assert found.problems == ("pixel accuracy under noise-3 is not counted image by image; val and test scores are",)
+    assert (found.split, found.intervals, len(found.mious)) == ("test", {}, 16)
+
+
 def test_an_older_result_without_the_scores_of_images_says_so(tmp_path: Path) -> None:
     write_study(tmp_path, [result("none", 0, 0.5)], StudyRecord("study", "none", "test/miou", {}, {"none": {}}))
     study = read_folder(tmp_path)

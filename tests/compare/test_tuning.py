@@ -129,6 +129,10 @@ def test_words_of_a_final_round_and_of_folds() -> None:
     assert said.startswith(
         "Tuned: 4 settings each, on val mIoU over seeds 1, 2; then the best 3 over seeds 3 too, by 2-fold cross-validation."
     )
+    shared["tuning"]["settings"] = 2
+    said = words.tuning(StudyRecord("study", "none", "test/miou", shared, {}))
+    assert said is not None
+    assert "then the best 2 over seeds 3 too" in said
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=2, max_size=4))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
 
 from seglab import (
     CrossEntropy,
@@ -38,6 +39,8 @@ from seglab.running.plan import Plan, Script, agree, check_split, keep
 from seglab.running.resources import Resources
 from seglab.script.dry_run import dry_run_table
 from seglab.script.parser import changed_flags_of, flags_of, parser_of, study_parameters
+from seglab.script.preflight import check_training
+from seglab.script.tuning import tuning_plan
 from seglab.script.words import parse
 from tests.nets import Small
 
@@ -218,16 +221,32 @@ def test_a_study_checks_its_shifts() -> None:
         ({"shifts": {"a": "noise"}}, r"shift 'a': is a str; expected a Shift that is a dataclass, such as GaussianNoise\(3\)"),
         ({"metric": "shift/noise-2/miou"}, r"the study has no shift 'noise-2' \(did you mean 'noise-3'\?\); it has noise-3, jpeg-5, night"),
         ({"metric": "shift/noise-2/miou", "shifts": {}}, "no shift 'noise-2'; it has none"),
+        ({"metric": "shift/mean/iou/car"}, "the mean over the corruptions has no scores of classes; give shift/mean/miou"),
         ({"metric": "shift/mean/miou", "shifts": {"night": NIGHT}}, "is the mean over the corruptions, and the study has none"),
     ):
         with pytest.raises(ValueError, match=said):
             study(**settings)
-    assert study(metric="shift/mean/iou/car").metric == "shift/mean/iou/car"
+    assert study(metric="shift/noise-3/iou/car").metric == "shift/noise-3/iou/car"
 
 
 def test_tuning_runs_see_no_shift() -> None:
     tuned = Study("t", DATA, 1, [0], "none", {"none": Tuned({"a": arm})}, metric="shift/night/miou", shifts=SHIFTS)
     assert tuned.tuning().shifts == {}
+
+
+@dataclass(frozen=True)
+class Cuts(Shift):
+    """A wrong shift, which returns a part of the image."""
+
+    def apply(self, image: Array, rng: np.random.Generator) -> Array:
+        return image[:1]
+
+
+def test_shifts_are_checked_before_a_tuning(tmp_path: Path) -> None:
+    """Otherwise a bad shift would be found when all tuning runs have ended."""
+    tuning = tuning_plan(plan(tmp_path, {"cut": Cuts()}, arms={"none": Tuned({"a": arm, "b": arm})}))
+    with pytest.raises(ValueError, match=r"shift cut: Cuts\.apply returned"):
+        check_training(tuning, agree(tuning), Console(quiet=True))
 
 
 def test_each_process_needs_an_image_of_each_domain() -> None:

@@ -24,7 +24,8 @@ from seglab.data import SPLITS, Folds
 from seglab.records import Result, Run, identity, read_record, write_json, write_result
 from seglab.running.plan import Plan, Script, agree, check_shared, keep
 from seglab.running.resources import Resources
-from seglab.script.tuning import choices, final_plan, tuning_plan
+from seglab.script.dry_run import print_runs
+from seglab.script.tuning import choices, final_plan, stages_of, tuning_plan
 from seglab.study.arms import arm_and_setting
 from tests.study.tiny_experiment import Small
 
@@ -150,6 +151,13 @@ def test_an_old_tuning_goes_on_with_its_own_seeds(tmp_path: Path) -> None:
     now = dataclasses.replace(final, study=dataclasses.replace(final.study, final_round=2))
     with pytest.raises(ValueError, match=r"tuning seeds 10, 11, with a final round of 0 seeds .* --tuning_seeds 2 --final_round 0"):
         check_shared(now)
+    with pytest.raises(ValueError, match=r"tuning\.final_seeds: .*--tuning_seeds 2 --final_round 0"):
+        stages_of(plan(tmp_path, lambda: listed(2)))  # `--dry_run` and `launch` refuse what `run` refuses
+
+
+def test_a_final_round_has_no_more_settings_than_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_runs(stages_of(plan(tmp_path, lambda: listed(2))))
+    assert "the best 2 of each arm compete under the seeds 12, 13" in capsys.readouterr().out
 
 
 def test_ranges_are_recorded_and_change_no_run(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def image_findings(folder: Path, results: Sequence[Result], comparison: Comparis
         comparison: their comparison.
     """
     metric = comparison.criteria.metric
-    split, problems, statistic = metric.class_split, list[str](), None
+    split, problems, statistic = metric.image_split, list[str](), None
     try:
         statistic = statistic_of(metric, results[0].class_names) if results else None
     except ValueError as error:
