@@ -32,7 +32,7 @@ def test_a_plan_says_what_it_can_show(tmp_path: Path, capsys: pytest.CaptureFixt
     (line,) = planning_lines(plan(tmp_path, study(seeds=6)))
     assert line == "planned: 6 seeds and 2 contrasts can show no difference, however large: 7 seeds could"
     two = {arm: study().arms[arm] for arm in ("none", "l2")}
-    (short,) = planning_lines(plan(tmp_path, dataclasses.replace(study(seeds=1), arms=two)))
+    (short,) = planning_lines(plan(tmp_path, replace(study(seeds=1), arms=two)))
     assert short.startswith("planned: 1 seed and 1 contrast can show no difference")
     print_runs([plan(tmp_path, study(seeds=6))])
     assert line in capsys.readouterr().out.splitlines()
