@@ -47,7 +47,7 @@ class Findings:
     @property
     def notes(self) -> tuple[str, ...]:
         """One line for each item that was left out, and for each limit of the answer."""
-        return (*self.comparison.notes, *self.factor_notes, *self._per_class[1], *self.curves[1])
+        return (*self.comparison.notes, *self.factor_notes, *self.class_contrasts[1], *self.curves[1])
 
     @property
     def compared(self) -> tuple[Result, ...]:
@@ -57,7 +57,7 @@ class Findings:
     @property
     def classes(self) -> PerClass | None:
         """Contrasts of each class; None without an arm besides the baseline, or without scores of each class."""
-        return self._per_class[0]
+        return self.class_contrasts[0]
 
     @cached_property
     def health(self) -> tuple[str, ...]:
@@ -102,11 +102,11 @@ class Findings:
         return replace(self, study=study, comparison=comparison, whole=self)
 
     @cached_property
-    def _per_class(self) -> tuple[PerClass | None, tuple[str, ...]]:
+    def class_contrasts(self) -> tuple[PerClass | None, tuple[str, ...]]:
         """The contrasts of each class, and notes on them. Each p is adjusted over the cells of all arms."""
         if self.whole is None:
             return _classes(self.compared, self.comparison)
-        classes, notes = self.whole._per_class
+        classes, notes = self.whole.class_contrasts
         arms = {arm.arm for arm in self.comparison.arms}
         return classes and replace(classes, cells=tuple(cell for cell in classes.cells if cell.arm in arms)), notes
 

@@ -163,7 +163,7 @@ def test_a_wrong_one(check: Check) -> None:
         (["mine_checked.Needs", "--num_classes", "3"], ("mine_checked.Needs needs scale, as in --scale VALUE",)),
         (["seglab.losses.Dice", "--absent", "penalise"], ("--absent: expected one of 'skip', 'penalize', got penalise",)),
         (["seglab.losses.Dice", "--smooth", "-1"], ("seglab.losses.Dice: smooth must be",)),
-        (["seglab.losses.WeightedSum"], ("--losses VALUE", "--weights VALUE")),
+        (["seglab.losses.WeightedSum"], ("--losses NAMES", "--weights VALUE")),
     ],
 )
 def test_bad_input_is_one_line(check: Check, words: list[str], expected: tuple[str, ...]) -> None:

@@ -191,7 +191,7 @@ COMMANDS = [
     ("validate", ("needs a folder",)),
     ("validate nowhere extra", ("'nowhere' belongs to no flag",)),
     ("compare", ("seglab compare needs RUNS: a study's folder",)),
-    ("compare a b", ("'b' is one word too many",)),
+    ("status a b", ("'b' is one word too many",)),
     ("compare a --metrics x", ("no flag --metrics", "did you mean --metric?")),
     ("compare a --margin x", ("--margin: expected float, got x",)),
     ("status", ("seglab status needs RUNS",)),
