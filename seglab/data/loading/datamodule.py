@@ -202,7 +202,7 @@ class SegmentationDataModule(LightningDataModule):
         """Return a copy that loads the samples of another source, without the cache and the counts of this one."""
         _check_source(source)
         other = copy.copy(self)
-        other.source, other._cached, other._counted = source, {}, {}
+        vars(other).update(source=source, _cached={}, _counted={})
         return other
 
     def train_dataloader(self) -> TrainLoader:
