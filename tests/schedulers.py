@@ -27,9 +27,9 @@ from torch.optim.lr_scheduler import (
 
 from seglab.schedulers import SchedulerFactory
 
-FEW = ("StepLR", "CosineAnnealingLR", "SequentialLR", "ReduceLROnPlateau")
-"""Schedulers that are tested at each change: of no length, of the training's length, of several schedulers, of a metric. The others are
-tested by `make test-weekly`."""
+FEW = ("SequentialLR", "ReduceLROnPlateau")
+"""Schedulers that are tested at each change: several of the training's length, and one that follows a metric. The others are tested by
+`make test-weekly`."""
 
 
 def decay(update: int) -> float:

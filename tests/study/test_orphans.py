@@ -77,8 +77,12 @@ def assert_saved_and_gone(place: Path) -> None:
     assert "interrupted; the same command again goes on" in log
 
 
+SLOW, WEEKLY = (pytest.mark.slow,), (pytest.mark.weekly,)
+MARKS = {(signal.SIGKILL, ()): (), (signal.SIGTERM, ()): SLOW, (signal.SIGKILL, TWO_DEVICES): SLOW}
+"""The cases that are tested at each change, the first of them by `make test`."""
+
 CASES = [
-    pytest.param(number, words, id=f"{number.name}{len(words)}", marks=() if (number, words) == (signal.SIGKILL, ()) else pytest.mark.slow)
+    pytest.param(number, words, id=f"{number.name}{len(words)}", marks=MARKS.get((number, words), WEEKLY))
     for words in ((), TWO_DEVICES)
     for number in (signal.SIGKILL, signal.SIGHUP, signal.SIGTERM)
 ]
@@ -98,7 +102,7 @@ def test_a_signal_to_run(number: signal.Signals, words: tuple[str, ...], tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [(), TWO_DEVICES], ids=["one", "two"])
+@pytest.mark.parametrize("words", [pytest.param((), id="one"), pytest.param(TWO_DEVICES, id="two", marks=pytest.mark.weekly)])
 def test_a_closed_terminal(words: tuple[str, ...], tmp_path: Path) -> None:
     """The system sends SIGHUP, and every further line that `run` prints is an error."""
     terminal, its_end = pty.openpty()
