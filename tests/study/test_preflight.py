@@ -182,7 +182,7 @@ def test_an_arm_is_tried_once(here: Here) -> None:
     said = here(*COMMANDS["run"], "--faults", "draws")
     assert said.code == 0, said
     assert "tried" not in said.out
-    said = here(*COMMANDS["run"], "--faults", "draws,dict")
+    said = here(*COMMANDS["run"], "--faults", "draws,dict", "--amend", "one more arm")
     assert said.code == 2
     assert "arm dict: " in said.err
     assert not Path("runs/faulty/dict").exists()

@@ -141,7 +141,7 @@ def test_a_report_holds_the_table_of_compare(wandb_server: WandbServer, seglab: 
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert all(row in text for row in rows)
-    assert "l2 is better than none by 5.33 points (95 % interval +4.48 to +6.19)" in text
+    assert "l2 is better than none by 5.33 points (95 % interval +4.00 to +6.00)" in text
     assert "no test" in text
     assert seglab("sync", demo).returncode == 0
     saved = [seglab("report", "--wandb", demo), seglab("report", "--wandb", demo)]
