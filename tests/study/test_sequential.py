@@ -20,7 +20,7 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def results(folder: Path) -> dict[str, Any]:
-    """What the result of each run says about its scores and its settings."""
+    """Return the scores and the identity of each finished run, by the path of its result."""
     paths = sorted(folder.rglob("result.json"))
     read = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in paths}
     return {name: {field: found[field] for field in ("val", "test", "identity")} for name, found in read.items()}

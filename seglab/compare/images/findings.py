@@ -19,10 +19,10 @@ from seglab.compare.numbers.statistics import Floats, paired_differences, standa
 from seglab.records import Result, Run
 
 MOST_RUNS = 1000
-"""Number of runs up to which a comparison reads `confusion.npz`: about 5 seconds, at 100 images of 11 classes."""
+"""Number of runs up to which a comparison reads `confusion.npz`."""
 
 MOST_BYTES = 8 * 10**9
-"""Bytes of the confusion matrices of all runs up to which they are read: about 20 seconds."""
+"""Bytes of the confusion matrices of all runs up to which they are read."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def limits(comparison: Comparison) -> list[str]:
 
 
 def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
-    """Return a note on results of seeds that an amendment has added or dropped, with the numbers that include them."""
+    """Return a note on results of seeds that were not declared, with the numbers that include them."""
     criteria, declared = comparison.criteria, comparison.criteria.declared
     if declared is None or not declared.seeds:
         return []

@@ -84,5 +84,5 @@ class OverSets:
 
     @property
     def exploratory(self) -> bool:
-        """Whether this is not the declared comparison of one of the studies."""
+        """Return whether this differs from the declared comparison of one of the studies."""
         return any(each.comparison.criteria.exploratory for each in self.sets)
