@@ -8,6 +8,7 @@ from collections import defaultdict
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -24,14 +25,20 @@ TINY = "tu-test_resnet"  # 0.4 million parameters
 STEPS = 14  # a relative strength is measured over the first eleven
 
 
-@cache
-def study_of(script: Path) -> Study:
-    """The script's study, on 8 drawn images of 32×32 and with the smallest encoder, if it takes one."""
+def imported(script: Path) -> ModuleType:
+    """Import a script as a module of its own."""
     spec = importlib.util.spec_from_file_location(f"experiment_{script.stem}", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def study_of(script: Path) -> Study:
+    """The script's study, on 8 drawn images of 32×32 and with the smallest encoder, if it takes one."""
+    module = imported(script)
     wanted: dict[str, Any] = {
         "data": SegmentationDataModule(
             Shapes(num_train=8, num_val=2, num_test=2, image_size=32, num_shapes=3), batch_size=4, num_workers=0
@@ -205,23 +212,13 @@ def test_all_penalties_are_tuned_among_the_same_settings() -> None:
 
 
 def test_too_few_settings_for_a_sequential_search_are_refused_by_their_flag() -> None:
-    script = next(script for script in SCRIPTS if script.stem == "regularization")
-    spec = importlib.util.spec_from_file_location("regularization", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = imported(next(script for script in SCRIPTS if script.stem == "regularization"))
     with pytest.raises(ValueError, match="--settings 2: --search sequential proposes settings in 3 rounds"):
         module.study(settings=2, search="sequential")
 
 
 def test_penalties_and_schedules_cross() -> None:
-    script = next(script for script in SCRIPTS if script.stem == "freezing")
-    spec = importlib.util.spec_from_file_location("freezing", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = imported(next(script for script in SCRIPTS if script.stem == "freezing"))
     data = SegmentationDataModule(Shapes(num_train=8, num_val=2, num_test=2, image_size=32), batch_size=4, num_workers=0)
     settings = {"data": data, "encoder": TINY, "weights": encoder_weights()}
     crossed = module.study(**settings, penalties=["none", "l2", "l2-sp"], arms=["full", "frozen", "l2-sp"])

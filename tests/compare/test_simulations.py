@@ -17,6 +17,7 @@ from seglab.compare.numbers import exact, families
 from seglab.compare.numbers.detectable import detectable
 from seglab.compare.numbers.looks import Ending, Endings
 from seglab.compare.numbers.resampled import resampled_p
+from seglab.compare.numbers.sequential import always_valid_p
 from seglab.compare.numbers.statistics import equivalence_p
 from seglab.records import Analysis, Result, Run
 from tests.compare.shaffer import shaffer
@@ -87,6 +88,28 @@ def test_the_test_and_holm_hold_the_rate(n: int, noise: str) -> None:
     arms = NOISES[noise](generator, (8000, 4, n)) + generator.normal(size=(8000, 1, n))
     found = (families.holm(exact.sign_flip_p(arms[:, 1:] - arms[:, :1])) <= 0.05).any(axis=-1)
     assert report(f"A/A, {noise}, {n} seeds, any of 3", found, n) <= 0.06
+
+
+def test_the_documented_rate_of_who_stops_at_the_first_significant_p() -> None:
+    differences = np.random.default_rng(6).normal(size=(2000, 20))
+    found = (np.array([exact.sign_flip_p(differences[:, :n]) for n in range(6, 21)]) <= 0.05).any(axis=0)
+    assert report("peeking at 6 to 20 seeds", found, 6) == pytest.approx(0.16, abs=3 * spread(0.16, 2000))
+
+
+@pytest.mark.parametrize(("n", "power"), [(10, 0.45), (20, 0.89)])
+def test_the_documented_power_of_tests_at_any_time(n: int, power: float) -> None:
+    p = always_valid_p(np.random.default_rng(7).normal(1.0, size=(20_000, n)), 1.0)
+    assert report(f"e-process, {n} seeds", p[:, -1] <= 0.05, 7) == pytest.approx(power, abs=0.005 + 3 * spread(power, 20_000))
+
+
+def test_the_documented_power_of_both_families() -> None:
+    generator = np.random.default_rng(8)
+    arms = math.sqrt(2) + generator.normal(size=(3000, 3, 10))
+    differences = (arms - generator.normal(size=(3000, 1, 10))) / math.sqrt(2)  # three real differences of one standard deviation
+    p, same = exact.sign_flip_p(differences), equivalence_p(differences, 1.0)
+    found = [shaffer(*problem)[0] <= 0.05 for problem in zip(p, same, strict=True)]
+    assert report("Shaffer, each of 3", found, 8) == pytest.approx(0.57, abs=3 * spread(0.57, 3000))
+    assert report("Holm, each of 3", families.holm(p) <= 0.05, 8) == pytest.approx(0.69, abs=3 * spread(0.69, 3000))
 
 
 @studies(150, 2000)
