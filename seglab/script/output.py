@@ -1,6 +1,8 @@
 """The forms in which `compare` prints a comparison or writes it into a file."""
 
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +15,17 @@ if TYPE_CHECKING:
 FORMS = {"table": ".txt", "markdown": ".md", "csv": ".csv", "json": ".json", "latex": ".tex"}
 """Suffix of a file of each form. An --output with this suffix has this form, if --format is not given."""
 
-RECORDS = ("study.json", "result.json", "metrics.csv", "choice.json", "failure.json", "environment.json")
-"""Names of files of a study, which no output may replace."""
+RECORDS = (
+    "study.json",
+    "result.json",
+    "metrics.csv",
+    "choice.json",
+    "failure.json",
+    "environment.json",
+    "dashboard.json",
+    "wandb_report.json",
+)
+"""Names of files of a study, which no output may replace. All other files of a run are in the run's folder, `seed-N`."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,7 @@ class Output:
     """Form of a comparison, and the file into which it is written.
 
     Raises:
-        ValueError: the folder of the file does not exist, or the file is a folder or a record of a study.
+        ValueError: the folder of the file does not exist, or the file is a folder, a page in HTML, or a file that seglab writes itself.
     """
 
     form: str = "table"
@@ -40,19 +51,39 @@ class Output:
             raise ValueError(f"--output {self.path}: there is no folder {self.path.parent}; create it, or name a file in another folder")
         if self.path.name in RECORDS:
             raise ValueError(f"--output {self.path}: {self.path.name} is the name of a record of seglab; choose another name")
+        if self.path.suffix.lower() in (".html", ".htm"):
+            raise ValueError(
+                f"--output {self.path}: no form is HTML; expected a name that ends in {_listed(FORMS.values())}. Without --output and --format, "
+                "`compare` writes report.html into the folder of the study"
+            )
+        if run := next((place for place in self.path.resolve().parents if re.fullmatch(r"seed-\d+", place.name)), None):
+            raise ValueError(f"--output {self.path}: is in the folder of a run, {run}, whose files seglab writes; choose another folder")
 
     @classmethod
     def chosen(cls, form: str | None, path: str | None) -> "Output":
-        """Return the output that the flags --format and --output ask for. Without --format the suffix of the file gives the form."""
+        """Return the output that the flags --format and --output ask for. Without --format the suffix of the file gives the form.
+
+        Raises:
+            ValueError: --format is not given and no form has the suffix of the file, or see `Output`.
+        """
         target = None if path is None else Path(path)
-        suffix = "" if target is None else target.suffix
-        by_suffix = next((name for name, own in FORMS.items() if own == suffix), "table")
-        return cls(by_suffix if form is None else form, target)
+        if form is not None or target is None or not target.suffix:
+            return cls("table" if form is None else form, target)
+        by_suffix = {own: name for name, own in FORMS.items()}
+        output = cls(by_suffix.get(target.suffix.lower(), "table"), target)
+        if target.suffix.lower() not in by_suffix:
+            raise ValueError(f"--output {target}: no form has the suffix {target.suffix}; expected {_listed(FORMS.values())}, or add --format")
+        return output
 
     @property
     def plain(self) -> bool:
         """Return whether the output is the usual one: the table, printed."""
         return self == PRINTED
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 PRINTED = Output()
