@@ -42,8 +42,9 @@ class StudyFolder:
         declared = None if self.record is None else declared_analysis(self.record)
         if declared is None:
             chosen = "test/miou" if metric is None else metric
-            own = self._declared_baseline() if baseline is None else baseline
-            return Criteria(Metric.parse(chosen), own, 0.05 if alpha is None else alpha, margin)
+            if baseline is None:
+                raise ValueError(self._unknown_baseline())
+            return Criteria(Metric.parse(chosen), baseline, 0.05 if alpha is None else alpha, margin)
         if margin is None and metric in (None, declared.metric):
             margin = declared.margin
         return Criteria(
@@ -54,11 +55,12 @@ class StudyFolder:
             declared=declared,
         )
 
-    def _declared_baseline(self) -> str:
-        if self.record is not None:
-            return self.record.baseline
+    def _unknown_baseline(self) -> str:
+        """Return the message that no `study.json` names the baseline: whether the file is missing or damaged, and what to do."""
+        path = self.folder / "study.json"
+        found = [problem for problem in self.problems if problem.startswith(f"{path}: ")]
         arms = ", ".join(dict.fromkeys(result.run.arm for result in self.results))
-        raise ValueError(f"{self.folder}: no readable study.json says which arm is the baseline: name one of {arms}")
+        return f"{'; '.join(found) if found else f'{path}: is missing'}. It says which arm is the baseline; without it, name one of {arms} by --baseline"
 
 
 def read_folder(folder: Path) -> StudyFolder:
