@@ -169,6 +169,20 @@ def test_a_verdict_has_to_hold_with_the_worst_score_of_a_diverged_run() -> None:
     assert compare_sets(sets).arms[0].verdict == "better"
 
 
+def test_later_seeds_do_not_take_the_worst_case_of_a_look_away() -> None:
+    """A study has decided at its look at 8 of 12 seeds. The score of a later seed is not the worst of this look."""
+    declared = Analysis("none", "test/miou", 0.005, 0.05, ("none", "l2"), tuple(range(12)), looks=(8,))
+    base = [0.62, 0.63, 0.64, 0.65, 0.66, 0.601, 0.60, 0.67]
+    scores = {"none": [*base, 0.05, 0.6, 0.6, 0.6], "l2": [*(score + 0.02 for score in base), 0.6, 0.6, 0.6, 0.6]}
+    gone = Run("study", "l2", 5)
+    compared = compare(
+        [each for each in study(scores) if each.run != gone], dataclasses.replace(MIOU, declared=declared), {gone: "diverged"}
+    )
+    assert (compared.contrasts[0].verdict, len(compared.contrasts[0].seeds), len(compared.seeds)) == ("better", 7, 12)
+    sets = [DataSet("0", compared), *(data_set(str(place), own) for place, own in enumerate(drawn(5, {"l2": 0.02}, seed=4), start=1))]
+    assert compare_sets(sets).arms[0].verdict == "better"
+
+
 def test_there_is_no_verdict_while_a_study_waits() -> None:
     scores = drawn(6, {"l2": 0.02})
     sets = [

@@ -7,7 +7,7 @@ from typing import Literal
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.numbers.sequential import spending
-from seglab.records import Analysis, Result, Run
+from seglab.records import Result, Run
 
 Ending = Literal["diverged", "failed", "open"]
 """State of a run without a result: its loss or weights became NaN or infinite, it ended with another error, or it is still to be done."""
@@ -41,13 +41,9 @@ def reached_looks(results: Sequence[Result], criteria: Criteria, endings: Ending
     first = tuple(takewhile(done, declared.seeds))
     if criteria.always_valid:
         return [Look(first, criteria.alpha)] if first else [Look(declared.seeds, criteria.alpha, interim)]
-    sizes = _sizes(declared)
-    reached = [
-        Look(declared.seeds[:size], alpha)
-        for size, alpha in zip(sizes, spending(sizes, total, criteria.alpha), strict=True)
-        if size <= len(first)
-    ]
-    waits = f"{interim}; the first look is at {sizes[0]}" if len(sizes) > 1 else interim
+    planned = planned_looks(criteria)
+    reached = [look for look in planned if len(look.seeds) <= len(first)]
+    waits = f"{interim}; the first look is at {len(planned[0].seeds)}" if len(planned) > 1 else interim
     return reached if reached else [Look(declared.seeds, criteria.alpha, waits)]
 
 
@@ -63,19 +59,20 @@ def look_notes(looks: Sequence[Look], criteria: Criteria) -> list[str]:
         ]
     if not declared.looks:
         return []
-    sizes = _sizes(declared)
-    levels = spending(sizes, sizes[-1], criteria.alpha)
-    planned = ", ".join(f"{size} ({level:.2g})" for size, level in zip(sizes, levels, strict=True))
+    planned = ", ".join(f"{len(look.seeds)} ({look.alpha:.2g})" for look in planned_looks(criteria))
     return [
         f"planned looks at numbers of seeds, each with its largest adjusted p of a verdict: {planned}. This is the look at "
         f"{len(looks[-1].seeds)} seeds; a verdict of an earlier look stands, with the numbers of that look"
     ]
 
 
-def _sizes(declared: Analysis) -> tuple[int, ...]:
-    """Return the numbers of seeds of all looks; the last is at all seeds. An amendment can leave fewer seeds than a look needs."""
-    total = len(declared.seeds)
-    return (*(look for look in declared.looks if look < total), total)
+def planned_looks(criteria: Criteria) -> list[Look]:
+    """Return all looks, reached or not; the last is at all declared seeds. An amendment can leave fewer seeds than a look needs."""
+    seeds = () if criteria.declared is None else criteria.declared.seeds
+    if criteria.declared is None or not seeds:
+        return []
+    sizes = (*(look for look in criteria.declared.looks if look < len(seeds)), len(seeds))
+    return [Look(seeds[:size], alpha) for size, alpha in zip(sizes, spending(sizes, len(seeds), criteria.alpha), strict=True)]
 
 
 def _settled(results: Sequence[Result], arms: Sequence[str], endings: Endings) -> Callable[[int], bool]:

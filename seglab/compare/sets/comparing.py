@@ -38,7 +38,11 @@ def compare_sets(sets: Sequence[DataSet]) -> OverSets:
     tests = max(each.comparison.tests for each in sets)
     arms = list(dict.fromkeys(contrast.arm for each in sets for contrast in each.comparison.contrasts))
     found = _adjusted([_arm(arm, sets, tests) for arm in arms], tests)
-    worst = [_adjusted([_arm(arm, case, tests) for arm in arms], tests) for case in worst_sets(sets)]
+    cases = [worst_sets(sets, arm) for arm in arms]
+    worst = [
+        _adjusted([_arm(arm, own[min(place, len(own) - 1)] if own else sets, tests) for arm, own in zip(arms, cases, strict=True)], tests)
+        for place in range(max(map(len, cases), default=0))
+    ]
     confirmed = [_confirmed(own, [case[place] for case in worst], sets) for place, own in enumerate(found)]
     return OverSets(tuple(sets), tuple(confirmed), tests, tuple(_notes(sets, tests)))
 

@@ -1,39 +1,49 @@
 """Data sets with diverged runs at their worst score."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from seglab.compare.numbers.answer import Comparison
+from seglab.compare.numbers.looks import planned_looks
 from seglab.compare.numbers.pairing import Scores, common_seeds
 from seglab.compare.numbers.verdicts import worst_cases
 from seglab.compare.sets.answer import DataSet
 
 
-def worst_sets(sets: Sequence[DataSet]) -> list[list[DataSet]]:
-    """Return the data sets with the worst score of their study in place of each diverged run; nothing if no run has diverged.
+def worst_sets(sets: Sequence[DataSet], arm: str) -> list[list[DataSet]]:
+    """Return the data sets for an arm with the worst score of their study in place of each diverged run; nothing if no run has diverged.
 
-    A metric without a direction has two worst cases, with the smallest and with the largest score everywhere.
+    The worst score and the diverged runs of a study are those of the look that has judged the arm, as in the study's own verdict. A metric
+    without a direction has two worst cases, with the smallest and with the largest score everywhere.
     """
-    cases = [_worst_scores(each.comparison) for each in sets]
+    cases = [_worst_scores(each.comparison, arm) for each in sets]
     number = max(len(own) for own in cases)
     return [
-        [_with_scores(each, own[min(place, len(own) - 1)]) if own else each for each, own in zip(sets, cases, strict=True)]
+        [_with_scores(each, arm, own[min(place, len(own) - 1)]) if own else each for each, own in zip(sets, cases, strict=True)]
         for place in range(number)
     ]
 
 
-def _worst_scores(comparison: Comparison) -> list[Scores]:
-    scores = {arm.arm: arm.scores for arm in comparison.arms}
-    return worst_cases(scores, {arm.arm: arm.diverged for arm in comparison.arms}, comparison.criteria.metric)
+def _worst_scores(comparison: Comparison, arm: str) -> list[Scores]:
+    seeds = _judged_seeds(comparison, arm)
+    scores = {each.arm: {seed: score for seed, score in each.scores.items() if seed in seeds} for each in comparison.arms}
+    diverged = {each.arm: [seed for seed in each.diverged if seed in seeds] for each in comparison.arms}
+    return worst_cases(scores, diverged, comparison.criteria.metric)
 
 
-def _with_scores(each: DataSet, scores: Mapping[str, Mapping[int, float]]) -> DataSet:
-    """Return a data set with other scores, and contrasts over all seeds that both arms then have."""
+def _with_scores(each: DataSet, arm: str, scores: Scores) -> DataSet:
+    """Return a data set with other scores, and the contrast of the arm over all seeds that the arm and the baseline then have."""
     comparison = each.comparison
-    baseline = comparison.criteria.baseline
-    contrasts = []
-    for contrast in comparison.contrasts:
-        diverged = {seed for arm in comparison.arms if arm.arm in (contrast.arm, baseline) for seed in arm.diverged}
-        contrasts.append(replace(contrast, seeds=common_seeds(scores, contrast.arm, baseline, sorted({*contrast.seeds, *diverged}))))
-    arms = tuple(replace(arm, scores=scores[arm.arm]) for arm in comparison.arms)
-    return replace(each, comparison=replace(comparison, arms=arms, contrasts=tuple(contrasts)))
+    seeds = common_seeds(scores, arm, comparison.criteria.baseline, _judged_seeds(comparison, arm))
+    contrasts = tuple(replace(own, seeds=seeds) if own.arm == arm else own for own in comparison.contrasts)
+    arms = tuple(replace(own, scores=scores[own.arm]) for own in comparison.arms)
+    return replace(each, comparison=replace(comparison, arms=arms, contrasts=contrasts))
+
+
+def _judged_seeds(comparison: Comparison, arm: str) -> tuple[int, ...]:
+    """Return the seeds of the look whose verdict on an arm stands; all compared seeds without planned looks."""
+    contrast = next((own for own in comparison.contrasts if own.arm == arm), None)
+    if contrast is None:
+        return comparison.seeds
+    looks = planned_looks(comparison.criteria)
+    return next((look.seeds for look in looks if look.alpha == contrast.alpha and {*contrast.seeds} <= {*look.seeds}), comparison.seeds)
