@@ -51,6 +51,15 @@ def shown(value: object) -> str:
     return ", ".join(_ranges(value) if all(isinstance(item, int) for item in value) else map(str, value))
 
 
+def shown_seeds(seeds: Sequence[int]) -> str:
+    """Return seeds as text with their noun.
+
+    >>> shown_seeds([3]), shown_seeds([3, 5]), shown_seeds([0, 1, 2])
+    ('seed 3', 'seeds 3, 5', 'seeds 0–2')
+    """
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {shown(tuple(seeds))}"
+
+
 def _ranges(numbers: Sequence[int]) -> list[str]:
     runs: list[list[int]] = []
     for number in sorted(numbers):

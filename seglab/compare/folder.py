@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from seglab.compare.criteria import Criteria
-from seglab.compare.declared import amendment_note, declared_analysis, shown
+from seglab.compare.declared import amendment_note, declared_analysis, shown_seeds
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.comparison import compare
@@ -170,7 +170,7 @@ def _ending(failure: Path) -> Ending:
     return "diverged" if error.startswith("NonFiniteLossError") else "failed"
 
 
-_WORDS: Mapping[Ending, str] = {"diverged": "has diverged", "failed": "has failed; left out", "open": "has not finished; left out"}
+_WORDS: Mapping[Ending, str] = {"diverged": "diverged", "failed": "failed; left out", "open": "not finished; left out"}
 
 
 def _without_result(endings: Mapping[Run, Ending]) -> list[str]:
@@ -178,7 +178,9 @@ def _without_result(endings: Mapping[Run, Ending]) -> list[str]:
     seeds: dict[tuple[str, Ending], list[int]] = {}
     for run in sorted(endings):
         seeds.setdefault((run.arm, endings[run]), []).append(run.seed)
-    return [f"{arm}: seed {shown(tuple(own))} {_WORDS[ending]}" for (arm, ending), own in seeds.items()]
+    return [
+        f"{arm}: {shown_seeds(own)} {'has' if len(own) == 1 else 'have'} {_WORDS[ending]}" for (arm, ending), own in seeds.items()
+    ]
 
 
 def _absent(declared: Sequence[str], results: Sequence[Result]) -> list[str]:

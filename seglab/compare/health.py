@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from seglab.compare.declared import shown_seeds
 from seglab.compare.logs.log import Index, RunLog
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import health
@@ -63,7 +64,7 @@ class Evidence(NamedTuple):
         if seeds == known and len(self.results) > 1:
             return f"all {len(self.results)} runs"
         return ", ".join(
-            f"{arm} (all {len(own)} seeds)" if 1 < len(own) == len(known[arm]) else f"{arm} (seed {', '.join(map(str, own))})"
+            f"{arm} (all {len(own)} seeds)" if 1 < len(own) == len(known[arm]) else f"{arm} ({shown_seeds(own)})"
             for arm, own in seeds.items()
         )
 

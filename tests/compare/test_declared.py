@@ -178,14 +178,14 @@ def test_seeds_that_were_not_declared_change_no_verdict() -> None:
     assert [arm.score for arm in after.arms] == [arm.score for arm in before.arms]
     (note,) = [note for note in after.notes if "not declared" in note]
     assert note.startswith(
-        "seed 8–11: not declared before the first result; left out of the table and of every verdict. With them, exploratory"
+        "seeds 8–11: not declared before the first result; left out of the table and of every verdict. With them, exploratory"
     )
     assert "over 12 seeds" in note
 
 
 def test_seeds_that_an_amendment_drops_are_not_said_to_be_new() -> None:
     found = answer({"none": BASE[:8], "l2": plus(0.02)}, dataclasses.replace(DECLARED, seeds=tuple(range(6))))
-    assert any(note.startswith("seed 6, 7: not among the declared seeds; left out of the table") for note in found.notes)
+    assert any(note.startswith("seeds 6, 7: not among the declared seeds; left out of the table") for note in found.notes)
 
 
 # Diverged runs
@@ -229,17 +229,17 @@ def test_an_arm_whose_runs_have_all_diverged_has_a_row() -> None:
 
 def test_a_folder_tells_a_diverged_run_from_a_failed_and_an_open_one(tmp_path: Path) -> None:
     record = StudyRecord("study", "none", "test/miou", {}, {"none": {}, "l2": {}}, analysis=DECLARED)
-    results = [one for one in study({"none": BASE[:8], "l2": plus(0.02)}) if one.run.arm == "none" or one.run.seed > 2]
+    results = [one for one in study({"none": BASE[:8], "l2": plus(0.02)}) if one.run.arm == "none" or one.run.seed > 3]
     write_study(tmp_path, results, record)
-    for seed, error in ((0, "NonFiniteLossError: the loss is NaN"), (1, "OutOfMemoryError: CUDA"), (2, None)):
+    for seed, error in ((0, "NonFiniteLossError: the loss is NaN"), (1, "OutOfMemoryError: CUDA"), (2, None), (3, "NonFiniteLossError: again")):
         directory = tmp_path / "l2" / f"seed-{seed}"
         directory.mkdir(parents=True)
         if error is not None:
             (directory / "failure.json").write_text(f'{{"error": "{error}"}}')
     study_folder = read_folder(tmp_path)
-    assert list(study_folder.endings.values()) == ["diverged", "failed", "open"]
-    assert [problem for problem in study_folder.problems if problem.startswith("l2: seed")] == [
-        "l2: seed 0 has diverged",
+    assert list(study_folder.endings.values()) == ["diverged", "failed", "open", "diverged"]
+    assert [problem for problem in study_folder.problems if problem.startswith("l2: ")] == [
+        "l2: seeds 0, 3 have diverged",
         "l2: seed 1 has failed; left out",
         "l2: seed 2 has not finished; left out",
     ]

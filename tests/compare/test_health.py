@@ -193,7 +193,7 @@ def with_threads(threads: Sequence[int]) -> health.Evidence:
 def test_other_numbers_of_threads_are_noted() -> None:
     (note,) = health.notes(with_threads((1, 2, 1)))
     assert note.startswith(
-        "the runs had different numbers of CPU threads (arm-1 (seed 0, 2), none (seed 0, 2): 1; arm-1 (seed 1), none (seed 1): 2)"
+        "the runs had different numbers of CPU threads (arm-1 (seeds 0, 2), none (seeds 0, 2): 1; arm-1 (seed 1), none (seed 1): 2)"
     )
     assert health.notes(with_threads((2, 2, 2))) == ()
 

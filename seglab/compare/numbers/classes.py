@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seglab.compare.declared import shown_seeds
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import exact, families, statistics
 from seglab.compare.numbers.pairing import check_comparable
@@ -70,8 +71,8 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) ->
         for index, name in enumerate(names):
             pairs = np.array([(ours[seed][index], theirs[seed][index]) for seed in seeds], dtype=np.float64).reshape(-1, 2)
             defined = np.logical_and.reduce(np.isfinite(pairs), axis=-1)
-            if gone := [str(seed) for seed, both in zip(seeds, defined, strict=True) if not both]:
-                why = f"{metric} is undefined for seed {', '.join(gone)}; left out of this cell"
+            if gone := [seed for seed, both in zip(seeds, defined, strict=True) if not both]:
+                why = f"{metric} is undefined for {shown_seeds(gone)}; left out of this cell"
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
             keys.append((arm, name))
             differences.append(statistics.paired_differences(*pairs[defined].T))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seglab.compare.criteria import Criteria
+from seglab.compare.declared import shown_seeds
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.comparison import diverged_seeds
 from seglab.compare.numbers.contrasts import NO_COST
@@ -107,8 +108,8 @@ def _note_gaps(scores: Scores, grid: Sequence[str], metric: Metric, notes: list[
     seeds = {seed for arm in scores.values() for seed in arm}
     for arm in grid:
         found = scores.get(arm, {})
-        gone = ", ".join(map(str, sorted(seeds - found.keys())))
+        gone = sorted(seeds - found.keys())
         if not found:
             notes.append(f"{arm}: no run has {metric}; every effect that needs this cell is without pairs")
         elif gone:
-            notes.append(f"{arm}: no {metric} for seed {gone}; left out of every effect that needs this cell")
+            notes.append(f"{arm}: no {metric} for {shown_seeds(gone)}; left out of every effect that needs this cell")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from seglab.compare.declared import shown
+from seglab.compare.declared import shown_seeds
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
@@ -45,7 +45,7 @@ def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
             parts.append(f"{contrast.arm} {size}, unadjusted {equals(float(sign_flip_p(differences)))} over {len(seeds)} seeds")
     numbers = f". With them, exploratory: {'; '.join(parts)}" if parts else ""
     why = "not declared before the first result" if {*added} <= {*declared.added_seeds} else "not among the declared seeds"
-    return [f"seed {shown(tuple(added))}: {why}; left out of the table and of every verdict{numbers}"]
+    return [f"{shown_seeds(added)}: {why}; left out of the table and of every verdict{numbers}"]
 
 
 def _means(contrast: Contrast, arm: ArmSummary, baseline: ArmSummary, comparison: Comparison) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from seglab.compare.criteria import Criteria
+from seglab.compare.declared import shown_seeds
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.statistics import Floats
 from seglab.records import Result, Run
@@ -64,7 +65,7 @@ def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -
             without.setdefault((result.run.arm, why), []).append(result.run.seed)
     if len(missing) == len(results):
         raise missing[0]
-    notes += [f"{arm}, seed {', '.join(map(str, seeds))}: {metric} {why}; left out" for (arm, why), seeds in without.items()]
+    notes += [f"{arm}, {shown_seeds(seeds)}: {metric} {why}; left out" for (arm, why), seeds in without.items()]
     return scores
 
 
@@ -93,6 +94,6 @@ def lone_seeds(scores: Scores, criteria: Criteria, known: Collection[Run], study
         for one, other in ((arm, baseline), (baseline, arm)):
             alone = [seed for seed in sorted(scores[one].keys() - scores[other].keys()) if Run(study, other, seed) not in known]
             if alone:
-                missing = f"{other} has no {criteria.metric} for seed {', '.join(map(str, alone))}"
+                missing = f"{other} has no {criteria.metric} for {shown_seeds(alone)}"
                 notes.append(f"{arm} against {baseline}: {missing}; left out of the pairs")
     return notes
