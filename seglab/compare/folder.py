@@ -178,9 +178,7 @@ def _without_result(endings: Mapping[Run, Ending]) -> list[str]:
     seeds: dict[tuple[str, Ending], list[int]] = {}
     for run in sorted(endings):
         seeds.setdefault((run.arm, endings[run]), []).append(run.seed)
-    return [
-        f"{arm}: {shown_seeds(own)} {'has' if len(own) == 1 else 'have'} {_WORDS[ending]}" for (arm, ending), own in seeds.items()
-    ]
+    return [f"{arm}: {shown_seeds(own)} {'has' if len(own) == 1 else 'have'} {_WORDS[ending]}" for (arm, ending), own in seeds.items()]
 
 
 def _absent(declared: Sequence[str], results: Sequence[Result]) -> list[str]:

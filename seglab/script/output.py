@@ -72,7 +72,9 @@ class Output:
         by_suffix = {own: name for name, own in FORMS.items()}
         output = cls(by_suffix.get(target.suffix.lower(), "table"), target)
         if target.suffix.lower() not in by_suffix:
-            raise ValueError(f"--output {target}: no form has the suffix {target.suffix}; expected {_listed(FORMS.values())}, or add --format")
+            raise ValueError(
+                f"--output {target}: no form has the suffix {target.suffix}; expected {_listed(FORMS.values())}, or add --format"
+            )
         return output
 
     @property

@@ -231,7 +231,12 @@ def test_a_folder_tells_a_diverged_run_from_a_failed_and_an_open_one(tmp_path: P
     record = StudyRecord("study", "none", "test/miou", {}, {"none": {}, "l2": {}}, analysis=DECLARED)
     results = [one for one in study({"none": BASE[:8], "l2": plus(0.02)}) if one.run.arm == "none" or one.run.seed > 3]
     write_study(tmp_path, results, record)
-    for seed, error in ((0, "NonFiniteLossError: the loss is NaN"), (1, "OutOfMemoryError: CUDA"), (2, None), (3, "NonFiniteLossError: again")):
+    for seed, error in (
+        (0, "NonFiniteLossError: the loss is NaN"),
+        (1, "OutOfMemoryError: CUDA"),
+        (2, None),
+        (3, "NonFiniteLossError: again"),
+    ):
         directory = tmp_path / "l2" / f"seed-{seed}"
         directory.mkdir(parents=True)
         if error is not None:

@@ -177,7 +177,10 @@ def test_the_suffix_of_the_output_gives_the_form(
         (("--output", "absent/a.json"), "--output absent/a.json: there is no folder absent; create it, or name a file in another folder"),
         (("--output", "."), "--output .: is a folder; name a file in it, such as comparison.txt"),
         (("--output", "study/study.json"), "study.json is the name of a record of seglab; choose another name"),
-        (("--output", "study/report.html"), "study/report.html: no form is HTML; expected a name that ends in .txt, .md, .csv, .json or .tex"),
+        (
+            ("--output", "study/report.html"),
+            "study/report.html: no form is HTML; expected a name that ends in .txt, .md, .csv, .json or .tex",
+        ),
         (("--output", "report.HTM", "--format", "json"), "--output report.HTM: no form is HTML"),
         (("--output", "study/none+full/seed-0/log.txt"), "study/none+full/seed-0, whose files seglab writes; choose another folder"),
         (("--output", "study/wandb_report.json"), "wandb_report.json is the name of a record of seglab"),

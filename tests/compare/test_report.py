@@ -122,10 +122,14 @@ def test_a_tuned_study_says_how_its_settings_were_chosen(tmp_path: Path) -> None
 
 def test_report_without_record_needs_a_baseline(tmp_path: Path) -> None:
     write_study(tmp_path, study({"a": [0.5, 0.6], "b": [0.4, 0.5]}), None)
-    with pytest.raises(ValueError, match=re.escape("study.json: is missing. It says which arm is the baseline; without it, name one of a, b by")):
+    with pytest.raises(
+        ValueError, match=re.escape("study.json: is missing. It says which arm is the baseline; without it, name one of a, b by")
+    ):
         report(tmp_path)
     (tmp_path / "study.json").write_text("{")
-    with pytest.raises(ValueError, match=re.escape("study.json: damaged (not JSON: Input data was truncated). Restore it, use the version")):
+    with pytest.raises(
+        ValueError, match=re.escape("study.json: damaged (not JSON: Input data was truncated). Restore it, use the version")
+    ):
         report(tmp_path)
     (tmp_path / "study.json").unlink()
     assert "settings are not known" in report(tmp_path, baseline="b").read_text(encoding="utf-8")

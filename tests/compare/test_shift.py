@@ -84,6 +84,11 @@ def test_the_table_of_all_shifts() -> None:
         ["night", "9.60", "12.00"],
         ["mean", "16.00", "20.00"],
     ]
+    assert "then over the corruptions (mPC, Michaelis et al. 2019); other domains are not in it. No test" in table.legend
+    nights = [shifted(arm, 0, 0.5, ("night",)) for arm in ("none", "l2")]
+    without = shift_table(compare(nights, Criteria(Metric("test", "miou"), "none")))
+    assert without is not None
+    assert "corruption" not in without.legend
     dice = shift_table(compare(results, Criteria(Metric("shift/night", "dice"), "none")))
     assert dice is not None
     assert dice.cells(dice.blocks[0].rows[4]) == ["night", "19.60", "22.00"]
@@ -101,6 +106,7 @@ def test_runs_that_lack_a_shift_are_named_and_their_mean_is_left_out(tmp_path: P
     table = shift_table(found.comparison)
     assert table is not None
     assert "noise-5 of none (1 of 2 runs), jpeg-3 of none (1 of 2 runs), mean of none (1 of 2 runs);" in table.legend
+    assert [table.cells(row)[1] for row in table.blocks[0].rows[:3]] == ["50.00", "25.00", "16.67 (n = 1)"]
     assert ">Shifted test images</h2>" in render(found)
 
 

@@ -12,6 +12,11 @@ from seglab.compare.unit import UNDEFINED
 from seglab.records import MEAN, SHIFT
 
 
+_MEAN = (
+    "Mean: over the severities of each corruption, then over the corruptions (mPC, Michaelis et al. 2019); other domains are not in it. "
+)
+
+
 class ShiftRow(NamedTuple):
     """Name of a row, and the metric that it shows."""
 
@@ -36,11 +41,10 @@ def shift_table(comparison: Comparison) -> Table[ShiftRow] | None:
     ]
     title = rows[0].metric.name
     return Table(
-        [Column("shift", lambda row: row.name, align="left"), *(_arm_column(arm) for arm in arms)],
+        [Column("shift", lambda row: row.name, align="left"), *(_arm_column(arm, rows[0]) for arm in arms)],
         [Block("", rows)],
-        legend=f"{title} of the test images, mean over the seeds. Mean: over the severities of each corruption, then over the corruptions "
-        "(mPC, Michaelis et al. 2019). No test is behind these numbers: `compare --metric shift/NAME/miou` compares the arms under one shift."
-        f"{_lacking(rows, arms)}",
+        legend=f"{title} of the test images, mean over the seeds. {_MEAN if MEAN in names else ''}No test is behind these "
+        f"numbers: `compare --metric shift/NAME/miou` compares the arms under one shift.{_lacking(rows, arms)}",
         title=f"{comparison.study}: {title} under shifts",
         kind=_kind,
     )
@@ -54,18 +58,28 @@ def shifts_to_table(comparison: Comparison) -> Group | None:
 
 def _lacking(rows: Sequence[ShiftRow], arms: Sequence[ArmSummary]) -> str:
     """Return a sentence on the arms of which some runs have no score under some shift; empty if there are none."""
-    runs = {
-        (row.name, arm.arm): arm.secondary[str(row.metric)].n if str(row.metric) in arm.secondary else 0 for row in rows for arm in arms
-    }
+    runs = {(row.name, arm.arm): _runs(arm, row) for row in rows for arm in arms}
     most = {arm.arm: runs[rows[0].name, arm.arm] for arm in arms}
     lacking = [f"{row} of {arm} ({number} of {most[arm]} runs)" for (row, arm), number in runs.items() if number < most[arm]]
-    return f" Not all runs have a score: {', '.join(lacking)}; `run` with the same shifts tests the others." if lacking else ""
+    if not lacking:
+        return ""
+    return f" A mean over fewer runs is followed by their number: {', '.join(lacking)}; `run` with the same shifts tests the others."
 
 
-def _arm_column(arm: ArmSummary) -> Column[ShiftRow]:
+def _runs(arm: ArmSummary, row: ShiftRow) -> int:
+    """Return the number of runs of an arm that have a score in a row."""
+    return arm.secondary[str(row.metric)].n if str(row.metric) in arm.secondary else 0
+
+
+def _arm_column(arm: ArmSummary, first: ShiftRow) -> Column[ShiftRow]:
+    runs = _runs(arm, first)
+
     def cell(row: ShiftRow) -> str:
         spread = arm.secondary.get(str(row.metric))
-        return UNDEFINED if spread is None else row.metric.unit.value(spread.mean)
+        if spread is None:
+            return UNDEFINED
+        value = row.metric.unit.value(spread.mean)
+        return value if spread.n >= runs else f"{value} (n = {spread.n})"
 
     return Column(arm.arm, cell, wraps=True)
 
