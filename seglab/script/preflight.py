@@ -32,9 +32,10 @@ def check_request(plan: Plan, console: Console) -> StudyRecord:
     check_split(plan)
     agreed = agree(plan)
     todo, number, untested = plan.unsettled, len(plan.runs), plan.untested
-    console.print(f"{plan.folder}: {count(number, 'run')}, {number - len(todo)} done, {len(todo)} to do", highlight=False)
+    left = len(todo) - len(untested)
+    console.print(f"{plan.folder}: {count(number, 'run')}, {number - left} done, {left} to do", highlight=False)
     if untested:
-        console.print(f"{count(len(untested), 'finished run')} to test under more shifts, without training", highlight=False)
+        console.print(f"{count(len(untested), 'done run')} to test under more shifts, without training", highlight=False)
     if todo:
         check_mode(plan.resources.wandb)
         if plan.resources.logger is not None:

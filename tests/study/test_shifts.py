@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import json
 import subprocess
 import sys
@@ -32,16 +33,17 @@ from seglab import (
 from seglab.data.arrays import Array
 from seglab.interruption import Interrupted, Interruption
 from seglab.metrics import confusion_matrices, scores
-from seglab.records import Result, read_record, read_result
+from seglab.records import Result, identity, read_record, read_result, write_result
 from seglab.running.execute import execute
 from seglab.running.job import Job
 from seglab.running.plan import Plan, Script, agree, check_split, keep
 from seglab.running.resources import Resources
 from seglab.script.dry_run import dry_run_table
 from seglab.script.parser import changed_flags_of, flags_of, parser_of, study_parameters
-from seglab.script.preflight import check_training
+from seglab.script.preflight import check_request, check_training
 from seglab.script.tuning import tuning_plan
 from seglab.script.words import parse
+from tests.compare.drawn import result as drawn_result
 from tests.nets import Small
 
 DATA = SegmentationDataModule(Shapes(num_train=8, num_val=3, num_test=5, image_size=32, num_shapes=3), batch_size=4, num_workers=0)
@@ -212,6 +214,29 @@ def test_an_interrupted_evaluation_is_done_again(tmp_path: Path, finished: bool)
     result = read_result(job.directory / "result.json")
     assert (result.shift, result.per_class, result.test) == (expected.shift, expected.per_class, expected.test)
     assert job.is_settled
+
+
+def written(root: Path, seeds: int, **settings: Any) -> Plan:
+    """Write a finished study without shifts, by results of hand, and return its plan."""
+    wanted = plan(root, {}, seeds=range(seeds), **settings)
+    agreed = agree(wanted)
+    keep(wanted, agreed)
+    for run in wanted.runs:
+        run.directory(wanted.folder).mkdir(parents=True)
+        found = dataclasses.replace(drawn_result("none", run.seed, 0.5), run=run, identity=identity(agreed, run))
+        write_result(run.directory(wanted.folder) / "result.json", found)
+    return wanted
+
+
+def test_finished_runs_that_lack_a_shift_are_done_and_to_test(tmp_path: Path) -> None:
+    written(tmp_path, 3)
+    (tmp_path / "shifted" / "none" / "seed-2" / "result.json").unlink()
+    console = Console(file=io.StringIO(), width=200)
+    check_request(plan(tmp_path, seeds=range(3)), console)
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        f"{tmp_path / 'shifted'}: 3 runs, 2 done, 1 to do",
+        "2 done runs to test under more shifts, without training",
+    ]
 
 
 def test_a_study_checks_its_shifts() -> None:
