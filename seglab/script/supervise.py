@@ -154,6 +154,18 @@ def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, cons
         return launcher.launch([plan.worker_command()] * jobs, plan.folder / "logs", watch)
 
 
+def _damaged(plan: Plan) -> list[str]:
+    """Return a line for each run with a damaged result: what is wrong, and what to do."""
+    lines = []
+    for path in (run.directory(plan.folder) / "result.json" for run in plan.runs):
+        try:
+            if path.exists():
+                read_result(path)
+        except ValueError as error:
+            lines.append(str(error))
+    return lines
+
+
 def _outcome(run: Run, plan: Plan) -> str:
     """Return a line with the score of a settled run."""
     directory = run.directory(plan.folder)
@@ -175,7 +187,7 @@ def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> Non
 
 
 def _report_runs(plan: Plan, console: Console) -> int:
-    """Print a line for each run without a result; return the exit code that follows from them."""
+    """Print a line for each run without a readable result; return the exit code that follows from them."""
     statuses = [run_status(run, plan.folder) for run in plan.runs]
     for status in statuses:
         place = status.run.directory(plan.folder)
@@ -191,5 +203,8 @@ def _report_runs(plan: Plan, console: Console) -> int:
             )
         elif status.state != "done":
             console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
+    damaged = _damaged(plan)
+    for line in damaged:
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     left = [status.state for status in statuses if not plan.settled(status.run)]
-    return FAILED if any(state != "running" for state in left) else ELSEWHERE if left else DONE
+    return FAILED if damaged or any(state != "running" for state in left) else ELSEWHERE if left else DONE

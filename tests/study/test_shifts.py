@@ -31,16 +31,19 @@ from seglab import (
     load,
 )
 from seglab.data.arrays import Array
+from seglab.exit_codes import FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.metrics import confusion_matrices, scores
 from seglab.records import Result, identity, read_record, read_result, write_result
 from seglab.running.execute import execute
 from seglab.running.job import Job
+from seglab.running.local import Local
 from seglab.running.plan import Plan, Script, agree, check_split, keep
 from seglab.running.resources import Resources
 from seglab.script.dry_run import dry_run_table
 from seglab.script.parser import changed_flags_of, flags_of, parser_of, study_parameters
 from seglab.script.preflight import check_request, check_training
+from seglab.script.supervise import supervise
 from seglab.script.tuning import tuning_plan
 from seglab.script.words import parse
 from tests.compare.drawn import result as drawn_result
@@ -237,6 +240,16 @@ def test_finished_runs_that_lack_a_shift_are_done_and_to_test(tmp_path: Path) ->
         f"{tmp_path / 'shifted'}: 3 runs, 2 done, 1 to do",
         "2 done runs to test under more shifts, without training",
     ]
+
+
+@pytest.mark.parametrize("shifts", [{}, SHIFTS])
+def test_a_damaged_result_is_a_failure(tmp_path: Path, shifts: Mapping[str, Shift]) -> None:
+    path = written(tmp_path, 1).folder / "none" / "seed-0" / "result.json"
+    path.write_text('{"run": ')
+    console = Console(file=io.StringIO(), width=200)
+    assert supervise(plan(tmp_path, shifts), Local(), 1, console) == FAILED
+    assert f"{path}: damaged (not JSON" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Delete the file and `run` again" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_study_checks_its_shifts() -> None:
