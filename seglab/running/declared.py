@@ -63,6 +63,18 @@ def new_declaration(recorded: StudyRecord | None, agreed: StudyRecord) -> list[s
     return []
 
 
+def idle_amendment(recorded: StudyRecord | None, agreed: StudyRecord) -> str:
+    """Return the line that --amend has changed nothing, and why; empty if it has amended the declared analysis."""
+    if recorded is not None and len(agreed.amendments) > len(recorded.amendments):
+        return ""
+    if recorded is None or recorded.analysis is None or recorded.analysis != agreed.analysis:
+        return "--amend: nothing to amend, as no result has followed a declared analysis yet. The request is declared, and the reason is not kept"
+    return (
+        "--amend: changes nothing, as the request has the declared analysis. --arm and --seed select runs, and neither drops an arm: leave the "
+        "arm out of the Study, or out of the flag that lists its arms"
+    )
+
+
 def changed(there: Analysis, wanted: Analysis) -> list[str]:
     """Return a line for each part of a declared analysis that a request changes. Fewer arms or seeds change nothing."""
     lines = [

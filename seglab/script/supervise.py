@@ -15,7 +15,7 @@ from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_record, read_result
 from seglab.running import ledger
-from seglab.running.declared import new_declaration
+from seglab.running.declared import idle_amendment, new_declaration
 from seglab.running.ledger import forgive
 from seglab.running.local import Launcher
 from seglab.running.plan import Plan, keep
@@ -67,7 +67,8 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
     """Check the request, write the study's record, and return the runs to do. If `wait`, other processes may work on all of them."""
     agreed = check_request(plan, console)
     todo = plan.unsettled
-    lines = new_declaration(read_record(plan.folder), agreed)
+    recorded = read_record(plan.folder)
+    lines = new_declaration(recorded, agreed)
     if todo:
         if not wait:
             _check_free(plan, todo)
@@ -76,6 +77,8 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
         keep(plan, agreed)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if plan.amend is not None and plan.tunes is None and (idle := idle_amendment(recorded, agreed)):
+        console.print(idle, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if todo:
         _show_phases(agreed, {run.arm for run in todo}, console)
         for run in todo:

@@ -1,16 +1,19 @@
 """The declared analysis in `study.json`: free before the first result, binding after it, changed by an amendment that is kept."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from seglab import Study
 from seglab.records import Analysis, StudyRecord, read_record
-from seglab.running.declared import agreed_analysis, new_declaration
-from seglab.running.plan import Plan, Script, agree, keep
+from seglab.running.declared import agreed_analysis, idle_amendment, new_declaration
+from seglab.running.plan import Plan, Script, Selection, agree, keep
 from seglab.running.resources import Resources
+from seglab.script.supervise import prepare
 from tests.study.tiny_experiment import study
 
 DECLARED = Analysis("none", "test/miou", 0.005, 0.05, ("none", "l1", "l2"), (0, 1, 2))
@@ -79,6 +82,25 @@ def test_fewer_arms_and_seeds_are_no_change_and_an_amendment_drops_arms_alone(tm
         agreed_analysis(tmp_path, record(), dataclasses.replace(DECLARED, seeds=(7, 8)), "others")
     with pytest.raises(ValueError, match="--amend: the reason is empty"):
         agreed_analysis(tmp_path, record(), fewer, " ")
+
+
+def test_an_amendment_without_effect_says_so(tmp_path: Path) -> None:
+    tiny = study(seeds=2)
+    keep(plan(tmp_path, tiny), agree(plan(tmp_path, tiny)))
+    recorded = read_record(tmp_path / "tiny")
+    more = plan(tmp_path, study(seeds=3), "more seeds")
+    assert idle_amendment(recorded, agree(more)).startswith("--amend: nothing to amend, as no result has followed")
+    assert idle_amendment(None, agree(more)).startswith("--amend: nothing to amend, as no result has followed")
+    finish(tmp_path / "tiny")
+    one_arm = dataclasses.replace(plan(tmp_path, tiny, "l2 alone"), selection=Selection(arm="l2"))
+    assert idle_amendment(recorded, agree(one_arm)).startswith("--amend: changes nothing, as the request has the declared analysis.")
+    assert idle_amendment(recorded, agree(more)) == ""
+    for run in tiny.runs():
+        (run.directory(tmp_path / "tiny")).mkdir(parents=True, exist_ok=True)
+        (run.directory(tmp_path / "tiny") / "result.json").write_text("{}")
+    console = Console(file=io.StringIO(), width=200)
+    assert prepare(one_arm, console) == []
+    assert "--amend: changes nothing" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_folder_of_an_older_version_declares_its_next_request(tmp_path: Path) -> None:
