@@ -78,7 +78,9 @@ def read_folder(folder: Path) -> StudyFolder:
     except ValueError as error:
         problems.append(str(error))
     if record is not None:
-        results = [_with_whole_mean(result, record) for result in results if _belongs(result, record, problems)]
+        results, others = _by_settings(results, record)
+        problems += _of_other_settings(others)
+        results = [_with_whole_mean(result, record) for result in results]
     declared: tuple[str, ...] = ()
     if record is not None:
         analysis = declared_analysis(record)
@@ -134,12 +136,22 @@ def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[
     return found, found.notes
 
 
-def _belongs(result: Result, record: StudyRecord, problems: list[str]) -> bool:
-    """Return whether a run was made with the settings of `study.json`; if not, append a line to `problems`."""
-    if result.run.arm in record.arms and result.identity == identity(record, result.run):
-        return True
-    problems.append(f"{result.run.name}: was made with other settings than those of study.json; left out")
-    return False
+def _by_settings(results: Sequence[Result], record: StudyRecord) -> tuple[list[Result], list[Result]]:
+    """Return the results that were made with the settings of `study.json`, and the others."""
+    own: list[Result] = []
+    others: list[Result] = []
+    for result in results:
+        belongs = result.run.arm in record.arms and result.identity == identity(record, result.run)
+        (own if belongs else others).append(result)
+    return own, others
+
+
+def _of_other_settings(results: Sequence[Result]) -> list[str]:
+    """Return a line for each arm that these results of other settings are of."""
+    seeds: dict[str, list[int]] = {}
+    for result in results:
+        seeds.setdefault(result.run.arm, []).append(result.run.seed)
+    return [f"{arm}, {shown_seeds(own)}: made with other settings than those of study.json; left out" for arm, own in seeds.items()]
 
 
 def _with_whole_mean(result: Result, record: StudyRecord) -> Result:

@@ -201,11 +201,12 @@ def test_comparing_imports_no_torch_and_the_package_is_cheap() -> None:
 def test_results_of_other_settings_are_left_out_and_named(tmp_path: Path) -> None:
     """A run copied from elsewhere, say."""
     write_study(tmp_path / "study", [result(arm, seed, 0.5) for arm in ("none", "l1") for seed in range(6)], RECORD)
-    stranger = tmp_path / "study" / "l1" / "seed-3" / "result.json"
-    stranger.write_text(stranger.read_text().replace('"identity": "', '"identity": "other'))
+    for seed in (3, 5):
+        stranger = tmp_path / "study" / "l1" / f"seed-{seed}" / "result.json"
+        stranger.write_text(stranger.read_text().replace('"identity": "', '"identity": "other'))
     found = read_folder(tmp_path / "study")
-    assert len(found.results) == 11
-    assert any("study/l1/s3" in problem and "other settings" in problem for problem in found.problems)
+    assert len(found.results) == 10
+    assert "l1, seeds 3, 5: made with other settings than those of study.json; left out" in found.problems
 
 
 class Document(HTMLParser):

@@ -24,7 +24,7 @@ def check_comparable(results: Sequence[Result], baseline: str) -> None:
             the baseline has none.
     """
     if not results:
-        raise ValueError("there are no results to compare: no run of this study has finished")
+        raise ValueError("there are no results to compare")
     for what, found in (
         ("studies", sorted({result.run.study for result in results})),
         ("lists of classes", sorted({str(list(result.class_names)) for result in results})),
