@@ -106,6 +106,24 @@ def test_alignment_headings_and_kinds() -> None:
     assert (table.size, dataclasses.replace(table, blocks=[]).size) == (2, 0)
 
 
+def test_markdown_prints_names_as_they_are() -> None:
+    """A class of a data set may have any name. Markdown would leave out `<b>`, and print `*a*` and `_a_` in italics."""
+    columns: list[Column[str]] = [Column("class", lambda row: row, align="left")]
+    names = ["<b>bold</b>", "*a* _a_ `a`", "two_words", "x_", "a\\b", "two\nlines", "p <.001"]
+    table = Table(columns, [Block("", names)], "", remarks=["class <b>: no pixel; `run` again; p <.001"])
+    lines = to_pipes(table, "").splitlines()
+    assert lines[4:11] == [
+        r"| \<b>bold\</b> |",
+        r"| \*a\* \_a\_ \`a\` |",
+        "| two_words |",
+        r"| x\_ |",
+        r"| a\\b |",
+        "| two lines |",
+        "| p <.001 |",
+    ]
+    assert lines[-1] == r"- class \<b>: no pixel; `run` again; p <.001"
+
+
 def test_a_verdict_is_coloured_and_an_arm_of_that_name_is_not() -> None:
     scores = {"none": SCORES["none"], "better": SCORES["l2"]}
     console = Console(width=140, color_system="standard", force_terminal=True, record=True, file=StringIO())

@@ -1,6 +1,7 @@
 """Tables as lists of columns. The terminal, Markdown and the report show the same columns."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -96,12 +97,12 @@ def to_group(table: Table[Row]) -> Group:
 
 def to_pipes(table: Table[Row], title: str) -> str:
     """Return a Markdown pipe table under `title`, with its legend and remarks."""
-    lines = [title, "", _pipes(table.headers), _pipes(["---" if column.align == "left" else "---:" for column in table.columns])]
+    lines = [title, "", _pipes(map(_escaped, table.headers)), _pipes("---" if column.align == "left" else "---:" for column in table.columns)]
     for block in table.blocks:
         if block.heading:
-            lines.append(_pipes([f"**{block.heading}**", *[""] * (len(table.columns) - 1)]))
-        lines += [_pipes(table.cells(row)) for row in block.rows]
-    lines += ["", table.legend, *([""] if table.remarks else []), *(f"- {remark}" for remark in table.remarks)]
+            lines.append(_pipes([f"**{_escaped(block.heading)}**", *[""] * (len(table.columns) - 1)]))
+        lines += [_pipes(map(_escaped, table.cells(row))) for row in block.rows]
+    lines += ["", table.legend, *([""] if table.remarks else []), *(f"- {without_tags(remark)}" for remark in table.remarks)]
     return "\n".join(lines) + "\n"
 
 
@@ -109,5 +110,19 @@ def _styled(column: Column[Row], cell: str) -> Text:
     return Text(cell, style=VERDICT_STYLES.get(cell.removesuffix(" ≈"), "") if column.verdict else "")
 
 
-def _pipes(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+def _pipes(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(cell: str) -> str:
+    r"""Return the text of a cell, so that Markdown prints it as it is: a class may be called `<b>`, `*` or `_x_`.
+
+    >>> print(_escaped("a|b <b> *c* _d_ e_f"))
+    a\|b \<b> \*c\* \_d\_ e_f
+    """
+    return re.sub(r"[\\`*|]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(cell.split()))
+
+
+def without_tags(line: str) -> str:
+    """Return a line of Markdown in which no `<` begins a tag, which would not be printed."""
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", line)
