@@ -116,12 +116,13 @@ def outliers(evidence: Evidence) -> Iterator[str]:
 
 
 def equal_runs(evidence: Evidence) -> Iterator[str]:
-    """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs are equal without sharing anything."""
+    """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs, and runs without any score, share nothing."""
     split = evidence.split
     scores: dict[str, dict[int, bytes]] = {}
     for result in evidence.results:
-        if not _is_collapsed(result, split):
-            scores.setdefault(result.run.arm, {})[result.run.seed] = msgspec.json.encode(_scores(result))
+        found = _scores(result)
+        if not _is_collapsed(result, split) and any(map(math.isfinite, found.values())):
+            scores.setdefault(result.run.arm, {})[result.run.seed] = msgspec.json.encode(found)
     for group in (group for group in _equal_arms(scores) if len(group) > 1):
         which = "all arms" if len(group) == len(evidence.comparison.arms) else " and ".join(group)
         yield (

@@ -67,6 +67,14 @@ def with_scores(*values: float) -> list[Result]:
     return study({"none": base, "l2": values})
 
 
+def without_scores(results: list[Result]) -> list[Result]:
+    """The same results, of which the arm `arm-1` has no finite score."""
+    nothing = {"miou": math.nan, "dice": math.nan}
+    return [
+        one if one.run.arm != "arm-1" else dataclasses.replace(one, val=nothing, test=nothing, train={}, per_class={}) for one in results
+    ]
+
+
 def changed(results: list[Result], **values: object) -> list[Result]:
     """The same results with other values in the last of them."""
     return [*results[:-1], dataclasses.replace(results[-1], **values)]  # type: ignore[arg-type]
@@ -182,6 +190,11 @@ def test_every_check_finds_a_fault() -> None:
     for check in health.CHECKS:
         evidence = [health.Evidence(results, compare(results, CRITERIA), logs) for results, logs, _ in FAULTS.values()]
         assert any(list(check(one)) for one in (*evidence, with_threads((1, 2)))), check
+
+
+def test_runs_without_a_score_are_not_called_equal() -> None:
+    """All their scores are NaN, and neither the seed nor the setting of the arm is why."""
+    assert not any("exactly equal" in line for line in noted(without_scores(healthy(arms=3))))
 
 
 def with_threads(threads: Sequence[int]) -> health.Evidence:
