@@ -128,16 +128,44 @@ def test_latex_table_has_caption_label_and_balanced_rows(folder: Path) -> None:
     assert not re.findall(r"(?<!\\)[%#_]", body)
 
 
+LONG = ("none", "decoupled-l2+gradual-unfreezing-from-the-head", "group-lasso+surgical_last,lr=1e-3")
+
+
+def latex_of_long_names(tmp_path: Path) -> str:
+    """Tables of arms and classes with long names, of which one run has diverged."""
+    classes = ("road", "construction vehicle", "bicycle_lane-marking")
+    results = [
+        result(arm, seed, 0.6 + 0.01 * seed + 0.003 * (seed * k % 3), classes=classes) for k, arm in enumerate(LONG) for seed in range(8)
+    ]
+    write_study(tmp_path / "long", results, StudyRecord("study", "none", "test/miou", {}, {arm: {"arm": arm} for arm in LONG}))
+    gone = tmp_path / "long" / "none" / "seed-9"
+    gone.mkdir()
+    (gone / "failure.json").write_text('{"error": "NonFiniteLossError: the loss is NaN"}')
+    return findings_to_latex(analyse(read_folder(tmp_path / "long")), classes=True)
+
+
+def test_long_names_are_broken_into_lines_in_latex(tmp_path: Path, folder: Path) -> None:
+    text = latex_of_long_names(tmp_path)
+    (main, classes) = re.findall(r"begin\{tabular\}\{@\{\}(.*)@\{\}\}", text)
+    assert re.fullmatch(r"p\{\d+pt\}rrrrrrlrr", main)
+    assert re.fullmatch(r"(l|p\{\d+pt\}){2}rrrrr", classes)
+    assert r"\raggedright decoupled-\allowbreak{}l2+\allowbreak{}gradual-\allowbreak{}unfreezing" in text
+    assert r"surgical\_\allowbreak{}last,\allowbreak{}lr=\allowbreak{}1e-\allowbreak{}3 &" in text
+    assert r"\begin{tabular}{@{}lrrrrrlrr@{}}" in to_latex(analyse(read_folder(folder)).comparison), "short names stay in one line"
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-def test_latex_compiles(folder: Path, tmp_path: Path) -> None:
+def test_latex_compiles_and_fits_the_page(folder: Path, tmp_path: Path) -> None:
     text = findings_to_latex(analyse(read_folder(folder)), classes=True)
     assert text.count(r"\begin{table}") == 3
+    text += latex_of_long_names(tmp_path)
     whole = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n" + text + "\\end{document}\n"
     (tmp_path / "paper.tex").write_text(whole, encoding="utf-8")
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert ended.returncode == 0, ended.stdout[-2000:]
     assert "Missing character" not in ended.stdout
+    assert "Overfull" not in ended.stdout, [line for line in ended.stdout.splitlines() if "Overfull" in line]
 
 
 def test_each_form_is_printed_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

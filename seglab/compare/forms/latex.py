@@ -1,7 +1,7 @@
 r"""A comparison as LaTeX tables for a paper. They need `\usepackage{booktabs}`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import seglab
@@ -19,6 +19,15 @@ Row = TypeVar("Row")
 
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
 _LARGE_GREEK = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+TEXT_WIDTH = 345.0
+"""Width in points of the text of LaTeX's class `article`, with its default options. A table is made to fit in it."""
+
+_SIZES = ((r"\footnotesize", 1.0, 3), (r"\scriptsize", 0.96, 2))
+"""Font sizes of a table, the width of their letters against that of the first, and half the space between two columns in points."""
+
+_NARROWEST = 45.0
+"""Smallest width in points of a column whose cells are broken into lines."""
+
 _SPELLED = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -89,21 +98,25 @@ def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
     """Return a table with its caption: title, meaning of the columns, and what one observation is."""
     title = f"{table.title}. " if table.title else ""
     caption = f"{title}{table.legend} {words.protocol(criteria)[1]}"
-    aligned = "".join("l" if column.align == "left" else "r" for column in table.columns)
+    size, space, widths = _layout(table)
+    aligned = "".join(
+        f"p{{{width:.0f}pt}}" if width is not None else "l" if column.align == "left" else "r"
+        for column, width in zip(table.columns, widths, strict=True)
+    )
     lines = [
         f"% seglab {seglab.__version__}; needs \\usepackage{{booktabs}}",
         *(f"% {' '.join(remark.split())}" for remark in table.remarks),
         r"\begin{table}",
         r"  \centering",
-        r"  \footnotesize",
-        r"  \setlength{\tabcolsep}{3pt}",
+        f"  {size}",
+        f"  \\setlength{{\\tabcolsep}}{{{space}pt}}",
         f"  \\caption{{{escape(caption)}}}",
         f"  \\label{{{re.sub('[^A-Za-z0-9:.-]', '-', label)}}}",
         f"  \\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
         r"    \toprule",
         f"    {_row(table.headers)}",
         r"    \midrule",
-        *(f"    {line}" for line in _body(table)),
+        *(f"    {line}" for line in _body(table, [width is not None for width in widths])),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
@@ -111,16 +124,56 @@ def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _body(table: Table[Row]) -> Iterator[str]:
+def _layout(table: Table[Row]) -> tuple[str, int, list[float | None]]:
+    """Return the font size, half the space between columns, and the width in points of each column whose cells are broken into lines.
+
+    Columns that wrap are broken only if the table is too wide otherwise, the widest first.
+    """
+    rows = [table.headers, *(table.cells(row) for block in table.blocks for row in block.rows)]
+    natural = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    for size, scale, space in _SIZES:  # noqa: B007 - used after the loop
+        room = TEXT_WIDTH - 2 * space * (len(natural) - 1)
+        widths: list[float | None] = [None] * len(natural)
+        left = room - scale * sum(width for width, column in zip(natural, table.columns, strict=True) if not column.wraps)
+        wrapping = sorted((width, place) for place, width in enumerate(natural) if table.columns[place].wraps)
+        for more, (width, place) in zip(range(len(wrapping), 0, -1), wrapping, strict=True):
+            share = left / more
+            if scale * width > share:
+                widths[place] = max(_NARROWEST, share)
+            left -= min(scale * width, share)
+        if left >= 0 and all(width is None or width > _NARROWEST for width in widths):
+            break
+    return size, space, widths
+
+
+_WIDTHS = {"ijl.,:;!|'[]": 2.4, " ": 2.9, "()rstf-": 3.4, "cez": 3.8, "agox/": 4.3, "w": 6.2, "mW%+=<>@−±≈×": 7.1}
+"""Widths of letters in the first of `_SIZES`, in points; by the widths of Computer Modern."""
+
+
+def _width(text: str) -> float:
+    """Return about the width of a text in the first of `_SIZES`, in points."""
+    known = {letter: width for letters, width in _WIDTHS.items() for letter in letters}
+    return sum(known.get(letter, 4.3 if letter.isdigit() else 6.4 if letter.isupper() else 4.8) for letter in text)
+
+
+def _body(table: Table[Row], broken: Sequence[bool]) -> Iterator[str]:
     for place, block in enumerate(table.blocks):
         if place:
             yield r"\addlinespace"
         if block.heading:
             yield f"\\multicolumn{{{len(table.columns)}}}{{@{{}}l}}{{\\emph{{{escape(block.heading)}}}}} \\\\"
         for row in block.rows:
-            yield _row(table.cells(row))
+            yield _row(table.cells(row), broken)
 
 
-def _row(cells: list[str]) -> str:
-    line = " & ".join(map(escape, cells))
+def _row(cells: Sequence[str], broken: Sequence[bool] = ()) -> str:
+    """Return a row. Cells of broken columns may break after a sign."""
+    parts = [_breaking(cell) if place < len(broken) and broken[place] else escape(cell) for place, cell in enumerate(cells)]
+    line = " & ".join(parts)
     return f"{'{}' if line.startswith(('[', '*')) else ''}{line} \\\\"  # after a row LaTeX reads [ and * as arguments of its end
+
+
+def _breaking(cell: str) -> str:
+    """Return the text of a cell that may break after each sign between two parts of a name."""
+    parts = [part for part in re.split(r"(?<=[-_+=@,.])", cell) if part]
+    return "\\raggedright " + r"\allowbreak{}".join(map(escape, parts))

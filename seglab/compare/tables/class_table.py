@@ -49,16 +49,16 @@ def class_contrast_table(classes: PerClass) -> Table[ClassContrast]:
     unit = classes.metric.unit
     return Table(
         [
-            Column("class", lambda cell: cell.class_name, align="left"),
-            Column("arm", lambda cell: cell.arm),
+            Column("class", lambda cell: cell.class_name, align="left", wraps=True),
+            Column("arm", lambda cell: cell.arm, align="left", wraps=True),
             Column("pairs", lambda cell: str(cell.n)),
             Column("difference, points", lambda cell: unit.difference(cell.difference)),
             Column("95 % t interval", lambda cell: unit.interval(cell.low, cell.high)),
             Column("p", lambda cell: p_value(cell.p)),
-            Column("p (Benjamini–Hochberg)", lambda cell: p_value(cell.p_bh)),
+            Column("p (BH)", lambda cell: p_value(cell.p_bh)),
         ],
         [Block("", classes.cells)],
-        legend=f"Exploratory: adjusted over all {len(classes.cells)} cells for the rate of false discoveries. "
+        legend=f"Exploratory: adjusted over all {len(classes.cells)} cells for the rate of false discoveries (BH: Benjamini–Hochberg). "
         "It suggests questions; it does not answer the study's.",
     )
 

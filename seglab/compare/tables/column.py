@@ -97,7 +97,12 @@ def to_group(table: Table[Row]) -> Group:
 
 def to_pipes(table: Table[Row], title: str) -> str:
     """Return a Markdown pipe table under `title`, with its legend and remarks."""
-    lines = [title, "", _pipes(map(_escaped, table.headers)), _pipes("---" if column.align == "left" else "---:" for column in table.columns)]
+    lines = [
+        title,
+        "",
+        _pipes(map(_escaped, table.headers)),
+        _pipes("---" if column.align == "left" else "---:" for column in table.columns),
+    ]
     for block in table.blocks:
         if block.heading:
             lines.append(_pipes([f"**{_escaped(block.heading)}**", *[""] * (len(table.columns) - 1)]))

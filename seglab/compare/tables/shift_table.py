@@ -11,7 +11,6 @@ from seglab.compare.tables.column import Block, Column, Kind, Table, to_group
 from seglab.compare.unit import UNDEFINED
 from seglab.records import MEAN, SHIFT
 
-
 _MEAN = (
     "Mean: over the severities of each corruption, then over the corruptions (mPC, Michaelis et al. 2019); other domains are not in it. "
 )
