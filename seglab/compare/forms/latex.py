@@ -22,7 +22,7 @@ _LARGE_GREEK = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 TEXT_WIDTH = 345.0
 """Width in points of the text of LaTeX's class `article`, with its default options. A table is made to fit in it."""
 
-_SIZES = ((r"\footnotesize", 1.0, 3), (r"\scriptsize", 0.96, 2))
+_SIZES = ((r"\footnotesize", 1.0, 3), (r"\scriptsize", 0.96, 2), (r"\scriptsize", 0.96, 1.5))
 """Font sizes of a table, the width of their letters against that of the first, and half the space between two columns in points."""
 
 _NARROWEST = 45.0
@@ -109,7 +109,7 @@ def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
         r"\begin{table}",
         r"  \centering",
         f"  {size}",
-        f"  \\setlength{{\\tabcolsep}}{{{space}pt}}",
+        f"  \\setlength{{\\tabcolsep}}{{{space:g}pt}}",
         f"  \\caption{{{escape(caption)}}}",
         f"  \\label{{{re.sub('[^A-Za-z0-9:.-]', '-', label)}}}",
         f"  \\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
@@ -124,7 +124,7 @@ def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _layout(table: Table[Row]) -> tuple[str, int, list[float | None]]:
+def _layout(table: Table[Row]) -> tuple[str, float, list[float | None]]:
     """Return the font size, half the space between columns, and the width in points of each column whose cells are broken into lines.
 
     Columns that wrap are broken only if the table is too wide otherwise, the widest first.
