@@ -12,6 +12,7 @@ from seglab.compare import (
     Findings,
     Metric,
     analyse,
+    compare,
     plot_classes,
     plot_curves,
     plot_differences,
@@ -117,3 +118,21 @@ def test_a_single_epoch_has_a_whole_number() -> None:
     ax = plot_curves({"none": {0: {3: 0.5}}})
     low, high = ax.get_xlim()
     assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [3]
+
+
+def test_long_names_leave_the_picture_its_width() -> None:
+    """A name of 45 letters took two thirds of the picture; now it stands above its row. One of 127 letters lacks its middle."""
+    criteria = Criteria(Metric("test", "miou"), "none")
+
+    def drawn(name: str) -> tuple[float, list[str]]:
+        ax = plot_differences(compare(study({"none": list(BASE), name: list(BASE + 0.01)}), criteria), None)
+        figure = figure_of(ax)
+        figure.set_size_inches(4.6, 1.6)
+        figure.draw_without_rendering()
+        return ax.get_position().width, [text.get_text() for text in (*ax.texts, *ax.get_yticklabels())]
+
+    long = "decoupled-l2+gradual-unfreezing-from-the-head"
+    (short_width, _), (width, texts), (longest_width, cut) = drawn("l2"), drawn(long), drawn("a" * 64 + "b" * 63)
+    assert min(width, longest_width) > 0.95 * short_width
+    assert long in texts
+    assert "a" * 29 + "…" + "b" * 29 in cut

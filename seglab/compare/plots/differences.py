@@ -1,11 +1,13 @@
 """The difference of each arm from the baseline."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
+from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
 
@@ -22,10 +24,17 @@ VERDICT_COLOURS = {
 }
 
 
+LONGEST_NAME = 16
+"""Largest number of letters of an arm whose name stands beside its row. If one is longer, all names stand above their rows."""
+
+MOST_LETTERS = 60
+"""Largest number of letters of a name that is drawn whole."""
+
+
 def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
     """Draw the mean paired difference and the interval of each arm, and its pairs as small dots. A band around zero is the margin.
 
-    An unbounded interval has no bar.
+    An unbounded interval has no bar. Long names stand above their rows, as they would leave no width for the differences.
     """
     criteria, contrasts = comparison.criteria, comparison.contrasts
     unit = criteria.metric.unit
@@ -43,13 +52,31 @@ def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes"
             low = high = middle
         ax.errorbar(middle, place, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4, linewidth=2, markersize=7)
         ax.annotate(contrast.verdict, (1.02, place), xycoords=("axes fraction", "data"), color=colour, va="center", fontsize=9.5)
-    ax.set_yticks(range(len(contrasts)), [contrast.arm for contrast in contrasts])
-    ax.set_ylim(len(contrasts) - 0.5, -0.5)
+    if _has_long_names(contrasts):
+        ax.set_yticks(range(len(contrasts)), [""] * len(contrasts))
+        for place, contrast in enumerate(contrasts):
+            at = (0.01, place - 0.2)
+            ax.annotate(
+                _shortened(contrast.arm), at, xycoords=("axes fraction", "data"), color=INK, va="bottom", fontsize=8, parse_math=False
+            )
+    else:
+        ax.set_yticks(range(len(contrasts)), [contrast.arm for contrast in contrasts])
+    ax.set_ylim(len(contrasts) - 0.5, -0.5 - 0.2 * _has_long_names(contrasts))
     label = axis_label(f"difference from {criteria.baseline}", unit.step)
     left, right = ("better", "worse") if criteria.metric.smaller_is_better else ("worse", "better")
     ax.set_xlabel(f"← {left}  |  {label}  |  {right} →" if criteria.metric.has_direction else label)
     ax.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.6)
     return ax
+
+
+def _has_long_names(contrasts: Sequence[Contrast]) -> bool:
+    return any(len(contrast.arm) > LONGEST_NAME for contrast in contrasts)
+
+
+def _shortened(name: str) -> str:
+    """Return a name, without its middle if it has more than `MOST_LETTERS` letters."""
+    half = (MOST_LETTERS - 1) // 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
 
 
 def picture(found: Findings) -> Picture | None:
@@ -60,7 +87,8 @@ def picture(found: Findings) -> Picture | None:
     band = f"Band: the margin, {criteria.within}." if criteria.within else f"No band: {criteria.metric.title} has no margin."
     caption = f"Large dot and bar: mean difference and {criteria.level} interval. Small dots: pairs. {band}"
     rows = len(found.comparison.contrasts)
-    ax = axes_in(None, width=4.6, height=1.1 + rows * (0.42 if rows <= 8 else 0.26))  # small enough for a phone
+    height = 0.42 if rows <= 8 or _has_long_names(found.comparison.contrasts) else 0.26
+    ax = axes_in(None, width=4.6, height=1.1 + rows * height)  # small enough for a phone
     plot_differences(found.comparison, ax)
     ax.locator_params(axis="x", nbins=5)  # labels such as −0.0125 would meet
     return Picture("Differences from the baseline", caption, figure_of(ax))
