@@ -99,7 +99,8 @@ def text_of(form: str, found: "Findings", classes: bool) -> str:
     if form == "json":
         return document.to_json(found)
     if form == "csv":
-        return spreadsheet.to_csv(found.comparison)
+        record = found.study.record
+        return spreadsheet.to_csv(found.comparison, None if record is None else len(record.amendments))
     return latex.findings_to_latex(found, classes) if form == "latex" else markdown.findings_to_markdown(found, classes)
 
 

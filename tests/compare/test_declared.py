@@ -1,6 +1,8 @@
 """The declared analysis binds: family, seeds, looks, diverged runs, and comparisons that were not declared."""
 
+import csv
 import dataclasses
+import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +13,25 @@ import pytest
 import scipy.stats
 
 from seglab import cli
-from seglab.compare import Comparison, Contrast, Criteria, Metric, analyse, compare, read_folder, to_frame, to_markdown, words, write_report
+from seglab.compare import (
+    Comparison,
+    Contrast,
+    Criteria,
+    Metric,
+    analyse,
+    compare,
+    read_folder,
+    to_csv,
+    to_frame,
+    to_markdown,
+    words,
+    write_report,
+)
 from seglab.compare.numbers.detectable import detectable
 from seglab.compare.report import report_name
 from seglab.compare.tables.arm_table import detail_table
 from seglab.records import Amendment, Analysis, Run, StudyRecord, write_record
+from seglab.script.output import text_of
 from tests.compare.drawn import study, write_study
 
 BASE = [0.60, 0.61, 0.62, 0.63, 0.64, 0.65, 0.66, 0.67, 0.68, 0.69, 0.70, 0.71]
@@ -281,6 +297,18 @@ def test_another_comparison_is_exploratory_and_leaves_the_report_alone(
     assert what in text
     assert (folder / "report.html").read_bytes() == declared
     assert "Exploratory: not the declared comparison" in (folder / name).read_text()
+
+
+def test_csv_says_whether_a_comparison_is_exploratory_and_how_often_the_analysis_was_amended(folder: Path) -> None:
+    study_folder = read_folder(folder)
+    record = study_folder.record
+    assert record is not None
+    amended = dataclasses.replace(record, amendments=(Amendment("2026-11-29", "typo", DECLARED, DECLARED, 16),))
+    found = analyse(dataclasses.replace(study_folder, record=amended), study_folder.criteria("test/dice"))
+    rows = list(csv.DictReader(io.StringIO(text_of("csv", found, classes=False))))
+    assert {(row["exploratory"], row["amendments"]) for row in rows} == {("true", "1")}
+    (first, *_) = csv.DictReader(io.StringIO(to_csv(analyse(study_folder).comparison)))
+    assert (first["exploratory"], first["amendments"]) == ("false", "")
 
 
 def test_each_exploratory_comparison_has_its_own_file(folder: Path) -> None:

@@ -171,7 +171,11 @@ def test_latex_compiles_and_fits_the_page(folder: Path, tmp_path: Path) -> None:
 def test_each_form_is_printed_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Notes are on stderr, and only the table writes a report."""
     (folder / "l2+full" / "seed-99").mkdir()
-    for form, start in (("json", '{\n "form": "seglab comparison"'), ("csv", "study,metric,baseline,arm,n,"), ("latex", "% seglab")):
+    for form, start in (
+        ("json", '{\n "form": "seglab comparison"'),
+        ("csv", "study,metric,baseline,arm,exploratory,amendments,n,"),
+        ("latex", "% seglab"),
+    ):
         code, out, err = printed(capfd, "compare", folder, "--format", form)
         assert (code, out.startswith(start)) == (0, True), out
         assert "! l2+full: seed 99 has not finished" in err

@@ -11,18 +11,23 @@ import msgspec
 from seglab.compare.numbers.answer import ArmSummary, Comparison
 
 
-def to_csv(comparison: Comparison) -> str:
+def to_csv(comparison: Comparison, amendments: int | None = None) -> str:
     """Return a row for each arm, the baseline first: its mean and spread, its contrast with the baseline, and its other metrics.
 
     An empty cell means that there is no such value: the baseline has no contrast. An undefined number is `NaN`. The columns are
 
     - `study`, `metric`, `baseline`, `arm`;
+    - `exploratory`: whether this is not the declared comparison; `amendments`: how often the declared analysis was amended after the first result;
     - `n`, `mean`, `sd`, `min`, `max` of the scores of the arm;
     - each field of `Contrast` under its name; several values in one cell, such as `seeds`, are separated by spaces;
     - the mean of each other metric under the metric's name, such as `test/dice`, and its standard deviation, such as `test/dice sd`.
+
+    Args:
+        comparison: the comparison.
+        amendments: number of amendments in `study.json`; None, an empty cell, if it is not known.
     """
     contrasts = {contrast.arm: contrast for contrast in comparison.contrasts}
-    rows = [{**_head(comparison, arm), **_flat(contrasts.get(arm.arm)), **_others(arm)} for arm in comparison.arms]
+    rows = [{**_head(comparison, arm, amendments), **_flat(contrasts.get(arm.arm)), **_others(arm)} for arm in comparison.arms]
     names = list(dict.fromkeys(name for row in (*rows[1:], *rows) for name in row))  # the first row, the baseline's, has no contrast
     file = io.StringIO()
     writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
@@ -31,10 +36,10 @@ def to_csv(comparison: Comparison) -> str:
     return file.getvalue()
 
 
-def _head(comparison: Comparison, arm: ArmSummary) -> dict[str, object]:
+def _head(comparison: Comparison, arm: ArmSummary, amendments: int | None) -> dict[str, object]:
     criteria = comparison.criteria
     of_study = {"study": comparison.study, "metric": str(criteria.metric), "baseline": criteria.baseline, "arm": arm.arm}
-    return {**of_study, **_flat(arm.score)}
+    return {**of_study, "exploratory": criteria.exploratory, "amendments": amendments, **_flat(arm.score)}
 
 
 def _others(arm: ArmSummary) -> dict[str, object]:

@@ -65,7 +65,13 @@ def sets_to_latex(found: OverSets) -> str:
 
 def _head(found: OverSets, arm: str, name: str) -> dict[str, object]:
     criteria = found.criteria
-    return {"metric": str(criteria.metric), "baseline": criteria.baseline, "arm": arm, "data_set": name}
+    return {
+        "metric": str(criteria.metric),
+        "baseline": criteria.baseline,
+        "exploratory": found.exploratory,
+        "arm": arm,
+        "data_set": name,
+    }
 
 
 def _on_set(own: ArmOnSet, found: OverSets) -> dict[str, object]:
