@@ -27,7 +27,8 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     `alpha` (fewer than 6 at 0.05), it has numbers, but no verdict.
 
     If `criteria.declared` names seeds, there is no verdict while a run of a declared arm and seed is open, and other seeds are only
-    mentioned in a note. Planned looks, and tests that hold after any number of seeds, give verdicts before (see `Study`). If a run has
+    mentioned in a note. If `criteria.splits` says that each seed has data splits of its own, p, interval and equivalence are those of the
+    corrected t test (Nadeau & Bengio 2003), and a verdict needs 5 pairs. Planned looks, and tests that hold after any number of seeds, give verdicts before (see `Study`). If a run has
     diverged, a verdict also has to hold with the worst score of the study in its place.
 
     Args:
@@ -56,7 +57,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
         runs[result.run.arm].append(result)
     for arm in scores:
         notes += _undefined(arm, runs[arm], str(criteria.metric))
-    if not looks[-1].reason and not criteria.always_valid:
+    if not looks[-1].reason and not criteria.always_valid and criteria.splits is None:
         notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
         notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")

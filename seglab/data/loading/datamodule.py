@@ -303,14 +303,16 @@ class SegmentationDataModule(LightningDataModule):
             "crop": self.crop,
             "balanced_crops": self.balanced_crops,
             **({} if self.windows is None else {"window": self.windows.size, "overlap": self.windows.overlap}),
-            **({} if self.folds is None else {"folds": self._mean_sizes(self.folds)}),
+            **({} if (sizes := self.mean_sizes()) is None else {"folds": sizes}),
             "splits": {split: fingerprint(self.used(split)) for split in SPLITS} if self.folds is None else distinct_fingerprints(self.declared_source),
         }
 
-    def _mean_sizes(self, folds: int) -> dict[str, float]:
-        """Return the number of folds, and the mean number of samples of each split over the folds of the first repetition."""
-        sizes = [self.sizes(seed) for seed in range(folds)]
-        return {"folds": folds, **{split: sum(own[split] for own in sizes) / folds for split in SPLITS}}
+    def mean_sizes(self) -> dict[str, Any] | None:
+        """Return the number of `folds`, and the mean number of samples of each split over the folds of the first repetition; None without."""
+        if self.folds is None:
+            return None
+        sizes = [self.sizes(seed) for seed in range(self.folds)]
+        return {"folds": self.folds, **{split: sum(own[split] for own in sizes) / self.folds for split in SPLITS}}
 
     def fill_cache(self) -> None:
         """Fill the cache and count the pixels for `balanced_images`. Called before the time of a run is measured."""
