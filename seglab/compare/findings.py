@@ -26,6 +26,7 @@ LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}
 MOST_DRAWN = 24
 """Largest number of arms in a picture: more could not be told apart."""
 
+
 @dataclass(frozen=True)
 class Findings:
     """A study and all results that were computed from it."""

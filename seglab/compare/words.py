@@ -49,7 +49,6 @@ def equivalence_of_effects(criteria: Criteria) -> str:
     return f"Effects alike, equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
-
 def scope(criteria: Criteria) -> str:
     """Return what a verdict and an interval hold for."""
     if criteria.splits is None:
@@ -61,7 +60,6 @@ def over_seeds(seeds: int, criteria: Criteria) -> str:
     """Return over how many seeds a number is, such as `over 10 seeds and data splits`."""
     text = f"over {seeds} seed{'s' if seeds > 1 else ''}"
     return text if criteria.splits is None else f"{text} and data split{'s' if seeds > 1 else ''}"
-
 
 
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
@@ -85,7 +83,9 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     if criteria.splits is not None and criteria.test_share is not None and criteria.margin is not None:
         level = contrast.alpha / comparison.tests
         splits = splits_needed(sd, criteria.margin, criteria.splits.folds, level, criteria.test_share)
-        enough = f"needs about {splits} data splits" if splits else "cannot be shown by more divisions of these images: it needs more images"
+        enough = (
+            f"needs about {splits} data splits" if splits else "cannot be shown by more divisions of these images: it needs more images"
+        )
         text = f"{text}; a difference as large as the margin {enough}"
     elif criteria.margin is not None:
         needed = seeds_needed(sd, criteria.margin, comparison.tests, contrast.alpha)

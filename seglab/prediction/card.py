@@ -133,7 +133,9 @@ def _scores(run: Path) -> list[str]:
     rows = [_score(Metric.parse(metric), this, arm, splits) for metric in SCORES if _value(this, metric) is not None]
     corrected = "" if splits is None else " and data splits"
     several = (
-        f"mean of the arm over {len(arm)} seeds{corrected}, with its 95 % {'t interval' if splits is None else 'corrected t interval'}" if len(arm) > 1 else "one seed, so that its spread is not known"
+        f"mean of the arm over {len(arm)} seeds{corrected}, with its 95 % {'t interval' if splits is None else 'corrected t interval'}"
+        if len(arm) > 1
+        else "one seed, so that its spread is not known"
     )
     return ["## Scores", f"This run, and the {several}:", _table(("metric", "this run", "arm", "95 % interval"), rows)]
 

@@ -8,9 +8,9 @@ import numpy as np
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
+from seglab.compare.numbers.paired import PairedTest, smallest_p
 from seglab.compare.numbers.sequential import spending
 from seglab.compare.numbers.tuning import Choice
-from seglab.compare.numbers.paired import PairedTest, smallest_p
 from seglab.compare.splits import DataSplits
 from seglab.records import TUNING, Analysis
 from seglab.running.plan import Plan

@@ -33,9 +33,9 @@ RECORD = StudyRecord(
 )
 BASE = np.random.default_rng(0).normal(0.6, 0.02, 10)
 SCORES = {
-    "none": list(BASE),
-    "l2": list(BASE + 0.03 + np.random.default_rng(1).normal(0, 0.01, 10)),
-    "l1": list(BASE + np.random.default_rng(2).normal(0, 0.01, 10)),
+    "none": BASE.tolist(),
+    "l2": (BASE + 0.03 + np.random.default_rng(1).normal(0, 0.01, 10)).tolist(),
+    "l1": (BASE + np.random.default_rng(2).normal(0, 0.01, 10)).tolist(),
 }
 
 
@@ -54,8 +54,10 @@ def test_p_interval_and_equivalence_are_those_of_the_corrected_t_test() -> None:
         assert (contrast.low, contrast.high_simultaneous) == pytest.approx((d.mean() - half[0], d.mean() + half[1]))
         assert contrast.p_equivalence == pytest.approx(scipy.stats.t.sf((0.005 - abs(d.mean())) / error, 9))
     smallest, largest = sorted(contrast.p for contrast in found.values())
-    assert found["l2"].p_holm == pytest.approx(2 * smallest) and found["l1"].p_holm == pytest.approx(max(2 * smallest, largest))
-    assert found["l2"].verdict == "better" and found["l1"].verdict == "inconclusive"
+    assert found["l2"].p_holm == pytest.approx(2 * smallest)
+    assert found["l1"].p_holm == pytest.approx(max(2 * smallest, largest))
+    assert found["l2"].verdict == "better"
+    assert found["l1"].verdict == "inconclusive"
 
 
 def test_the_share_is_that_of_the_split_that_is_scored() -> None:
@@ -77,7 +79,8 @@ def test_two_equal_differences_are_no_verdict() -> None:
 
 def test_the_folder_says_that_there_are_splits_whatever_criteria_are_given(tmp_path: Path) -> None:
     read = read_folder(folder(tmp_path))
-    assert data_splits(read.record) == SPLITS and data_splits(None) is None
+    assert data_splits(read.record) == SPLITS
+    assert data_splits(None) is None
     for criteria in (None, Criteria(Metric.parse("test/miou"), "none")):
         assert analyse(read, criteria).comparison.contrasts[0].p == compare(study(SCORES), CRITERIA).contrasts[0].p
 
@@ -104,7 +107,8 @@ def test_tables_report_and_forms_say_what_the_numbers_hold_for(tmp_path: Path) -
 def test_images_are_not_resampled(tmp_path: Path) -> None:
     comparison = compare(study(SCORES), CRITERIA)
     found = image_findings(tmp_path, study(SCORES), comparison)
-    assert not found.intervals and "each seed is tested on other images" in found.problems[0]
+    assert not found.intervals
+    assert "each seed is tested on other images" in found.problems[0]
 
 
 def test_class_differences_are_corrected_too(tmp_path: Path) -> None:
@@ -124,7 +128,9 @@ def test_counts_of_diverged_runs_have_no_exact_p() -> None:
 def test_over_several_data_sets_there_is_no_bootstrap_over_overlapping_splits() -> None:
     sets = [DataSet(f"set{place}", compare(study(SCORES), criteria)) for place, criteria in enumerate([CRITERIA] + 5 * [MIOU_ON_ONE_SPLIT])]
     found = compare_sets(sets)
-    assert math.isnan(found.arms[0].mean.low) and math.isfinite(found.arms[0].mean.value) and math.isfinite(found.arms[0].p)
+    assert math.isnan(found.arms[0].mean.low)
+    assert math.isfinite(found.arms[0].mean.value)
+    assert math.isfinite(found.arms[0].p)
     assert any(note.startswith("set0: each seed has data splits of its own") for note in found.notes)
     other = dataclasses.replace(RECORD, shared={"data": {"folds": {"folds": 5, "train": 10, "val": 2, "test": 3}}})
     assert settings_notes({"one": RECORD, "two": other}) == []
@@ -146,12 +152,14 @@ def test_the_detectable_difference_is_shown_with_80_percent_power(splits: int) -
     effect = resampled_detectable(sd, splits, 0.05, share)
     shown = resampled_p(exchangeable(effect, share, (20_000, splits), 3), share) <= 0.05
     false = resampled_p(exchangeable(0.0, share, (20_000, splits), 4), share) <= 0.05
-    assert shown.mean() == pytest.approx(0.80, abs=0.01) and false.mean() == pytest.approx(0.05, abs=0.006)
+    assert shown.mean() == pytest.approx(0.80, abs=0.01)
+    assert false.mean() == pytest.approx(0.05, abs=0.006)
 
 
 def test_more_divisions_of_the_same_images_reach_a_limit() -> None:
     needed = splits_needed(0.01, 0.02, 5, 0.05, 0.25)
-    assert needed is not None and needed % 5 == 0
+    assert needed is not None
+    assert needed % 5 == 0
     assert resampled_detectable(0.01, needed, 0.05, 0.25) <= 0.02 < resampled_detectable(0.01, needed - 5, 0.05, 0.25)
     assert splits_needed(0.01, 0.01, 5, 0.05, 0.25) is None
     assert math.isnan(resampled_detectable(0.01, 1, 0.05, 0.25))

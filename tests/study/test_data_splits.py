@@ -32,9 +32,11 @@ def test_both_arms_and_two_processes_have_the_split_of_the_seed(experiment: Comm
         for arm in ("none", "l1"):
             assert sorted(names(tmp_path / "runs" / "tiny" / arm / "seed-3", split)) == sorted(own)
     record = read_record(tmp_path / "runs" / "tiny")
-    assert record is not None and record.shared["data"]["folds"] == DIVIDED.mean_sizes()
+    assert record is not None
+    assert record.shared["data"]["folds"] == DIVIDED.mean_sizes()
     refused = experiment(*command[:1], *command[3:])
-    assert refused.returncode == 2 and "data.folds" in refused.stderr
+    assert refused.returncode == 2
+    assert "data.folds" in refused.stderr
     assert read_result(tmp_path / "runs" / "tiny" / "none" / "seed-3" / "result.json").test
 
 

@@ -24,7 +24,9 @@ MOST_RUNS = 1000
 MOST_BYTES = 8 * 10**9
 """Bytes of the confusion matrices of all runs up to which they are read."""
 
-OTHER_IMAGES = "each seed is tested on other images, so that images cannot be drawn anew for all runs; the interval is over data splits already"
+OTHER_IMAGES = (
+    "each seed is tested on other images, so that images cannot be drawn anew for all runs; the interval is over data splits already"
+)
 """Reason why a study over data splits has no second interval for new images."""
 
 

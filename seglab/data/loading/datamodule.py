@@ -69,8 +69,7 @@ class SegmentationDataModule(LightningDataModule):
         window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`; None evaluates whole
             images. Training is not affected.
         overlap: smallest part of a window's rows, and of its columns, that the next window shares.
-        folds: cross-validation over the seeds of a study: each seed trains and tests on a division of its own of all samples, see
-            docs/splits.md; None keeps the splits of the source.
+        folds: number of folds of a cross-validation over the seeds of a study (see docs/splits.md); None keeps the splits of the source.
 
     Raises:
         ValueError: an argument is out of its range, or the source is no dataclass with class names.
@@ -304,7 +303,9 @@ class SegmentationDataModule(LightningDataModule):
             "balanced_crops": self.balanced_crops,
             **({} if self.windows is None else {"window": self.windows.size, "overlap": self.windows.overlap}),
             **({} if (sizes := self.mean_sizes()) is None else {"folds": sizes}),
-            "splits": {split: fingerprint(self.used(split)) for split in SPLITS} if self.folds is None else distinct_fingerprints(self.declared_source),
+            "splits": {split: fingerprint(self.used(split)) for split in SPLITS}
+            if self.folds is None
+            else distinct_fingerprints(self.declared_source),
         }
 
     def mean_sizes(self) -> dict[str, Any] | None:

@@ -38,9 +38,10 @@ def lacking_classes(data: SegmentationDataModule, seeds: Sequence[int]) -> list[
     if data.folds is None:
         return []
     has = np.concatenate([class_pixels(split_of(data.declared_source, split)) for split in SPLITS]) > 0  # (N,C) in the order of the pool
+    division = CrossValidation(data.declared_source, data.folds)
     lacking: dict[tuple[Split, int], list[int]] = {}
     for seed in seeds:
-        assigned = np.array(CrossValidation(data.declared_source, data.folds, seed).assigned)
+        assigned = np.array(division.for_seed(seed).assigned)
         there = {split: has[assigned == split].any(axis=0) for split in SPLITS}
         if there["train"].sum() == 1 < data.num_classes:
             raise ValueError(

@@ -47,8 +47,10 @@ class CrossValidation(Redivided):
         return None if self.pool_groups is None else [self.pool_groups[index] for index in self._indices(name)]
 
     def for_seed(self, seed: int) -> "CrossValidation":
-        """Return the splits of a run."""
-        return dataclasses.replace(self, seed=seed)
+        """Return the splits of a run. The source is read once for all seeds."""
+        own = dataclasses.replace(self, seed=seed)
+        vars(own).update(pool=self.pool, pool_groups=self.pool_groups, val_share=self.val_share)
+        return own
 
     def _indices(self, name: Split) -> list[int]:
         return [index for index, split in enumerate(self.assigned) if split == name]
@@ -81,6 +83,12 @@ class CrossValidation(Redivided):
         return [str(group) for found in own.values() for group in found or ()]
 
     @cached_property
+    def val_share(self) -> float:
+        """The share that val has of train and val in the source."""
+        train, val = (len(self.source.split(name)) for name in ("train", "val"))
+        return val / (train + val)
+
+    @cached_property
     def assigned(self) -> list[Split]:
         """The split of each sample of the pool."""
         count, groups = len(self.pool), self.pool_groups
@@ -88,8 +96,7 @@ class CrossValidation(Redivided):
         try:
             parts = divide(names, fold_sizes(count, self.folds), repetition, groups)
             rest = [index for index in range(count) if parts[index] != fold]
-            train, val = (len(self.source.split(name)) for name in ("train", "val"))
-            sizes = rounded_sizes(len(rest), [val / (train + val)])
+            sizes = rounded_sizes(len(rest), [self.val_share])
             own = divide([names[index] for index in rest], sizes, self.seed, None if groups is None else [groups[index] for index in rest])
         except ValueError as error:
             raise ValueError(f"folds {self.folds} of {type(self.source).__name__}, test, train and val: {error}") from None
