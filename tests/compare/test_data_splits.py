@@ -163,3 +163,20 @@ def test_more_divisions_of_the_same_images_reach_a_limit() -> None:
     assert resampled_detectable(0.01, needed, 0.05, 0.25) <= 0.02 < resampled_detectable(0.01, needed - 5, 0.05, 0.25)
     assert splits_needed(0.01, 0.01, 5, 0.05, 0.25) is None
     assert math.isnan(resampled_detectable(0.01, 1, 0.05, 0.25))
+
+
+def test_runs_on_different_test_images_without_data_splits_are_refused(tmp_path: Path) -> None:
+    """A lost study.json, or criteria of one's own, must not turn overlapping splits into independent seeds."""
+    found = [
+        dataclasses.replace(
+            one, per_class={"test": {"iou": (0.5, 0.5), "frequency": (0.8 - 0.01 * one.run.seed, 0.2 + 0.01 * one.run.seed)}}
+        )
+        for one in study(SCORES)
+    ]
+    with pytest.raises(ValueError, match="were tested on different images"):
+        compare(found, MIOU_ON_ONE_SPLIT)
+    assert compare(found, CRITERIA).contrasts
+    write_study(tmp_path / "study", found, RECORD)
+    (tmp_path / "study" / "study.json").unlink()
+    with pytest.raises(ValueError, match=r"restore the study\.json"):
+        analyse(read_folder(tmp_path / "study"), MIOU_ON_ONE_SPLIT)

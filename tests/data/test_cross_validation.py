@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from seglab import ImageMaskFolder, SegmentationDataModule, SegmentationSource, Shapes
+from seglab import SegmentationDataModule, SegmentationSource, Shapes
 from seglab.data.loading.divisions import division_lines, lacking_classes
 from seglab.data.sources.cross_validation import CrossValidation, check_seeds
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split
+from seglab.data.sources.files import Pair, PairedFiles
 from seglab.sample import Sample
 
 SMALL = Shapes(num_train=14, num_val=4, num_test=7, image_size=16, num_shapes=2)
@@ -154,20 +154,25 @@ class Twice(SegmentationSource):
         return Numbered(range(5) if name == "train" else range(5, 8))
 
 
-def test_samples_that_are_in_two_splits_are_refused(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Overlapping(SegmentationSource):
+    """Files, of which val and test have one in common."""
+
+    class_names = ("background", "cell")
+
+    def split(self, name: Split) -> SegmentationDataset:
+        files = {"train": (0, 1), "val": (2, 3), "test": (3, 4)}[name]
+        pairs = [Pair(Path(f"{number}.png"), Path(f"{number}-mask.png")) for number in files]
+        return PairedFiles(Path(), pairs, self.class_names)
+
+
+def test_samples_that_are_in_two_splits_are_refused() -> None:
+    data = SegmentationDataModule(Twice(), folds=2)
     with pytest.raises(ValueError, match="val and test of Twice are the same samples"):
-        SegmentationDataModule(Twice(), folds=2).identity()
-    for folder in ("images", "masks"):
-        (tmp_path / folder).mkdir()
-    for number in range(6):
-        Image.fromarray(np.full((4, 4, 3), number, np.uint8)).save(tmp_path / "images" / f"{number}.png")
-        Image.fromarray(np.full((4, 4), number % 2, np.uint8)).save(tmp_path / "masks" / f"{number}.png")
-    for split, numbers in (("train", "0\n1\n2"), ("val", "3\n4"), ("test", "4\n5")):
-        (tmp_path / f"{split}.txt").write_text(numbers)
-    source = ImageMaskFolder(tmp_path, num_classes=2, images="images/*.png", masks="masks/*.png", lists=Path("{split}.txt"))
-    data = SegmentationDataModule(source, folds=2)
-    with pytest.raises(ValueError, match=r"4\.png"):
-        data.used("train")
+        data.identity()
+    files = SegmentationDataModule(Overlapping(), folds=2)
+    with pytest.raises(ValueError, match=r"3\.png is in Overlapping 2 times"):
+        files.used("train")
 
 
 def test_pixels_are_counted_for_a_run_and_never_for_all_runs_at_once() -> None:

@@ -66,6 +66,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
     """Return the statistics of each contrast for which the main table has no room."""
     criteria, unit = comparison.criteria, comparison.criteria.metric.unit
     level = 1 - criteria.alpha if criteria.splits is None else None  # Wilson's interval takes the pairs for independent
+    wilson = "" if level is None else ", and Wilson's interval"
     simultaneous = 100 - float(f"{100 * criteria.alpha / comparison.tests:.2g}")  # 99.958, where three digits would print 100
     return Table(
         [
@@ -84,7 +85,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
         ],
         [Block("", comparison.contrasts)],
         legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
-        f"ties counting half{'' if criteria.splits else ', and Wilson' + chr(39) + 's interval'}. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
+        f"ties counting half{wilson}. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
     )
 
 
