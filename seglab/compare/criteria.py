@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from seglab.compare.declared import shown
 from seglab.compare.metric import Metric
+from seglab.compare.splits import DataSplits
 from seglab.records import Analysis
 
 
@@ -27,6 +28,9 @@ class Criteria:
 
     declared: Analysis | None = None
     """Declared analysis of the study; None if it is not known. Its arms are the family of tests, and its seeds those that verdicts rest on."""
+
+    splits: DataSplits | None = None
+    """Data splits over the seeds; None if all seeds share one split. They are a fact of the study, and no choice."""
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 0.5:
@@ -67,6 +71,11 @@ class Criteria:
     def always_valid(self) -> bool:
         """Return whether the study declares tests that hold after any number of seeds, and there is a margin that scales them."""
         return self.declared is not None and self.declared.always_valid and self.margin is not None
+
+    @property
+    def test_share(self) -> float | None:
+        """Number of scored images divided by the number of training images, by which a test over data splits is corrected; None without."""
+        return None if self.splits is None else self.splits.share(self.metric.split)
 
     @property
     def level(self) -> str:

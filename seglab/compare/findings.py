@@ -16,6 +16,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.classes import PerClass, per_class
 from seglab.compare.numbers.factorial import Factorial
+from seglab.compare.numbers.paired import PairedTest
 from seglab.compare.tuning import Tuning, read_tuning
 from seglab.records import Result
 
@@ -77,7 +78,7 @@ class Findings:
         arms = {summary.arm for summary in self.comparison.arms}
         compared = [result for result in self.study.results if result.run.arm in arms]
         split = self.criteria.metric.image_split
-        if reason := too_large(self.study.folder, compared, split):
+        if self.criteria.splits is None and (reason := too_large(self.study.folder, compared, split)):
             return ImageFindings(split, problems=(reason,))
         return image_findings(self.study.folder, compared, self.comparison)
 
@@ -131,7 +132,9 @@ def _classes(results: Sequence[Result], comparison: Comparison) -> tuple[PerClas
     if not comparison.contrasts:
         return None, ()
     try:
-        classes = per_class(results, comparison.criteria.baseline, Metric(comparison.criteria.metric.class_split, "iou"))
+        criteria = comparison.criteria
+        metric = Metric(criteria.metric.class_split, "iou")
+        classes = per_class(results, criteria.baseline, metric, PairedTest(criteria.test_share))
     except ValueError as error:
         return None, (f"no per-class results: {error}",)
     return classes, classes.notes

@@ -12,6 +12,7 @@ from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.comparison import compare
 from seglab.compare.numbers.factorial import Factorial, compare_factors
 from seglab.compare.numbers.looks import Ending
+from seglab.compare.splits import data_splits
 from seglab.records import MEAN, Result, Run, StudyRecord, corruption_mean, identity, read_record, read_results
 
 
@@ -53,6 +54,7 @@ class StudyFolder:
             alpha=declared.alpha if alpha is None else alpha,
             margin=margin,
             declared=declared,
+            splits=data_splits(self.record),
         )
 
     def _unknown_baseline(self) -> str:
@@ -97,7 +99,7 @@ def compare_folder(study: StudyFolder, criteria: Criteria | None = None) -> Comp
     Raises:
         ValueError: see `compare`.
     """
-    criteria = study.criteria() if criteria is None else criteria
+    criteria = replace(study.criteria() if criteria is None else criteria, splits=data_splits(study.record))
     if criteria.declared is None and study.record is not None:
         criteria = replace(criteria, declared=declared_analysis(study.record))
     try:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from seglab.compare.declared import amendment_note
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
-from seglab.compare.numbers.detectable import detectable
-from seglab.compare.words import POWER, verdict
+from seglab.compare.numbers.paired import PairedTest
+from seglab.compare.words import verdict
 
 MOST_SENTENCES = 6
 """Largest number of contrasts whose sentences are all on the first screen."""
@@ -63,8 +63,8 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     judged = [contrast for contrast in comparison.contrasts if contrast.sd_difference > 0 and contrast.verdict != "no verdict"]
     if not judged or criteria.always_valid:  # a test that holds after any number of seeds has another power
         return ()
-    tests = comparison.tests
-    found = {contrast.arm: detectable(contrast.sd_difference, len(contrast.seeds), tests, contrast.alpha, POWER) for contrast in judged}
+    tests, test = comparison.tests, PairedTest(criteria.test_share)
+    found = {contrast.arm: test.detectable(contrast.sd_difference, len(contrast.seeds), tests, contrast.alpha) for contrast in judged}
     finite = {arm: size for arm, size in found.items() if math.isfinite(size)}
     if not finite:
         return ("Detectable: nothing. The pairs are too few to show any difference, however large.",)
@@ -72,4 +72,5 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     size = f"{unit.amount(finite[least])} ({least})"
     if len(finite) > 1:
         size = f"{unit.amount(finite[least])} ({least}) to {unit.amount(finite[most])} ({most})"
-    return (f"Detectable: these seeds show a true difference of {size} with 80 % power, after the adjustment for all arms.",)
+    seeds = "seeds and data splits" if criteria.splits else "seeds"
+    return (f"Detectable: these {seeds} show a true difference of {size} with 80 % power, after the adjustment for all arms.",)

@@ -8,9 +8,11 @@ from seglab.compare.declared import shown
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import Contrast
-from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
+from seglab.compare.numbers.detectable import seeds_needed, upper_sd
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
+from seglab.compare.numbers.paired import PairedTest
+from seglab.compare.numbers.resampled import FEWEST_SPLITS, splits_needed
 from seglab.compare.numbers.statistics import pairs_needed
 from seglab.compare.numbers.tuning import FINALISTS
 from seglab.compare.unit import equals
@@ -47,11 +49,17 @@ def equivalence_of_effects(criteria: Criteria) -> str:
     return f"Effects alike, equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
-SCOPE = "over seeds, on this split and this test set"
-"""What a verdict and an interval hold for."""
+def scope(criteria: Criteria) -> str:
+    """Return what a verdict and an interval hold for."""
+    if criteria.splits is None:
+        return "over seeds, on this split and this test set"
+    return f"over seeds and data splits, for trainings on about {criteria.splits.train:.0f} images of this kind"
 
-POWER = 0.8
-"""Probability of showing a difference that is called detectable."""
+
+def over_seeds(seeds: int, criteria: Criteria) -> str:
+    """Return over how many seeds a number is, such as `over 10 seeds and data splits`."""
+    text = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+    return text if criteria.splits is None else f"{text} and data split{'s' if seeds > 1 else ''}"
 
 
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
@@ -64,14 +72,22 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
         return ""
     unit, upper = criteria.metric.unit, upper_sd(sd, n)
-    smallest, largest = (detectable(one, n, comparison.tests, contrast.alpha, POWER) for one in (sd, upper))
+    test = PairedTest(criteria.test_share)
+    smallest, largest = (test.detectable(one, n, comparison.tests, contrast.alpha) for one in (sd, upper))
     text = ""
     if math.isfinite(smallest):
         text = (
             f"{n} seeds show a true difference of {unit.amount(smallest)} with 80 % power ({unit.amount(largest)} at the upper 80 % limit of "
             "the standard deviation of the differences)"
         )
-    if criteria.margin is not None:
+    if criteria.splits is not None and criteria.test_share is not None and criteria.margin is not None:
+        level = contrast.alpha / comparison.tests
+        splits = splits_needed(sd, criteria.margin, criteria.splits.folds, level, criteria.test_share)
+        enough = (
+            f"needs about {splits} data splits" if splits else "cannot be shown by more divisions of these images: it needs more images"
+        )
+        text = f"{text}; a difference as large as the margin {enough}"
+    elif criteria.margin is not None:
         needed = seeds_needed(sd, criteria.margin, comparison.tests, contrast.alpha)
         seeds = f"a difference as large as the margin needs about {needed.difference} seeds, equivalence about {needed.equivalence}"
         text = f"{text}; {seeds}" if text else seeds
@@ -84,7 +100,7 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     arm, base = contrast.arm, criteria.baseline
     if seeds == 0:
         return f"{arm} and {base} have no seed in common: there is nothing to compare."
-    over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+    over = over_seeds(seeds, criteria)
     size = unit.change(contrast.difference)
     level = f"{criteria.level} interval {unit.span(contrast.low, contrast.high)}"
     numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if math.isfinite(contrast.low) else over
@@ -93,7 +109,7 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     if contrast.verdict in ("better", "worse"):
         return f"{arm} is {contrast.verdict} than {base} by {unit.amount(contrast.difference)} {numbers}.{_small(contrast, criteria)}"
     if contrast.verdict == "equivalent":
-        same = f"adjusted {equals(contrast.p_equivalence_holm)} of two one-sided t tests {over}"
+        same = f"adjusted {equals(contrast.p_equivalence_holm)} of two one-sided{' corrected' if criteria.splits else ''} t tests {over}"
         return f"{arm} and {base} are equivalent within {criteria.within}: {size} ({level}), {same}."
     if contrast.verdict == "inconclusive":
         lacking = (
@@ -117,7 +133,7 @@ def interaction(effect: Effect, factors: Factorial) -> str:
     if seeds == 0:
         return f"Whether {own} depends on {factors.factors[1]} is unknown for {effect.at}: no seed has all four arms that it takes."
     size = unit.change(effect.difference)
-    over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+    over = over_seeds(seeds, criteria)
     level = f"{criteria.level} interval {unit.span(effect.low, effect.high)}"
     numbers = f"{size} ({level}), adjusted {equals(effect.p_holm)} {over}" if math.isfinite(effect.low) else f"{size} {over}"
     if effect.verdict == "effects differ":
@@ -139,10 +155,12 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
     if criteria.within is None or criteria.always_valid:
         equivalent = equivalence(criteria)
     else:
-        equivalent = f"Else equivalent: within {criteria.within} by two one-sided t tests (Holm)."
+        corrected = " corrected" if criteria.splits else ""
+        equivalent = f"Else equivalent: within {criteria.within} by two one-sided{corrected} t tests (Holm)."
     return (
         f"The measure is {metric.title} ({direction}).",
         "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
+        *_division(criteria),
         "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
         *_declaration(criteria),
         f"p is {_test(criteria)}, adjusted over all declared contrasts (Holm).",
@@ -150,13 +168,29 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         f"The rate of false differences is at most {criteria.alpha:g} over all arms, and that of false equivalences likewise: two questions, "
         "two rates.",
         "Else inconclusive: a large p never means that two arms are equal.",
-        f"Intervals are the {criteria.level} intervals of the mean paired difference that the sign-flip test does not reject, each for its own "
-        f"contrast, not adjusted. They hold {SCOPE}.",
+        f"Intervals are the {criteria.level} intervals of the mean paired difference that {'this' if criteria.splits else 'the sign-flip'} test does "
+        f"not reject, each for its own contrast, not adjusted. They hold {scope(criteria)}.",
         *_fewest(criteria),
     )
 
 
+def _division(criteria: Criteria) -> list[str]:
+    """Return sentences on data splits; none if all seeds share one split."""
+    splits = criteria.splits
+    if splits is None:
+        return []
+    return [
+        f"Each seed has data splits of its own, the same for all arms: seed s tests on fold s mod {splits.folds} of division "
+        f"s // {splits.folds} of all images; on average {splits.train:.0f} train, {splits.val:.0f} val, {splits.test:.0f} test. Groups are never cut.",
+    ]
+
+
 def _test(criteria: Criteria) -> str:
+    if criteria.splits is not None:
+        return (
+            f"that of the corrected resampled t test (Nadeau & Bengio 2003): the variance of the mean of J differences is s²(1/J + "
+            f"{criteria.test_share:.3g}), as splits that share training images are not independent; sign flips would take them for independent"
+        )
     if criteria.always_valid:
         return "that of an e-process of the paired differences, which holds after any number of seeds"
     return "the two-sided sign-flip p of the paired differences, exact up to 20 pairs"
@@ -171,6 +205,8 @@ def _fewest(criteria: Criteria) -> list[str]:
     """Return a sentence on the fewest pairs with a verdict; none for tests that hold after any number of seeds, whose p has other steps."""
     if criteria.always_valid:
         return []
+    if criteria.splits is not None:
+        return [f"Under {FEWEST_SPLITS} data splits there is no verdict."]
     return [f"Under {pairs_needed(criteria.alpha)} pairs there is no verdict: with n pairs the smallest possible p is 2/2ⁿ."]
 
 

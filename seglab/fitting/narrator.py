@@ -21,7 +21,7 @@ def described(module: SegmentationModule, data: SegmentationDataModule, settings
     samples, epochs = len(data.used("train")), -(-steps // per_epoch)
     return (
         f"training {type(module.network).__name__} ({parameters:,} parameters) with {type(module.loss).__name__} on "
-        f"{type(data.source).__name__}: {samples} images, {data.num_classes} classes; {count(epochs, 'epoch')} of {count(per_epoch, 'step')}"
+        f"{type(data.declared_source).__name__}: {samples} images, {data.num_classes} classes; {count(epochs, 'epoch')} of {count(per_epoch, 'step')}"
         f"{'' if folder is None else f', in {folder}'}"
     )
 

@@ -10,7 +10,9 @@ import yaml
 
 import seglab
 from seglab.compare.metric import Metric
+from seglab.compare.numbers.resampled import resampled_interval
 from seglab.compare.numbers.statistics import mean, t_interval
+from seglab.compare.splits import DataSplits, data_splits
 from seglab.networks import TrainedNetwork, description
 from seglab.networks.checkpoint import LAST
 from seglab.prediction.formats import FORMATS, Agreement, image_dtype, smallest
@@ -127,19 +129,22 @@ def _scores(run: Path) -> list[str]:
     """Return the scores of this run, and of its arm over all seeds."""
     this = read_result(run / "result.json")
     arm = [result for result in read_results(run.parent.parent)[0] if result.run.arm == this.run.arm and result.identity == this.identity]
-    rows = [_score(metric, this, arm) for metric in SCORES if _value(this, metric) is not None]
+    splits = data_splits(read_record(run.parent.parent))
+    rows = [_score(Metric.parse(metric), this, arm, splits) for metric in SCORES if _value(this, metric) is not None]
+    corrected = "" if splits is None else " and data splits"
     several = (
-        f"mean of the arm over {len(arm)} seeds, with its 95 % t interval" if len(arm) > 1 else "one seed, so that its spread is not known"
+        f"mean of the arm over {len(arm)} seeds{corrected}, with its 95 % {'t interval' if splits is None else 'corrected t interval'}"
+        if len(arm) > 1
+        else "one seed, so that its spread is not known"
     )
     return ["## Scores", f"This run, and the {several}:", _table(("metric", "this run", "arm", "95 % interval"), rows)]
 
 
-def _score(metric: str, this: Result, arm: Sequence[Result]) -> tuple[str, ...]:
-    known = Metric.parse(metric)
-    values = np.array([value for result in arm if (value := _value(result, metric)) is not None])
-    low, high = t_interval(values)
-    shown = [known.unit.value(float(value)) for value in (this.score(metric), mean(values), low, high)]
-    return (f"{metric} ({known.unit.level})", shown[0], shown[1], f"{shown[2]} to {shown[3]}")
+def _score(metric: Metric, this: Result, arm: Sequence[Result], splits: DataSplits | None) -> tuple[str, ...]:
+    values = np.array([value for result in arm if (value := _value(result, str(metric))) is not None])
+    low, high = t_interval(values) if splits is None else resampled_interval(values, splits.share(metric.split))
+    shown = [metric.unit.value(float(value)) for value in (this.score(str(metric)), mean(values), low, high)]
+    return (f"{metric} ({metric.unit.level})", shown[0], shown[1], f"{shown[2]} to {shown[3]}")
 
 
 def _value(result: Result, metric: str) -> float | None:

@@ -264,8 +264,9 @@ def check_split(plan: Plan) -> None:
     processes, data = plan.resources.processes, plan.study.data
     if processes == 1:
         return
-    split_batch(min(data.batch_size, len(data.used("train"))), processes)
-    sizes = {f"{split} split": len(data.used(split)) for split in SCORED}
+    own = [data.sizes(seed) for seed in dict.fromkeys(run.seed for run in plan.runs)] if data.folds is not None else [data.sizes(data.seed)]
+    split_batch(min(data.batch_size, *(sizes["train"] for sizes in own)), processes)
+    sizes = {f"{split} split": min(sizes[split] for sizes in own) for split in SCORED}
     sizes |= {f"shift {name}": len(data.shifted(shift)) for name, shift in plan.whole.shifts.items()}
     for what, images in sizes.items():
         if images < processes:

@@ -135,7 +135,7 @@ def _of_source(flags: Sequence[str], page: Path, console: Console) -> int:
         audited = audited_source({split: data.used(split) for split in SPLITS}, data.class_names)
     except ValueError as error:
         raise ValueError(f"{error}. `seglab audit D` with the folder alone looks at its files one by one") from error
-    return _shown(type(data.source).__name__, _audited(audited, console), page, "", console)
+    return _shown(type(data.declared_source).__name__, _audited(audited, console), page, "", console)
 
 
 def _audited(audited: "Audited", console: Console) -> "Report":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from seglab.cluster.command import shell
 from seglab.compare.numbers.tuning import FINALISTS
+from seglab.data.loading.divisions import division_lines
 from seglab.records import Run
 from seglab.running import ledger
 from seglab.running.plan import Plan
@@ -35,7 +36,8 @@ def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     shifts = f", each tested under {', '.join(plan.study.shifts)} too" if plan.study.shifts else ""
-    return "\n".join([f"{plan.folder}: {len(runs)} runs{shifts}", *lines])
+    divisions = division_lines(plan.study.data, list(dict.fromkeys(run.seed for run in runs)))
+    return "\n".join([f"{plan.folder}: {len(runs)} runs{shifts}", *lines, *divisions])
 
 
 def _following(plan: Plan) -> list[str]:

@@ -8,9 +8,10 @@ import numpy as np
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.detectable import detectable, seeds_needed, upper_sd
+from seglab.compare.numbers.paired import PairedTest, smallest_p
 from seglab.compare.numbers.sequential import spending
 from seglab.compare.numbers.tuning import Choice
-from seglab.compare.numbers.verdicts import smallest_p
+from seglab.compare.splits import DataSplits
 from seglab.records import TUNING, Analysis
 from seglab.running.plan import Plan
 from seglab.running.status import count
@@ -27,7 +28,10 @@ def planning_lines(plan: Plan) -> list[str]:
     if tests < 1 or declared.always_valid:
         return []
     level, size = _last_level(declared), f"{count(seeds, 'seed')} and {count(tests, 'contrast')}"
-    smallest = detectable(1.0, seeds, tests, level)
+    test = _over_splits(plan)
+    if test.test_share is not None and (why := test.too_few(seeds, level)):
+        return [f"planned: no verdict, as there are {why}"]
+    smallest = test.detectable(1.0, seeds, tests, level)
     if math.isinf(smallest):
         needed = statistics.pairs_needed(level, tests)
         lines = [f"planned: {size} can show no difference, however large: {needed} seeds could"]
@@ -37,6 +41,12 @@ def planning_lines(plan: Plan) -> list[str]:
         ]
     lines += _of_looks(declared)
     return lines + (_of_tuning(plan, declared) if plan.study.budget is not None else [])
+
+
+def _over_splits(plan: Plan) -> PairedTest:
+    """Return the test of the plan's comparison."""
+    found = plan.study.data.mean_sizes()
+    return PairedTest(None if found is None else DataSplits(**found).share(Metric.parse(plan.study.metric).split))
 
 
 def _last_level(declared: Analysis) -> float:

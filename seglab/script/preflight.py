@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from seglab.data.contents import Format
+from seglab.data.loading.divisions import lacking_classes
 from seglab.data.shifts.check import check_shifts
 from seglab.interruption import listening
 from seglab.records import StudyRecord, read_record
@@ -69,7 +70,7 @@ def _checked_images(plan: Plan, console: Console) -> Format | None:
         task = bar.add_task("", total=None)
         data = plan.study.data.check(lambda done, total: bar.update(task, completed=done, total=total))
     console.print(data.sizes, highlight=False)
-    for note in data.notes:
+    for note in (*data.notes, *lacking_classes(plan.study.data, list(dict.fromkeys(run.seed for run in plan.runs)))):
         console.print(f"note: {note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     check_shifts(plan.whole.shifts, plan.whole.data, data.images)  # before a tuning too: the runs that follow it are tested under them
     if plan.study.shifts:

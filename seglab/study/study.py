@@ -10,6 +10,7 @@ from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
 from seglab.data import SegmentationDataModule
 from seglab.data.shifts import Shift
+from seglab.data.sources.cross_validation import check_seeds
 from seglab.data.sources.folds import Folds, check_folds
 from seglab.records import MEAN, TUNING, Analysis, Run, check_name
 from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm, tuning_arms
@@ -84,6 +85,8 @@ class Study:
         if self.factors:
             check_factors(self.factors, list(self.arms))
         self._check_analysis()
+        if self.data.folds is not None:
+            self._check_splits(self.data.folds)
         if self.budget is not None:
             self._check_tuning()
 
@@ -219,6 +222,20 @@ class Study:
             )
         if self.always_valid and criteria.margin is None:
             raise ValueError(f"always_valid: the test is scaled by the margin, and {self.metric} has none; give one, as in margin=0.005")
+
+    def _check_splits(self, folds: int) -> None:
+        """Raise a ValueError if the seeds are no whole repetitions of the folds, or if the study asks for what folds do not allow."""
+        check_seeds(folds, self.seeds)
+        if self.budget is not None:
+            raise ValueError(
+                f"folds {folds} with tuned arms: every image is a test image of some seed, so that settings would be chosen on test images; "
+                "give each arm one setting (such as --settings 1), chosen on other data, or leave folds out"
+            )
+        if self.looks or self.always_valid:
+            raise ValueError(
+                f"folds {folds} with {'looks' if self.looks else 'always_valid'}: seeds that share images are judged once, when all of them are "
+                "done; leave one of the two out"
+            )
 
     def _check_tuning(self) -> None:
         tuned = self.tuned

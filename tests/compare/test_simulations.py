@@ -19,6 +19,7 @@ from seglab.compare.numbers.looks import Ending, Endings
 from seglab.compare.numbers.resampled import resampled_p
 from seglab.compare.numbers.sequential import always_valid_p
 from seglab.compare.numbers.statistics import equivalence_p
+from seglab.compare.splits import DataSplits
 from seglab.records import Analysis, Result, Run
 from tests.compare.shaffer import shaffer
 
@@ -288,3 +289,30 @@ def test_equal_learners_on_overlapping_splits() -> None:
     corrected, plain = (resampled_p(differences, share) <= 0.05 for share in (10 / 90, 0.0))
     assert report("overlapping splits, corrected", corrected, 10) <= limit(0.05, 3000)
     assert report("overlapping splits, Student's t", plain, 10) > 0.1
+
+
+def cross_validated_losses(number: int, seed: int) -> np.ndarray:
+    """Return (number, 2, 10) losses of the two learners of `split_differences` in 2 repetitions of 5 folds, 100 examples each."""
+    generator, rows = np.random.default_rng(seed), np.arange(number)[:, None]
+    x = generator.normal(size=(number, 100, 2))
+    y = x.sum(axis=-1) + generator.normal(size=(number, 100))
+    found = []
+    for _ in range(2):
+        order = generator.permuted(np.tile(np.arange(100), (number, 1)), axis=1)
+        for fold in range(5):
+            test, train = order[:, 20 * fold : 20 * fold + 20], np.delete(order, np.s_[20 * fold : 20 * fold + 20], axis=1)
+            slopes = [(x[rows, train, own] * y[rows, train]).sum(1) / (x[rows, train, own] ** 2).sum(1) for own in (0, 1)]
+            found.append([((y[rows, test] - slopes[own][:, None] * x[rows, test, own]) ** 2).mean(1) for own in (0, 1)])
+    return np.moveaxis(np.array(found), -1, 0).swapaxes(1, 2)
+
+
+@studies(400, 4000)
+def test_equal_learners_in_repeated_cross_validation(studies: int) -> None:
+    splits = DataSplits(5, train=80, val=0, test=20)
+    found: dict[str, list[bool]] = {"data splits": [], "seeds": []}
+    for losses in cross_validated_losses(studies, seed=11):
+        results = runs(1 - losses / 10, ["first", "second"])[0]
+        for name, criteria in (("data splits", Criteria(METRIC, "first", splits=splits)), ("seeds", Criteria(METRIC, "first"))):
+            found[name].append(compare(results, criteria).contrasts[0].verdict in DIFFERENT)
+    assert report("2 x 5 folds, A/A, corrected", found["data splits"], 11) <= 0.06
+    assert report("2 x 5 folds, A/A, taken for independent seeds", found["seeds"], 11) > 0.1

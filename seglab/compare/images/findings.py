@@ -24,6 +24,11 @@ MOST_RUNS = 1000
 MOST_BYTES = 8 * 10**9
 """Bytes of the confusion matrices of all runs up to which they are read."""
 
+OTHER_IMAGES = (
+    "each seed is tested on other images, so that images cannot be drawn anew for all runs; the interval is over data splits already"
+)
+"""Reason why a study over data splits has no second interval for new images."""
+
 
 @dataclass(frozen=True)
 class ImageInterval:
@@ -101,6 +106,8 @@ def image_findings(folder: Path, results: Sequence[Result], comparison: Comparis
     """
     metric = comparison.criteria.metric
     split, problems, statistic = metric.image_split, list[str](), None
+    if comparison.criteria.splits is not None:
+        return ImageFindings(split, problems=(OTHER_IMAGES,))
     try:
         statistic = statistic_of(metric, results[0].class_names) if results else None
     except ValueError as error:

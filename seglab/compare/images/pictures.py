@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seglab.compare.images.boxes import KEY, Box, SheetBoxes, SheetRow
-from seglab.compare.images.findings import ImageFindings
+from seglab.compare.images.findings import OTHER_IMAGES, ImageFindings
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.unit import PERCENT
 from seglab.records import Run
@@ -159,6 +159,9 @@ def _caption(shown: int, pool: int, images: ImageFindings, more: bool) -> str:
     kept = f"Each run keeps the predictions of {pool} images, spread evenly over the {len(images.names) or pool} {images.split} images."
     order = f"Shown are the {shown} of them on which the mIoU of the image, as the mean over the seeds, differs most between the arms."
     if not images.mious:
-        order = f"Shown are the first {shown} of them: no confusion.npz was read, which says where the arms differ most."
+        why = "no confusion.npz was read, which says where the arms differ most"
+        if OTHER_IMAGES in images.problems:
+            why = "each seed is tested on other images, so that no image has a mean over the seeds"
+        order = f"Shown are the first {shown} of them: {why}."
     arms = f" Of more than {MOST_ARMS} arms the first {MOST_ARMS} are shown." if more else ""
     return f"{kept} {order}{arms} One run of each arm, the lowest seed: an illustration, not evidence."

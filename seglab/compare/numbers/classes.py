@@ -7,8 +7,10 @@ import numpy as np
 
 from seglab.compare.declared import shown_seeds
 from seglab.compare.metric import Metric
-from seglab.compare.numbers import exact, families, statistics
+from seglab.compare.numbers import families, statistics
+from seglab.compare.numbers.paired import PairedTest
 from seglab.compare.numbers.pairing import check_comparable
+from seglab.compare.numbers.resampled import resampled_interval
 from seglab.records import Result
 
 IOU = Metric("test", "iou")
@@ -27,7 +29,7 @@ class ClassContrast:
     high: float
     """Upper end of the 95 % t interval of `difference`, for this cell alone. `low` is the lower end."""
     p: float
-    """Exact sign-flip p."""
+    """Exact sign-flip p; over data splits, the corrected t test's."""
     p_bh: float
     """`p`, adjusted over all arms and classes (Benjamini-Hochberg)."""
 
@@ -51,11 +53,14 @@ class PerClass:
         return tuple(dict.fromkeys(cell.arm for cell in self.cells))
 
 
-def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) -> PerClass:
+ON_ONE_SPLIT = PairedTest()
+
+
+def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU, test: PairedTest = ON_ONE_SPLIT) -> PerClass:
     """Return the mean paired difference of each arm in each class, with a 95 % t interval and a p adjusted over all cells.
 
     A class can be undefined in a run (NaN: it is neither in the predictions nor in the truth). Such a seed is left out of the cell, and
-    named in the notes.
+    named in the notes. Over data splits, p and interval are those of the corrected t test.
 
     Raises:
         ValueError: the results do not belong together, or have no such score for each class.
@@ -76,17 +81,18 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) ->
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
             keys.append((arm, name))
             differences.append(statistics.paired_differences(*pairs[defined].T))
-    return PerClass(baseline, metric, names, _cells(keys, differences), tuple(notes))
+    return PerClass(baseline, metric, names, _cells(keys, differences, test), tuple(notes))
 
 
-def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Floats]) -> tuple[ClassContrast, ...]:
-    p = exact.sign_flip_each(differences)
+def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Floats], test: PairedTest) -> tuple[ClassContrast, ...]:
+    p = test.p_each(differences)
     p_bh = families.benjamini_hochberg(p)
     means = np.empty((3, len(keys)))  # the mean and the ends of its interval
     for n in {len(values) for values in differences}:  # cells of one size at once, to save time
         places = [place for place, values in enumerate(differences) if len(values) == n]
         values = np.stack([differences[place] for place in places])
-        means[:, places] = [statistics.mean(values), *statistics.t_interval(values)]
+        ends = statistics.t_interval(values) if test.test_share is None else resampled_interval(values, test.test_share)
+        means[:, places] = [statistics.mean(values), *ends]
     return tuple(
         ClassContrast(arm, name, len(values), *map(float, (*means[:, place], p[place], p_bh[place])))
         for place, ((arm, name), values) in enumerate(zip(keys, differences, strict=True))

@@ -12,7 +12,7 @@ from seglab.compare.numbers import statistics
 from seglab.compare.numbers.answer import ArmSummary, Comparison, Spread
 from seglab.compare.numbers.contrasts import Contrast, Family, contrasts_at
 from seglab.compare.numbers.looks import Endings, look_notes, reached_looks
-from seglab.compare.numbers.pairing import Scores, check_comparable, finite_scores, lone_seeds
+from seglab.compare.numbers.pairing import Scores, check_comparable, check_one_test_set, finite_scores, lone_seeds
 from seglab.compare.numbers.verdicts import DECIDED, power_notes, worst_cases
 from seglab.records import Result, Run
 
@@ -30,16 +30,22 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     mentioned in a note. Planned looks, and tests that hold after any number of seeds, give verdicts before (see `Study`). If a run has
     diverged, a verdict also has to hold with the worst score of the study in its place.
 
+    If `criteria.splits` says that each seed has data splits of its own, p, interval and equivalence are those of the corrected t test (Nadeau
+    & Bengio 2003), and a verdict needs 5 pairs.
+
     Args:
         results: finished runs.
-        criteria: metric, baseline, limits, and the declared analysis if it is known.
+        criteria: metric, baseline, limits, data splits, and the declared analysis if it is known.
         endings: state of each run that has no result; a declared run that is neither here nor among the results is open.
 
     Raises:
-        ValueError: the results do not belong together, the baseline has no results, or no run has the metric.
+        ValueError: the results do not belong together, the baseline has no results, no run has the metric, or the runs were tested on
+            different images and `criteria.splits` does not say so.
     """
     endings = {} if endings is None else endings
     check_comparable(results, criteria.baseline)
+    if criteria.splits is None:
+        check_one_test_set(results)
     looks = reached_looks(results, criteria, endings)
     judged = [result for result in results if result.run.seed in looks[-1].seeds]
     check_comparable(judged, criteria.baseline)
@@ -56,7 +62,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
         runs[result.run.arm].append(result)
     for arm in scores:
         notes += _undefined(arm, runs[arm], str(criteria.metric))
-    if not looks[-1].reason and not criteria.always_valid:
+    if not looks[-1].reason and not criteria.always_valid and criteria.splits is None:
         notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
         notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")

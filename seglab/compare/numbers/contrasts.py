@@ -8,12 +8,12 @@ import numpy as np
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
-from seglab.compare.numbers.exact import sign_flip_interval
 from seglab.compare.numbers.looks import Look
+from seglab.compare.numbers.paired import PairedTest
 from seglab.compare.numbers.pairing import Scores, common_seeds, scores_of
 from seglab.compare.numbers.sequential import always_valid_p
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, raw_p, too_few, verdict_of
+from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, raw_p, verdict_of
 
 NO_COST = "a cost gets a verdict only if the study declares it as its metric"
 
@@ -31,17 +31,18 @@ class Contrast:
     """Standard deviation of the paired differences; NaN below two pairs."""
     low: float
     high: float
-    """Upper end of the interval of `difference` at level 1 - alpha, for this contrast alone, by inversion of the sign-flip test. `low` is the
-    lower end. Infinite if the pairs are too few for the level."""
+    """Upper end of the interval of `difference` at level 1 - alpha, for this contrast alone, by inversion of the sign-flip test; over data
+    splits, the corrected t interval. `low` is the lower end. Infinite, or NaN over data splits, if the pairs are too few for the level."""
     low_simultaneous: float
     high_simultaneous: float
     """Upper end of the interval that covers together with those of all other tests (Bonferroni): at level 1 - alpha / tests."""
     p: float
-    """Exact sign-flip p; the p of an e-process if the study declares tests that hold after any number of seeds."""
+    """Exact sign-flip p; over data splits, the corrected t test's; the p of an e-process if the study declares tests that hold after any
+    number of seeds."""
     p_holm: float
     """`p`, adjusted over all declared contrasts."""
     p_equivalence: float
-    """p of two one-sided t tests against the margin; NaN if there is no margin."""
+    """p of two one-sided t tests against the margin, corrected over data splits; NaN if there is no margin."""
     p_equivalence_holm: float
     """`p_equivalence`, adjusted over all declared contrasts."""
     effect_size: float
@@ -109,7 +110,7 @@ def _pairs(scores: Scores, arm: str, family: Family) -> _Pairs:
 def _p(pairs: Sequence[_Pairs], family: Family) -> Floats:
     """Return (k, 4): p of a difference and of equivalence, then both adjusted over the family."""
     differences, criteria = [own.differences for own in pairs], family.criteria
-    raw = raw_p(differences, criteria.margin)
+    raw = raw_p(differences, criteria.margin, PairedTest(criteria.test_share))
     if criteria.always_valid and criteria.margin is not None:
         raw[0] = [always_valid_p(own, criteria.margin)[-1] if len(own) else np.nan for own in differences]
         raw[1] = np.nan  # two one-sided t tests hold for a fixed number of pairs only
@@ -119,21 +120,21 @@ def _p(pairs: Sequence[_Pairs], family: Family) -> Floats:
 def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
     """Return the contrast of one arm; `p` is (4,): p of a difference and of equivalence, then both adjusted."""
     differences, criteria, alpha = pairs.differences, family.criteria, family.look.alpha
-    metric, n = criteria.metric, len(pairs.seeds)
-    low, high = sign_flip_interval(differences, 1 - criteria.alpha)
-    low_all, high_all = sign_flip_interval(differences, 1 - criteria.alpha / family.tests)
+    metric, n, test = criteria.metric, len(pairs.seeds), PairedTest(criteria.test_share)
+    low, high = test.interval(differences, 1 - criteria.alpha)
+    low_all, high_all = test.interval(differences, 1 - criteria.alpha / family.tests)
     gains = -differences if metric.smaller_is_better else differences
-    reason = family.look.reason or ("" if criteria.judges else NO_COST) or ("" if criteria.always_valid else too_few(n, alpha))
+    reason = family.look.reason or ("" if criteria.judges else NO_COST) or ("" if criteria.always_valid else test.too_few(n, alpha))
     different, equivalent = bool(p[2] <= alpha), bool(p[3] <= alpha)
     return Contrast(
         arm=arm,
         seeds=pairs.seeds,
         difference=float(statistics.mean(differences)),
         sd_difference=float(statistics.standard_deviation(differences)),
-        low=float(low),
-        high=float(high),
-        low_simultaneous=float(low_all),
-        high_simultaneous=float(high_all),
+        low=low,
+        high=high,
+        low_simultaneous=low_all,
+        high_simultaneous=high_all,
         p=float(p[0]),
         p_holm=float(p[2]),
         p_equivalence=float(p[1]),

@@ -8,10 +8,10 @@ import numpy as np
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
-from seglab.compare.numbers.exact import sign_flip_interval
+from seglab.compare.numbers.paired import PairedTest
 from seglab.compare.numbers.pairing import Scores, scores_of
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, power_notes, raw_p, too_few, verdict_of
+from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, power_notes, raw_p, verdict_of
 from seglab.records import CROSSING
 
 Kind = Literal["main", "interaction", "simple"]
@@ -44,10 +44,10 @@ class Effect:
     """Size of the effect, in raw units of the metric. Its sign ignores the metric's direction."""
     low: float
     high: float
-    """Upper end of the interval of `difference` at level 1 - alpha, for this effect alone, by inversion of the sign-flip test. `low` is the
-    lower end. Infinite if the pairs are too few for the level."""
+    """Upper end of the interval of `difference` at level 1 - alpha, for this effect alone, by inversion of the sign-flip test; over data splits,
+    the corrected t interval. `low` is the lower end. Infinite, or NaN over data splits, if the pairs are too few for the level."""
     p: float
-    """Exact sign-flip p."""
+    """Exact sign-flip p; over data splits, the corrected t test's."""
     p_holm: float
     """`p`, adjusted over the family: all main effects and interactions, or the simple effects of one factor."""
     p_equivalence: float
@@ -82,7 +82,7 @@ def effects_of(crossed: Crossed, notes: list[str]) -> tuple[Effect, ...]:
     found = _tested(sought, crossed.scores, crossed)
     for worst in crossed.worst:
         found = [_confirmed(effect, other) for effect, other in zip(found, _tested(sought, worst, crossed), strict=True)]
-    for family, places in _families(sought).items():
+    for family, places in _families(sought).items() if crossed.criteria.splits is None else ():
         pairs = {_name(sought[place]): len(found[place].seeds) for place in places}
         notes += power_notes(pairs, len(places), crossed.criteria.alpha, family)
     differing = [effect for effect in found if effect.verdict == "effects differ"]
@@ -93,7 +93,7 @@ def _tested(sought: "Sequence[_Sought]", scores: Scores, crossed: Crossed) -> li
     """Return the effects with the verdicts that these scores give."""
     seeds = [_common(one, scores) for one in sought]
     differences = [_differences(one, scores, common) for one, common in zip(sought, seeds, strict=True)]
-    raw = raw_p(differences, crossed.criteria.margin)
+    raw = raw_p(differences, crossed.criteria.margin, PairedTest(crossed.criteria.test_share))
     adjusted = np.empty_like(raw)
     for places in _families(sought).values():
         adjusted[:, places] = adjusted_p(raw[:, places], len(places))
@@ -180,10 +180,11 @@ def _families(sought: Sequence[_Sought]) -> Mapping[str, list[int]]:
 
 
 def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Floats, crossed: Crossed) -> Effect:
-    """Return one effect; `p` is (4,): sign-flip p and equivalence p, then both adjusted."""
+    """Return one effect; `p` is (4,): p of a difference and of equivalence, then both adjusted."""
     criteria = crossed.criteria
-    low, high = sign_flip_interval(differences, 1 - criteria.alpha)
-    mean, reason = float(statistics.mean(differences)), crossed.reason or too_few(len(seeds), criteria.alpha)
+    test = PairedTest(criteria.test_share)
+    low, high = test.interval(differences, 1 - criteria.alpha)
+    mean, reason = float(statistics.mean(differences)), crossed.reason or test.too_few(len(seeds), criteria.alpha)
     gain = -mean if criteria.metric.smaller_is_better else mean
     different, equivalent = bool(p[2] <= criteria.alpha), bool(p[3] <= criteria.alpha)
     verdict: EffectVerdict = verdict_of(gain, different, equivalent, criteria.metric)
@@ -196,8 +197,8 @@ def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Flo
         at=sought.at,
         seeds=seeds,
         difference=mean,
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p=float(p[0]),
         p_holm=float(p[2]),
         p_equivalence=float(p[1]),

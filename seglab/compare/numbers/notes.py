@@ -7,7 +7,7 @@ from seglab.compare.numbers import statistics
 from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.numbers.divergence import mcnemar_p
-from seglab.compare.numbers.exact import sign_flip_p
+from seglab.compare.numbers.paired import PairedTest
 from seglab.compare.numbers.pairing import common_seeds, finite_scores, scores_of
 from seglab.compare.unit import equals
 from seglab.records import Result
@@ -42,7 +42,8 @@ def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
         )
         if len(differences):
             size = unit.change(float(statistics.mean(differences)))
-            parts.append(f"{contrast.arm} {size}, unadjusted {equals(float(sign_flip_p(differences)))} over {len(seeds)} seeds")
+            (p,) = PairedTest(criteria.test_share).p_each([differences])
+            parts.append(f"{contrast.arm} {size}, unadjusted {equals(float(p))} over {len(seeds)} seeds")
     numbers = f". With them, exploratory: {'; '.join(parts)}" if parts else ""
     why = "not declared before the first result" if {*added} <= {*declared.added_seeds} else "not among the declared seeds"
     return [f"{shown_seeds(added)}: {why}; left out of the table and of every verdict{numbers}"]
@@ -69,10 +70,10 @@ def _divergence(comparison: Comparison) -> list[str]:
             continue
         there = {*baseline.scores, *baseline.diverged} & {*arm.scores, *arm.diverged}
         only_arm, only_baseline = (len({*one.diverged} & there - {*other.diverged}) for one, other in ((arm, baseline), (baseline, arm)))
-        p = mcnemar_p(only_arm, only_baseline)
+        exact = "" if comparison.criteria.splits is not None else f" (exact McNemar {equals(mcnemar_p(only_arm, only_baseline))})"
         lines.append(
-            f"{arm.arm}: {len(arm.diverged)} of {arm.runs} runs have diverged, of {baseline.arm} {len(baseline.diverged)} of {baseline.runs} "
-            f"(exact McNemar {equals(p)}); a verdict has to hold with the worst score of the study in their place too"
+            f"{arm.arm}: {len(arm.diverged)} of {arm.runs} runs have diverged, of {baseline.arm} {len(baseline.diverged)} of {baseline.runs}"
+            f"{exact}; a verdict has to hold with the worst score of the study in their place too"
         )
     return lines
 

@@ -44,6 +44,20 @@ def check_comparable(results: Sequence[Result], baseline: str) -> None:
         raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(settings)}")
 
 
+def check_one_test_set(results: Sequence[Result]) -> None:
+    """Raise a ValueError if the true masks of the test images differ between runs, by the shares of their classes."""
+    shares: dict[str, Run] = {}
+    for result in results:
+        if (own := result.per_class.get("test", {}).get("frequency")) is not None:
+            shares.setdefault(" ".join(f"{share:.6f}" for share in own), result.run)
+    if len(shares) > 1:
+        one, other, *_ = shares.values()
+        raise ValueError(
+            f"{one.name} and {other.name} were tested on different images, as with --data.folds, and no study.json says so: restore the study.json "
+            "of their folder, or give the criteria their data splits; sign flips would take the runs for independent"
+        )
+
+
 def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -> Scores:
     """Return the finite scores of all runs, and append a note for every arm with runs that have none.
 

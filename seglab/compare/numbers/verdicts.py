@@ -7,8 +7,8 @@ import numpy as np
 
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
-from seglab.compare.numbers.exact import DRAWN_FLIPS, MOST_EXACT, sign_flip_each
 from seglab.compare.numbers.families import holm
+from seglab.compare.numbers.paired import PairedTest, smallest_p
 from seglab.compare.numbers.pairing import Scores
 from seglab.compare.numbers.statistics import Floats
 
@@ -21,13 +21,13 @@ ONLY_COMPLETE = "the complete pairs show it, but not if each diverged run counts
 """Reason why a verdict on the complete pairs is inconclusive."""
 
 
-def raw_p(differences: Sequence[Floats], margin: float | None) -> Floats:
-    """Return (2, k): the sign-flip p and the equivalence p of k problems, each an array (n_i,) of paired differences.
+def raw_p(differences: Sequence[Floats], margin: float | None, test: PairedTest) -> Floats:
+    """Return (2, k): the p of a difference and the equivalence p of k problems, each an array (n_i,) of paired differences.
 
     The equivalence p is NaN if there is no margin.
     """
-    same = [np.nan if margin is None else float(statistics.equivalence_p(values, margin)) for values in differences]
-    return np.array([sign_flip_each(differences), same]).reshape(2, len(differences))
+    same = [np.nan if margin is None else test.equivalence_p(values, margin) for values in differences]
+    return np.array([test.p_each(differences), same]).reshape(2, len(differences))
 
 
 def adjusted_p(raw: Floats, tests: int) -> Floats:
@@ -58,19 +58,6 @@ def worst_cases(scores: Scores, diverged: Mapping[str, Sequence[int]], metric: M
         return []
     ends = {min(finite), max(finite)} if not metric.has_direction else {max(finite) if metric.smaller_is_better else min(finite)}
     return [{arm: {**dict.fromkeys(diverged.get(arm, ()), end), **own} for arm, own in scores.items()} for end in sorted(ends)]
-
-
-def smallest_p(pairs: int) -> float:
-    """Return the smallest sign-flip p of this number of pairs."""
-    return min(1.0, 2 / 2**pairs) if pairs <= MOST_EXACT else 1 / (DRAWN_FLIPS + 1)
-
-
-def too_few(pairs: int, alpha: float) -> str:
-    """Return the reason why no verdict is possible; an empty text if the exact p of this number of pairs can reach `alpha`."""
-    if smallest_p(pairs) <= alpha:
-        return ""
-    needed = statistics.pairs_needed(alpha)
-    return f"{pairs} of the {needed} pairs needed: with {pairs} the smallest two-sided exact p is {smallest_p(pairs):.3g}"
 
 
 def power_notes(pairs: Mapping[str, int], tests: int, alpha: float, what: str) -> list[str]:

@@ -12,10 +12,11 @@ from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import NO_COST
 from seglab.compare.numbers.exact import sign_flip_interval, sign_flip_p
 from seglab.compare.numbers.families import holm
+from seglab.compare.numbers.paired import smallest_p
 from seglab.compare.numbers.pairing import Scores, scores_of
 from seglab.compare.numbers.sets import Estimate
 from seglab.compare.numbers.statistics import Floats, pairs_needed
-from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, smallest_p, verdict_of
+from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, verdict_of
 from seglab.compare.sets.answer import UNDEFINED, ArmOnSet, ArmOverSets, DataSet, OverSets
 from seglab.compare.sets.worst import worst_sets
 
@@ -92,14 +93,15 @@ def _arm(arm: str, sets: Sequence[DataSet], tests: int) -> ArmOverSets:
     without = [each.name for each, own in zip(sets, differences, strict=True) if not len(own)]
     means = np.array([np.nan if without else float(statistics.mean(own)) for own in differences])
     low, high = sign_flip_interval(means, 1 - criteria.alpha)
+    of_seeds = _without_interval if any(each.comparison.criteria.splits for each in sets) else _of_seeds
     level = 1 - criteria.alpha
     return ArmOverSets(
         arm=arm,
         sets=tuple(shown),
-        mean=UNDEFINED if without else _of_seeds(estimates.mean_over_sets(differences, level), differences),
-        median=UNDEFINED if without else _of_seeds(estimates.median_over_sets(differences, level), differences),
-        interquartile_mean=UNDEFINED if without else _of_seeds(estimates.interquartile_mean(differences, level), differences),
-        improvement=_of_seeds(_improvement([own[0] for own in pairs], [own[1] for own in pairs], criteria), differences),
+        mean=UNDEFINED if without else of_seeds(estimates.mean_over_sets(differences, level), differences),
+        median=UNDEFINED if without else of_seeds(estimates.median_over_sets(differences, level), differences),
+        interquartile_mean=UNDEFINED if without else of_seeds(estimates.interquartile_mean(differences, level), differences),
+        improvement=of_seeds(_improvement([own[0] for own in pairs], [own[1] for own in pairs], criteria), differences),
         low_new=float(low),
         high_new=float(high),
         p=float(sign_flip_p(means)),
@@ -127,6 +129,11 @@ def _improvement(scores: Sequence[Floats], baseline: Sequence[Floats], criteria:
 def _of_seeds(estimate: Estimate, differences: Sequence[Floats]) -> Estimate:
     """Return an estimate, without its interval if a data set has fewer than `FEWEST_SEEDS` pairs."""
     return estimate if all(len(own) >= FEWEST_SEEDS for own in differences) else Estimate(estimate.value, np.nan, np.nan)
+
+
+def _without_interval(estimate: Estimate, differences: Sequence[Floats]) -> Estimate:
+    """Return an estimate without its interval: a bootstrap takes seeds for independent, and seeds with data splits of their own are not."""
+    return Estimate(estimate.value, np.nan, np.nan)
 
 
 def _no_verdict(sets: Sequence[DataSet]) -> str:
@@ -174,6 +181,11 @@ def _notes(sets: Sequence[DataSet], tests: int) -> list[str]:
         notes.append(
             f"{k} data sets and {tests} contrasts: the smallest p after Holm is {tests * smallest_p(k):.3g}, so no difference over data sets can "
             f"be shown at {criteria.alpha:g}, however large; {pairs_needed(criteria.alpha, tests)} data sets could"
+        )
+    if divided := [each.name for each in sets if each.comparison.criteria.splits]:
+        notes.append(
+            f"{', '.join(divided)}: each seed has data splits of its own, which overlap, so that there are no bootstrap intervals over seeds; the "
+            "test over data sets takes each of them as one observation, and holds"
         )
     margins = {each.name: each.comparison.criteria.within for each in sets}
     if len({*margins.values()}) > 1:

@@ -95,7 +95,7 @@ def settings_notes(records: Mapping[str, StudyRecord]) -> list[str]:
 def _flat(shared: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the settings of all arms by dotted name, without those that say which data set it is."""
     for name, value in shared.items():
-        if f"{prefix}{name}" in ("data.source", "data.splits", "code"):
+        if f"{prefix}{name}" in ("data.source", "data.splits", "code", *(f"data.folds.{split}" for split in ("train", "val", "test"))):
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

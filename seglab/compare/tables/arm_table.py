@@ -65,6 +65,8 @@ def arm_table(comparison: Comparison) -> Table[ArmRow]:
 def detail_table(comparison: Comparison) -> Table[Contrast]:
     """Return the statistics of each contrast for which the main table has no room."""
     criteria, unit = comparison.criteria, comparison.criteria.metric.unit
+    level = 1 - criteria.alpha if criteria.splits is None else None  # Wilson's interval takes the pairs for independent
+    wilson = "" if level is None else ", and Wilson's interval"
     simultaneous = 100 - float(f"{100 * criteria.alpha / comparison.tests:.2g}")  # 99.958, where three digits would print 100
     return Table(
         [
@@ -78,18 +80,21 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
             ),
             Column("equivalence p (Holm)", lambda contrast: p_value(contrast.p_equivalence_holm)),
             Column("d_z", lambda contrast: signed(contrast.effect_size, 2)),
-            Column(f"P(better) [{criteria.level}]", lambda contrast: _superiority(contrast, 1 - criteria.alpha)),
+            Column("P(better)" if criteria.splits else f"P(better) [{criteria.level}]", lambda contrast: _superiority(contrast, level)),
             Column("ρ", lambda contrast: signed(contrast.correlation, 2)),
         ],
         [Block("", comparison.contrasts)],
         legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
-        "ties counting half, and Wilson's interval. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
+        f"ties counting half{wilson}. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
     )
 
 
-def _superiority(contrast: Contrast, level: float) -> str:
+def _superiority(contrast: Contrast, level: float | None) -> str:
+    """Return P(better) with its interval; without one if `level` is None."""
     if math.isnan(contrast.superiority):
         return UNDEFINED
+    if level is None:
+        return number(contrast.superiority, 2)
     low, high = wilson_interval(contrast.superiority, len(contrast.seeds), level)
     return f"{number(contrast.superiority, 2)} [{number(low, 2)}, {number(high, 2)}]"
 
@@ -180,12 +185,14 @@ def _mean(metric: str, shown: Callable[[float], str]) -> Callable[[ArmRow], str]
 def _legend(comparison: Comparison) -> str:
     criteria = comparison.criteria
     unit = f" in {criteria.metric.unit.step}" if criteria.metric.unit.step else ""
-    tests = "e-process" if criteria.always_valid else "sign flips"
-    same = "" if criteria.always_valid else "; of an equivalent arm, two one-sided t tests"
+    corrected = criteria.splits is not None
+    tests = "e-process" if criteria.always_valid else "corrected t test (Nadeau & Bengio 2003)" if corrected else "sign flips"
+    same = "" if criteria.always_valid else f"; of an equivalent arm, two one-sided {'corrected ' * corrected}t tests"
+    seeds, test = ("seeds and data splits", "corrected t") if corrected else ("seeds", "sign-flip")
     return (
-        f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval of the sign-flip test, "
+        f"Mean ± standard deviation over n {seeds}. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval of the {test} test, "
         f"for this arm alone]. p: {tests}, adjusted over {_contrasts(comparison.tests)} (Holm){same}. "
-        f"{words.equivalence(criteria)} All of this holds {words.SCOPE}."
+        f"{words.equivalence(criteria)} All of this holds {words.scope(criteria)}."
     )
 
 

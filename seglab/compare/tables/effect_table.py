@@ -49,10 +49,12 @@ def factors_to_markdown(factors: Factorial) -> str:
 
 
 def _legend(factors: Factorial) -> str:
+    corrected = factors.criteria.splits is not None
+    test, p = ("corrected t", "the corrected t test") if corrected else ("sign-flip", "sign flips")
     return (
-        f"Mean difference by seed and its {factors.criteria.level} interval of the sign-flip test, for this effect alone; n: seeds that every arm "
-        "involved has. p: sign flips, adjusted over all main effects and interactions, and over the single effects of each factor (Holm); of an "
-        "alike or equivalent one, two one-sided t tests. Single effects are exploratory unless their interaction is shown. "
+        f"Mean difference by seed and its {factors.criteria.level} interval of the {test} test, for this effect alone; n: seeds that every arm "
+        f"involved has. p: {p}, adjusted over all main effects and interactions, and over the single effects of each factor (Holm); of an "
+        f"alike or equivalent one, two one-sided {'corrected ' * corrected}t tests. Single effects are exploratory unless their interaction is shown. "
         f"a × b: the effect of a at b minus its effect at {factors.levels[1][0]}. {words.equivalence_of_effects(factors.criteria)} "
         "Where effects differ, an average over them describes none of them: read the single ones."
     )

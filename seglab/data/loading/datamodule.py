@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Self, final
@@ -18,17 +17,19 @@ from seglab.data.augmentation.file import AugmentationFile
 from seglab.data.augmentation.pipeline import Augmentation, check_augmentation, pipeline_of
 from seglab.data.augmentation.rehearsal import rehearse
 from seglab.data.balance import Counts, class_pixels, image_probabilities
-from seglab.data.check import CheckedData, check_class_names, check_dataset, sample_of
+from seglab.data.check import CheckedData, check_class_names, check_dataset
 from seglab.data.contents import Contents, Format, check_labels
 from seglab.data.loading.cache import cached
 from seglab.data.loading.crop import Cropped
+from seglab.data.loading.fingerprints import distinct_fingerprints, fingerprint, split_of
 from seglab.data.loading.loader import TrainLoader, collate, prepare_worker
 from seglab.data.loading.part import part_of
 from seglab.data.loading.pipeline import Augmented, Resized, Samples
 from seglab.data.loading.sampler import EpochSampler, split_batch
 from seglab.data.loading.sizes import size_note
 from seglab.data.shifts.shift import Shift, Shifted
-from seglab.data.sources.dataset import SPLITS, OnDisk, SegmentationDataset, Split, check_split
+from seglab.data.sources.cross_validation import CrossValidation
+from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, check_split
 from seglab.data.sources.source import SegmentationSource
 from seglab.data.sources.spread import spread
 from seglab.data.threads import available_cpus
@@ -68,6 +69,7 @@ class SegmentationDataModule(LightningDataModule):
         window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`; None evaluates whole
             images. Training is not affected.
         overlap: smallest part of a window's rows, and of its columns, that the next window shares.
+        folds: number of folds of a cross-validation over the seeds of a study (see docs/splits.md); None keeps the splits of the source.
 
     Raises:
         ValueError: an argument is out of its range, or the source is no dataclass with class names.
@@ -88,6 +90,7 @@ class SegmentationDataModule(LightningDataModule):
         balanced_crops: float = 0.0,
         window: tuple[int, int] | None = None,
         overlap: float = 0.5,
+        folds: int | None = None,
     ) -> None:
         super().__init__()
         _check_source(source)
@@ -107,12 +110,15 @@ class SegmentationDataModule(LightningDataModule):
             raise ValueError(f"crop is {list(crop)}: expected rows and columns of at least 1, or None to train on whole images")
         if balanced_crops > 0 and crop is None:
             raise ValueError(f"balanced_crops is {balanced_crops}, but there are no crops: give crop their rows and columns as well")
-        self.source, self.batch_size, self.size, self.augmentation = source, batch_size, size, augmentation
+        self.declared_source, self.folds = source, folds
+        self.source = source if folds is None else CrossValidation(source, folds)
+        self.batch_size, self.size, self.augmentation = batch_size, size, augmentation
         self.num_workers, self.cache, self.train_fraction = num_workers, cache, float(train_fraction)
         self.balanced_images, self.crop, self.balanced_crops = float(balanced_images), crop, float(balanced_crops)
         self.window, self.overlap = window, float(overlap)
         self.windows = None if window is None else Windows(window, float(overlap))
         self.seed = 0
+        self._is_of_run = False
         self._cached: dict[Split, Samples] = {}
         self._counted: dict[Split, Counts] = {}
 
@@ -182,8 +188,13 @@ class SegmentationDataModule(LightningDataModule):
         `seglab.data.balance` makes class weights of the counts. All copies that `with_seed` makes share them.
 
         Raises:
-            ValueError: a label outside the classes; its file is named.
+            ValueError: a label outside the classes; its file is named. Or there are `folds`, and this is not the data of a run.
         """
+        if self.folds is not None and not self._is_of_run:
+            raise ValueError(
+                f"class_pixels: with folds {self.folds} each seed trains on other images, and the training images of one seed are test images "
+                "of another; leave out what is computed from the masks of all runs at once, such as class weights, or fix its numbers"
+            )
         if "train" not in self._counted:
             self._counted["train"] = class_pixels(self.used("train"))
             self._counted["train"].flags.writeable = False
@@ -193,17 +204,24 @@ class SegmentationDataModule(LightningDataModule):
         """Return a copy for one run, whose order, augmentations and crops follow from `seed`; cache and counts are shared."""
         if seed < 0:
             raise ValueError(f"seed is {seed}: expected 0 or more")
-        source = self.source.for_seed(seed)
-        one_run = copy.copy(self) if source is self.source else self.with_source(source)
-        one_run.seed, one_run.trainer = seed, None
+        source, one_run = self.source.for_seed(seed), copy.copy(self)
+        if source is not self.source:
+            vars(one_run).update(source=source, _cached={}, _counted={})
+        one_run.seed, one_run.trainer, one_run._is_of_run = seed, None, True
         return one_run
 
     def with_source(self, source: SegmentationSource) -> Self:
         """Return a copy that loads the samples of another source, without the cache and the counts of this one."""
         _check_source(source)
         other = copy.copy(self)
-        vars(other).update(source=source, _cached={}, _counted={})
+        vars(other).update(declared_source=source, source=source if self.folds is None else CrossValidation(source, self.folds))
+        vars(other).update(_cached={}, _counted={})
         return other
+
+    def sizes(self, seed: int) -> dict[Split, int]:
+        """Return the number of samples of each split that a run under `seed` uses."""
+        run = self.with_seed(seed)
+        return {split: len(run.used(split)) for split in SPLITS}
 
     def train_dataloader(self) -> TrainLoader:
         """Return the training batches, in an order that is a function of (seed, epoch). A smaller last batch is left out."""
@@ -259,22 +277,23 @@ class SegmentationDataModule(LightningDataModule):
             ValueError: the other domain of the shift has no test split.
         """
         other = shift.domain()
-        clean = self._samples("test") if other is None else Resized(_test_split(other), self.resized_to, masks=False)
+        clean = self._samples("test") if other is None else Resized(split_of(other, "test"), self.resized_to, masks=False)
         return Shifted(clean, shift)
 
     def shift_identity(self, shift: Shift) -> dict[str, Any]:
         """Return everything that determines a shifted test set, except the data of the study: the shift, and a fingerprint of its domain."""
         other = shift.domain()
-        return {"shift": shift, **({} if other is None else {"test": _fingerprint(_test_split(other))})}
+        return {"shift": shift, **({} if other is None else {"test": fingerprint(split_of(other, "test"))})}
 
     def identity(self) -> dict[str, Any]:
         """Return everything that determines the samples: the source, the arguments that change samples, and a fingerprint of each split.
 
         The source and the augmentation are returned as objects, which the study converts to plain data. `num_workers` and `cache` are left
-        out, because they change no sample.
+        out, because they change no sample. With `folds`, the fingerprints are those of the source's own splits, and `folds` holds the mean
+        number of samples of each split over the folds of the first repetition.
         """
         return {
-            "source": self.source,
+            "source": self.source if self.folds is None else self.declared_source,
             "batch_size": self.batch_size,
             "size": self.resized_to,
             "augmentation": self.augmentation.content if isinstance(self.augmentation, AugmentationFile) else self.augmentation,
@@ -283,8 +302,18 @@ class SegmentationDataModule(LightningDataModule):
             "crop": self.crop,
             "balanced_crops": self.balanced_crops,
             **({} if self.windows is None else {"window": self.windows.size, "overlap": self.windows.overlap}),
-            "splits": {split: _fingerprint(self.used(split)) for split in SPLITS},
+            **({} if (sizes := self.mean_sizes()) is None else {"folds": sizes}),
+            "splits": {split: fingerprint(self.used(split)) for split in SPLITS}
+            if self.folds is None
+            else distinct_fingerprints(self.declared_source),
         }
+
+    def mean_sizes(self) -> dict[str, Any] | None:
+        """Return the number of `folds`, and the mean number of samples of each split over the folds of the first repetition; None without."""
+        if self.folds is None:
+            return None
+        sizes = [self.sizes(seed) for seed in range(self.folds)]
+        return {"folds": self.folds, **{split: sum(own[split] for own in sizes) / self.folds for split in SPLITS}}
 
     def fill_cache(self) -> None:
         """Fill the cache and count the pixels for `balanced_images`. Called before the time of a run is measured."""
@@ -312,7 +341,8 @@ class SegmentationDataModule(LightningDataModule):
         """
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
-        datasets = [self.used(split) for split in SPLITS]
+        whole = self.folds is not None and not self._is_of_run  # all samples, in the splits of the source: each of them needs masks
+        datasets = [split_of(self.declared_source, split) if whole else self.used(split) for split in SPLITS]
         counter = _Counter(sum(len(dataset) for dataset in datasets), progress)
         contents: dict[Split, Contents] = {}
         expected: Format | None = None
@@ -327,6 +357,8 @@ class SegmentationDataModule(LightningDataModule):
         for split in SPLITS:
             self.groups(split)  # raises if there is not one for each sample
         notes = check_labels(contents, self.class_names)
+        if whole:
+            notes = ()  # no run has these splits, see `lacking_classes`
         self._rehearse_augmentation()
         return CheckedData(expected, size_note(sizes, self.resized_to, self.crop), notes)
 
@@ -400,22 +432,6 @@ class _Counter:
         self.done += samples
         if self.progress is not None:
             self.progress(self.done, self.total)
-
-
-def _test_split(source: SegmentationSource) -> SegmentationDataset:
-    dataset = source.split("test")
-    check_split(dataset, f"{type(source).__name__}.split('test')")
-    return dataset
-
-
-def _fingerprint(dataset: SegmentationDataset) -> dict[str, Any]:
-    if isinstance(dataset, OnDisk):
-        return {"samples": len(dataset), "files": dataset.fingerprint()}
-    digest = hashlib.sha256()
-    for index in sorted({0, len(dataset) // 2, len(dataset) - 1} if len(dataset) else ()):
-        image, mask, name = sample_of(dataset, index)
-        digest.update(name.encode() + image.numpy().tobytes() + mask.numpy().tobytes())
-    return {"samples": len(dataset), "three of them": digest.hexdigest()[:16]}
 
 
 def _check_source(source: SegmentationSource) -> None:

@@ -21,29 +21,10 @@ from seglab.sample import Sample
 
 
 @dataclass(frozen=True)
-class Folds(SegmentationSource):
-    """The samples of another source, whose training and validation samples together are divided at random into folds of equal size.
-
-    Fold `fold` is val, and the other folds are train. The division depends on the numbers of samples and folds alone. Groups, such as the
-    frames of one drive, are not cut. A run of seed s takes fold s mod `folds`.
-
-    Raises:
-        ValueError: a field is out of its range, there are too few samples or groups, or the source says that its training and validation
-            samples are not alike.
-    """
+class Redivided(SegmentationSource):
+    """The samples of another source in other splits. Classes, colours and sizes are those of the source."""
 
     source: SegmentationSource
-    folds: int = 5
-    fold: int = 0
-
-    def __post_init__(self) -> None:
-        if self.folds < 2 or not 0 <= self.fold < self.folds:
-            raise ValueError(f"fold is {self.fold} of folds {self.folds}: expected at least 2 folds, and a fold from 0 to folds - 1")
-        if not self.source.train_and_val_are_alike:
-            raise ValueError(
-                f"tuning_folds: {type(self.source).__name__} has other masks or images for training than for validation, so that they cannot "
-                "be exchanged; tune on its own split (tuning_folds=None)"
-            )
 
     @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]  # that of the source
@@ -64,6 +45,31 @@ class Folds(SegmentationSource):
     def palette(self) -> npt.NDArray[np.uint8]:
         """(C,3) colours in which the classes are drawn."""
         return self.source.palette
+
+
+@dataclass(frozen=True)
+class Folds(Redivided):
+    """The samples of another source, whose training and validation samples together are divided at random into folds of equal size.
+
+    Fold `fold` is val, and the other folds are train. The division depends on the numbers of samples and folds alone. Groups, such as the
+    frames of one drive, are not cut. A run of seed s takes fold s mod `folds`.
+
+    Raises:
+        ValueError: a field is out of its range, there are too few samples or groups, or the source says that its training and validation
+            samples are not alike.
+    """
+
+    folds: int = 5
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        if self.folds < 2 or not 0 <= self.fold < self.folds:
+            raise ValueError(f"fold is {self.fold} of folds {self.folds}: expected at least 2 folds, and a fold from 0 to folds - 1")
+        if not self.source.train_and_val_are_alike:
+            raise ValueError(
+                f"tuning_folds: {type(self.source).__name__} has other masks or images for training than for validation, so that they cannot "
+                "be exchanged; tune on its own split (tuning_folds=None)"
+            )
 
     def split(self, name: Split) -> SegmentationDataset:
         """Return the samples of one split: the training or validation samples of the fold, or the test samples of the source."""
