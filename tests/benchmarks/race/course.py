@@ -33,7 +33,7 @@ SIDES: Mapping[str, tuple[str, str]] = {
 SIZES: Sequence[tuple[Size, int]] = (
     [(Size("resnet50", 512, 8, 30, 4), 5)]
     if DEVICE.type == "cuda"
-    else [(Size("tu-mobilenetv3_small_050", 64, 4, 30, 4), 4), (Size("resnet18", 128, 4, 8, 3), 3)]
+    else [(Size("tu-mobilenetv3_small_050", 64, 4, 16, 4), 3), (Size("resnet18", 128, 4, 8, 3), 3)]
 )
 """Sizes of the training, each with its number of rounds."""
 
@@ -67,21 +67,24 @@ def bench_race(console: Console) -> None:
         if name not in sides:
             console.print(f"{name}: not installed; `make bench-peers` installs it")
     for size, rounds in SIZES:
-        show(console, f"the race: {size.title}, {rounds} rounds", race(size, sides, rounds))
-
-
-def race(size: Size, sides: Sequence[str], rounds: int) -> dict[str, list[Found]]:
-    """Train all sides in turn, `rounds` times. Each round begins with another side."""
-    found: dict[str, list[Found]] = {name: [] for name in sides}
-    with tempfile.TemporaryDirectory() as root:
+        found: dict[str, list[Found]] = {name: [] for name in sides}
         for number in range(rounds):
-            for place in range(len(sides)):
-                name = sides[(number + place) % len(sides)]
-                folder = Path(root, f"{number}-{place}")
-                prepare(folder, size)
-                found[name].append(trained(name, folder))
-    check_same_training(found)
-    return found
+            began = time.perf_counter()
+            race(size, found, number)
+            console.print(f"round {number + 1} of {rounds}: {time.perf_counter() - began:.0f} s", highlight=False)
+        check_same_training(found)
+        show(console, f"the race: {size.title}, {rounds} rounds", found)
+
+
+def race(size: Size, found: Mapping[str, list[Found]], number: int) -> None:
+    """Train all sides in turn and add what each took. Each round begins with another side."""
+    sides = list(found)
+    with tempfile.TemporaryDirectory() as root:
+        for place in range(len(sides)):
+            name = sides[(number + place) % len(sides)]
+            folder = Path(root, str(place))
+            prepare(folder, size)
+            found[name].append(trained(name, folder))
 
 
 def prepare(folder: Path, size: Size) -> None:
