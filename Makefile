@@ -13,8 +13,9 @@ help:  ## show this help
 
 install: .venv/installed  ## make .venv and install the package with its development tools (about 6 GB, PyTorch is most of it)
 
-demo: install  ## compare three weight penalties with none on embedded data: a table, and report.html (at most 5 minutes on two cores)
-	$(BIN)/python experiments/regularization.py run --name demo --data.source.image_size 48 --encoder tu-mobilenetv3_small_050 --epochs 4 --seeds 7 --settings 1 --penalties l1,l2,smooth-l1 --jobs 2
+demo: install  ## compare two losses with cross-entropy on embedded data: a table, and report.html (2 to 3 minutes on two cores)
+	@echo "21 short trainings: 2 to 3 minutes on two cores. Ctrl-C stops them; make demo goes on."
+	$(BIN)/python experiments/losses.py run --name demo --losses ce,ce-dice,dice --learning_rates 3e-3 --architecture Linknet --encoder tu-mobilenetv3_small_050 --data.source.image_size 32 --data.source.num_shapes 3 --data.source.num_train 160 --epochs 6 --seeds 7 --jobs 2
 
 test: install  ## run the tests that matter most, a file to each core (about 8 minutes on two cores)
 	$(PYTEST) -m "not slow and not weekly and not cluster"
@@ -46,4 +47,11 @@ check: install  ## ruff and mypy
 bench: install  ## what the framework costs: ratios, measured side by side; ONLY="data step" for some
 	$(BIN)/python -m tests.benchmarks $(ONLY)
 
-.PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster check bench
+.venv/bench-peers: .venv/installed
+	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed --editable '.[dev,bench-peers]'
+	touch $@
+
+bench-peers: .venv/bench-peers  ## race a loop by hand, seglab, Lightning, TorchGeo, Hugging Face's Trainer and fastai; installs the last three (about 700 MB)
+	$(BIN)/python -m tests.benchmarks race
+
+.PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster check bench bench-peers

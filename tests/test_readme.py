@@ -46,6 +46,12 @@ def commands(beginning: str) -> list[str]:
     return [line.partition(" #")[0] for line in lines if re.match(beginning, line)]
 
 
+def demo() -> str:
+    """Return the command of `make demo`."""
+    (command,) = re.findall(r"^\t\$\(BIN\)/(python .* --name demo .*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    return str(command)
+
+
 def own_classes() -> str:
     """Return the text of `my.py`: what a reader pastes who wants every class of the recipes."""
     return "\n\n".join((RECIPES / f"{name}.py").read_text() for name in ("loss", "penalty", "schedule", "source", "shift"))
@@ -232,8 +238,8 @@ def test_the_commands_of_experiments_parse(tmp_path: Path, monkeypatch: pytest.M
     """With every flag, in a folder that holds the reader's own classes; what D stands for is not there."""
     (tmp_path / "my.py").write_text(own_classes())
     monkeypatch.syspath_prepend(tmp_path)
-    found = commands(r"python experiments/\w+\.py (run|launch|status|cancel|compare)")
-    assert len(found) >= 20
+    found = [*commands(r"python experiments/\w+\.py (run|launch|status|cancel|compare)"), demo()]
+    assert len(found) >= 21
     for command in found:
         _, script, verb, *words = shlex.split(command)
         spec = importlib.util.spec_from_file_location("readme_script", ROOT / script)
@@ -269,6 +275,14 @@ def test_the_training_without_a_script_is_configured(command: str, tmp_path: Pat
     assert named
     for name in ("my.Cauchy", "seglab.Shapes", *named):
         assert re.search(rf"class_path: (\S+\.)?{name.rpartition('.')[2]}\n", done.stdout), name
+
+
+def test_the_demo_has_enough_seeds_for_a_verdict() -> None:
+    """The smallest p of the sign-flip test, times the number of contrasts (Holm), is below 0.05; and as many runs are announced as it has."""
+    given = dict(re.findall(r"--(\S+) (\S+)", demo()))
+    arms, seeds = len(given["losses"].split(",")), int(given["seeds"])
+    assert (arms - 1) * 2 ** (1 - seeds) < 0.05
+    assert f'@echo "{arms * seeds} short trainings:' in (ROOT / "Makefile").read_text()
 
 
 def test_the_targets_of_make_are_there() -> None:

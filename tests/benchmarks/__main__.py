@@ -48,6 +48,7 @@ from tests.benchmarks.data import bench_data
 from tests.benchmarks.freezing import bench_freezing
 from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
+from tests.benchmarks.race.course import bench_race
 from tests.benchmarks.reading import bench_reading
 from tests.benchmarks.study import bench_ledger, bench_planning, bench_ranks, bench_study
 from tests.benchmarks.wandb_modes import bench_wandb
@@ -73,6 +74,7 @@ def main() -> None:
         "ranks": bench_ranks,
         "reading": bench_reading,
         "wandb": bench_wandb,
+        "race": bench_race,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[*benches, []], help="which; all by default")
