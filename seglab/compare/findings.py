@@ -131,7 +131,8 @@ def _classes(results: Sequence[Result], comparison: Comparison) -> tuple[PerClas
     if not comparison.contrasts:
         return None, ()
     try:
-        classes = per_class(results, comparison.criteria.baseline, Metric(comparison.criteria.metric.class_split, "iou"))
+        criteria = comparison.criteria
+        classes = per_class(results, criteria.baseline, Metric(criteria.metric.class_split, "iou"), criteria.tunings)
     except ValueError as error:
         return None, (f"no per-class results: {error}",)
     return classes, classes.notes

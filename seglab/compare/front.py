@@ -64,7 +64,7 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     if not judged or criteria.always_valid:  # a test that holds after any number of seeds has another power
         return ()
     tests = comparison.tests
-    found = {contrast.arm: detectable(contrast.sd_difference, len(contrast.seeds), tests, contrast.alpha, POWER) for contrast in judged}
+    found = {contrast.arm: detectable(contrast.sd_difference, contrast.pairs, tests, contrast.alpha, POWER) for contrast in judged}
     finite = {arm: size for arm, size in found.items() if math.isfinite(size)}
     if not finite:
         return ("Detectable: nothing. The pairs are too few to show any difference, however large.",)

@@ -47,8 +47,10 @@ def equivalence_of_effects(criteria: Criteria) -> str:
     return f"Effects alike, equivalent: within {criteria.within}; ≈ marks a real difference that small."
 
 
-SCOPE = "over seeds, on this split and this test set"
-"""What a verdict and an interval hold for."""
+def scope(criteria: Criteria) -> str:
+    """Return what a verdict and an interval hold for."""
+    return f"over seeds{' and tunings' if criteria.tunings > 1 else ''}, on this split and this test set"
+
 
 POWER = 0.8
 """Probability of showing a difference that is called detectable."""
@@ -60,20 +62,20 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of seeds, which have another
     power.
     """
-    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd_difference
+    criteria, n, sd = comparison.criteria, contrast.pairs, contrast.sd_difference
     if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
         return ""
-    unit, upper = criteria.metric.unit, upper_sd(sd, n)
+    unit, upper, units = criteria.metric.unit, upper_sd(sd, n), "tunings" if criteria.tunings > 1 else "seeds"
     smallest, largest = (detectable(one, n, comparison.tests, contrast.alpha, POWER) for one in (sd, upper))
     text = ""
     if math.isfinite(smallest):
         text = (
-            f"{n} seeds show a true difference of {unit.amount(smallest)} with 80 % power ({unit.amount(largest)} at the upper 80 % limit of "
+            f"{n} {units} show a true difference of {unit.amount(smallest)} with 80 % power ({unit.amount(largest)} at the upper 80 % limit of "
             "the standard deviation of the differences)"
         )
     if criteria.margin is not None:
         needed = seeds_needed(sd, criteria.margin, comparison.tests, contrast.alpha)
-        seeds = f"a difference as large as the margin needs about {needed.difference} seeds, equivalence about {needed.equivalence}"
+        seeds = f"a difference as large as the margin needs about {needed.difference} {units}, equivalence about {needed.equivalence}"
         text = f"{text}; {seeds}" if text else seeds
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -84,7 +86,7 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     arm, base = contrast.arm, criteria.baseline
     if seeds == 0:
         return f"{arm} and {base} have no seed in common: there is nothing to compare."
-    over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+    over = _over(seeds, contrast.pairs, criteria)
     size = unit.change(contrast.difference)
     level = f"{criteria.level} interval {unit.span(contrast.low, contrast.high)}"
     numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if math.isfinite(contrast.low) else over
@@ -105,6 +107,13 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     return f"{arm} against {base} has no verdict: {size} {over}, {contrast.reason}."
 
 
+def _over(seeds: int, pairs: int, criteria: Criteria) -> str:
+    """Return the size of a contrast, such as `over 7 seeds`."""
+    return f"over {seeds} seed{'s' if seeds > 1 else ''}" + (
+        f" of {pairs} tuning{'s' if pairs > 1 else ''}" if criteria.tunings > 1 else ""
+    )
+
+
 def interactions(factors: Factorial) -> list[tuple[str, str]]:
     """Return the verdict on each interaction, and a sentence with its numbers."""
     return [(effect.verdict, interaction(effect, factors)) for effect in factors.effects if effect.kind == "interaction"]
@@ -117,7 +126,7 @@ def interaction(effect: Effect, factors: Factorial) -> str:
     if seeds == 0:
         return f"Whether {own} depends on {factors.factors[1]} is unknown for {effect.at}: no seed has all four arms that it takes."
     size = unit.change(effect.difference)
-    over = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+    over = _over(seeds, effect.pairs, criteria)
     level = f"{criteria.level} interval {unit.span(effect.low, effect.high)}"
     numbers = f"{size} ({level}), adjusted {equals(effect.p_holm)} {over}" if math.isfinite(effect.low) else f"{size} {over}"
     if effect.verdict == "effects differ":
@@ -142,7 +151,7 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         equivalent = f"Else equivalent: within {criteria.within} by two one-sided t tests (Holm)."
     return (
         f"The measure is {metric.title} ({direction}).",
-        "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
+        _observation(criteria),
         "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
         *_declaration(criteria),
         f"p is {_test(criteria)}, adjusted over all declared contrasts (Holm).",
@@ -151,8 +160,18 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         "two rates.",
         "Else inconclusive: a large p never means that two arms are equal.",
         f"Intervals are the {criteria.level} intervals of the mean paired difference that the sign-flip test does not reject, each for its own "
-        f"contrast, not adjusted. They hold {SCOPE}.",
+        f"contrast, not adjusted. They hold {scope(criteria)}.",
         *_fewest(criteria),
+    )
+
+
+def _observation(criteria: Criteria) -> str:
+    """Return a sentence on what is one pair of a test."""
+    if criteria.tunings == 1:
+        return "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order."
+    return (
+        f"Each arm was tuned {criteria.tunings} times, and seed s is trained with the setting of tuning s mod {criteria.tunings}. The mean over the "
+        "seeds of one tuning is one observation; an arm meets the baseline tuning by tuning."
     )
 
 
@@ -201,9 +220,13 @@ def tuning(record: StudyRecord | None) -> str | None:
     folds = f", by {budget['folds']}-fold cross-validation" if budget.get("folds") else ""
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
+    times, limit = "", "Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
+    if record.tunings > 1:
+        times = f", {record.tunings} times, each time under seeds of its own (these are the first)"
+        limit = "Every p holds over seeds and tunings: the chance of a tuning is in the p."
     return (
-        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}. "
-        f"Chosen: {chosen}. Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
+        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}{times}. "
+        f"Chosen: {chosen}. {limit}"
     )
 
 

@@ -77,7 +77,7 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if todo:
-        _show_phases(agreed, {run.arm for run in todo}, console)
+        _show_phases(agreed, {agreed.entry(run) for run in todo}, console)
         for run in todo:
             forgive(run.directory(plan.folder))
     return todo

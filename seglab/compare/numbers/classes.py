@@ -7,7 +7,7 @@ import numpy as np
 
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import exact, families, statistics
-from seglab.compare.numbers.pairing import check_comparable
+from seglab.compare.numbers.pairing import check_comparable, tuning_means
 from seglab.records import Result
 
 IOU = Metric("test", "iou")
@@ -50,16 +50,16 @@ class PerClass:
         return tuple(dict.fromkeys(cell.arm for cell in self.cells))
 
 
-def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) -> PerClass:
+def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU, tunings: int = 1) -> PerClass:
     """Return the mean paired difference of each arm in each class, with a 95 % t interval and a p adjusted over all cells.
 
     A class can be undefined in a run (NaN: it is neither in the predictions nor in the truth). Such a seed is left out of the cell, and
-    named in the notes.
+    named in the notes. With several tunings, the pairs are the means over the seeds of each.
 
     Raises:
         ValueError: the results do not belong together, or have no such score for each class.
     """
-    check_comparable(results, baseline)
+    check_comparable(results, baseline, tunings)
     names, notes, keys, differences = from_frequent_to_rare(results[0], metric.split), [], [], []
     table: dict[str, dict[int, tuple[float, ...]]] = {}
     for result in results:
@@ -74,7 +74,8 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU) ->
                 why = f"{metric} is undefined for seed {', '.join(gone)}; left out of this cell"
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
             keys.append((arm, name))
-            differences.append(statistics.paired_differences(*pairs[defined].T))
+            kept = [seed for seed, both in zip(seeds, defined, strict=True) if both]
+            differences.append(statistics.paired_differences(*(tuning_means(own, kept, tunings) for own in pairs[defined].T)))
     return PerClass(baseline, metric, names, _cells(keys, differences), tuple(notes))
 
 

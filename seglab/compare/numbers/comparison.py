@@ -30,6 +30,8 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     mentioned in a note. Planned looks, and tests that hold after any number of seeds, give verdicts before (see `Study`). If a run has
     diverged, a verdict also has to hold with the worst score of the study in its place.
 
+    If the study repeats its tuning, the pairs are the means over the seeds of each tuning.
+
     Args:
         results: finished runs.
         criteria: metric, baseline, limits, and the declared analysis if it is known.
@@ -39,10 +41,10 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
         ValueError: the results do not belong together, the baseline has no results, or no run has the metric.
     """
     endings = {} if endings is None else endings
-    check_comparable(results, criteria.baseline)
+    check_comparable(results, criteria.baseline, criteria.tunings)
     looks = reached_looks(results, criteria, endings)
     judged = [result for result in results if result.run.seed in looks[-1].seeds]
-    check_comparable(judged, criteria.baseline)
+    check_comparable(judged, criteria.baseline, criteria.tunings)
     notes: list[str] = []
     found = finite_scores(judged, criteria.metric, notes)
     scores = {arm: found[arm] for arm in sorted(found, key=lambda arm: arm != criteria.baseline)}  # a stable sort: the baseline first
@@ -57,7 +59,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     for arm in scores:
         notes += _undefined(arm, runs[arm], str(criteria.metric))
     if not looks[-1].reason and not criteria.always_valid:
-        notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
+        notes += power_notes({contrast.arm: contrast.pairs for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
         notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")
     answer = Comparison(

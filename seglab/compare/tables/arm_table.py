@@ -69,7 +69,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
     return Table(
         [
             Column("arm", lambda contrast: contrast.arm, align="left"),
-            Column("pairs", lambda contrast: str(len(contrast.seeds))),
+            Column("pairs", lambda contrast: str(contrast.pairs)),
             Column("p", lambda contrast: p_value(contrast.p)),
             Column("p (Holm)", lambda contrast: p_value(contrast.p_holm)),
             Column(
@@ -82,7 +82,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
             Column("ρ", lambda contrast: signed(contrast.correlation, 2)),
         ],
         [Block("", comparison.contrasts)],
-        legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
+        legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of the pairs in which the arm is the better one, "
         "ties counting half, and Wilson's interval. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
     )
 
@@ -90,7 +90,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
 def _superiority(contrast: Contrast, level: float) -> str:
     if math.isnan(contrast.superiority):
         return UNDEFINED
-    low, high = wilson_interval(contrast.superiority, len(contrast.seeds), level)
+    low, high = wilson_interval(contrast.superiority, contrast.pairs, level)
     return f"{number(contrast.superiority, 2)} [{number(low, 2)}, {number(high, 2)}]"
 
 
@@ -183,9 +183,9 @@ def _legend(comparison: Comparison) -> str:
     tests = "e-process" if criteria.always_valid else "sign flips"
     same = "" if criteria.always_valid else "; of an equivalent arm, two one-sided t tests"
     return (
-        f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval of the sign-flip test, "
+        f"Mean ± standard deviation over n seeds. Difference: arm minus baseline{unit}, by {'tuning' if criteria.tunings > 1 else 'seed'}, [{criteria.level} interval of the sign-flip test, "
         f"for this arm alone]. p: {tests}, adjusted over {_contrasts(comparison.tests)} (Holm){same}. "
-        f"{words.equivalence(criteria)} All of this holds {words.SCOPE}."
+        f"{words.equivalence(criteria)} All of this holds {words.scope(criteria)}."
     )
 
 
