@@ -110,7 +110,8 @@ class Study:
         return arm_of_tuning(run.arm, run.seed % self.tunings)
 
     def _each_tuning(self, own: Arm | Tuned | Sequence[Arm | Tuned]) -> Sequence[Arm | Tuned]:
-        return own if isinstance(own, Sequence) else (own,) * self.tunings
+        """Return the arm of each tuning."""
+        return tuple(own) if isinstance(own, list | tuple) else (own,) * self.tunings  # type: ignore[return-value] # no other sequence is an arm
 
     @property
     def budget(self) -> int | None:
@@ -301,7 +302,7 @@ class Study:
         if self.tunings < 1:
             raise ValueError(f"tunings {self.tunings}: must be 1, or the number of independent tunings of each arm")
         for arm, own in self.arms.items():
-            if isinstance(own, Sequence) and (self.tunings == 1 or len(own) != self.tunings):
+            if isinstance(own, list | tuple) and (self.tunings == 1 or len(own) != self.tunings):
                 raise ValueError(
                     f"arm {arm!r}: is a list of {len(own)}, and tunings is {self.tunings}; expected one Tuned, or a list with one Tuned for each of "
                     "2 tunings or more"

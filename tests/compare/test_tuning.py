@@ -56,7 +56,13 @@ def test_a_choice_at_the_edge_of_its_range_is_noted(tmp_path: Path) -> None:
 
 def test_each_dimension_is_looked_at_and_0_is_none_of_the_range(tmp_path: Path) -> None:
     without = {"lr=1.00e-03,ratio=0": (0.5, 0.5), "lr=1.00e-04,ratio=1.00e-02": (0.1, 0.2), "lr=1.00e-02,ratio=1.00e-01": (0.1, 0.1)}
-    smallest = {"lr=1.00e-03,ratio=1.00e-02": (0.5, 0.5), "lr=1.00e-04,ratio=0": (0.1, 0.1), "lr=1.00e-02,ratio=1.00e-01": (0.1, 0.2)}
+    smallest = {
+        "lr=1.00e-03,ratio=1.00e-02": (0.5, 0.5),
+        "lr=1.00e-04,ratio=0": (0.1, 0.1),
+        "lr=1.00e-02,ratio=1.00e-01": (0.1, 0.2),
+        "lr=1.00e-02,ratio=2.00e-01": (0.1, 0.1),
+    }
+    without["lr=1.00e-02,ratio=2.00e-01"] = (0.1, 0.1)
     said = notes(tuned_study(tmp_path, {"none": without, "l2": smallest}))
     assert "the chosen setting has ratio=0, which is none of the range: none; if it switches a method off" in said
     assert "the chosen ratio is the smallest that was tried, 0.01: l2; a smaller one may be better" in said
