@@ -72,4 +72,5 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     size = f"{unit.amount(finite[least])} ({least})"
     if len(finite) > 1:
         size = f"{unit.amount(finite[least])} ({least}) to {unit.amount(finite[most])} ({most})"
-    return (f"Detectable: these seeds show a true difference of {size} with 80 % power, after the adjustment for all arms.",)
+    units = "tunings" if criteria.tunings > 1 else "seeds"
+    return (f"Detectable: these {units} show a true difference of {size} with 80 % power, after the adjustment for all arms.",)

@@ -161,7 +161,7 @@ class Tuning:
         One of two values is always the smallest or the largest: this says nothing where the range goes on. A value of 0 switches a method
         off, so that none is smaller.
         """
-        places: dict[tuple[str, str, float, str], list[str]] = {}
+        places: dict[tuple[str, str, str, str], list[str]] = {}
         for choice in self.choices:
             for name, value in {} if choice.best is None else values_of(choice.best.setting).items():
                 tried = {other for one in choice.candidates if (other := values_of(one.setting).get(name)) is not None}
@@ -171,9 +171,11 @@ class Tuning:
                     beyond = self._end_beyond(choice.arm, name, value, side)
                     if beyond is None or len(tried) > 2:
                         remedy = "move or widen the range" if beyond is None else f"the range goes on to {beyond:g}, so try more settings"
-                        places.setdefault((name, side, value, remedy), []).append(choice.arm)
+                        again = self.declared.tunings > 1  # each tuning may have tried other values
+                        key = (name, side, "" if again else f", {value:g}", remedy)
+                        places.setdefault(key, []).append(f"{choice.arm} ({value:g})" if again else choice.arm)
         return [
-            f"the chosen {name} is the {side} that was tried, {value:g}: {', '.join(arms)}; a {'larger' if side == 'largest' else 'smaller'} "
+            f"the chosen {name} is the {side} that was tried{value}: {', '.join(arms)}; a {'larger' if side == 'largest' else 'smaller'} "
             f"one may be better: {remedy}, and tune again under another --name"
             for (name, side, value, remedy), arms in places.items()
         ]

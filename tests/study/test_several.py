@@ -78,14 +78,14 @@ def test_studies_of_one_name_and_no_studies_are_refused() -> None:
 
 def test_what_is_not_begun_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     root = ("--root", str(tmp_path))
-    assert "no such folder" in said(monkeypatch, capfd, "status", *root, code=1)
+    assert "no such folder" in said(monkeypatch, capfd, "status", *root, code=2)
     (tmp_path / "l2-few" / "none" / "seed-0").mkdir(parents=True)
     printed = said(monkeypatch, capfd, "status", *root)
     assert "0 of 1 runs done" in printed
     assert f"{tmp_path}/l2-many: not begun" in printed.replace("\n", "")
-    assert "l2-few: has no finished run to compare" in said(monkeypatch, capfd, "compare", *root, code=1).replace("\n", " ")
+    assert "l2-many: no such folder" in said(monkeypatch, capfd, "compare", *root, code=2)
     assert "retest is for one study: choose one of l2-few, l2-many with --name" in said(
-        monkeypatch, capfd, "retest", "--arm", "l2", "--seed", "0", *root, code=1
+        monkeypatch, capfd, "retest", "--arm", "l2", "--seed", "0", *root, code=2
     )
 
 
