@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import pytest
 from seglab import Study, Tuned, halton_candidates
 from seglab.compare import compare_folder, read_folder, words
 from seglab.compare.tuning import read_tuning
-from seglab.records import Run, StudyRecord, read_record
+from seglab.records import Run, StudyRecord, identity, read_record
 from seglab.running.plan import Plan, Selection
 from seglab.script.dry_run import print_runs
 from seglab.script.tuning import choices, final_plan, stages_of, tuning_plan
 from seglab.study.arms import Chosen, arm_and_setting
 from seglab.study.identity import check_same
+from tests.study import tuned_experiment
 from tests.study.test_tuning_rounds import DATA, SPACE, build, do, listed, rate, sequential
 from tests.study.test_tuning_rounds import plan as plan_of
 
@@ -190,6 +193,36 @@ def test_choice_json_names_the_seeds_of_each_tuning(tmp_path: Path) -> None:
     arms = json.loads((place / "choice.json").read_text())["arms"]
     assert list(arms["l2"]["candidates"]["lr=1.00e-04"]["scores"]) == ["10", "11"]
     assert list(arms["l2@2"]["candidates"]["lr=1.00e-04"]["scores"]) == ["12", "13"]
+
+
+@pytest.mark.slow
+def test_real_runs_of_two_tunings(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        tuned_experiment.__file__,
+        "run",
+        "--root",
+        str(tmp_path),
+        "--tunings",
+        "2",
+        "--seeds",
+        "2",
+        "--wandb",
+        "disabled",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "tuned"
+    assert len(list(folder.glob("tuning/*/*/result.json"))) == 2 * 3 * 2  # one of the four settings diverges
+    study = read_folder(folder)
+    assert study.record is not None
+    assert [result.identity for result in study.results] == [identity(study.record, result.run) for result in study.results]
+    (contrast,) = compare_folder(study).contrasts
+    assert (len(study.results), contrast.pairs) == (4, 2)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert "4 runs, 4 done, 0 to do" in again.stdout, again.stdout + again.stderr
+    (seed,) = {path.parent.name for path in folder.glob("tuning/none@2@lr=1e-2/*/result.json")} - {"seed-1003"}
+    assert seed == "seed-1002"
 
 
 def test_a_record_without_tuning_has_one() -> None:
