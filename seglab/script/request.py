@@ -121,12 +121,13 @@ def _studies(function: StudyFunction, arguments: Mapping[str, Any]) -> list[Stud
         ValueError: the function returns something else, or studies that cannot be compared over their data sets.
     """
     found: object = function(**arguments)
-    studies = list(found) if isinstance(found, list | tuple) else [found]
-    for study in studies:
+    studies: list[Study] = []
+    for study in found if isinstance(found, list | tuple) else [found]:
         if not isinstance(study, Study):
             lacks = "; does it lack a return?" if study is None else ""
             what = "None" if study is None else f"a {type(study).__name__}"
             raise ValueError(f"{function.__name__} returned {what}; expected a Study{lacks}")
+        studies.append(study)
     if not studies:
         raise ValueError(f"{function.__name__} returned an empty list; expected a Study for each data set")
     for other in studies[1:]:
