@@ -92,12 +92,12 @@ def test_what_is_not_begun_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 def test_one_command_trains_all_studies_and_compares_them(tmp_path: Path) -> None:
     root = ("--root", str(tmp_path), "--many.size", "40,40")
-    done = subprocess.run([sys.executable, str(SCRIPT), "run", *root], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, str(SCRIPT), "run", *root], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.parents[2].name for path in tmp_path.glob("*/*/*/result.json")} == {"l2-few", "l2-many"}
     assert len(list(tmp_path.glob("*/*/*/result.json"))) == 8
     assert "mean over 2 data sets" in done.stdout.replace("\n", " ")
     assert (tmp_path / "report-sets-l2-few-l2-many.html").is_file()
-    again = subprocess.run([sys.executable, str(SCRIPT), "run", *root], capture_output=True, text=True, timeout=600)
+    again = subprocess.run([sys.executable, str(SCRIPT), "run", *root], capture_output=True, text=True, timeout=1200)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "0 to do" in again.stdout

@@ -197,20 +197,9 @@ def test_choice_json_names_the_seeds_of_each_tuning(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_real_runs_of_two_tunings(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        tuned_experiment.__file__,
-        "run",
-        "--root",
-        str(tmp_path),
-        "--tunings",
-        "2",
-        "--seeds",
-        "2",
-        "--wandb",
-        "disabled",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    flags = ["--root", str(tmp_path), "--tunings", "2", "--seeds", "2", "--epochs", "1", "--try_arms", "false", "--wandb", "disabled"]
+    command = [sys.executable, tuned_experiment.__file__, "run", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = tmp_path / "tuned"
     assert len(list(folder.glob("tuning/*/*/result.json"))) == 2 * 3 * 2  # one of the four settings diverges
@@ -219,7 +208,7 @@ def test_real_runs_of_two_tunings(tmp_path: Path) -> None:
     assert [result.identity for result in study.results] == [identity(study.record, result.run) for result in study.results]
     (contrast,) = compare_folder(study).contrasts
     assert (len(study.results), contrast.pairs) == (4, 2)
-    again = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert "4 runs, 4 done, 0 to do" in again.stdout, again.stdout + again.stderr
     (seed,) = {path.parent.name for path in folder.glob("tuning/none@2@lr=1e-2/*/result.json")} - {"seed-1003"}
     assert seed == "seed-1002"
