@@ -9,6 +9,7 @@ steps on the same batches; the report shows which stage trained when, and what e
     python experiments/freezing.py run --data.source CamVid --data.source.root D --data.size 120,160 --data.train_fraction 0.1
     python experiments/freezing.py run --arms full,frozen,lp-ft --penalties none,l2,l1     # penalties × schedules, a factorial
     python experiments/freezing.py run --weights weights.safetensors --shifts noise,blur,brightness,jpeg    # and test under shift
+    python experiments/freezing.py run --weights weights.safetensors --settings 4          # each arm at its best of 4 learning rates
     python experiments/freezing.py compare
     python experiments/freezing.py compare --metric shift/mean/miou
 
@@ -29,6 +30,7 @@ from seglab import (
     FullFineTuning,
     GradualUnfreeze,
     LayerwiseDecay,
+    LogRange,
     Product,
     SegmentationDataModule,
     SegmentationModule,
@@ -36,7 +38,9 @@ from seglab import (
     Shift,
     Study,
     Surgical,
+    Tuned,
     WarmUp,
+    halton_candidates,
     main,
     network,
     penalties_at,
@@ -98,6 +102,10 @@ def study(
     ratio: float = 0.03,
     learning_rate: float = 1e-3,
     encoder_rate: float = 0.1,
+    settings: int = 1,
+    tuning_seeds: int = 5,
+    final_round: int = 5,
+    tunings: int = 1,
     shifts: Mapping[str, Shift] | None = None,
 ) -> Study:
     """Arms: the schedules, or penalties × schedules.
@@ -115,6 +123,10 @@ def study(
         ratio: strength of a crossed penalty, ‖∇λR‖/‖∇L‖ after warm-up.
         learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along its cosine.
         encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
+        settings: learning rates tried for each arm, a third to three times of --learning_rate; 1 tunes nothing.
+        tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ...
+        final_round: trainings of each arm's best three learning rates after that; 0 for none.
+        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/tuning.md.
         shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
     """
     _check("--arms", arms, ARMS, "full")
@@ -128,7 +140,10 @@ def study(
             f"--weights {weights!r}: fine-tuning needs pretrained weights, a file or a name such as imagenet; --arms scratch has none"
         )
 
-    def build(arm: str, penalty: str) -> Callable[[], SegmentationModule]:
+    if settings < 1:
+        raise ValueError(f"--settings {settings}: must be 1 or more")
+
+    def build(arm: str, penalty: str, rate: float) -> Callable[[], SegmentationModule]:
         def module() -> SegmentationModule:
             net = network(architecture, encoder, num_classes=data.num_classes, weights=None if arm == "scratch" else weights)
             encoder_stages = [stage.name for stage in stages(net).stages if stage.part == "encoder"]
@@ -139,23 +154,36 @@ def study(
                 freeze=schedule(arm, encoder_rate, encoder_stages),
                 regularizer=None if penalty == "none" else penalties_at(ratio)[penalty],
                 batch_norm=batch_norm,
-                optimizer=AdamW(learning_rate),
+                optimizer=AdamW(rate),
                 scheduler=None if arm == "freezeout" else PolynomialLR,
             )
 
         return module
 
+    def tuned(arm: str, penalty: str, place: int) -> Tuned:
+        space = {"lr": LogRange(learning_rate / 3, learning_rate * 3)}
+        others = halton_candidates(space, settings, seed=None if place == 0 else place)[1:]
+        return Tuned.over(space, [{"lr": learning_rate}, *others], lambda values: build(arm, penalty, float(values["lr"]))())
+
+    def one(arm: str, penalty: str) -> Callable[[], SegmentationModule] | Tuned | list[Tuned]:
+        if settings == 1:
+            return build(arm, penalty, learning_rate)
+        return tuned(arm, penalty, 0) if tunings == 1 else [tuned(arm, penalty, place) for place in range(tunings)]
+
     crossed = tuple(penalties) != ("none",)
     if crossed:
-        built = {f"{penalty}+{arm}": build(arm, penalty) for penalty in penalties for arm in arms if arm != "l2-sp"}
+        built = {f"{penalty}+{arm}": one(arm, penalty) for penalty in penalties for arm in arms if arm != "l2-sp"}
     else:
-        built = {arm: build(arm, "l2-sp" if arm == "l2-sp" else "none") for arm in arms}
+        built = {arm: one(arm, "l2-sp" if arm == "l2-sp" else "none") for arm in arms}
     return Study(
         "-".join(["freezing", *(["penalties"] if crossed else []), *(["bn-frozen"] if batch_norm == "frozen" else [])])
         + (f"@{data.train_fraction:g}" if data.train_fraction < 1 else ""),
         data=data,
         epochs=epochs,
         seeds=range(seeds),
+        tuning_seeds=range(1000, 1000 + tuning_seeds),
+        final_round=final_round,
+        tunings=tunings,
         baseline="none+full" if crossed else "full",
         arms=built,
         factors=("penalty", "schedule") if crossed else (),

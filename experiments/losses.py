@@ -73,6 +73,7 @@ def study(
     learning_rates: Sequence[float] = (1e-3,),
     tuning_seeds: int = 5,
     final_round: int = 5,
+    tunings: int = 1,
     boundary_iou: bool = False,
     calibration_error: bool = False,
 ) -> Study:
@@ -90,6 +91,7 @@ def study(
         learning_rates: of AdamW; more than one are tried for each arm, which takes the best on the validation split.
         tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ..., where there are several.
         final_round: further trainings of the best three learning rates of each arm, under the seeds that follow; 0 for none.
+        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/tuning.md.
         boundary_iou: score the boundaries of the classes too.
         calibration_error: score the probabilities too.
     """
@@ -129,6 +131,7 @@ def study(
         seeds=range(seeds),
         tuning_seeds=range(1000, 1000 + tuning_seeds),
         final_round=final_round,
+        tunings=tunings,
         baseline="ce",
         arms={name: arm(build) for name, build in chosen.items()},
     )

@@ -61,6 +61,7 @@ def study(
     tuning_seeds: int = 5,
     final_round: int = 5,
     tuning_folds: int | None = None,
+    tunings: int = 1,
     ratio: float = RATIO,
     strength: float | None = None,
     learning_rate: float = 1e-3,
@@ -81,6 +82,7 @@ def study(
         tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
         final_round: trainings of each arm's best three settings after that; 0 for none.
         tuning_folds: folds of train and val in turn, by tuning seed; without it, the split of the data.
+        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/tuning.md.
         ratio: strength of untuned penalties, as ‖∇λR‖/‖∇L‖ after warm-up.
         strength: their strength as λ itself from the first step on, in place of --ratio.
         learning_rate: of AdamW; the tuning tries a third to three times of it.
@@ -113,7 +115,7 @@ def study(
 
     rates = LogRange(learning_rate / 3, learning_rate * 3)
 
-    def tuned(penalty: str | None) -> Tuned:
+    def tuned(penalty: str | None, place: int) -> Tuned:
         space = {"lr": rates} if penalty is None else {"lr": rates, "ratio": LogRange(1e-4, 1.0)}
 
         def build(values: Mapping[str, float | str]) -> SegmentationModule:
@@ -121,13 +123,13 @@ def study(
             return module(None if penalty is None or own == 0 else penalties_at(own)[penalty], rate)()
 
         if search == "sequential":
-            return Tuned.sequential(space, settings, build)
-        drawn = drawn_settings(settings, learning_rate, search)
+            return Tuned.sequential(space, settings, build, seed=place)
+        drawn = drawn_settings(settings, learning_rate, search, place)
         return Tuned.over(space, [{name: values[name] for name in space} for values in drawn], build)
 
-    def arm(penalty: str | None) -> Callable[[], SegmentationModule] | Tuned:
+    def arm(penalty: str | None) -> Callable[[], SegmentationModule] | Tuned | list[Tuned]:
         if settings > 1:
-            return tuned(penalty)
+            return tuned(penalty, 0) if tunings == 1 else [tuned(penalty, place) for place in range(tunings)]
         chosen = penalties_at(ratio) if strength is None else penalties_of(strength)
         return module(None if penalty is None else chosen[penalty], learning_rate)
 
@@ -141,6 +143,7 @@ def study(
         tuning_seeds=range(1000, 1000 + tuning_seeds),
         final_round=final_round,
         tuning_folds=tuning_folds,
+        tunings=tunings,
         baseline="none",
         arms={"none": arm(None), **{name: arm(name) for name in penalties}},
         shifts={} if shifts is None else shifts,
@@ -155,14 +158,17 @@ def _check_penalties(penalties: Sequence[str]) -> None:
         raise ValueError(f"--penalties {list(penalties)}: expected one or more, each name once")
 
 
-def drawn_settings(count: int, learning_rate: float, search: str = "halton") -> list[dict[str, float]]:
+def drawn_settings(count: int, learning_rate: float, search: str = "halton", place: int = 0) -> list[dict[str, float]]:
     """Return learning rates and ratios, the same for every arm: a third to three times the learning rate, and 1e-4 to 1 for the ratio.
 
     The points cover both ranges evenly (Halton 1960), or are drawn at random, on logarithmic axes. The first one has the learning rate
-    itself, and no penalty.
+    itself, and no penalty. Each tuning, by its `place` from 0 on, has other points.
     """
     places = {"x": LinearRange(0, 1), "y": LinearRange(0, 1)}
-    points = (random_candidates if search == "random" else halton_candidates)(places, count)
+    if search == "random":
+        points = random_candidates(places, count, seed=place)
+    else:
+        points = halton_candidates(places, count, seed=None if place == 0 else place)
     drawn = [{"lr": learning_rate * 3 ** (2 * float(at["x"]) - 1), "ratio": 10 ** (4 * float(at["y"]) - 4)} for at in points]
     return [{"lr": learning_rate, "ratio": 0.0}, *drawn[1:]]
 

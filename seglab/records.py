@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -63,6 +63,40 @@ def check_name(kind: str, name: str) -> str:
             f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"
         )
     return name
+
+
+def arm_of_tuning(arm: str, place: int) -> str:
+    """Return the name of an arm in one of its repeated tunings, from 0 on; in the first it is the arm's own name.
+
+    >>> arm_of_tuning("l2", 0), arm_of_tuning("l2", 1)
+    ('l2', 'l2@2')
+    """
+    return arm if place == 0 else f"{arm}{SETTING}{place + 1}"
+
+
+def arm_and_tuning(name: str, tunings: int) -> tuple[str, int]:
+    """Return the arm and the tuning that `arm_of_tuning` has named, in a study with this number of tunings.
+
+    >>> arm_and_tuning("l2@2", 3), arm_and_tuning("l2", 3), arm_and_tuning("l2@2", 1)
+    (('l2', 1), ('l2', 0), ('l2@2', 0))
+    """
+    arm, found, number = name.rpartition(SETTING)
+    return (arm, int(number) - 1) if tunings > 1 and found else (name, 0)
+
+
+def shifted_seeds(seeds: Sequence[int], both_rounds: Sequence[int], place: int) -> tuple[int, ...]:
+    """Return the seeds of a tuning, from 0 on, that stand for `seeds` of the first one. No two tunings share a seed.
+
+    >>> shifted_seeds((1000, 1001), (1000, 1001, 1002), 1)
+    (1003, 1004)
+
+    Args:
+        seeds: seeds of one round of the first tuning.
+        both_rounds: seeds of both rounds of the first tuning.
+        place: place of the tuning.
+    """
+    span = max(both_rounds) - min(both_rounds) + 1
+    return tuple(seed + place * span for seed in seeds)
 
 
 def levels_of(arm: str) -> tuple[str, ...]:
@@ -208,11 +242,18 @@ class Analysis:
     """Seeds that an amendment has added after the first result. They are exploratory."""
     dropped_arms: tuple[str, ...] = ()
     """Arms that an amendment has dropped after the first result. They still count in the number of tests."""
+    tunings: int = 1
+    """Number of independent tunings of each arm. With more than one, the means over the seeds of each tuning are the pairs of all tests."""
 
     @property
     def tests(self) -> int:
         """Number of tests that a p is adjusted for: one for each arm that was ever declared, except the baseline."""
         return len({*self.arms, *self.dropped_arms}) - 1
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of a test when all seeds are done: the seeds, or the tunings if there are several."""
+        return self.tunings if self.tunings > 1 else len(self.seeds)
 
 
 @dataclass(frozen=True)
@@ -239,7 +280,8 @@ class StudyRecord:
     shared: Mapping[str, Any]
     """Settings that are equal for every arm: data, epochs, batch size, precision, numerics."""
     arms: Mapping[str, Mapping[str, Any]]
-    """Network, loss, regularizer, schedule, optimizer and code of each arm. Values under `display` are shown only, and are not settings."""
+    """Network, loss, regularizer, schedule, optimizer and code of each arm. Values under `display` are shown only, and are not settings. If the
+    tuning is repeated, each tuning of an arm is an entry, by the name of `arm_of_tuning`."""
     factors: tuple[str, ...] = ()
     """Names of the factors that the arms cross, in the order of the levels in an arm's name. They are not part of a run's identity."""
     accepted: tuple[AcceptedEdit, ...] = ()
@@ -255,6 +297,21 @@ class StudyRecord:
     amendments: tuple[Amendment, ...] = ()
     """Changes of `analysis` after the first result, oldest first."""
 
+    @property
+    def tunings(self) -> int:
+        """Number of independent tunings of each arm."""
+        tuning = self.shared.get("tuning")
+        return int(tuning.get("tunings", 1)) if isinstance(tuning, Mapping) else 1
+
+    def entry(self, run: Run) -> str:
+        """Return the name of the entry of `arms` with the settings of a run."""
+        return arm_of_tuning(run.arm, run.seed % self.tunings)
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """Names of the arms, each once, however often it was tuned."""
+        return tuple(dict.fromkeys(arm_and_tuning(name, self.tunings)[0] for name in self.arms))
+
 
 def fingerprint(description: object) -> str:
     """Return a short hash of plain data (dicts, lists, strings, numbers), independent of the order of keys."""
@@ -263,7 +320,7 @@ def fingerprint(description: object) -> str:
 
 def identity(record: StudyRecord, run: Run) -> str:
     """Return the hash of a run's settings: the settings that all runs share, and the settings of the run's arm."""
-    return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[run.arm])})
+    return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[record.entry(run)])})
 
 
 def corruption_mean(scores: Mapping[str, Mapping[str, float]], shifts: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:

@@ -78,6 +78,11 @@ class Criteria:
         return None if self.splits is None else self.splits.share(self.metric.split)
 
     @property
+    def tunings(self) -> int:
+        """Number of independent tunings of each arm. With more than one, they are the pairs of all tests."""
+        return 1 if self.declared is None else self.declared.tunings
+
+    @property
     def level(self) -> str:
         """Level of the intervals, such as `95 %`."""
         return f"{100 * (1 - self.alpha):g} %"

@@ -134,7 +134,7 @@ def _classes(results: Sequence[Result], comparison: Comparison) -> tuple[PerClas
     try:
         criteria = comparison.criteria
         metric = Metric(criteria.metric.class_split, "iou")
-        classes = per_class(results, criteria.baseline, metric, PairedTest(criteria.test_share))
+        classes = per_class(results, criteria.baseline, metric, PairedTest(criteria.test_share), criteria.tunings)
     except ValueError as error:
         return None, (f"no per-class results: {error}",)
     return classes, classes.notes

@@ -86,7 +86,7 @@ def read_folder(folder: Path) -> StudyFolder:
     declared: tuple[str, ...] = ()
     if record is not None:
         analysis = declared_analysis(record)
-        declared = tuple(dict.fromkeys((*analysis.arms, *analysis.dropped_arms, *record.arms)))
+        declared = tuple(dict.fromkeys((*analysis.arms, *analysis.dropped_arms, *record.arm_names)))
     order = {arm: place for place, arm in enumerate(declared)}
     ordered = sorted(results, key=lambda result: order.get(result.run.arm, len(order)))
     endings = _endings(folder, folder.name if record is None else record.study)
@@ -130,7 +130,7 @@ def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[
         return None, ()
     factors = study.record.factors
     try:
-        arms = list(dict.fromkeys((*declared_analysis(study.record).arms, *study.record.arms)))
+        arms = list(dict.fromkeys((*declared_analysis(study.record).arms, *study.record.arm_names)))
         found = compare_factors(study.results, factors, comparison.criteria, arms, study.endings)
     except ValueError as error:
         return None, (f"no effects of {' and '.join(factors)}: {error}",)
@@ -143,7 +143,7 @@ def _by_settings(results: Sequence[Result], record: StudyRecord) -> tuple[list[R
     own: list[Result] = []
     others: list[Result] = []
     for result in results:
-        belongs = result.run.arm in record.arms and result.identity == identity(record, result.run)
+        belongs = record.entry(result.run) in record.arms and result.identity == identity(record, result.run)
         (own if belongs else others).append(result)
     return own, others
 

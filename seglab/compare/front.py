@@ -64,7 +64,7 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     if not judged or criteria.always_valid:  # a test that holds after any number of seeds has another power
         return ()
     tests, test = comparison.tests, PairedTest(criteria.test_share)
-    found = {contrast.arm: test.detectable(contrast.sd_difference, len(contrast.seeds), tests, contrast.alpha) for contrast in judged}
+    found = {contrast.arm: test.detectable(contrast.sd_difference, contrast.pairs, tests, contrast.alpha) for contrast in judged}
     finite = {arm: size for arm, size in found.items() if math.isfinite(size)}
     if not finite:
         return ("Detectable: nothing. The pairs are too few to show any difference, however large.",)
@@ -72,5 +72,5 @@ def _detectable(comparison: Comparison) -> tuple[str, ...]:
     size = f"{unit.amount(finite[least])} ({least})"
     if len(finite) > 1:
         size = f"{unit.amount(finite[least])} ({least}) to {unit.amount(finite[most])} ({most})"
-    seeds = "seeds and data splits" if criteria.splits else "seeds"
-    return (f"Detectable: these {seeds} show a true difference of {size} with 80 % power, after the adjustment for all arms.",)
+    units = "seeds and data splits" if criteria.splits else "tunings" if criteria.tunings > 1 else "seeds"
+    return (f"Detectable: these {units} show a true difference of {size} with 80 % power, after the adjustment for all arms.",)

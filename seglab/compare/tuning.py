@@ -10,7 +10,18 @@ from typing import Any
 from seglab.compare.environments import devices
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.tuning import Candidate, Choice, finalists
-from seglab.records import SETTING, TUNING, Run, StudyRecord, has_diverged, identity, read_record, read_result
+from seglab.records import (
+    SETTING,
+    TUNING,
+    Run,
+    StudyRecord,
+    arm_and_tuning,
+    has_diverged,
+    identity,
+    read_record,
+    read_result,
+    shifted_seeds,
+)
 
 STABLE = 0.8
 """Share of bootstrap draws with the same choice below which a choice is called unstable."""
@@ -22,11 +33,19 @@ class Declared:
 
     metric: str
     seeds: tuple[int, ...]
-    """Seeds of the first round, in which every setting is tried."""
+    """Seeds of the first round, in which every setting is tried; those of the first tuning if there are several."""
     final_seeds: tuple[int, ...]
     """Seeds of the final round of the best settings; empty without a final round."""
     settings: Mapping[str, Sequence[str]]
-    """Settings of each arm, in their order."""
+    """Settings of each arm, in their order; of each tuning of an arm, by the name of `arm_of_tuning`."""
+    tunings: int = 1
+    """Number of independent tunings of each arm."""
+
+    def rounds(self, arm: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the seeds of the first and of the final round in which the setting of an arm was chosen."""
+        place = arm_and_tuning(arm, self.tunings)[1]
+        both = (*self.seeds, *self.final_seeds)
+        return shifted_seeds(self.seeds, both, place), shifted_seeds(self.final_seeds, both, place)
 
     @classmethod
     def read(cls, record: StudyRecord) -> "Declared | None":
@@ -36,7 +55,9 @@ class Declared:
             return None
         own = {arm: described.get("tuning") for arm, described in record.arms.items()}
         settings = {arm: tuple(choice.get("settings", ())) for arm, choice in own.items() if isinstance(choice, Mapping)}
-        return cls(str(shared.get("metric")), tuple(shared.get("seeds", ())), tuple(shared.get("final_seeds", ())), settings)
+        return cls(
+            str(shared.get("metric")), tuple(shared.get("seeds", ())), tuple(shared.get("final_seeds", ())), settings, record.tunings
+        )
 
 
 @dataclass(frozen=True)
@@ -53,15 +74,15 @@ class TuningFolder:
 
     def first_round(self, arm: str) -> list[Candidate] | None:
         """Return the settings of an arm with their scores of the first round; None if a run has neither a result nor diverged."""
-        settings = self.declared.settings[arm]
-        found = [self._scores(arm, setting, self.declared.seeds) for setting in settings]
+        settings, (seeds, _) = self.declared.settings[arm], self.declared.rounds(arm)
+        found = [self._scores(arm, setting, seeds) for setting in settings]
         if any(scores is None for scores in found):
             return None
         return [Candidate(setting, scores) for setting, scores in zip(settings, found, strict=True) if scores is not None]
 
     def choice(self, arm: str) -> Choice | None:
         """Return the choice of an arm whose tuning is complete, its final round included; None for another arm."""
-        candidates, seeds = self.first_round(arm), self.declared.final_seeds
+        candidates, (_, seeds) = self.first_round(arm), self.declared.rounds(arm)
         if candidates is None:
             return None
         final = {setting: self._scores(arm, setting, seeds) for setting in (finalists(candidates) if seeds else ())}
@@ -109,6 +130,14 @@ class Tuning:
         """Metric by which the settings were chosen."""
         return Metric.parse(self.declared.metric)
 
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """Expected first-round score of the best of 1, 2, ... settings of each arm; the mean over its tunings if there are several."""
+        found: dict[str, list[list[float]]] = {}
+        for choice in self.choices:
+            found.setdefault(arm_and_tuning(choice.arm, self.declared.tunings)[0], []).append(choice.expected_best)
+        return {arm: [sum(values) / len(values) for values in zip(*own, strict=True)] for arm, own in found.items()}
+
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """A line for each kind of doubt about the chosen settings."""
@@ -127,20 +156,37 @@ class Tuning:
         ]
 
     def _edges(self) -> list[str]:
-        """Say which chosen settings have the smallest or the largest value that was tried."""
-        places: dict[tuple[str, str, float], list[str]] = {}
+        """Say which chosen settings have the smallest or the largest value that was tried.
+
+        One of two values is always the smallest or the largest: this says nothing where the range goes on. A value of 0 switches a method
+        off, so that none is smaller.
+        """
+        places: dict[tuple[str, str, str, str], list[str]] = {}
         for choice in self.choices:
             for name, value in {} if choice.best is None else values_of(choice.best.setting).items():
                 tried = {other for one in choice.candidates if (other := values_of(one.setting).get(name)) is not None}
                 tried = {other for other in tried if self._within(choice.arm, name, other)}
-                if value in tried and len(tried) > 1 and value in (min(tried), max(tried)):
+                if value in tried and value != 0 and len(tried) > 1 and value in (min(tried), max(tried)):
                     side = "largest" if value == max(tried) else "smallest"
-                    places.setdefault((name, side, value), []).append(choice.arm)
+                    beyond = self._end_beyond(choice.arm, name, value, side)
+                    if beyond is None or len(tried) > 2:
+                        remedy = "move or widen the range" if beyond is None else f"the range goes on to {beyond:g}, so try more settings"
+                        again = self.declared.tunings > 1  # each tuning may have tried other values
+                        key = (name, side, "" if again else f", {value:g}", remedy)
+                        places.setdefault(key, []).append(f"{choice.arm} ({value:g})" if again else choice.arm)
         return [
-            f"the chosen {name} is the {side} that was tried, {value:g}: {', '.join(arms)}; a {'larger' if side == 'largest' else 'smaller'} "
-            "one may be better: move or widen the range, and tune again under another --name"
-            for (name, side, value), arms in places.items()
+            f"the chosen {name} is the {side} that was tried{value}: {', '.join(arms)}; a {'larger' if side == 'largest' else 'smaller'} "
+            f"one may be better: {remedy}, and tune again under another --name"
+            for (name, side, value, remedy), arms in places.items()
         ]
+
+    def _end_beyond(self, arm: str, name: str, value: float, side: str) -> float | None:
+        """Return the end of the recorded range if it is beyond a value; None if the value is the end, or if no range is recorded."""
+        ends = self.spaces.get(arm, {}).get(name, {})
+        if "low" not in ends:
+            return None
+        end = float(ends["high" if side == "largest" else "low"])
+        return None if math.isclose(end, value, rel_tol=0.01) else end
 
     def _close(self) -> list[str]:
         margin = self.metric.margin
@@ -208,10 +254,11 @@ def _number(text: str) -> float | None:
 
 def _runs(declared: Declared, choice: Choice, study: str) -> list[Run]:
     """Return the tuning runs of an arm."""
+    first, final = declared.rounds(choice.arm)
     return [
         Run(study, f"{choice.arm}{SETTING}{one.setting}", seed)
         for one in choice.candidates
-        for seed in (*declared.seeds, *(declared.final_seeds if one.final else ()))
+        for seed in (*first, *(final if one.final else ()))
     ]
 
 

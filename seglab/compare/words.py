@@ -52,14 +52,21 @@ def equivalence_of_effects(criteria: Criteria) -> str:
 def scope(criteria: Criteria) -> str:
     """Return what a verdict and an interval hold for."""
     if criteria.splits is None:
-        return "over seeds, on this split and this test set"
+        return f"over seeds{' and tunings' if criteria.tunings > 1 else ''}, on this split and this test set"
     return f"over seeds and data splits, for trainings on about {criteria.splits.train:.0f} images of this kind"
 
 
-def over_seeds(seeds: int, criteria: Criteria) -> str:
-    """Return over how many seeds a number is, such as `over 10 seeds and data splits`."""
-    text = f"over {seeds} seed{'s' if seeds > 1 else ''}"
+def over_seeds(seeds: int, pairs: int, criteria: Criteria) -> str:
+    """Return over how many seeds a number is, such as `over 10 seeds and data splits` or `over 12 seeds of 6 tunings`."""
+    text = f"over {_counted(seeds, 'seed')}"
+    if criteria.tunings > 1:
+        return f"{text} of {_counted(pairs, 'tuning')}"
     return text if criteria.splits is None else f"{text} and data split{'s' if seeds > 1 else ''}"
+
+
+def _counted(count: int, what: str) -> str:
+    """Return a number with its noun, such as `1 seed` or `7 seeds`."""
+    return f"{count} {what}{'s' if count > 1 else ''}"
 
 
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
@@ -68,16 +75,16 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of seeds, which have another
     power.
     """
-    criteria, n, sd = comparison.criteria, len(contrast.seeds), contrast.sd_difference
+    criteria, n, sd = comparison.criteria, contrast.pairs, contrast.sd_difference
     if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
         return ""
-    unit, upper = criteria.metric.unit, upper_sd(sd, n)
+    unit, upper, units = criteria.metric.unit, upper_sd(sd, n), "tunings" if criteria.tunings > 1 else "seeds"
     test = PairedTest(criteria.test_share)
     smallest, largest = (test.detectable(one, n, comparison.tests, contrast.alpha) for one in (sd, upper))
     text = ""
     if math.isfinite(smallest):
         text = (
-            f"{n} seeds show a true difference of {unit.amount(smallest)} with 80 % power ({unit.amount(largest)} at the upper 80 % limit of "
+            f"{n} {units} show a true difference of {unit.amount(smallest)} with 80 % power ({unit.amount(largest)} at the upper 80 % limit of "
             "the standard deviation of the differences)"
         )
     if criteria.splits is not None and criteria.test_share is not None and criteria.margin is not None:
@@ -89,7 +96,7 @@ def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
         text = f"{text}; a difference as large as the margin {enough}"
     elif criteria.margin is not None:
         needed = seeds_needed(sd, criteria.margin, comparison.tests, contrast.alpha)
-        seeds = f"a difference as large as the margin needs about {needed.difference} seeds, equivalence about {needed.equivalence}"
+        seeds = f"a difference as large as the margin needs about {needed.difference} {units}, equivalence about {needed.equivalence}"
         text = f"{text}; {seeds}" if text else seeds
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -100,7 +107,7 @@ def sentence(contrast: Contrast, comparison: Comparison) -> str:
     arm, base = contrast.arm, criteria.baseline
     if seeds == 0:
         return f"{arm} and {base} have no seed in common: there is nothing to compare."
-    over = over_seeds(seeds, criteria)
+    over = over_seeds(seeds, contrast.pairs, criteria)
     size = unit.change(contrast.difference)
     level = f"{criteria.level} interval {unit.span(contrast.low, contrast.high)}"
     numbers = f"({level}), adjusted {equals(contrast.p_holm)} {over}" if math.isfinite(contrast.low) else over
@@ -133,7 +140,7 @@ def interaction(effect: Effect, factors: Factorial) -> str:
     if seeds == 0:
         return f"Whether {own} depends on {factors.factors[1]} is unknown for {effect.at}: no seed has all four arms that it takes."
     size = unit.change(effect.difference)
-    over = over_seeds(seeds, criteria)
+    over = over_seeds(seeds, effect.pairs, criteria)
     level = f"{criteria.level} interval {unit.span(effect.low, effect.high)}"
     numbers = f"{size} ({level}), adjusted {equals(effect.p_holm)} {over}" if math.isfinite(effect.low) else f"{size} {over}"
     if effect.verdict == "effects differ":
@@ -159,8 +166,7 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
         equivalent = f"Else equivalent: within {criteria.within} by two one-sided{corrected} t tests (Holm)."
     return (
         f"The measure is {metric.title} ({direction}).",
-        "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order.",
-        *_division(criteria),
+        *_observation(criteria),
         "Each run is scored once, on the last weights, never on weights or settings chosen on the test split.",
         *_declaration(criteria),
         f"p is {_test(criteria)}, adjusted over all declared contrasts (Holm).",
@@ -174,12 +180,19 @@ def protocol(criteria: Criteria) -> tuple[str, ...]:
     )
 
 
-def _division(criteria: Criteria) -> list[str]:
-    """Return sentences on data splits; none if all seeds share one split."""
+def _observation(criteria: Criteria) -> list[str]:
+    """Return sentences on what is one pair of a test."""
+    if criteria.tunings > 1:
+        return [
+            f"Each arm was tuned {criteria.tunings} times, and seed s is trained with the setting of tuning s mod {criteria.tunings}. The mean over "
+            "the seeds of one tuning is one observation; an arm meets the baseline tuning by tuning."
+        ]
+    one = "One training run is one observation; an arm meets the baseline seed by seed, as equal seeds share initialisation and data order."
     splits = criteria.splits
     if splits is None:
-        return []
+        return [one]
     return [
+        one,
         f"Each seed has data splits of its own, the same for all arms: seed s tests on fold s mod {splits.folds} of division "
         f"s // {splits.folds} of all images; on average {splits.train:.0f} train, {splits.val:.0f} val, {splits.test:.0f} test. Groups are never cut.",
     ]
@@ -237,9 +250,13 @@ def tuning(record: StudyRecord | None) -> str | None:
     folds = f", by {budget['folds']}-fold cross-validation" if budget.get("folds") else ""
     own = {arm: described.get("tuning") for arm, described in record.arms.items()}
     chosen = "; ".join(f"{arm} {choice.get('chosen')}" for arm, choice in own.items() if isinstance(choice, Mapping))
+    times, limit = "", "Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
+    if record.tunings > 1:
+        times = f", {record.tunings} times, each time under seeds of its own (these are the first)"
+        limit = "Every p holds over seeds and tunings: the chance of a tuning is in the p."
     return (
-        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}. "
-        f"Chosen: {chosen}. Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
+        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}{times}. "
+        f"Chosen: {chosen}. {limit}"
     )
 
 

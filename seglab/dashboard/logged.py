@@ -60,7 +60,7 @@ def read_logged(folder: Path) -> Logged:
         raise ValueError(
             f"{folder}: its runs have no setting {lacking[0]!r} at W&B: they were logged by an older seglab, whose runs have no panels"
         )
-    arms = tuple(dict.fromkeys(result.run.arm for result in read_folder(folder).results)) or tuple(record.arms)
+    arms = tuple(dict.fromkeys(result.run.arm for result in read_folder(folder).results)) or record.arm_names
     readable = {log: contents for log in final if (contents := _contents(log)) is not None}
     places = Counter((contents.entity, contents.project) for contents in readable.values())
     (entity, project), _ = places.most_common(1)[0]

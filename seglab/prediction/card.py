@@ -114,7 +114,7 @@ def _study(run: Path, result: Result, record: StudyRecord) -> list[str]:
     data = {key: value for key, value in record.shared.get("data", {}).items() if key != "splits"}
     arm = {
         key: value
-        for key, value in record.arms[result.run.arm].items()
+        for key, value in record.arms[record.entry(result.run)].items()
         if key in ("loss", "regularizer", "freeze", "optimizer", "scheduler")
     }
     for title, values in (("Data", data), (f"Arm `{result.run.arm}`", arm)):

@@ -46,7 +46,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
         check_same(job.record, job.study, job.run, resources.batch_norm_parts)
         data.fill_cache()
         L.seed_everything(job.run.seed, workers=True, verbose=False)
-        module = job.study.factory(job.run.arm)()
+        module = job.study.factory(job.study.entry(job.run))()
         spent = Spent(resources.on_gpu)
         resume = ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)
         trainer = trainer_of(job, weights_summary(module.network), [spent, resume], interruption)

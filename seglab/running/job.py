@@ -74,7 +74,7 @@ class Job:
     @property
     def settings(self) -> dict[str, Any]:
         """Name, command and settings of the run as plain data, for `settings.yaml` and W&B."""
-        arm = self.record.arms[self.run.arm]
+        arm = self.record.arms[self.record.entry(self.run)]
         return {"run": self.run.name, "command": list(self.command), "shared": self.record.shared, "arm": arm, "seed": self.run.seed}
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.data.loading.sampler import split_batch
-from seglab.records import TUNING, Run, StudyRecord, changed_since, check_schema, read_record, write_record
+from seglab.records import TUNING, Run, StudyRecord, arm_and_tuning, changed_since, check_schema, read_record, write_record
 from seglab.running import ledger
 from seglab.running.declared import agreed_analysis
 from seglab.running.flags import changed_flags
@@ -87,7 +87,8 @@ class Plan:
         wanted = self.selection
         if self.tunes is not None:
             return self.tunes.tuning_runs(wanted.arm, wanted.setting, wanted.seed)
-        return [run for run in self.study.runs(wanted.arm, wanted.seed) if not isinstance(self.study.arms[run.arm], Tuned)]
+        each = self.study.each_arm
+        return [run for run in self.study.runs(wanted.arm, wanted.seed) if not isinstance(each[self.study.entry(run)], Tuned)]
 
     @property
     def all_runs(self) -> list[Run]:
@@ -96,9 +97,9 @@ class Plan:
 
     @property
     def arms(self) -> list[str]:
-        """Arms of the runs that can be started; for tuning runs, with all their settings."""
+        """Entries of `study.json` for the runs that can be started; for tuning runs, with all their settings."""
         runs = self.runs if self.tunes is None else self.tunes.tuning_runs(self.selection.arm)
-        return sorted({run.arm for run in runs}, key=list(self.study.arms).index)
+        return sorted({self.study.entry(run) for run in runs}, key=list(self.study.each_arm).index)
 
     def settled(self, run: Run) -> bool:
         """Return whether nothing is left to do for a run."""
@@ -149,8 +150,10 @@ class Plan:
 
     def _only(self, run: Run) -> list[str]:
         """Return the flags that select one run."""
-        arm, setting = (run.arm, None) if self.tunes is None else arm_and_setting(run.arm)
-        return Selection(arm, setting, run.seed).flags
+        if self.tunes is None:
+            return Selection(run.arm, None, run.seed).flags
+        name, setting = arm_and_setting(run.arm)
+        return Selection(arm_and_tuning(name, self.tunes.tunings)[0], setting, run.seed).flags
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]
@@ -192,7 +195,7 @@ def _merged(plan: Plan, wanted: StudyRecord) -> StudyRecord:
             f"Choose another folder with --name or --root, or request the settings that are there{_remedies(existing, lines)}"
         )
     merged = {**wanted.arms, **existing.arms}  # both describe a common arm alike; the existing text stays, because results carry its hash
-    order = {arm: place for place, arm in enumerate(plan.study.arms)}
+    order = {arm: place for place, arm in enumerate(plan.study.each_arm)}
     arms = {arm: merged[arm] for arm in sorted(merged, key=lambda arm: order.get(arm, len(order)))}
     shifts = {**existing.shifts, **wanted.shifts}
     agreed = dataclasses.replace(

@@ -80,7 +80,7 @@ def _trained(job: Job, callbacks: list[Callback]) -> Trained:
     data = job.seeded_data()
     check_same(job.record, job.study, job.run, job.resources.batch_norm_parts)
     L.seed_everything(job.run.seed, workers=True, verbose=False)
-    module = job.study.factory(job.run.arm)()
+    module = job.study.factory(job.study.entry(job.run))()
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True)["state_dict"])
     trainer = L.Trainer(
         accelerator=job.resources.accelerator,

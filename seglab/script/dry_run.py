@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from seglab.cluster.command import shell
 from seglab.compare.numbers.tuning import FINALISTS
 from seglab.data.loading.divisions import division_lines
-from seglab.records import Run
+from seglab.records import Run, arm_and_tuning
 from seglab.running import ledger
 from seglab.running.plan import Plan
 from seglab.script.planning import planning_lines
 from seglab.study.arms import Chosen, arm_and_setting
+from seglab.study.study import Study
 
 
 def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
@@ -44,19 +45,33 @@ def _following(plan: Plan) -> list[str]:
     """Return lines on the tuning runs that follow from the results of others, and cannot be listed yet."""
     if plan.tunes is None:
         return []
-    arms = {arm: tuned for arm, tuned in plan.tunes.tuned.items() if plan.selection.has_arm(arm)}
+    study = plan.tunes
+    arms = {name: tuned for name, tuned in study.tuned.items() if plan.selection.has_arm(arm_and_tuning(name, study.tunings)[0])}
     proposed = sum(tuned.budget - len(tuned.settings) for tuned in arms.values())
     undecided = [arm for arm, tuned in arms.items() if not tuned.finalists]
-    seeds = ", ".join(map(str, plan.tunes.final_round_seeds))
+    seeds = ", ".join(map(str, study.final_round_seeds))
     searched = f"when they have ended, {proposed} more settings are proposed from their scores, in rounds"
     final = (
         f"when all settings have been tried, the best {min(FINALISTS, plan.tunes.budget or 0)} of each arm compete under the seeds {seeds}"
     )
-    return [*([searched] if proposed else []), *([final] if undecided and seeds else [])]
+    if study.tunings > 1:
+        final += f" in the first of {study.tunings} tunings, and under as many seeds of its own in each other one"
+    return [*([searched] if proposed else []), *([final] if undecided and seeds else []), *_budget(study, len(arms))]
+
+
+def _budget(study: Study, arms: int) -> list[str]:
+    """Return a line with the number of tuning runs in all, if the tuning is repeated. `arms` counts each tuning of an arm."""
+    if study.tunings == 1 or study.budget is None:
+        return []
+    own = study.budget * len(study.tuning_seeds) + min(FINALISTS, study.budget) * len(study.final_round_seeds)
+    return [
+        f"{study.tunings} tunings of each arm: {arms * own} tuning runs in all ({own} for each arm and tuning, fewer where settings diverge), and "
+        f"{study.tunings} pairs for each test"
+    ]
 
 
 def _arm_and_setting(plan: Plan, run: Run) -> tuple[str, str]:
     if plan.tunes is not None:
         return arm_and_setting(run.arm)
-    arm = plan.study.arms[run.arm]
+    arm = plan.study.each_arm[plan.study.entry(run)]
     return run.arm, arm.setting if isinstance(arm, Chosen) else "to be chosen"

@@ -17,7 +17,7 @@ from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
-from seglab.running.plan import Plan, Selection, check_shared
+from seglab.running.plan import Plan, Selection, agree, check_shared
 from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
@@ -26,7 +26,8 @@ from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
-from seglab.script.request import default_name, plan_of
+from seglab.script.reading_sets import read_all, show_sets
+from seglab.script.request import default_names, plans_of
 from seglab.script.streams import prepare_streams
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
@@ -46,7 +47,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
     """Run an experiment script: parse its command line, do what it asks and exit.
 
     Args:
-        function: returns the study; its parameters are flags.
+        function: returns the study, or a list with one for each data set; its parameters are flags.
         name: the name of the study that the function returns by default. It makes `status`, `cancel` and `compare` fast if the function
             computes the name; they read a name in quotes from the script's text (see `script/early.py`).
 
@@ -64,7 +65,8 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     verb: str = chosen.command
     given = chosen[verb]
     if verb in READING:
-        return read(verb, default_name(function, name) if given.name is None else given.name, given)
+        names = default_names(function, name) if given.name is None else [given.name]
+        return read(verb, names[0], given) if len(names) == 1 else read_all(verb, names, given)
     if verb in ("run", "launch") and (line := not_followed(os.environ)) is not None:
         print(line, file=sys.stderr)
     if verb != "execute":
@@ -78,21 +80,24 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     if sys.flags.optimize > 1:
         raise ValueError("python -OO removes docstrings, which segmentation-models-pytorch needs: start without -OO and PYTHONOPTIMIZE=2")
     built = parser.instantiate(chosen)[verb]
-    plan = plan_of(function, given, built, name)
+    plans = plans_of(function, given, built, name)
     match verb:
         case "run":
             if built.full and not built.dry_run:
                 raise ValueError("--full: shows complete commands with --dry_run; add --dry_run")
             if built.jobs is not None and built.jobs < 1:
                 raise ValueError(f"--jobs {built.jobs}: must be 1 or more")
-            if built.dry_run:
+            for plan in plans if built.dry_run else ():
                 stages = stages_of(plan)
                 _check(stages)
                 print_runs(stages, full=built.full)
-                return DONE
-            return _run(plan, built.jobs, built.wait, console)
+            return DONE if built.dry_run else _run_all(plans, built.jobs, built.wait, console)
         case "launch":
-            return _launch(plan, built.launcher, built.dry_run, console)
+            return max(_launch(plan, built.launcher, built.dry_run, console) for plan in plans)
+    if len(plans) > 1:
+        raise ValueError(f"{verb} is for one study: choose one of {', '.join(plan.study.name for plan in plans)} with --name")
+    (plan,) = plans
+    match verb:
         case "work":
             return _work(final_plan(plan), interruption)
         case "work-tuning":
@@ -100,6 +105,24 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         case "retest":
             return _retest(plan, built.split, console)
     return _execute(plan, interruption)
+
+
+def _run_all(plans: Sequence[Plan], jobs: int | None, wait: bool, console: Console) -> int:
+    """Do `_run` for each study of the script, and compare them over their data sets if there are several."""
+    for plan in plans if len(plans) > 1 else ():
+        for stage in stages_of(plan):
+            agree(stage)  # a study that cannot be done is refused before the first one has taken its hours
+    codes = [_run(plan, jobs, wait, console) for plan in plans]
+    code = next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
+    if len(plans) > 1 and plans[0].selection == Selection():
+        console.print()
+        try:
+            show_sets([plan.folder for plan in plans], Wanted(), console)
+        except ValueError as error:
+            if code == DONE:
+                raise
+            console.print(f"no comparison over data sets: {one_line(error)}", highlight=False, markup=False)
+    return code
 
 
 def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:

@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 from argparse import ArgumentError
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +22,8 @@ from seglab.script.help import CLASSES, Help
 from seglab.script.reading import add_cancelling_flags, add_comparison_flags, add_place
 from seglab.study.study import Study
 
-StudyFunction = Callable[..., Study]
+StudyFunction = Callable[..., Study | Sequence[Study]]
+"""Returns a study, or several that compare the same arms on other data sets."""
 
 EVERY_SCRIPT = ("root", "name", "accept_code", "amend", "try_arms", "launcher", "jobs", "dry_run", "full", "wait", "split")
 """Flags of every script beside those of `Selection` and `Resources`."""

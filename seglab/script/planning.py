@@ -24,23 +24,23 @@ def planning_lines(plan: Plan) -> list[str]:
     There are no lines for tests that hold after any number of seeds, which have another power.
     """
     declared = plan.study.analysis
-    tests, seeds = declared.tests, len(declared.seeds)
+    tests, pairs, units = declared.tests, declared.pairs, "tuning" if declared.tunings > 1 else "seed"
     if tests < 1 or declared.always_valid:
         return []
-    level, size = _last_level(declared), f"{count(seeds, 'seed')} and {count(tests, 'contrast')}"
+    level, size = _last_level(declared), f"{count(pairs, units)} and {count(tests, 'contrast')}"
     test = _over_splits(plan)
-    if test.test_share is not None and (why := test.too_few(seeds, level)):
+    if test.test_share is not None and (why := test.too_few(pairs, level)):
         return [f"planned: no verdict, as there are {why}"]
-    smallest = test.detectable(1.0, seeds, tests, level)
+    smallest = test.detectable(1.0, pairs, tests, level)
     if math.isinf(smallest):
         needed = statistics.pairs_needed(level, tests)
-        lines = [f"planned: {size} can show no difference, however large: {needed} seeds could"]
+        lines = [f"planned: {size} can show no difference, however large: {needed} {units}s could"]
     else:
         lines = [
             f"planned: {size} show, with 80 % power, a true difference of {smallest:.2f} standard deviations of the paired differences"
         ]
     lines += _of_looks(declared)
-    return lines + (_of_tuning(plan, declared) if plan.study.budget is not None else [])
+    return lines + (_of_tuning(plan, declared) if plan.study.budget is not None and declared.tunings == 1 else [])
 
 
 def _over_splits(plan: Plan) -> PairedTest:
@@ -59,10 +59,11 @@ def _of_looks(declared: Analysis) -> list[str]:
     """Return a line for each planned look that can show nothing."""
     sizes = (*declared.looks, len(declared.seeds))
     levels = spending(sizes, sizes[-1], declared.alpha) if declared.looks else ()
+    pairs = [declared.tunings if declared.tunings > 1 else size for size in sizes]
     return [
-        f"the look at {size} seeds can show nothing: the smallest p, {declared.tests} × {smallest_p(size):.2g}, is above its part of alpha, {level:.2g}"
-        for size, level in zip(sizes, levels, strict=False)
-        if declared.tests * smallest_p(size) > level
+        f"the look at {size} seeds can show nothing: the smallest p, {declared.tests} × {smallest_p(n):.2g}, is above its part of alpha, {level:.2g}"
+        for size, n, level in zip(sizes, pairs, levels, strict=False)
+        if declared.tests * smallest_p(n) > level
     ]
 
 

@@ -57,8 +57,8 @@ def check_training(plan: Plan, agreed: StudyRecord, console: Console) -> None:
     failures = {} if images is None else refused_images(agreed, images)
     there = read_record(plan.folder)
     known = () if there is None or plan.accept_code is not None else there.arms
-    wanted = {run.arm for run in plan.unsettled}
-    new = [arm for arm in plan.study.arms if arm in wanted and arm not in (*known, *failures)]
+    wanted = {plan.study.entry(run) for run in plan.unsettled}
+    new = [arm for arm in plan.study.each_arm if arm in wanted and arm not in (*known, *failures)]
     if new and plan.try_arms:
         failures |= _try_arms(plan, new, console)
     raise_failures(failures)

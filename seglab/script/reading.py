@@ -121,7 +121,7 @@ def cancel(folder: Path, dry_run: bool, console: Console) -> bool:
 def add_place(parser: Flags) -> None:
     """Add the flags that say where a study is."""
     parser.add_argument("--root", type=str, default="runs", help="the folder of all studies")
-    parser.add_argument("--name", type=str, help="the study's folder in it; default: the study's name")
+    parser.add_argument("--name", type=str, help="the study's folder in it; default: the study's name. It chooses one of several studies")
 
 
 def add_cancelling_flags(parser: Flags) -> None:

@@ -1,4 +1,4 @@
-"""`seglab compare` of several folders: one statement over their data sets. No torch."""
+"""Several studies at once: `compare` as one statement over their data sets, `status` and `cancel` of each. No torch."""
 
 import io
 from collections.abc import Sequence
@@ -9,10 +9,23 @@ from rich.console import Console
 
 from seglab.exit_codes import DONE
 from seglab.script.output import deliver
-from seglab.script.reading import Wanted, study_folders
+from seglab.script.reading import Given, Wanted, read, study_folders, terminal
 
 if TYPE_CHECKING:
     from seglab.compare.sets.answer import OverSets
+
+
+def read_all(verb: str, names: Sequence[str], given: Given) -> int:
+    """Do a verb of `READING` on all studies of a script."""
+    folders = [Path(given.root) / name for name in names]
+    if verb == "compare":
+        return show_sets(folders, Wanted.of(given), terminal())
+    begun = [folder for folder in folders if folder.is_dir()]
+    codes = [read(verb, folder.name, given) for folder in (begun if begun else folders)]
+    for folder in folders:
+        if folder not in begun:
+            terminal().print(f"{folder}: not begun", highlight=False)
+    return max(codes)
 
 
 def show_sets(paths: Sequence[Path], wanted: Wanted, console: Console) -> int:

@@ -1,8 +1,8 @@
-"""Convert a parsed command line to a plan."""
+"""Convert a parsed command line to plans: one for each study of the script."""
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,13 +12,14 @@ from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
 from seglab.script.flag_types import is_factory, type_of
 from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
+from seglab.study.arms import meant
 from seglab.study.study import Study
 
 Flags = TypeVar("Flags", Resources, Selection)
 
 
-def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: str | None = None) -> Plan:
-    """Return the plan of a command line.
+def plans_of(function: StudyFunction, given: Namespace, built: Namespace, said: str | None = None) -> list[Plan]:
+    """Return the plan of a command line; of several studies, the plan of each, or of the one that --name chooses.
 
     Args:
         function: the script's study function.
@@ -34,24 +35,46 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
     place = [*(["--root", given.root] if given.root != "runs" else []), *(["--name", given.name] if given.name is not None else [])]
     short = (*changed_flags_of(function, parameters), *place) if given.get("dry_run") else ()
     _check_factories(function, parameters, built)
-    study = _study(function, {name: built[name] for name in vars(parameters)})
-    if said not in (None, study.name) and flags == flags_of(function, study_parser(function).get_defaults()):
-        raise ValueError(f"main(..., name={said!r}): the study is named {study.name!r}, and status would look elsewhere; correct the name")
+    studies = _studies(function, {name: built[name] for name in vars(parameters)})
+    _check_name(studies, said, defaults=flags == flags_of(function, study_parser(function).get_defaults()))
     if given.name is not None:
-        study = dataclasses.replace(study, name=given.name)
+        studies = [dataclasses.replace(studies[0], name=given.name)] if len(studies) == 1 else [_chosen(studies, given.name)]
     resources, selection = _fields(Resources, built), _fields(Selection, given)
-    if selection.setting is not None and study.budget is None:
-        raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
-    return Plan(
-        study,
-        Path(given.root),
-        Script(_start(), flags, short),
-        resources,
-        selection,
-        accept_code=given.get("accept_code"),
-        amend=given.get("amend"),
-        try_arms=given.get("try_arms", True),
-    )
+    if selection.setting is not None and (plain := [study.name for study in studies if study.budget is None]):
+        raise ValueError(f"--setting {selection.setting}: the arms of {plain[0]!r} are not tuned")
+    return [
+        Plan(
+            study,
+            Path(given.root),
+            Script(_start(), flags, short),
+            resources,
+            selection,
+            accept_code=given.get("accept_code"),
+            amend=given.get("amend"),
+            try_arms=given.get("try_arms", True),
+        )
+        for study in studies
+    ]
+
+
+def _check_name(studies: Sequence[Study], said: str | None, *, defaults: bool) -> None:
+    """Raise a ValueError if the script gives `main` another name than that of its study under default flags."""
+    if said is None:
+        return
+    if len(studies) > 1:
+        raise ValueError(f"main(..., name={said!r}): the script has {len(studies)} studies, each with a name; leave it out")
+    if defaults and said != studies[0].name:
+        raise ValueError(
+            f"main(..., name={said!r}): the study is named {studies[0].name!r}, and status would look elsewhere; correct the name"
+        )
+
+
+def _chosen(studies: Sequence[Study], name: str) -> Study:
+    found = next((study for study in studies if study.name == name), None)
+    if found is None:
+        names = [study.name for study in studies]
+        raise ValueError(f"--name {name}: the script has the studies {', '.join(names)}{meant(name, names)}; name one, or none for all")
+    return found
 
 
 def _start() -> tuple[str, ...]:
@@ -83,22 +106,51 @@ def _check_factories(function: StudyFunction, given: Namespace, built: Namespace
                 raise
 
 
-def default_name(function: StudyFunction, said: str | None) -> str:
-    """Return the name of the study that the script builds by default, for verbs that only read: the name that `main` is given, if any."""
+def default_names(function: StudyFunction, said: str | None) -> list[str]:
+    """Return the names of the studies that the script builds by default, for verbs that only read: the name that `main` is given, if any."""
     if said is not None:
-        return said
+        return [said]
     parser = study_parser(function)
-    return _study(function, vars(parser.instantiate(parser.parse_args([])))).name
+    return [study.name for study in _studies(function, vars(parser.instantiate(parser.parse_args([]))))]
 
 
-def _study(function: StudyFunction, arguments: Mapping[str, Any]) -> Study:
-    study: object = function(**arguments)
-    if not isinstance(study, Study):
-        lacks = "; does it lack a return?" if study is None else ""
+def _studies(function: StudyFunction, arguments: Mapping[str, Any]) -> list[Study]:
+    """Return the studies of a script.
+
+    Raises:
+        ValueError: the function returns something else, or studies that cannot be compared over their data sets.
+    """
+    found: object = function(**arguments)
+    studies: list[Study] = []
+    for study in found if isinstance(found, list | tuple) else [found]:
+        if not isinstance(study, Study):
+            lacks = "; does it lack a return?" if study is None else ""
+            what = "None" if study is None else f"a {type(study).__name__}"
+            raise ValueError(f"{function.__name__} returned {what}; expected a Study{lacks}")
+        studies.append(study)
+    if not studies:
+        raise ValueError(f"{function.__name__} returned an empty list; expected a Study for each data set")
+    for other in studies[1:]:
+        _check_alike(studies[0], other)
+    if len({study.name for study in studies}) < len(studies):
+        names = ", ".join(study.name for study in studies)
+        raise ValueError(f"{function.__name__} returned studies of one name: {names}; expected another name for each data set")
+    return studies
+
+
+def _check_alike(one: Study, other: Study) -> None:
+    """Raise a ValueError unless two studies ask the same question."""
+    for what in ("baseline", "metric", "alpha"):
+        mine, theirs = getattr(one, what), getattr(other, what)
+        if mine != theirs:
+            raise ValueError(
+                f"the studies {one.name} and {other.name} have the {what} {mine} and {theirs}: expected one {what} for all data sets"
+            )
+    if {*one.arms} != {*other.arms}:
         raise ValueError(
-            f"{function.__name__} returned {'None' if study is None else f'a {type(study).__name__}'}; expected a Study{lacks}"
+            f"the study {one.name} has the arms {', '.join(one.arms)}, and {other.name} has {', '.join(other.arms)}: expected the same arms on all "
+            "data sets"
         )
-    return study
 
 
 def _fields(kind: type[Flags], given: Mapping[str, Any] | Namespace) -> Flags:

@@ -80,7 +80,7 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
     if plan.amend is not None and plan.tunes is None and (idle := idle_amendment(recorded, agreed)):
         console.print(idle, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if todo:
-        _show_phases(agreed, {run.arm for run in todo}, console)
+        _show_phases(agreed, {agreed.entry(run) for run in todo}, console)
         for run in todo:
             forgive(run.directory(plan.folder))
     return todo

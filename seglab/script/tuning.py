@@ -22,7 +22,7 @@ from seglab.compare.numbers.tuning import Candidate, Choice, finalists
 from seglab.compare.tuning import Declared, TuningFolder
 from seglab.compare.unit import Unit
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
-from seglab.records import TUNING, StudyRecord, read_record, write_json
+from seglab.records import TUNING, StudyRecord, arm_and_tuning, read_record, write_json
 from seglab.running.local import Launcher
 from seglab.running.plan import Plan, check_shared
 from seglab.script.supervise import supervise
@@ -46,7 +46,7 @@ def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: b
         code = supervise(runs, launcher, jobs, console, wait=wait)
     found = choices(plan.study, runs.folder)
     _keep(plan.study, found, runs.folder)
-    mine = [choice for choice in found if plan.selection.has_arm(choice.arm)]
+    mine = [choice for choice in found if _is_selected(plan, choice.arm)]
     _show(mine, plan.study, console)
     lacking = _all_lacking(plan, found)
     for line in lacking:
@@ -140,7 +140,7 @@ def choices(study: Study, folder: Path) -> list[Choice]:
 
 def _declared(study: Study) -> Declared:
     settings: Mapping[str, Sequence[str]] = {arm: tuple(tuned.settings) for arm, tuned in study.tuned.items()}
-    return Declared(study.tuning_metric, tuple(study.tuning_seeds), study.final_round_seeds, settings)
+    return Declared(study.tuning_metric, tuple(study.tuning_seeds), study.final_round_seeds, settings, study.tunings)
 
 
 def _with_choices(plan: Plan, found: Sequence[Choice]) -> Plan:
@@ -150,7 +150,12 @@ def _with_choices(plan: Plan, found: Sequence[Choice]) -> Plan:
 
 def _all_lacking(plan: Plan, found: Sequence[Choice]) -> list[str]:
     """Return a line for each selected arm that has no setting."""
-    return [line for arm in plan.study.arms if plan.selection.has_arm(arm) for line in _lacking(arm, found)]
+    return [line for arm in plan.study.each_arm if _is_selected(plan, arm) for line in _lacking(arm, found)]
+
+
+def _is_selected(plan: Plan, name: str) -> bool:
+    """Return whether the arm of a tuning is selected."""
+    return plan.selection.has_arm(arm_and_tuning(name, plan.study.tunings)[0])
 
 
 def _lacking(arm: str, found: Sequence[Choice]) -> list[str]:
@@ -170,10 +175,17 @@ def _keep(study: Study, found: Sequence[Choice], folder: Path) -> None:
         "metric": study.tuning_metric,
         "seeds": list(study.tuning_seeds),
         **({"final_seeds": list(study.final_round_seeds)} if study.final_round_seeds else {}),
-        "arms": {choice.arm: _described(choice, study.all_tuning_seeds) for choice in found},
+        **({"tunings": study.tunings} if study.tunings > 1 else {}),
+        "arms": {choice.arm: _described(choice, _seeds_of(study, choice.arm)) for choice in found},
     }
     if not path.exists() or path.read_text(encoding="utf-8").rstrip() != json.dumps(now, indent=1):
         write_json(path, now)
+
+
+def _seeds_of(study: Study, arm: str) -> list[int]:
+    """Return the seeds of both rounds in which the setting of an arm was chosen."""
+    first, final = study.rounds(arm_and_tuning(arm, study.tunings)[1])
+    return [*first, *final]
 
 
 def _described(choice: Choice, seeds: Sequence[int]) -> dict[str, Any]:
@@ -211,6 +223,8 @@ def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
     rounds = f"the tuning seeds {', '.join(map(str, study.tuning_seeds))}"
     if study.final_round_seeds:
         rounds += f"; the best settings then competed under {', '.join(map(str, study.final_round_seeds))} too (final round)"
+    if study.tunings > 1:
+        rounds += f". Tuned {study.tunings} times, each under seeds of its own: {found[0].arm}@2 is the second tuning of {found[0].arm}"
     console.print(f"{study.name}: each arm's setting is that with the largest mean {measure} over {rounds}", highlight=False)
     console.print(table)
     curves = "; ".join(f"{choice.arm} {_curve(choice, metric.unit)}" for choice in found)

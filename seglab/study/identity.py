@@ -41,7 +41,7 @@ _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", 
 
 
 def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> StudyRecord:
-    """Return the record of a study with these arms. Builds each arm twice.
+    """Return the record of a study with these of its `each_arm`. Builds each arm twice.
 
     Raises:
         Exception: arms cannot be built or described, see `raise_failures`.
@@ -147,10 +147,10 @@ def planned(study: Study) -> Progress:
 
 def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
     """Raise a ValueError if a run's settings differ from the record, because its script, its data or its code have changed."""
-    now = record(study, [run.arm], batch_norm_parts)
+    now = record(study, [study.entry(run)], batch_norm_parts)
     lines = [*changes(recorded, now), *shift_changes(recorded, now)]
-    if run.arm not in recorded.arms:
-        lines.append(f"study.json has no arm {run.arm}")
+    if recorded.entry(run) not in recorded.arms:
+        lines.append(f"study.json has no arm {recorded.entry(run)}")
     if lines:
         raise ValueError(f"{run.name}: script or data have changed since study.json was written: {'; '.join(lines)} (recorded → now)")
 
@@ -278,13 +278,14 @@ def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: Study
 def _tuning(study: Study) -> dict[str, Any]:
     """Return how the setting of each arm is chosen, and the number of candidates.
 
-    A tuning without a final round and folds is described as by seglab 0.3 and earlier, which had neither.
+    A single tuning without a final round and folds is described as by seglab 0.3 and earlier, which had nothing else.
     """
     return {
         "metric": study.tuning_metric,
         "seeds": list(study.tuning_seeds),
         **({"final_seeds": list(study.final_round_seeds)} if study.final_round_seeds else {}),
         **({"folds": study.tuning_folds} if study.tuning_folds is not None else {}),
+        **({"tunings": study.tunings} if study.tunings > 1 else {}),
         "settings": study.budget,
     }
 

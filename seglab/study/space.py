@@ -127,12 +127,18 @@ def random_candidates(space: Space, count: int, seed: int = 0) -> list[Values]:
     return [_at(space, row) for row in np.random.default_rng(seed).random((count, len(space)))]
 
 
-def halton_candidates(space: Space, count: int) -> list[Values]:
-    """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960), from the sequence's second point on."""
+def halton_candidates(space: Space, count: int, seed: int | None = None) -> list[Values]:
+    """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960), from the sequence's second point on.
+
+    With a seed, all points are shifted by the same random vector modulo 1 (Cranley & Patterson 1976): each seed gives other candidates, which
+    cover the space as evenly.
+    """
     from scipy.stats import qmc  # takes a second to import
 
     _check_count("halton_candidates", space, count)
     points = qmc.Halton(len(space), scramble=False).random(count + 1)[1:]  # the first point is the corner 0, 0, ...
+    if seed is not None:
+        points = (points + np.random.default_rng(seed).random(len(space))) % 1.0
     return [_at(space, row) for row in points]
 
 

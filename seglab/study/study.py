@@ -12,7 +12,7 @@ from seglab.data import SegmentationDataModule
 from seglab.data.shifts import Shift
 from seglab.data.sources.cross_validation import check_seeds
 from seglab.data.sources.folds import Folds, check_folds
-from seglab.records import MEAN, TUNING, Analysis, Run, check_name
+from seglab.records import MEAN, SETTING, TUNING, Analysis, Run, arm_of_tuning, check_name, shifted_seeds
 from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm, tuning_arms
 from seglab.study.factors import check_factors
 
@@ -32,8 +32,9 @@ class Study:
     seeds: Sequence[int]
     baseline: str
     """Name of the arm that all others are compared with."""
-    arms: Mapping[str, Arm | Tuned]
-    """Factory of each arm, by name; or candidate settings of each arm, the same number for all (an equal tuning budget)."""
+    arms: Mapping[str, Arm | Tuned | Sequence[Arm | Tuned]]
+    """Factory of each arm, by name; or candidate settings of each arm, the same number for all (an equal tuning budget). A list of `Tuned` gives
+    each of several `tunings` candidates of its own."""
     metric: str = "test/miou"
     precision: Precision = "32-true"
     accumulate: int = 1
@@ -50,6 +51,10 @@ class Study:
     tuning_folds: int | None = None
     """Number of folds into which the training and validation samples are divided for the tuning runs: the run of seed s validates on fold
     s mod `tuning_folds` and trains on the others. The final runs have the split of the source. None tunes on the split of the source."""
+    tunings: int = 1
+    """Number of independent tunings of each arm, each with tuning seeds of its own. The setting that tuning s mod `tunings` has chosen is
+    trained under seed s. The comparison then tests the means over the seeds of each tuning, and covers the choice of the settings. 1 takes
+    the chosen settings as given."""
     factors: Sequence[str] = ()
     """Names of two factors that the arms cross, such as ("penalty", "schedule") for the arms none+full, l2+full, none+frozen, l2+frozen.
     The comparison then adds the effect of each factor and their interaction. Empty if the arms cross no factors."""
@@ -69,9 +74,11 @@ class Study:
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
-        for arm, factory in self.arms.items():
+        self._check_tunings()
+        for arm, own in self.arms.items():
             check_name("arm", arm)
-            check_factory(f"arm {arm}", factory)
+            for factory in self._each_tuning(own):
+                check_factory(f"arm {arm}", factory)
         self._check_arm(self.baseline, "baseline")
         self._check_shifts()
         if not self.seeds:
@@ -92,9 +99,22 @@ class Study:
 
     @property
     def tuned(self) -> dict[str, Tuned]:
-        """Candidate settings of each tuned arm, by arm, whether its setting has been chosen or not."""
-        found = {arm: this.tuned if isinstance(this, Chosen) else this for arm, this in self.arms.items()}
+        """Candidate settings of each tuned arm in `each_arm`, whether its setting has been chosen or not."""
+        found = {arm: this.tuned if isinstance(this, Chosen) else this for arm, this in self.each_arm.items()}
         return {arm: this for arm, this in found.items() if isinstance(this, Tuned)}
+
+    @property
+    def each_arm(self) -> dict[str, Arm | Tuned]:
+        """The arms, each tuning of an arm apart under the name of `arm_of_tuning`. These are the entries of `study.json`."""
+        return {arm_of_tuning(arm, place): one for arm, own in self.arms.items() for place, one in enumerate(self._each_tuning(own))}
+
+    def entry(self, run: Run) -> str:
+        """Return the name in `each_arm` of the arm of a run, as `StudyRecord.entry`."""
+        return arm_of_tuning(run.arm, run.seed % self.tunings)
+
+    def _each_tuning(self, own: Arm | Tuned | Sequence[Arm | Tuned]) -> Sequence[Arm | Tuned]:
+        """Return the arm of each tuning."""
+        return tuple(own) if isinstance(own, list | tuple) else (own,) * self.tunings  # type: ignore[return-value] # no other sequence is an arm
 
     @property
     def budget(self) -> int | None:
@@ -103,13 +123,18 @@ class Study:
 
     @property
     def final_round_seeds(self) -> tuple[int, ...]:
-        """Seeds of the final round of the tuning; none if each arm has a single setting."""
+        """Seeds of the final round of the first tuning; none if each arm has a single setting."""
         return tuple(range(max(self.tuning_seeds) + 1, max(self.tuning_seeds) + 1 + self.final_round)) if self.budget != 1 else ()
 
     @property
     def all_tuning_seeds(self) -> tuple[int, ...]:
-        """Seeds of both rounds of the tuning."""
-        return (*self.tuning_seeds, *self.final_round_seeds)
+        """Seeds of both rounds of all tunings."""
+        return tuple(seed for place in range(self.tunings) for seeds in self.rounds(place) for seed in seeds)
+
+    def rounds(self, place: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the seeds of the first and of the final round of a tuning, from 0 on."""
+        first, final = tuple(self.tuning_seeds), self.final_round_seeds
+        return shifted_seeds(first, (*first, *final), place), shifted_seeds(final, (*first, *final), place)
 
     @property
     def analysis(self) -> Analysis:
@@ -123,6 +148,7 @@ class Study:
             tuple(self.seeds),
             tuple(self.looks),
             self.always_valid,
+            tunings=self.tunings,
         )
 
     def runs(self, arm: str | None = None, seed: int | None = None) -> list[Run]:
@@ -149,21 +175,33 @@ class Study:
             self._check_arm(arm, "arm")
         if setting is not None and arm is None:
             raise ValueError(f"--setting {setting}: settings belong to an arm; name it with --arm")
-        if setting is not None and arm is not None:
-            self.tuned[arm].check_setting(setting)
         if seed is not None and seed not in self.all_tuning_seeds:
             raise ValueError(f"seed {seed}: the tuning has the seeds {_listed(self.all_tuning_seeds)}")
-        tuned = {this: found for this, found in self.tuned.items() if arm in (None, this)}
-        if setting is not None and arm is not None and seed in self.final_round_seeds and setting not in tuned[arm].finalists:
-            raise ValueError(f"seed {seed}: is of the final round, and setting {setting!r} of arm {arm!r} is not known to be in it")
-        name = self.tuning().name
+        if setting is not None and arm is not None:
+            self._check_setting(arm, setting, seed)
+        name, tuned, arms = self.tuning().name, self.tuned, list(self.arms) if arm is None else [arm]
         return [
-            Run(name, tuning_arm(this, candidate), number)
-            for number in (self.all_tuning_seeds if seed is None else [seed])
-            for this, found in tuned.items()
+            Run(name, tuning_arm(arm_of_tuning(this, place), candidate), number)
+            for place in range(self.tunings)
+            for first, final in [self.rounds(place)]
+            for number in (*first, *final)
+            if seed in (None, number)
+            for this in arms
+            for found in [tuned[arm_of_tuning(this, place)]]
             for candidate in found.settings
-            if setting in (None, candidate) and (number in self.tuning_seeds or candidate in found.finalists)
+            if setting in (None, candidate) and (number in first or candidate in found.finalists)
         ]
+
+    def _check_setting(self, arm: str, setting: str, seed: int | None) -> None:
+        """Raise a ValueError if no tuning of an arm, or not the one with this tuning seed, tries the setting."""
+        tuned = self.tuned
+        own = [(self.rounds(place), tuned[arm_of_tuning(arm, place)]) for place in range(self.tunings)]
+        if seed is not None:
+            own = [(rounds, found) for rounds, found in own if seed in (*rounds[0], *rounds[1])]
+        if not any(setting in found.settings for _, found in own):
+            own[0][1].check_setting(setting)
+        if any(seed in final and setting not in found.finalists for (_, final), found in own):
+            raise ValueError(f"seed {seed}: is of the final round, and setting {setting!r} of arm {arm!r} is not known to be in it")
 
     def tuning(self) -> "Study":
         """Return the study of all settings of all tuned arms under the tuning seeds, compared on the tuning metric.
@@ -180,6 +218,7 @@ class Study:
             baseline=tuning_arm(self.baseline, next(iter(tuned[self.baseline].settings))),
             arms={name: factory for arm, this in tuned.items() for name, factory in tuning_arms(arm, this).items()},
             metric=self.tuning_metric,
+            tunings=1,
             factors=(),
             margin=None,
             looks=(),
@@ -188,19 +227,26 @@ class Study:
         )
 
     def with_settings(self, chosen: Mapping[str, str]) -> "Study":
-        """Return the study with the setting that `chosen` names for each arm. Arms that `chosen` does not name stay unchanged."""
+        """Return the study with the setting that `chosen` names for each of `each_arm`. Arms that `chosen` does not name stay unchanged."""
         tuned = self.tuned
-        return dataclasses.replace(
-            self, arms={arm: Chosen(tuned[arm], chosen[arm]) if arm in chosen else this for arm, this in self.arms.items()}
-        )
+        return self._with_each({arm: Chosen(tuned[arm], setting) for arm, setting in chosen.items()})
 
     def with_tuned(self, tuned: Mapping[str, Tuned]) -> "Study":
-        """Return the study with other tuned arms: those that `tuned` names, such as arms with more settings."""
-        return dataclasses.replace(self, arms={arm: tuned.get(arm, this) for arm, this in self.arms.items()})
+        """Return the study with others of `each_arm`: those that `tuned` names, such as arms with more settings."""
+        return self._with_each(tuned)
+
+    def _with_each(self, others: Mapping[str, Arm | Tuned]) -> "Study":
+        """Return the study with others of `each_arm`."""
+        each = {**self.each_arm, **others}
+        if self.tunings == 1:
+            return dataclasses.replace(self, arms=each)
+        return dataclasses.replace(
+            self, arms={arm: tuple(each[arm_of_tuning(arm, place)] for place in range(self.tunings)) for arm in self.arms}
+        )
 
     def factory(self, arm: str) -> Arm:
-        """Return the factory of an arm; raise a ValueError if the arm's setting has not been chosen."""
-        found = self.arms[arm]
+        """Return the factory of one of `each_arm`; raise a ValueError if its setting has not been chosen."""
+        found = self.each_arm[arm]
         if isinstance(found, Tuned):
             raise ValueError(f"arm {arm!r} has {len(found.settings)} settings to choose from; choose one, as in with_settings")
         return found
@@ -219,6 +265,11 @@ class Study:
         if self.always_valid and looks:
             raise ValueError(
                 f"always_valid and looks {looks}: tests that hold after any number of seeds need no looks; give one of the two"
+            )
+        if self.always_valid and self.tunings > 1:
+            raise ValueError(
+                f"always_valid and tunings {self.tunings}: seeds that are added change the mean of each tuning, and no test holds after any "
+                "number of them; give one of the two"
             )
         if self.always_valid and criteria.margin is None:
             raise ValueError(f"always_valid: the test is scaled by the margin, and {self.metric} has none; give one, as in margin=0.005")
@@ -239,7 +290,7 @@ class Study:
 
     def _check_tuning(self) -> None:
         tuned = self.tuned
-        check_fair(self.arms, tuned)
+        check_fair(self.each_arm, tuned)
         if TUNING in tuned:
             raise ValueError(f"arm {TUNING!r}: is the folder of the tuning runs; give the arm another name")
         if not self.tuning_seeds:
@@ -253,13 +304,39 @@ class Study:
                 "a setting may not be chosen on the seeds that it is then judged by. Choose fewer seeds, or other tuning_seeds"
             )
         if self.tuning_folds is not None:
-            check_folds(self.tuning_folds, self.tuning_seeds)
+            check_folds(self.tuning_folds, self.tuning_seeds, "tuning_seeds")
+            if self.final_round_seeds:
+                check_folds(self.tuning_folds, self.final_round_seeds, "final_round")
         chosen_by = Metric.parse(self.tuning_metric)
         if chosen_by.split != "val" or chosen_by.smaller_is_better:
             raise ValueError(
                 f"tuning metric {self.tuning_metric!r}: a setting is chosen by a score on the validation split, such as val/miou or val/dice; "
                 "never on the test split, and never by a loss or an error, as the largest is chosen"
             )
+
+    def _check_tunings(self) -> None:
+        """Raise a ValueError unless the tunings are possible, and the declared seeds are distributed evenly over them at each look."""
+        if self.tunings < 1:
+            raise ValueError(f"tunings {self.tunings}: must be 1, or the number of independent tunings of each arm")
+        for arm, own in self.arms.items():
+            if isinstance(own, list | tuple) and (self.tunings == 1 or len(own) != self.tunings):
+                raise ValueError(
+                    f"arm {arm!r}: is a list of {len(own)}, and tunings is {self.tunings}; expected one Tuned, or a list with one Tuned for each of "
+                    "2 tunings or more"
+                )
+        if self.tunings == 1:
+            return
+        if len(self.tuned) < len(self.each_arm):
+            raise ValueError(f"tunings {self.tunings}: an arm is not tuned, so there is nothing to repeat; give 1, or tune each arm")
+        if marked := [arm for arm in self.arms if SETTING in arm]:
+            raise ValueError(f"arm {marked[0]!r}: {SETTING} stands between arm and tuning where tunings is above 1; write = or - instead")
+        for number in (*self.looks, len(self.seeds)):
+            counts = {sum(seed % self.tunings == place for seed in self.seeds[:number]) for place in range(self.tunings)}
+            if len(counts) > 1:
+                raise ValueError(
+                    f"tunings {self.tunings}: seed s belongs to tuning s mod {self.tunings}, and {number} seeds ({_listed(self.seeds[:number])}) are "
+                    f"not evenly distributed over them; give a multiple of {self.tunings} seeds"
+                )
 
     def _check_shifts(self) -> None:
         for name, shift in self.shifts.items():

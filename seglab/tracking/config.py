@@ -74,7 +74,7 @@ def described(record: StudyRecord, run: Run, at: Circumstances) -> Described:
         run: the run.
         at: what the record does not say.
     """
-    arm, settings = run.arm, record.arms[run.arm]
+    arm, settings = run.arm, record.arms[record.entry(run)]
     study, setting = record.study, settings.get("tuning", {}).get("chosen")
     baseline = record.baseline
     if at.tuning:

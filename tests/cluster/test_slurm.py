@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import torch
 
 from seglab.cluster.jobs import submissions
 from seglab.running.ledger import Owner, state
+from seglab.script.main import main
 from tests.cluster.slurm_cluster import SlurmCluster
 from tests.cluster.studies import Script, numbers, the_job, wait_for_training
 from tests.cluster.waiting import wait
+from tests.study import several_experiment
 
 LAUNCH = ("launch", "--launcher", "Slurm", "--launcher.partition", "main", "--launcher.cpus", "2", "--accelerator", "cpu")
 ONE = ("--arm", "l2", "--seed", "1")
@@ -162,3 +165,27 @@ def test_a_job_without_scontrol_saves_and_says_that_it_cannot_queue_itself_again
     script(*LAUNCH, *ONE)
     wait("the run to end", lambda: not slurm.ask("squeue", "-h").strip(), 240)
     assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
+
+
+def test_each_study_of_a_script_gets_its_own_array(
+    slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
+
+    def said(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [several_experiment.__file__, *words])
+        with pytest.raises(SystemExit) as ended:
+            main(several_experiment.study)
+        printed = "".join(capfd.readouterr())
+        assert ended.value.code == 0, printed
+        return printed
+
+    assert said(*LAUNCH, "--launcher.jobs", "2", "--seeds", "1").count("submitted 2 jobs") == 2
+    status = said("status")
+    assert status.count("running") >= 2  # a column of each table
+    wait("both studies to end", lambda: not slurm.ask("squeue", "-h").strip(), 400)
+    assert sorted(path.parents[1].name for path in tmp_path.glob("runs/l2-*/*/*/result.json")) == ["l2", "l2", "none", "none"]
+    assert "mean over 2 data sets" in said("compare").replace("\n", " ")
+    assert (tmp_path / "runs" / "report-sets-l2-few-l2-many.html").is_file()

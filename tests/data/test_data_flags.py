@@ -26,7 +26,7 @@ from seglab.data import (
     default_augmentation,
 )
 from seglab.script.parser import flags_of, parser_of, study_parser
-from seglab.script.request import plan_of
+from seglab.script.request import plans_of
 from seglab.script.words import parse
 from tests.data.conftest import write_folder
 from tests.data.test_data_camvid import write
@@ -265,12 +265,12 @@ def test_an_augmentation_of_a_class_or_a_file_makes_a_study(monkeypatch: pytest.
         "pipeline.yaml": AugmentationFile(Path("pipeline.yaml")),
     }.items():
         chosen = parse(verbs, ["run", "--data.augmentation", word])
-        plan = plan_of(question, chosen["run"], verbs.instantiate(chosen)["run"])
+        (plan,) = plans_of(question, chosen["run"], verbs.instantiate(chosen)["run"])
         assert plan.study.data.augmentation == expected
         again = parse(verbs, ["run", *plan.script.flags])
-        assert plan_of(question, again["run"], verbs.instantiate(again)["run"]).study.data.augmentation == expected
+        assert plans_of(question, again["run"], verbs.instantiate(again)["run"])[0].study.data.augmentation == expected
     chosen = parse(verbs, ["run", "--data.augmentation", "own_cells.Flips", "--data.augmentation.p", "0.25"])
-    made: Any = plan_of(question, chosen["run"], verbs.instantiate(chosen)["run"]).study.data.augmentation
+    made: Any = plans_of(question, chosen["run"], verbs.instantiate(chosen)["run"])[0].study.data.augmentation
     assert made.p == 0.25
 
 

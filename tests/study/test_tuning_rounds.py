@@ -172,7 +172,7 @@ def test_ranges_are_recorded_and_change_no_run(tmp_path: Path) -> None:
 
 
 def test_folds_take_turns_by_tuning_seed(tmp_path: Path) -> None:
-    asked = plan(tmp_path, lambda: listed(2), tuning_seeds=range(10, 15), tuning_folds=5)
+    asked = plan(tmp_path, lambda: listed(2), tuning_seeds=range(10, 15), final_round=5, tuning_folds=5)
     tuning = tuning_plan(asked)
     keep(tuning, agree(tuning))
     held: list[str] = []

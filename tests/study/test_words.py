@@ -384,7 +384,7 @@ def test_the_short_commands_of_a_dry_run_are_the_same_runs(
         function = SCRIPTS[script]
         parser = parser_of(function)
         chosen = parse(parser, words)
-        return request.plan_of(function, chosen.run, parser.instantiate(chosen).run)
+        return request.plans_of(function, chosen.run, parser.instantiate(chosen).run)[0]
 
     monkeypatch.setattr(sys, "argv", [f"experiments/{script}.py"])
     short, full = commands(full=False), commands(full=True)

@@ -21,6 +21,7 @@ def study(
     rate: float = 0.01,
     hopeless: bool = False,
     third: bool = False,
+    tunings: int = 1,
 ) -> Study:
     def arm(lr: float, regularizer: Regularizer | None, loss: Callable[[], nn.Module] = CrossEntropy) -> Callable[[], SegmentationModule]:
         def adam(parameters: Iterable[Any]) -> Optimizer:
@@ -43,6 +44,7 @@ def study(
         baseline="none",
         tuning_seeds=(1000, 1001),
         final_round=0,
+        tunings=tunings,
         arms={"none": Tuned(none), "l2": Tuned(l2)},
     )
 

@@ -14,7 +14,7 @@ from seglab.compare.images.scores import Statistic, Weights, image_mious, statis
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.numbers.images import crossed_interval
-from seglab.compare.numbers.pairing import scores_of
+from seglab.compare.numbers.pairing import scores_of, tuning_means
 from seglab.compare.numbers.statistics import Floats, paired_differences, standard_deviation, t_interval
 from seglab.records import Result, Run
 
@@ -175,7 +175,10 @@ def standard_error(replicates: Floats, units: Units) -> float:
 def _interval(contrast: Contrast, comparison: Comparison, replicates: Floats, units: Units) -> ImageInterval:
     """Return the interval of a contrast from its mean difference on each resample."""
     scores = {summary.arm: summary.scores for summary in comparison.arms}
-    ours, theirs = (scores_of(scores[arm], contrast.seeds) for arm in (contrast.arm, comparison.criteria.baseline))
+    ours, theirs = (
+        tuning_means(scores_of(scores[arm], contrast.seeds), contrast.seeds, contrast.tunings)
+        for arm in (contrast.arm, comparison.criteria.baseline)
+    )
     differences, level = paired_differences(ours, theirs), 1 - comparison.criteria.alpha
     image_se = standard_error(replicates, units)
     low, high = crossed_interval(differences, image_se, units.number, level)

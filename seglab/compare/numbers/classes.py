@@ -9,7 +9,7 @@ from seglab.compare.declared import shown_seeds
 from seglab.compare.metric import Metric
 from seglab.compare.numbers import families, statistics
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.numbers.pairing import check_comparable
+from seglab.compare.numbers.pairing import check_comparable, tuning_means
 from seglab.compare.numbers.resampled import resampled_interval
 from seglab.records import Result
 
@@ -56,16 +56,19 @@ class PerClass:
 ON_ONE_SPLIT = PairedTest()
 
 
-def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU, test: PairedTest = ON_ONE_SPLIT) -> PerClass:
+def per_class(
+    results: Sequence[Result], baseline: str, metric: Metric = IOU, test: PairedTest = ON_ONE_SPLIT, tunings: int = 1
+) -> PerClass:
     """Return the mean paired difference of each arm in each class, with a 95 % t interval and a p adjusted over all cells.
 
     A class can be undefined in a run (NaN: it is neither in the predictions nor in the truth). Such a seed is left out of the cell, and
-    named in the notes. Over data splits, p and interval are those of the corrected t test.
+    named in the notes. Over data splits, p and interval are those of the corrected t test. With several tunings, the pairs are the means
+    over the seeds of each.
 
     Raises:
         ValueError: the results do not belong together, or have no such score for each class.
     """
-    check_comparable(results, baseline)
+    check_comparable(results, baseline, tunings)
     names, notes, keys, differences = from_frequent_to_rare(results[0], metric.split), [], [], []
     table: dict[str, dict[int, tuple[float, ...]]] = {}
     for result in results:
@@ -80,7 +83,8 @@ def per_class(results: Sequence[Result], baseline: str, metric: Metric = IOU, te
                 why = f"{metric} is undefined for {shown_seeds(gone)}; left out of this cell"
                 notes.append(f"{arm} against {baseline}, class {name}: {why}")
             keys.append((arm, name))
-            differences.append(statistics.paired_differences(*pairs[defined].T))
+            kept = [seed for seed, both in zip(seeds, defined, strict=True) if both]
+            differences.append(statistics.paired_differences(*(tuning_means(own, kept, tunings) for own in pairs[defined].T)))
     return PerClass(baseline, metric, names, _cells(keys, differences, test), tuple(notes))
 
 

@@ -32,6 +32,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
 
     If `criteria.splits` says that each seed has data splits of its own, p, interval and equivalence are those of the corrected t test (Nadeau
     & Bengio 2003), and a verdict needs 5 pairs.
+    If the study repeats its tuning, the pairs are the means over the seeds of each tuning.
 
     Args:
         results: finished runs.
@@ -43,12 +44,12 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
             different images and `criteria.splits` does not say so.
     """
     endings = {} if endings is None else endings
-    check_comparable(results, criteria.baseline)
+    check_comparable(results, criteria.baseline, criteria.tunings)
     if criteria.splits is None:
         check_one_test_set(results)
     looks = reached_looks(results, criteria, endings)
     judged = [result for result in results if result.run.seed in looks[-1].seeds]
-    check_comparable(judged, criteria.baseline)
+    check_comparable(judged, criteria.baseline, criteria.tunings)
     notes: list[str] = []
     found = finite_scores(judged, criteria.metric, notes)
     scores = {arm: found[arm] for arm in sorted(found, key=lambda arm: arm != criteria.baseline)}  # a stable sort: the baseline first
@@ -63,7 +64,7 @@ def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | No
     for arm in scores:
         notes += _undefined(arm, runs[arm], str(criteria.metric))
     if not looks[-1].reason and not criteria.always_valid and criteria.splits is None:
-        notes += power_notes({contrast.arm: len(contrast.seeds) for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
+        notes += power_notes({contrast.arm: contrast.pairs for contrast in contrasts}, tests, looks[-1].alpha, "contrasts")
     if not contrasts:
         notes.append(f"{criteria.baseline} is the only arm with results: there is nothing to compare it with")
     answer = Comparison(

@@ -10,7 +10,7 @@ from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.looks import Look
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.numbers.pairing import Scores, common_seeds, scores_of
+from seglab.compare.numbers.pairing import Scores, common_seeds, pairs_of, scores_of, tuning_means
 from seglab.compare.numbers.sequential import always_valid_p
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, raw_p, verdict_of
@@ -24,7 +24,7 @@ class Contrast:
 
     arm: str
     seeds: tuple[int, ...]
-    """Seeds for which both arms have a score: the pairs."""
+    """Seeds for which both arms have a score."""
     difference: float
     """Mean over the pairs of the arm's score minus the baseline's, in raw units of the metric. Its sign ignores the metric's direction."""
     sd_difference: float
@@ -56,6 +56,13 @@ class Contrast:
     """Whether equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
     reason: str
     """Reason why there is no verdict, or why a difference in the complete pairs is inconclusive; else empty."""
+    tunings: int = 1
+    """Number of independent tunings of each arm."""
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs: the seeds, or the tunings that have seeds if there are several tunings."""
+        return pairs_of(self.seeds, self.tunings)
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ def contrasts_at(family: Family, scores: Scores, worst: Sequence[Scores]) -> lis
 class _Pairs:
     seeds: tuple[int, ...]
     scores: Floats
+    """(n,) score of each pair; the mean over the seeds of a tuning if there are several tunings."""
     baseline: Floats
 
     @property
@@ -104,7 +112,9 @@ class _Pairs:
 def _pairs(scores: Scores, arm: str, family: Family) -> _Pairs:
     baseline = family.criteria.baseline
     seeds = common_seeds(scores, arm, baseline, family.look.seeds)
-    return _Pairs(seeds, scores_of(scores.get(arm, {}), seeds), scores_of(scores[baseline], seeds))
+    ours, theirs = scores_of(scores.get(arm, {}), seeds), scores_of(scores[baseline], seeds)
+    tunings = family.criteria.tunings
+    return _Pairs(seeds, tuning_means(ours, seeds, tunings), tuning_means(theirs, seeds, tunings))
 
 
 def _p(pairs: Sequence[_Pairs], family: Family) -> Floats:
@@ -120,7 +130,7 @@ def _p(pairs: Sequence[_Pairs], family: Family) -> Floats:
 def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
     """Return the contrast of one arm; `p` is (4,): p of a difference and of equivalence, then both adjusted."""
     differences, criteria, alpha = pairs.differences, family.criteria, family.look.alpha
-    metric, n, test = criteria.metric, len(pairs.seeds), PairedTest(criteria.test_share)
+    metric, n, test = criteria.metric, len(differences), PairedTest(criteria.test_share)
     low, high = test.interval(differences, 1 - criteria.alpha)
     low_all, high_all = test.interval(differences, 1 - criteria.alpha / family.tests)
     gains = -differences if metric.smaller_is_better else differences
@@ -146,6 +156,7 @@ def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
         verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), different, equivalent, metric),
         within_margin=not reason and equivalent,
         reason=reason,
+        tunings=criteria.tunings,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.numbers.pairing import Scores, scores_of
+from seglab.compare.numbers.pairing import Scores, pairs_of, scores_of, tuning_means
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, power_notes, raw_p, verdict_of
 from seglab.records import CROSSING
@@ -39,7 +39,7 @@ class Effect:
     at: str
     """Level of the other factor; empty for a main effect."""
     seeds: tuple[int, ...]
-    """Seeds for which every arm involved has a score: the pairs."""
+    """Seeds for which every arm involved has a score."""
     difference: float
     """Size of the effect, in raw units of the metric. Its sign ignores the metric's direction."""
     low: float
@@ -60,6 +60,13 @@ class Effect:
     """Whether equivalence is shown. A difference can be significant and still within the margin."""
     reason: str
     """Reason why there is no verdict, or why a difference in the complete pairs is inconclusive; else empty."""
+    tunings: int = 1
+    """Number of independent tunings of each arm."""
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs: the seeds, or the tunings that have seeds if there are several tunings."""
+        return pairs_of(self.seeds, self.tunings)
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def effects_of(crossed: Crossed, notes: list[str]) -> tuple[Effect, ...]:
     for worst in crossed.worst:
         found = [_confirmed(effect, other) for effect, other in zip(found, _tested(sought, worst, crossed), strict=True)]
     for family, places in _families(sought).items() if crossed.criteria.splits is None else ():
-        pairs = {_name(sought[place]): len(found[place].seeds) for place in places}
+        pairs = {_name(sought[place]): found[place].pairs for place in places}
         notes += power_notes(pairs, len(places), crossed.criteria.alpha, family)
     differing = [effect for effect in found if effect.verdict == "effects differ"]
     return tuple(_gated(effect, differing) for effect in found)
@@ -92,7 +99,7 @@ def effects_of(crossed: Crossed, notes: list[str]) -> tuple[Effect, ...]:
 def _tested(sought: "Sequence[_Sought]", scores: Scores, crossed: Crossed) -> list[Effect]:
     """Return the effects with the verdicts that these scores give."""
     seeds = [_common(one, scores) for one in sought]
-    differences = [_differences(one, scores, common) for one, common in zip(sought, seeds, strict=True)]
+    differences = [_differences(one, scores, common, crossed.criteria.tunings) for one, common in zip(sought, seeds, strict=True)]
     raw = raw_p(differences, crossed.criteria.margin, PairedTest(crossed.criteria.test_share))
     adjusted = np.empty_like(raw)
     for places in _families(sought).values():
@@ -164,10 +171,10 @@ def _common(sought: _Sought, scores: Scores) -> tuple[int, ...]:
     return tuple(sorted(set.intersection(*(set(scores.get(arm, {})) for arm in (*sought.plus, *sought.minus)))))
 
 
-def _differences(sought: _Sought, scores: Scores, seeds: Sequence[int]) -> Floats:
-    """Return (n,) differences, one for each seed. The sums are subtracted before division, so that rounding makes ties equal."""
-    plus, minus = (sum(scores_of(scores.get(arm, {}), seeds) for arm in arms) for arms in (sought.plus, sought.minus))
-    return statistics.paired_differences(np.asarray(plus), np.asarray(minus)) / sought.cells
+def _differences(sought: _Sought, scores: Scores, seeds: Sequence[int], tunings: int) -> Floats:
+    """Return (n,) differences, one for each pair. The sums are subtracted before division, so that rounding makes ties equal."""
+    plus, minus = (np.asarray(sum(scores_of(scores.get(arm, {}), seeds) for arm in arms)) for arms in (sought.plus, sought.minus))
+    return statistics.paired_differences(tuning_means(plus, seeds, tunings), tuning_means(minus, seeds, tunings)) / sought.cells
 
 
 def _families(sought: Sequence[_Sought]) -> Mapping[str, list[int]]:
@@ -184,7 +191,7 @@ def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Flo
     criteria = crossed.criteria
     test = PairedTest(criteria.test_share)
     low, high = test.interval(differences, 1 - criteria.alpha)
-    mean, reason = float(statistics.mean(differences)), crossed.reason or test.too_few(len(seeds), criteria.alpha)
+    mean, reason = float(statistics.mean(differences)), crossed.reason or test.too_few(len(differences), criteria.alpha)
     gain = -mean if criteria.metric.smaller_is_better else mean
     different, equivalent = bool(p[2] <= criteria.alpha), bool(p[3] <= criteria.alpha)
     verdict: EffectVerdict = verdict_of(gain, different, equivalent, criteria.metric)
@@ -206,4 +213,5 @@ def _effect(sought: _Sought, seeds: tuple[int, ...], differences: Floats, p: Flo
         verdict="no verdict" if reason else verdict,
         within_margin=not reason and equivalent,
         reason=reason,
+        tunings=criteria.tunings,
     )

@@ -54,7 +54,7 @@ def compare_factors(
     Raises:
         ValueError: the results do not belong together, the baseline is no cell of the factors, or a factor has a single level.
     """
-    check_comparable(results, criteria.baseline)
+    check_comparable(results, criteria.baseline, criteria.tunings)
     if len(factors) != 2:
         raise ValueError(f"factors {list(factors)}: exactly two can be analysed; name two, in the order of the levels in the arms' names")
     notes: list[str] = []

@@ -8,7 +8,7 @@ from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.numbers.divergence import mcnemar_p
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.numbers.pairing import common_seeds, finite_scores, scores_of
+from seglab.compare.numbers.pairing import common_seeds, finite_scores, scores_of, tuning_means
 from seglab.compare.unit import equals
 from seglab.records import Result
 
@@ -37,9 +37,8 @@ def undeclared(results: Sequence[Result], comparison: Comparison) -> list[str]:
     unit, parts = criteria.metric.unit, []
     for contrast in comparison.contrasts:
         seeds = common_seeds(scores, contrast.arm, criteria.baseline, (*declared.seeds, *added))
-        differences = statistics.paired_differences(
-            scores_of(scores.get(contrast.arm, {}), seeds), scores_of(scores[criteria.baseline], seeds)
-        )
+        ours, theirs = scores_of(scores.get(contrast.arm, {}), seeds), scores_of(scores[criteria.baseline], seeds)
+        differences = statistics.paired_differences(*(tuning_means(own, seeds, criteria.tunings) for own in (ours, theirs)))
         if len(differences):
             size = unit.change(float(statistics.mean(differences)))
             (p,) = PairedTest(criteria.test_share).p_each([differences])
@@ -80,9 +79,10 @@ def _divergence(comparison: Comparison) -> list[str]:
 
 def _skewness(contrast: Contrast, arm: ArmSummary, baseline: ArmSummary) -> list[str]:
     """Note differences that are too skewed for a test of symmetry to be a test of the mean."""
-    if len(contrast.seeds) < ENOUGH:
+    if contrast.pairs < ENOUGH:
         return []
-    differences = statistics.paired_differences(scores_of(arm.scores, contrast.seeds), scores_of(baseline.scores, contrast.seeds))
+    seeds, tunings = contrast.seeds, contrast.tunings
+    differences = statistics.paired_differences(*(tuning_means(scores_of(own.scores, seeds), seeds, tunings) for own in (arm, baseline)))
     skewness = float(statistics.skewness(differences))
     if not abs(skewness) > SKEWED:
         return []

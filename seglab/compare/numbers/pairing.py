@@ -16,8 +16,8 @@ Scores = Mapping[str, Mapping[int, float]]
 """Score by arm and seed. Finite scores only."""
 
 
-def check_comparable(results: Sequence[Result], baseline: str) -> None:
-    """Check that results can be compared.
+def check_comparable(results: Sequence[Result], baseline: str, tunings: int = 1) -> None:
+    """Check that results can be compared, those of an arm under one setting for each of its tunings.
 
     Raises:
         ValueError: the results come from several studies or have different classes, an arm mixes settings, a run has two results, or
@@ -33,15 +33,15 @@ def check_comparable(results: Sequence[Result], baseline: str) -> None:
             raise ValueError(f"the results come from different {what}: {'; '.join(found)}. Compare one study at a time")
     if twice := sorted(run.name for run, count in Counter(result.run for result in results).items() if count > 1):
         raise ValueError(f"more than one result for {', '.join(twice)}: keep one result of each run")
-    settings: dict[str, set[str]] = {}
+    settings: dict[tuple[str, int], set[str]] = {}
     for result in results:
-        settings.setdefault(result.run.arm, set()).add(result.identity)
-    for arm, found_settings in settings.items():
+        settings.setdefault((result.run.arm, result.run.seed % tunings), set()).add(result.identity)
+    for (arm, _), found_settings in settings.items():
         if len(found_settings) > 1:
             listed = ", ".join(sorted(found_settings))
             raise ValueError(f"arm {arm!r} mixes {len(found_settings)} settings ({listed}): repeat its runs with one")
-    if baseline not in settings:
-        raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(settings)}")
+    if baseline not in (arms := dict.fromkeys(arm for arm, _ in settings)):
+        raise ValueError(f"the baseline {baseline!r} has no results: the arms with results are {', '.join(arms)}")
 
 
 def check_one_test_set(results: Sequence[Result]) -> None:
@@ -86,6 +86,22 @@ def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -
 def scores_of(scores: Mapping[int, float], seeds: Sequence[int]) -> Floats:
     """Return (n,) scores in the order of `seeds`."""
     return np.array([scores[seed] for seed in seeds], dtype=np.float64)
+
+
+def tuning_means(scores: Floats, seeds: Sequence[int], tunings: int) -> Floats:
+    """Return the mean of (n,) scores over the seeds of each tuning that has seeds, (r,); `scores` themselves for a single tuning.
+
+    Seeds of one tuning share a chosen setting, so that their differences are not independent; the means of different tunings are.
+    """
+    if tunings == 1:
+        return scores
+    places = np.array(seeds, dtype=np.int64) % tunings
+    return np.array([scores[places == place].mean() for place in np.unique(places)], dtype=np.float64)
+
+
+def pairs_of(seeds: Sequence[int], tunings: int) -> int:
+    """Return the number of pairs under these seeds: the seeds, or the tunings that have one of them if there are several tunings."""
+    return len(seeds) if tunings == 1 else len({seed % tunings for seed in seeds})
 
 
 def common_seeds(scores: Scores, arm: str, baseline: str, seeds: Sequence[int]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import Contrast
+from seglab.compare.numbers.pairing import tuning_means
 from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
 
@@ -45,7 +46,8 @@ def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes"
     scores = {arm.arm: arm.scores for arm in comparison.arms}
     for place, contrast in enumerate(contrasts):
         colour = VERDICT_COLOURS[contrast.verdict]
-        pairs = [(scores[contrast.arm][seed] - scores[criteria.baseline][seed]) * unit.factor for seed in contrast.seeds]
+        differences = [scores[contrast.arm][seed] - scores[criteria.baseline][seed] for seed in contrast.seeds]
+        pairs = unit.factor * tuning_means(np.array(differences), contrast.seeds, contrast.tunings)
         ax.scatter(pairs, [place + 0.24] * len(pairs), s=13, color=MUTED, alpha=0.7, linewidths=0)
         low, middle, high = np.array([contrast.low, contrast.difference, contrast.high]) * unit.factor
         if not np.isfinite(low):

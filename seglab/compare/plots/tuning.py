@@ -1,7 +1,7 @@
 """What a tuning budget buys: the expected score of the best of k settings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from seglab.compare.findings import Findings
@@ -19,15 +19,17 @@ def plot_tuning(choices: Sequence[Choice], metric: Metric, ax: "Axes | None" = N
 
     A curve begins where no draw can consist of settings that have diverged.
     """
+    return _drawn({choice.arm: choice.expected_best for choice in choices}, metric, ax)
+
+
+def _drawn(curves: Mapping[str, Sequence[float]], metric: Metric, ax: "Axes | None" = None) -> "Axes":
     from matplotlib.ticker import MaxNLocator
 
     ax = axes_in(ax, width=7.5, height=4.0)
-    for place, choice in enumerate(choices):
+    for place, (arm, curve) in enumerate(curves.items()):
         colour, dashes = line_of(place)
-        values = [value * metric.unit.factor if math.isfinite(value) else math.nan for value in choice.expected_best]
-        ax.plot(
-            range(1, len(values) + 1), values, color=colour, linewidth=1.8, linestyle=dashes, marker="o", markersize=4, label=choice.arm
-        )
+        values = [value * metric.unit.factor if math.isfinite(value) else math.nan for value in curve]
+        ax.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, linestyle=dashes, marker="o", markersize=4, label=arm)
     ax.set_xlabel("number of settings tried")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(axis_label(f"expected best {metric.title}", metric.unit.level), parse_math=False)
@@ -45,4 +47,6 @@ def picture(found: Findings) -> Picture | None:
         "A curve that still rises at its end: a larger budget would find a better setting. Arms whose order changes along k: the answer "
         "depends on the budget."
     )
-    return Picture("What the tuning budget buys", caption, figure_of(plot_tuning(found.tuning.choices, found.tuning.metric)))
+    if found.tuning.declared.tunings > 1:
+        caption += " Each curve is the mean over the tunings of an arm."
+    return Picture("What the tuning budget buys", caption, figure_of(_drawn(found.tuning.curves, found.tuning.metric)))

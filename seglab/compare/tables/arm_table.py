@@ -71,7 +71,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
     return Table(
         [
             Column("arm", lambda contrast: contrast.arm, align="left"),
-            Column("pairs", lambda contrast: str(len(contrast.seeds))),
+            Column("pairs", lambda contrast: str(contrast.pairs)),
             Column("p", lambda contrast: p_value(contrast.p)),
             Column("p (Holm)", lambda contrast: p_value(contrast.p_holm)),
             Column(
@@ -84,7 +84,7 @@ def detail_table(comparison: Comparison) -> Table[Contrast]:
             Column("ρ", lambda contrast: signed(contrast.correlation, 2)),
         ],
         [Block("", comparison.contrasts)],
-        legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of seeds in which the arm is the better one, "
+        legend="Simultaneous: intervals that cover all differences together (Bonferroni); none if the pairs are too few. d_z: mean difference in standard deviations of the differences. P(better): share of the pairs in which the arm is the better one, "
         f"ties counting half{wilson}. ρ: how alike the two arms react to a seed; the higher, the more the pairing gains.",
     )
 
@@ -95,7 +95,7 @@ def _superiority(contrast: Contrast, level: float | None) -> str:
         return UNDEFINED
     if level is None:
         return number(contrast.superiority, 2)
-    low, high = wilson_interval(contrast.superiority, len(contrast.seeds), level)
+    low, high = wilson_interval(contrast.superiority, contrast.pairs, level)
     return f"{number(contrast.superiority, 2)} [{number(low, 2)}, {number(high, 2)}]"
 
 
@@ -189,8 +189,9 @@ def _legend(comparison: Comparison) -> str:
     tests = "e-process" if criteria.always_valid else "corrected t test (Nadeau & Bengio 2003)" if corrected else "sign flips"
     same = "" if criteria.always_valid else f"; of an equivalent arm, two one-sided {'corrected ' * corrected}t tests"
     seeds, test = ("seeds and data splits", "corrected t") if corrected else ("seeds", "sign-flip")
+    pair = "tuning" if criteria.tunings > 1 else "seed"
     return (
-        f"Mean ± standard deviation over n {seeds}. Difference: arm minus baseline{unit}, by seed, [{criteria.level} interval of the {test} test, "
+        f"Mean ± standard deviation over n {seeds}. Difference: arm minus baseline{unit}, by {pair}, [{criteria.level} interval of the {test} test, "
         f"for this arm alone]. p: {tests}, adjusted over {_contrasts(comparison.tests)} (Holm){same}. "
         f"{words.equivalence(criteria)} All of this holds {words.scope(criteria)}."
     )

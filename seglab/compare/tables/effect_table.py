@@ -17,7 +17,7 @@ def columns(factors: Factorial) -> list[Column[Effect]]:
     unit = f", {metric.unit.step}" if metric.unit.step else ""
     return [
         Column("effect", lambda effect: _name(effect, factors), align="left", wraps=True),
-        Column("n", lambda effect: str(len(effect.seeds))),
+        Column("n", lambda effect: str(effect.pairs)),
         Column(f"difference{unit} [{factors.criteria.level}]", lambda effect: words.difference(effect, metric)),
         Column("p", lambda effect: p_value(_judged_p(effect))),
         Column("exploratory" if factors.criteria.exploratory else "verdict", words.verdict, align="left", verdict=True),
@@ -51,9 +51,10 @@ def factors_to_markdown(factors: Factorial) -> str:
 def _legend(factors: Factorial) -> str:
     corrected = factors.criteria.splits is not None
     test, p = ("corrected t", "the corrected t test") if corrected else ("sign-flip", "sign flips")
+    unit = "tuning" if factors.criteria.tunings > 1 else "seed"
     return (
-        f"Mean difference by seed and its {factors.criteria.level} interval of the {test} test, for this effect alone; n: seeds that every arm "
-        f"involved has. p: {p}, adjusted over all main effects and interactions, and over the single effects of each factor (Holm); of an "
+        f"Mean difference by {unit} and its {factors.criteria.level} interval of the {test} test, for this effect alone; n: {unit}s that every "
+        f"arm involved has. p: {p}, adjusted over all main effects and interactions, and over the single effects of each factor (Holm); of an "
         f"alike or equivalent one, two one-sided {'corrected ' * corrected}t tests. Single effects are exploratory unless their interaction is shown. "
         f"a × b: the effect of a at b minus its effect at {factors.levels[1][0]}. {words.equivalence_of_effects(factors.criteria)} "
         "Where effects differ, an average over them describes none of them: read the single ones."
@@ -62,7 +63,7 @@ def _legend(factors: Factorial) -> str:
 
 def _remarks(factors: Factorial) -> list[str]:
     """Return lines that say why there is no verdict and which data were left out."""
-    reasons = {len(effect.seeds): effect.reason for effect in factors.effects if effect.reason and effect.verdict == "no verdict"}
+    reasons = {effect.pairs: effect.reason for effect in factors.effects if effect.reason and effect.verdict == "no verdict"}
     doubts = [
         f"{_name(effect, factors)}: inconclusive: {effect.reason}"
         for effect in factors.effects

@@ -46,19 +46,19 @@ def _spread(metric: Metric, arm: ArmSummary) -> str:
 def image_table(comparison: Comparison, images: ImageFindings) -> Table[ImageRow]:
     """Return the interval of each contrast over the seeds, and for new images too. It is empty if no contrast has the second one."""
     unit, level = comparison.criteria.metric.unit, comparison.criteria.level
-    step = f", {unit.step}" if unit.step else ""
+    step, units = f", {unit.step}" if unit.step else "", "tunings" if comparison.criteria.tunings > 1 else "seeds"
     rows = [ImageRow(contrast, images.intervals[contrast.arm]) for contrast in comparison.contrasts if contrast.arm in images.intervals]
     return Table(
         [
             Column("arm", lambda row: row.contrast.arm, align="left", wraps=True),
             Column(f"difference{step}", lambda row: unit.difference(row.contrast.difference)),
-            Column(f"over seeds [{level}]", lambda row: unit.interval(row.contrast.low, row.contrast.high)),
+            Column(f"over {units} [{level}]", lambda row: unit.interval(row.contrast.low, row.contrast.high)),
             Column(f"for new images too [{level}]", lambda row: unit.interval(row.interval.low, row.interval.high)),
-            Column("SE seeds", lambda row: unit.value(row.interval.seed_se)),
+            Column(f"SE {units}", lambda row: unit.value(row.interval.seed_se)),
             Column("SE images", lambda row: unit.value(row.interval.image_se)),
         ],
         [Block("", rows)],
-        legend=_legend(images),
+        legend=_legend(images, units),
         remarks=remarks(comparison, images),
     )
 
@@ -99,13 +99,13 @@ def _weaker(contrast: Contrast, comparison: Comparison, images: ImageFindings) -
     return []
 
 
-def _legend(images: ImageFindings) -> str:
+def _legend(images: ImageFindings, units: str) -> str:
     if images.units is None:
         return ""
     what = f"{len(images.names)} {images.split} images"
     if images.units.kind == "groups":
         what += f" of {images.units.number} groups, which were resampled as a whole"
     return (
-        f"For new images too: from seeds and images together, the same resamples of the {what} in every run. SE: standard error of the "
-        "difference over the seeds on these images, and over the images with these networks. Each interval is for its own contrast."
+        f"For new images too: from {units} and images together, the same resamples of the {what} in every run. SE: standard error of the "
+        f"difference over the {units} on these images, and over the images with these networks. Each interval is for its own contrast."
     )

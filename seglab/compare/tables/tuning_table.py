@@ -6,6 +6,7 @@ from typing import NamedTuple
 from seglab.compare.numbers.tuning import Candidate, Choice
 from seglab.compare.tables.column import Block, Column, Kind, Table
 from seglab.compare.tuning import Tuning
+from seglab.records import SETTING
 
 
 class TuningRow(NamedTuple):
@@ -63,8 +64,11 @@ def _hours(hours: float) -> str:
 def _legend(tuning: Tuning) -> str:
     total = sum(tuning.seconds.values()) / 3600
     where = f" on {', '.join(tuning.devices)}" if tuning.devices else ""
+    again = ""
+    if tuning.declared.tunings > 1:
+        again = f"Each arm was tuned {tuning.declared.tunings} times under other seeds; the number behind {SETTING} counts the tunings. "
     return (
         "Mean ± standard deviation over n tuning runs, scored on the validation split; the setting with the largest mean of the last round "
         "is chosen. Redrawn seeds: bootstrap draws of the tuning seeds, in which the settings of the last round compete again. "
-        f"All tuning runs took {_hours(total)} of training{where}, the runs at the same time added up."
+        f"{again}All tuning runs took {_hours(total)} of training{where}, the runs at the same time added up."
     )

@@ -164,13 +164,13 @@ def _read_alike(first: PairedFiles, second: PairedFiles) -> bool:
     return type(first) is type(second) and {**vars(first), "pairs": ()} == {**vars(second), "pairs": ()}
 
 
-def check_folds(folds: int, seeds: Sequence[int]) -> None:
-    """Raise a ValueError unless each fold is the validation fold of equally many seeds."""
+def check_folds(folds: int, seeds: Sequence[int], argument: str) -> None:
+    """Raise a ValueError unless each fold is the validation fold of equally many seeds, which this argument gives."""
     if folds < 2:
         raise ValueError(f"tuning_folds {folds}: expected at least 2, or None for the split of the source")
     counts = Counter(seed % folds for seed in seeds)
     if len(counts) < folds or len(set(counts.values())) > 1:
         raise ValueError(
             f"tuning_folds {folds} with the tuning seeds {', '.join(map(str, seeds))}: each fold has to validate equally often; give "
-            f"{folds} successive tuning seeds, or a multiple of it"
+            f"{folds} successive seeds by {argument}, or a multiple of it"
         )
