@@ -1,19 +1,21 @@
-"""Give W&B the rows of a run that no log holds: of an online run whose upload has failed, or of a process that was killed at its end.
+"""Give W&B what no log of a run holds: rows of an online run whose upload has failed, the end of a process that was killed, later scores.
 
 `metrics.csv`, `result.json` and `confusion.npz` of the run have everything except its pictures.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from seglab.records import read_result
 from seglab.tracking.artifacts import Kept
+from seglab.tracking.config import Described
 from seglab.tracking.local_rows import is_uploaded, logs, numbers
-from seglab.tracking.state import State, moved, read_state
+from seglab.tracking.state import State, moved, read_state, write_state
 from seglab.tracking.tables import End
 from seglab.tracking.wandb_log import OnceLogger
-from seglab.tracking.wandb_run import finish, wandb_logger
+from seglab.tracking.wandb_run import finish, online_logger, wandb_logger
 
 
 def lacks_rows(directory: Path) -> bool:
@@ -48,10 +50,7 @@ def log_missing(directory: Path) -> None:
         _log_all(wandb_logger(described, "offline"), rows, end, directory)
     if state.mode == "offline" and not _attempts(state, directory, "run"):
         return
-    logger = wandb_logger(described, "online")
-    if logger.run.offline:
-        finish()
-        raise ValueError(f"{directory}: W&B cannot be reached ({getattr(read_state(directory), 'problem', None)}); try again later")
+    logger = _online(described)
     waiting = [log for log in _attempts(state, directory, "offline-run") if not is_uploaded(log)]
     before = min((number for log in waiting for number in numbers(log)), default=None)
     if before is None:
@@ -60,6 +59,36 @@ def log_missing(directory: Path) -> None:
         logger.restore("".join(rows.splitlines(keepends=True)[: before + 1]))
         logger.concluded = True
         finish()
+
+
+def expect_scores(directory: Path) -> None:
+    """Note that scores are about to join the result of a finished run, so that W&B gets them even if this process is killed."""
+    state = read_state(directory)
+    if state is not None:
+        write_state(replace(moved(state, directory), lacks_scores=True))
+
+
+def log_scores(directory: Path) -> None:
+    """Give W&B the scores that have joined the result of a finished run, if it lacks them and has the run.
+
+    A run that waits in an offline log is left to `seglab sync`, which uploads the log first: an upload replaces all values of a run.
+
+    Raises:
+        ValueError, OSError: the files of the run are damaged, or W&B cannot be reached.
+    """
+    state = read_state(directory)
+    if state is None or not state.lacks_scores or not all(map(is_uploaded, _attempts(state, directory, "offline-run"))):
+        return
+    rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)
+    _log_all(_online(moved(state, directory).described), rows, end, directory)
+
+
+def _online(described: Described) -> OnceLogger:
+    """Return a logger that goes on with a run at W&B; a ValueError if W&B cannot be reached."""
+    try:
+        return online_logger(described)
+    except ConnectionError as error:
+        raise ValueError(f"{described.directory}: W&B cannot be reached ({error}); try again later") from None
 
 
 def _end(directory: Path) -> End:

@@ -114,7 +114,7 @@ class OnceLogger(WandbLogger):
                 lambda: check_answers(self.run.settings.base_url)
             )  # tables and files would wait for a server that does not answer
         with staged_in(self.directory):
-            media = self._tables(end) if self._held and end is not None else {}
+            media = self._tables(end) if self._held and end is not None and self.row > self.sent else {}
             for number, row in self._held:
                 self._send(number, row | (media if number == self.row - 1 else {}))
             scores = {**self._final, **({} if end is None else end.result.numbers), **self._best}

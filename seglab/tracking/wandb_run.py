@@ -45,28 +45,52 @@ def wandb_logger(described: Described, mode: WandbMode) -> OnceLogger:
         described: the run.
         mode: online or offline.
     """
-    # During an outage, the client's reports about itself would hold up the end of the process.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    problem = None
+    if mode == "online":
+        was_reached = _Process.unreachable is None
+        try:
+            return online_logger(described)
+        except ConnectionError as error:
+            problem = str(error)
+            if was_reached:
+                log.warning("W&B cannot be reached (%s): this run is logged offline; `seglab sync` uploads it later", problem)
+    return _logger(described, offline=True, problem=problem)
+
+
+def online_logger(described: Described) -> OnceLogger:
+    """Return a logger that has started its W&B run, or goes on with it.
+
+    Raises:
+        ConnectionError: W&B cannot be reached, or refuses the run. Later runs of this process do not wait for it again.
+    """
+    _send_no_reports()
     import wandb
 
+    if _Process.unreachable is None:
+        try:
+            return _logger(described, offline=False)
+        except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+            _Process.unreachable = " ".join(str(error).split())
+            wandb.teardown()  # its service still holds the id of the attempt
+    raise ConnectionError(_Process.unreachable)
+
+
+def _logger(described: Described, *, offline: bool, problem: str | None = None) -> OnceLogger:
+    """Start a W&B run and write its state. `problem` is the reason why the run is offline."""
+    _send_no_reports()
     finish()
-    problem = _Process.unreachable if mode == "online" else None
-    offline = mode == "offline" or problem is not None
-    try:
-        run = _started(described, offline)
-    except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-        if offline:
-            raise
-        problem = _Process.unreachable = " ".join(str(error).split())
-        log.warning("W&B cannot be reached (%s): this run is logged offline; `seglab sync` uploads it later", problem)
-        wandb.teardown()  # its service still holds the id of the attempt
-        offline, run = True, _started(described, offline=True)
+    run = _started(described, offline)
     define(run)
     state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
     write_state(state)
     logger = OnceLogger(run, described.directory, _sent(described, run, offline=offline), ended=described.phase in ("test", "validate"))
     _Process.open = logger, state
     return logger
+
+
+def _send_no_reports() -> None:
+    """Switch off the client's reports about itself, before wandb is imported: during an outage, they hold up the end of the process."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 def finish() -> None:
