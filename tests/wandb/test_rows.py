@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,51 @@ ID = "s-a-s0-00000000"
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator["subprocess.Popen[str]"]:
+    """Return a process that forks processes which log a run."""
+    command = [sys.executable, "-m", "tests.wandb.logged"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
 def start(server: WandbServer, folder: Path, mode: str, **environment: object) -> "subprocess.Popen[str]":
     """Start the process that logs a run."""
-    given = {**server.environment(mode), "WANDB_SILENT": "true", **{name: str(value) for name, value in environment.items()}}
     command = [sys.executable, "-m", "tests.wandb.logged", str(folder), mode]
+    given = environment_of(server, mode, environment)
     return subprocess.Popen(command, cwd=ROOT, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def log(server: WandbServer, folder: Path, mode: str, **environment: object) -> tuple[int, str]:
-    """Log a run to its end, or its death; return the exit code and what was printed."""
-    process = start(server, folder, mode, **environment)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out + err
+def environment_of(server: WandbServer, mode: str, more: Mapping[str, object]) -> dict[str, str]:
+    return {**server.environment(mode), "WANDB_SILENT": "true", **{name: str(value) for name, value in more.items()}}
+
+
+class Log:
+    """Logs a run to its end, or its death.
+
+    Args:
+        forks: makes the process.
+        server: the server.
+        folder: holds what the process has printed.
+    """
+
+    def __init__(self, forks: "subprocess.Popen[str]", server: WandbServer, folder: Path) -> None:
+        self.forks = forks
+        self.server = server
+        self.printed = folder / "printed.txt"
+
+    def __call__(self, folder: Path, mode: str, **environment: object) -> tuple[int, str]:
+        """Return the exit code and what was printed."""
+        assert self.forks.stdin is not None
+        assert self.forks.stdout is not None
+        given = environment_of(self.server, mode, environment)
+        print(json.dumps([[str(folder), mode], given, str(self.printed)]), file=self.forks.stdin, flush=True)
+        return int(self.forks.stdout.readline()), self.printed.read_text()
+
+
+@pytest.fixture
+def log(forks: "subprocess.Popen[str]", wandb_server: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return Log(forks, wandb_server, tmp_path_factory.mktemp("printed"))
 
 
 def sync(server: WandbServer, folder: Path) -> None:
@@ -60,11 +94,11 @@ def text_of(row: dict[str, Any]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["online", "offline"])
-def test_a_run_that_was_killed_has_each_row_once(mode: str, wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_has_each_row_once(mode: str, log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """Killed before its first checkpoint, and after it; rows that W&B has lost are sent again, and none is sent twice."""
-    assert log(wandb_server, tmp_path, mode, DIE_AT=7)[0] == -9
-    assert log(wandb_server, tmp_path, mode, SAVE_AT=12, DIE_AT=17, PAUSE=0.1)[0] == -9
-    code, printed = log(wandb_server, tmp_path, mode, SAVE_AT=20)
+    assert log(tmp_path, mode, DIE_AT=7)[0] == -9
+    assert log(tmp_path, mode, SAVE_AT=12, DIE_AT=17, PAUSE=0.1)[0] == -9
+    code, printed = log(tmp_path, mode, SAVE_AT=20)
     assert code == 0, printed
     state = read_state(tmp_path)
     assert state is not None
@@ -81,30 +115,30 @@ def test_a_run_that_was_killed_has_each_row_once(mode: str, wandb_server: WandbS
 @pytest.mark.parametrize("mode", ["online", "offline"])
 @pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("rows", [(1, 5), (2, 3), (9, 25), (13, 14), (29, 6)])
-def test_many_moments(mode: str, by: str, rows: tuple[int, int], wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_many_moments(mode: str, by: str, rows: tuple[int, int], log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     first, second = rows
-    assert log(wandb_server, tmp_path, mode, DIE_AT=first, DIE_BY=by, SAVE_AT=first // 2, PAUSE=0.05)[0] != 0
-    assert log(wandb_server, tmp_path, mode, DIE_AT=second, DIE_BY=by, SAVE_AT=second, PAUSE=0.2)[0] in (0, -9, -15, 1, -2)
-    assert log(wandb_server, tmp_path, mode)[0] == 0
+    assert log(tmp_path, mode, DIE_AT=first, DIE_BY=by, SAVE_AT=first // 2, PAUSE=0.05)[0] != 0
+    assert log(tmp_path, mode, DIE_AT=second, DIE_BY=by, SAVE_AT=second, PAUSE=0.2)[0] in (0, -9, -15, 1, -2)
+    assert log(tmp_path, mode)[0] == 0
     sync(wandb_server, tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_online_has_each_row_once(wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_online_has_each_row_once(log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """Its first attempt was offline; what `wandb sync` would repeat is marked."""
-    assert log(wandb_server, tmp_path, "offline", SAVE_AT=8, DIE_AT=11, PAUSE=0.1)[0] == -9
-    assert log(wandb_server, tmp_path, "online")[0] == 0
+    assert log(tmp_path, "offline", SAVE_AT=8, DIE_AT=11, PAUSE=0.1)[0] == -9
+    assert log(tmp_path, "online")[0] == 0
     sync(wandb_server, tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
 
 
 @pytest.mark.slow
-def test_rows_of_an_equal_run_elsewhere_are_named(wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_rows_of_an_equal_run_elsewhere_are_named(log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """W&B keeps them, so that its curves are not those of this folder's `metrics.csv`."""
     first, second = tmp_path / "first", tmp_path / "second"
-    assert "of an equal run" not in log(wandb_server, first, "online", SAVE_AT=20)[1]
-    code, printed = log(wandb_server, second, "online")
+    assert "of an equal run" not in log(first, "online", SAVE_AT=20)[1]
+    code, printed = log(second, "online")
     assert code == 0
     assert f"W&B has {ROWS} rows of an equal run already" in printed
     assert_each_row_once(wandb_server, first)
