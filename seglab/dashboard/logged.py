@@ -7,7 +7,7 @@ from pathlib import Path
 from seglab.compare import read_folder
 from seglab.compare.plots.ink import line_of
 from seglab.dashboard.local import LocalLog, logs_below
-from seglab.dashboard.transaction_log import Contents, Keys, read_contents
+from seglab.transaction_log import Contents, Keys, read_contents
 from seglab.records import TUNING, StudyRecord, read_record
 
 NEEDED = ("study", "arm", "seed", "phase")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from seglab.dashboard.local import LocalLog
 from seglab.dashboard.server import ServedRun, Server
-from seglab.dashboard.transaction_log import Contents, read_contents, write_rest
+from seglab.transaction_log import Contents, read_contents, write_rest
 from seglab.dashboard.upload import upload
 from seglab.running import ledger
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from seglab.dashboard import panels
 from seglab.dashboard.logged import Logged
-from seglab.dashboard.transaction_log import Keys
+from seglab.transaction_log import Keys
 from seglab.records import write_text
 
 FILE = "dashboard.json"

@@ -11,11 +11,12 @@ import numpy as np
 from seglab.records import read_result
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Described
-from seglab.tracking.local_rows import is_uploaded, logs, numbers
+from seglab.tracking.local_logs import is_uploaded, logs
 from seglab.tracking.state import State, moved, read_state, write_state
 from seglab.tracking.tables import End
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.tracking.wandb_run import finish, online_logger, wandb_logger
+from seglab.transaction_log import steps
 
 
 def lacks_rows(directory: Path) -> bool:
@@ -52,7 +53,7 @@ def log_missing(directory: Path) -> None:
         return
     logger = _online(described)
     waiting = [log for log in _attempts(state, directory, "offline-run") if not is_uploaded(log)]
-    before = min((number for log in waiting for number in numbers(log)), default=None)
+    before = min((number for log in waiting for number in steps(log)), default=None)
     if before is None:
         _log_all(logger, rows, end, directory)
     else:

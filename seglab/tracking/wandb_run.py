@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglab.tracking.config import PROJECT, Described
-from seglab.tracking.local_rows import logs, mark_uploaded, numbers
+from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
 from seglab.tracking.state import State, write_state
 from seglab.tracking.wandb_log import OnceLogger
+from seglab.transaction_log import read_contents, steps, values
 
 if TYPE_CHECKING:
     import wandb
 
 START_SECONDS = 12.0
-"""Longest wait for W&B at the start of a run. The start of the offline log that replaces an online one takes a few seconds more."""
+"""Longest wait for W&B at the start of a run, unless WANDB_INIT_TIMEOUT is set. The start of the offline log that replaces an online one takes a few seconds more."""
 
 FINISH_SECONDS = 20.0
 """Longest wait for the upload at the end of a run."""
@@ -83,7 +84,11 @@ def _logger(described: Described, *, offline: bool, problem: str | None = None) 
     define(run)
     state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
     write_state(state)
-    logger = OnceLogger(run, described.directory, _sent(described, run, offline=offline), ended=described.phase in ("test", "validate"))
+    earlier = _earlier_logs(described, run) if offline else []
+    sent = max((step + 1 for path in earlier for step in steps(path)), default=0) if offline else _sent_online(described, run)
+    logger = OnceLogger(run, described.directory, sent, ended=described.phase in ("test", "validate"))
+    for path in earlier:
+        logger.before |= values(path)
     _Process.open = logger, state
     return logger
 
@@ -105,6 +110,9 @@ def finish() -> None:
         problem = "the folder of the log was deleted"
     try:
         wandb.run.finish()
+        if logger is not None and problem is None and logger.run.offline and not _is_whole(Path(logger.run.settings.sync_file)):
+            problem = f"its log {logger.run.settings.sync_file} is not whole, as on a full disk"
+            log.warning("W&B: %s; free some space, then `seglab sync` logs this run again from its own files", problem)
     except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result of the run stands
         problem = problem or " ".join(str(error).split()) or type(error).__name__
         log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
@@ -116,12 +124,24 @@ def finish() -> None:
             write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
 
 
+def _is_whole(path: Path) -> bool:
+    """Return whether the log of a process that has closed it can be read up to its end. The client does not tell whether it could write."""
+    try:
+        contents = read_contents(path)
+    except (OSError, ValueError):
+        return False
+    return contents.is_whole and contents.has_ended
+
+
 def _started(described: Described, offline: bool) -> "wandb.Run":
     """Start a run at W&B, or continue it if W&B has its id."""
     import wandb
 
     tags = [*described.tags, *(tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(","))]
     notes = os.environ.get("WANDB_NOTES", "")
+    settings = wandb.Settings(silent=True, console="off", finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
+    if "WANDB_INIT_TIMEOUT" not in os.environ:
+        settings.init_timeout = START_SECONDS
     described.directory.mkdir(parents=True, exist_ok=True)
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -135,38 +155,31 @@ def _started(described: Described, offline: bool) -> "wandb.Run":
         notes=f"{notes}\n{described.notes}".lstrip(),
         config=dict(described.config),
         mode="offline" if offline else "online",
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            init_timeout=START_SECONDS,
-            finish_timeout=FINISH_SECONDS,
-            finish_timeout_raises=True,
-        ),
+        settings=settings,
     )
 
 
-def _sent(described: Described, run: "wandb.Run", *, offline: bool) -> int:
-    """Return the number of rows that W&B has, or will have from local logs, of a run that continues."""
-    if not offline:
-        rows = int(run.starting_step)
-        earlier = [path for kind in ("run", "offline-run") for path in logs(described.directory, run.id, kind)]
-        if rows and all(path.parent == Path(run.settings.sync_dir) for path in earlier):
-            log.warning(
-                "W&B has %d rows of an equal run already (%s), of another folder; it keeps them, and only the rows behind them are sent: "
-                "delete it at W&B first if it is not to be kept",
-                rows,
-                run.url,
-            )
-        return rows
+def _sent_online(described: Described, run: "wandb.Run") -> int:
+    """Return the number of rows that W&B has of a run that continues."""
+    rows = int(run.starting_step)
+    earlier = [path for kind in ("run", "offline-run") for path in logs(described.directory, run.id, kind)]
+    if rows and all(path.parent == Path(run.settings.sync_dir) for path in earlier):
+        log.warning(
+            "W&B has %d rows of an equal run already (%s), of another folder; it keeps them, and only the rows behind them are sent: "
+            "delete it at W&B first if it is not to be kept",
+            rows,
+            run.url,
+        )
+    return rows
+
+
+def _earlier_logs(described: Described, run: "wandb.Run") -> list[Path]:
+    """Return the local logs of earlier attempts at a run that is offline now. W&B will have their rows."""
     if described.id is None:
-        return 0
-    sent = 0
-    for kind in ("run", "offline-run"):
-        for path in logs(described.directory, described.id, kind):
-            if path.parent == Path(run.settings.sync_dir):
-                continue
-            found = numbers(path)
-            sent = max([sent, *(number + 1 for number in found)])
-            if kind == "offline-run" and not found:
-                mark_uploaded(path)  # of a process that was killed at its start; `wandb sync` would stop at it
-    return sent
+        return []
+    found = [path for kind in ("run", "offline-run") for path in logs(described.directory, described.id, kind)]
+    found = [path for path in found if path.parent != Path(run.settings.sync_dir)]
+    for path in found:
+        if path.parent.name.startswith("offline-") and not any(True for _ in steps(path)):
+            mark_uploaded(path)  # of a process that was killed at its start; `wandb sync` would stop at it
+    return found

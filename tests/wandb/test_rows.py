@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from seglab.tracking import lacks_rows, read_state
-from seglab.tracking.local_rows import logs, numbers
+from seglab.tracking.local_logs import logs
 from seglab.tracking.series import STEP, rows_of, shown
+from seglab.transaction_log import steps
 from tests.wandb.logged import ROWS
 from tests.wandb.server import Fault, WandbServer
 
@@ -173,7 +174,7 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server
     if when == "start":
         assert (state.mode, state.complete, state.url) == ("offline", True, None)
         (offline,) = logs(tmp_path, ID, "offline-run")
-        assert numbers(offline) == list(range(ROWS))
+        assert list(steps(offline)) == list(range(ROWS))
         wandb_server.recover()
         sync(wandb_server, tmp_path)
         assert_each_row_once(wandb_server, tmp_path)
