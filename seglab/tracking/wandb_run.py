@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from seglab.tracking.config import PROJECT, Described
 from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
-from seglab.tracking.state import State, write_state
+from seglab.tracking.state import State, read_state, write_state
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.transaction_log import read_contents, steps, values
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     import wandb
 
 START_SECONDS = 12.0
-"""Longest wait for W&B at the start of a run, unless WANDB_INIT_TIMEOUT is set. The start of the offline log that replaces an online one takes a few seconds more."""
+"""Longest wait for W&B at the start of a run, unless WANDB_INIT_TIMEOUT is set. The start of the offline log that replaces an online one
+takes a few seconds more."""
 
 FINISH_SECONDS = 20.0
 """Longest wait for the upload at the end of a run."""
@@ -71,9 +73,18 @@ def online_logger(described: Described) -> OnceLogger:
         try:
             return _logger(described, offline=False)
         except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-            _Process.unreachable = " ".join(str(error).split())
+            _Process.unreachable = _reason(error)
             wandb.teardown()  # its service still holds the id of the attempt
     raise ConnectionError(_Process.unreachable)
+
+
+def _reason(error: Exception) -> str:
+    """Return why W&B refuses a run, in one line. Within the answer of its server, the message is what a user can read."""
+    text = " ".join(str(error).split())
+    said = re.search(r'"message": ?"([^"]*)"', text)
+    reason = text if said is None else said[1]
+    entity = os.environ.get("WANDB_ENTITY")
+    return f"{reason}; check WANDB_ENTITY={entity}" if entity and said is not None else reason
 
 
 def _logger(described: Described, *, offline: bool, problem: str | None = None) -> OnceLogger:
@@ -82,13 +93,13 @@ def _logger(described: Described, *, offline: bool, problem: str | None = None) 
     finish()
     run = _started(described, offline)
     define(run)
-    state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
-    write_state(state)
     earlier = _earlier_logs(described, run) if offline else []
     sent = max((step + 1 for path in earlier for step in steps(path)), default=0) if offline else _sent_online(described, run)
     logger = OnceLogger(run, described.directory, sent, ended=described.phase in ("test", "validate"))
     for path in earlier:
         logger.before |= values(path)
+    state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
+    write_state(state)
     _Process.open = logger, state
     return logger
 
@@ -163,12 +174,13 @@ def _sent_online(described: Described, run: "wandb.Run") -> int:
     """Return the number of rows that W&B has of a run that continues."""
     rows = int(run.starting_step)
     earlier = [path for kind in ("run", "offline-run") for path in logs(described.directory, run.id, kind)]
-    if rows and all(path.parent == Path(run.settings.sync_dir) for path in earlier):
+    is_of_here = read_state(described.directory) is not None or any(path.parent != Path(run.settings.sync_dir) for path in earlier)
+    if run.resumed and not is_of_here:
         log.warning(
-            "W&B has %d rows of an equal run already (%s), of another folder; it keeps them, and only the rows behind them are sent: "
-            "delete it at W&B first if it is not to be kept",
-            rows,
+            "W&B has an equal run already (%s, %d rows), of another folder: it keeps these rows, and gets the rows behind them. Delete that run "
+            "at W&B first if it is not to be kept, or let its process end if it is alive",
             run.url,
+            rows,
         )
     return rows
 

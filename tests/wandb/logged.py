@@ -2,10 +2,9 @@
 
 Environment: `DIE_AT` is the row at which it kills itself, `SAVE_AT` the row at which it saves a checkpoint, `PAUSE` the seconds between rows.
 
-`python logged.py` alone starts such processes from its standard input, so that many of them import torch once.
+`python logged.py` alone starts such processes: see `forks.py`.
 """
 
-import json
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from seglab.tracking import CSVLog, Described, Kept, conclude, finish, loggers
 from seglab.tracking.wandb_log import OnceLogger
+from tests.wandb.forks import words_of_a_child
 
 ROWS = 30
 
@@ -51,25 +51,6 @@ def log_run(folder: Path, mode: str) -> None:
     began = time.perf_counter()
     finish()
     print("finished", time.perf_counter() - began, flush=True)
-
-
-def words_of_a_child() -> list[str]:
-    """Fork a child for each line of the standard input; print the exit code of each. Return the words of the command line in the child.
-
-    A line holds the words, the environment and the file for the output of a child, which then runs as a script of its own does.
-    """
-    for line in sys.stdin:
-        words, environment, output = json.loads(line)
-        if (child := os.fork()) == 0:
-            os.environ.clear()
-            os.environ.update(environment)
-            file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            for descriptor in (1, 2):
-                os.dup2(file, descriptor)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            return list(words)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-    return []
 
 
 if __name__ == "__main__":

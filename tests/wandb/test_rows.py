@@ -17,6 +17,7 @@ from seglab.tracking import lacks_rows, read_state
 from seglab.tracking.local_logs import logs
 from seglab.tracking.series import STEP, rows_of, shown
 from seglab.transaction_log import steps
+from tests.wandb.forks import Forks
 from tests.wandb.logged import ROWS
 from tests.wandb.server import Fault, WandbServer
 
@@ -25,11 +26,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator["subprocess.Popen[str]"]:
-    """Return a process that forks processes which log a run."""
-    command = [sys.executable, "-m", "tests.wandb.logged"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
+def forks() -> Iterator[Forks]:
+    found = Forks("tests.wandb.logged")
+    yield found
+    found.close()
 
 
 def start(server: WandbServer, folder: Path, mode: str, **environment: object) -> "subprocess.Popen[str]":
@@ -52,22 +52,19 @@ class Log:
         folder: holds what the process has printed.
     """
 
-    def __init__(self, forks: "subprocess.Popen[str]", server: WandbServer, folder: Path) -> None:
+    def __init__(self, forks: Forks, server: WandbServer, folder: Path) -> None:
         self.forks = forks
         self.server = server
         self.printed = folder / "printed.txt"
 
     def __call__(self, folder: Path, mode: str, **environment: object) -> tuple[int, str]:
         """Return the exit code and what was printed."""
-        assert self.forks.stdin is not None
-        assert self.forks.stdout is not None
-        given = environment_of(self.server, mode, environment)
-        print(json.dumps([[str(folder), mode], given, str(self.printed)]), file=self.forks.stdin, flush=True)
-        return int(self.forks.stdout.readline()), self.printed.read_text()
+        child = self.forks.start([str(folder), mode], environment_of(self.server, mode, environment), self.printed)
+        return self.forks.wait(child), self.printed.read_text()
 
 
 @pytest.fixture
-def log(forks: "subprocess.Popen[str]", wandb_server: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Log:
+def log(forks: Forks, wandb_server: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Log:
     return Log(forks, wandb_server, tmp_path_factory.mktemp("printed"))
 
 
@@ -141,7 +138,8 @@ def test_rows_of_an_equal_run_elsewhere_are_named(log: Log, wandb_server: WandbS
     assert "of an equal run" not in log(first, "online", SAVE_AT=20)[1]
     code, printed = log(second, "online")
     assert code == 0
-    assert f"W&B has {ROWS} rows of an equal run already" in printed
+    assert printed.count("W&B has an equal run already") == 1
+    assert f"{ROWS} rows), of another folder" in printed
     assert_each_row_once(wandb_server, first)
 
 
