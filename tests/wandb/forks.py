@@ -1,4 +1,4 @@
-"""Processes that share the import of torch: they are forked from one that has imported it, and then run as scripts of their own do."""
+"""Processes that share the imports of torch and wandb: they are forked from one that has them, and then run as scripts of their own do."""
 
 import json
 import os
@@ -19,7 +19,10 @@ class Forks:
 
     def __init__(self, module: str) -> None:
         command = [sys.executable, "-m", module]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "WANDB_ERROR_REPORTING": "false"}  # else wandb starts a thread, which a child does not have
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def start(self, words: list[str], environment: Mapping[str, str], printed: Path) -> int:
         """Start a process, whose output goes into the file `printed`, and return its id."""

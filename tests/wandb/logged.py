@@ -2,7 +2,7 @@
 
 Environment: `DIE_AT` is the row at which it kills itself, `SAVE_AT` the row at which it saves a checkpoint, `PAUSE` the seconds between rows.
 
-`python logged.py` alone starts such processes: see `forks.py`.
+`python logged.py` alone starts such processes, and `wandb sync`: see `forks.py`.
 """
 
 import os
@@ -10,6 +10,8 @@ import signal
 import sys
 import time
 from pathlib import Path
+
+from wandb.cli.cli import cli
 
 from seglab.tracking import CSVLog, Described, Kept, conclude, finish, loggers
 from seglab.tracking.wandb_log import OnceLogger
@@ -54,5 +56,8 @@ def log_run(folder: Path, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    if words := sys.argv[1:] or words_of_a_child():
+    words = sys.argv[1:] or words_of_a_child()
+    if words[:1] == ["sync"]:
+        cli(words, prog_name="wandb")
+    elif words:
         log_run(Path(words[0]), words[1])

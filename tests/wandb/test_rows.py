@@ -62,19 +62,17 @@ class Log:
         child = self.forks.start([str(folder), mode], environment_of(self.server, mode, environment), self.printed)
         return self.forks.wait(child), self.printed.read_text()
 
+    def sync(self, folder: Path) -> None:
+        """Upload all offline logs of a run that are not uploaded yet by `wandb sync`, as a user does."""
+        paths = [str(path) for path in sorted((folder / "wandb").glob("offline-run-*")) if not list(path.glob("*.synced"))]
+        if paths:
+            child = self.forks.start(["sync", "--yes", *paths], self.server.environment(), self.printed)
+            assert self.forks.wait(child) == 0, self.printed.read_text()
+
 
 @pytest.fixture
 def log(forks: Forks, wandb_server: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Log:
     return Log(forks, wandb_server, tmp_path_factory.mktemp("printed"))
-
-
-def sync(server: WandbServer, folder: Path) -> None:
-    """Upload all offline logs of a run that are not uploaded yet, as a user does."""
-    paths = [str(path) for path in sorted((folder / "wandb").glob("offline-run-*")) if not list(path.glob("*.synced"))]
-    if paths:
-        command = [sys.executable, "-m", "wandb", "sync", "--yes", *paths]
-        done = subprocess.run(command, cwd=folder, env=server.environment(), capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
 
 
 def assert_each_row_once(server: WandbServer, folder: Path) -> None:
@@ -102,7 +100,7 @@ def test_a_run_that_was_killed_has_each_row_once(mode: str, log: Log, wandb_serv
     assert state is not None
     assert (state.mode, state.complete, state.problem) == (mode, True, None)
     assert not lacks_rows(tmp_path), "only a study's runs have a result"
-    sync(wandb_server, tmp_path)
+    log.sync(tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
     best = max((row["val/miou"], -row["trainer/global_step"]) for row in wandb_server.runs[ID].rows if "val/miou" in row)
     summary = wandb_server.runs[ID].summary
@@ -118,7 +116,7 @@ def test_many_moments(mode: str, by: str, rows: tuple[int, int], log: Log, wandb
     assert log(tmp_path, mode, DIE_AT=first, DIE_BY=by, SAVE_AT=first // 2, PAUSE=0.05)[0] != 0
     assert log(tmp_path, mode, DIE_AT=second, DIE_BY=by, SAVE_AT=second, PAUSE=0.2)[0] in (0, -9, -15, 1, -2)
     assert log(tmp_path, mode)[0] == 0
-    sync(wandb_server, tmp_path)
+    log.sync(tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
 
 
@@ -127,7 +125,7 @@ def test_a_run_that_goes_on_online_has_each_row_once(log: Log, wandb_server: Wan
     """Its first attempt was offline; what `wandb sync` would repeat is marked."""
     assert log(tmp_path, "offline", SAVE_AT=8, DIE_AT=11, PAUSE=0.1)[0] == -9
     assert log(tmp_path, "online")[0] == 0
-    sync(wandb_server, tmp_path)
+    log.sync(tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
 
 
@@ -146,7 +144,7 @@ def test_rows_of_an_equal_run_elsewhere_are_named(log: Log, wandb_server: WandbS
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["refuse", "hang", "503", "401"])
 @pytest.mark.parametrize("when", ["start", pytest.param("middle", marks=pytest.mark.weekly), pytest.param("end", marks=pytest.mark.weekly)])
-def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """The start, the rows and the end of a run each wait half a minute at most, and all rows are in a local log."""
     if when == "start":
         wandb_server.break_down(fault)
@@ -174,7 +172,7 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server
         (offline,) = logs(tmp_path, ID, "offline-run")
         assert list(steps(offline)) == list(range(ROWS))
         wandb_server.recover()
-        sync(wandb_server, tmp_path)
+        log.sync(tmp_path)
         assert_each_row_once(wandb_server, tmp_path)
     wandb_server.recover()
 
