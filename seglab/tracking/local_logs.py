@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from seglab.transaction_log import read_contents
+
 
 def logs(directory: Path, run_id: str, kind: str) -> list[Path]:
     """Return the local logs of a run in the order of their start.
@@ -23,3 +25,12 @@ def mark_uploaded(log: Path) -> None:
 def is_uploaded(log: Path) -> bool:
     """Return whether `wandb sync` would skip a log."""
     return log.with_name(f"{log.name}.synced").exists()
+
+
+def is_whole(log: Path) -> bool:
+    """Return whether a log can be read up to the end of its run. The client of W&B does not tell if it could not write, as on a full disk."""
+    try:
+        contents = read_contents(log)
+    except (OSError, ValueError):
+        return False
+    return contents.is_whole and contents.has_ended

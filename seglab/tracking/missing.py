@@ -3,6 +3,7 @@
 `metrics.csv`, `result.json` and `confusion.npz` of the run have everything except its pictures.
 """
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import numpy as np
 from seglab.records import read_result
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Described
-from seglab.tracking.local_logs import is_uploaded, logs
+from seglab.tracking.local_logs import is_uploaded, is_whole, logs
 from seglab.tracking.state import State, moved, read_state, write_state
 from seglab.tracking.tables import End
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.tracking.wandb_run import finish, online_logger, wandb_logger
 from seglab.transaction_log import steps
+
+WRITE_SECONDS = 5.0
+"""Longest wait for the end of a log to be written."""
 
 
 def lacks_rows(directory: Path) -> bool:
@@ -27,7 +31,7 @@ def lacks_rows(directory: Path) -> bool:
     state = read_state(directory)
     if state is None or not (directory / "result.json").exists():
         return False
-    return not state.complete or (state.mode == "offline" and bool(_attempts(state, directory, "run")))
+    return not state.complete or (state.mode == "offline" and (bool(_attempts(state, directory, "run")) or _is_torn(state, directory)))
 
 
 def log_missing(directory: Path) -> None:
@@ -47,8 +51,9 @@ def log_missing(directory: Path) -> None:
         raise ValueError(f"{directory}: has no wandb/seglab.json, so W&B knows nothing of this run")
     described = moved(state, directory).described
     rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)  # before a log is opened
-    if state.mode == "offline" and not state.complete:
+    if state.mode == "offline" and (not state.complete or _is_torn(state, directory)):
         _log_all(wandb_logger(described, "offline"), rows, end, directory)
+        _until_written(state, directory)
     if state.mode == "offline" and not _attempts(state, directory, "run"):
         return
     logger = _online(described)
@@ -104,6 +109,19 @@ def _log_all(logger: OnceLogger, rows: str, end: End, directory: Path) -> None:
     logger.replay(rows)
     logger.conclude(end, Kept(directory, diff=False))
     finish()
+
+
+def _is_torn(state: State, directory: Path) -> bool:
+    """Return whether the last offline log of a finished run lacks its end."""
+    offline = _attempts(state, directory, "offline-run")
+    return bool(offline) and not is_whole(offline[-1])
+
+
+def _until_written(state: State, directory: Path) -> None:
+    """Wait until the service of W&B has written the last offline log, which it does shortly after the end of a run."""
+    deadline = time.monotonic() + WRITE_SECONDS
+    while _is_torn(state, directory) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _attempts(state: State, directory: Path, kind: str) -> list[Path]:

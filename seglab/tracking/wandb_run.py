@@ -14,7 +14,7 @@ from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
 from seglab.tracking.state import State, read_state, write_state
 from seglab.tracking.wandb_log import OnceLogger
-from seglab.transaction_log import read_contents, steps, values
+from seglab.transaction_log import steps, values
 
 if TYPE_CHECKING:
     import wandb
@@ -121,9 +121,6 @@ def finish() -> None:
         problem = "the folder of the log was deleted"
     try:
         wandb.run.finish()
-        if logger is not None and problem is None and logger.run.offline and not _is_whole(Path(logger.run.settings.sync_file)):
-            problem = f"its log {logger.run.settings.sync_file} is not whole, as on a full disk"
-            log.warning("W&B: %s; free some space, then `seglab sync` logs this run again from its own files", problem)
     except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result of the run stands
         problem = problem or " ".join(str(error).split()) or type(error).__name__
         log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
@@ -133,15 +130,6 @@ def finish() -> None:
         complete = problem is None and logger.concluded
         with contextlib.suppress(OSError):  # the disk is full; the log then counts as not complete
             write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
-
-
-def _is_whole(path: Path) -> bool:
-    """Return whether the log of a process that has closed it can be read up to its end. The client does not tell whether it could write."""
-    try:
-        contents = read_contents(path)
-    except (OSError, ValueError):
-        return False
-    return contents.is_whole and contents.has_ended
 
 
 def _started(described: Described, offline: bool) -> "wandb.Run":
