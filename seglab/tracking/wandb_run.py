@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ takes a few seconds more."""
 
 FINISH_SECONDS = 20.0
 """Longest wait for the upload at the end of a run."""
+
+LEAST_BYTES = 65536
+"""Free space without which no log is begun."""
 
 TAG = 64
 """Largest number of letters of a tag at W&B."""
@@ -79,20 +83,21 @@ def online_logger(described: Described) -> OnceLogger:
 
 
 def _reason(error: Exception) -> str:
-    """Return why W&B refuses a run, in one line. Within the answer of its server, the message is what a user can read."""
+    """Return why W&B refuses a run, in one line, with the variable that may be wrong."""
     text = " ".join(str(error).split())
-    said = re.search(r'"message": ?"([^"]*)"', text)
-    reason = text if said is None else said[1]
     entity = os.environ.get("WANDB_ENTITY")
-    return f"{reason}; check WANDB_ENTITY={entity}" if entity and said is not None else reason
+    return f"{text}; check WANDB_ENTITY={entity}" if entity and re.search("entity|permission", text) else text
 
 
 def _logger(described: Described, *, offline: bool, problem: str | None = None) -> OnceLogger:
     """Start a W&B run and write its state. `problem` is the reason why the run is offline."""
     _send_no_reports()
     finish()
+    _check_disk(described.directory)
     run = _started(described, offline)
     define(run)
+    for handler in logging.getLogger("wandb").handlers:
+        handler.handleError = _ignored  # type: ignore[method-assign]  # its debug log would print a traceback for each line on a full disk
     earlier = _earlier_logs(described, run) if offline else []
     sent = max((step + 1 for path in earlier for step in steps(path)), default=0) if offline else _sent_online(described, run)
     logger = OnceLogger(run, described.directory, sent, ended=described.phase in ("test", "validate"))
@@ -130,6 +135,17 @@ def finish() -> None:
         complete = problem is None and logger.concluded
         with contextlib.suppress(OSError):  # the disk is full; the log then counts as not complete
             write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
+
+
+def _ignored(record: logging.LogRecord) -> None:
+    """Print nothing about a line of W&B's debug log that could not be written."""
+
+
+def _check_disk(directory: Path) -> None:
+    """Raise an OSError if there is no space for a log. W&B itself would print tracebacks."""
+    place = directory / "wandb" if (directory / "wandb").is_dir() else directory
+    if place.is_dir() and shutil.disk_usage(place).free < LEAST_BYTES:
+        raise OSError(f"the disk of {place} is full: free some space, and later runs are logged again")
 
 
 def _started(described: Described, offline: bool) -> "wandb.Run":

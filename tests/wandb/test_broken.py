@@ -98,8 +98,8 @@ def test_an_unknown_entity(trained: Trained, plain: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("left", [4096, pytest.param(65536, marks=pytest.mark.weekly)])
-def test_a_full_disk(left: int, trained: Trained, plain: dict[str, Any], small_disk: Path) -> None:
+@pytest.mark.parametrize(("left", "said"), [(4096, "the disk of"), pytest.param(147456, "No space left on device", marks=pytest.mark.weekly)])
+def test_a_full_disk(left: int, said: str, trained: Trained, plain: dict[str, Any], small_disk: Path) -> None:
     """W&B's folder is on a disk that is full at once, or becomes full during the training."""
     run = trained.place / "full" / RUN
     run.mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_a_full_disk(left: int, trained: Trained, plain: dict[str, Any], small_d
     result, lines = trained("full", "offline")
     assert result == plain
     assert len(lines) == 1, lines
-    assert "No space left on device" in lines[0]
+    assert said in lines[0]
     assert lines[0].endswith(("metrics.csv has its numbers", "`seglab sync` uploads the rest later"))
     assert not (small_disk / "seglab.json").exists() or not trained.state("full").complete
 
