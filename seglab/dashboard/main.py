@@ -62,7 +62,9 @@ def sync(given: Namespace, console: Console) -> int:
                 if ours:
                     _upload(server, ours, given.jobs, problems, console)
                 if done := with_scores([run for run in joined if run in claims], problems):
-                    console.print(f"{count(len(done), 'run')}: the scores that have joined the result uploaded to {server.address}", highlight=False)
+                    console.print(
+                        f"{count(len(done), 'run')}: the scores that have joined the result uploaded to {server.address}", highlight=False
+                    )
         elif not running and not problems:
             console.print("nothing to upload", highlight=False)
     for problem in problems:

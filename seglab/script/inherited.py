@@ -21,6 +21,7 @@ RANKS = re.compile(
 )
 """Variables that give a process its rank. Those of schedulers are `JobContext.rank_variables`; what describes the job itself stays."""
 
+
 def forget_other_launchers(environment: MutableMapping[str, str] = os.environ) -> None:
     """Delete the variables by which other launchers describe ranks and runs, and make this process rank 0."""
     forget_ranks(environment)

@@ -20,9 +20,7 @@ class Forks:
     def __init__(self, module: str) -> None:
         command = [sys.executable, "-m", module]
         environment = {**os.environ, "WANDB_ERROR_REPORTING": "false"}  # else wandb starts a thread, which a child does not have
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, words: list[str], environment: Mapping[str, str], printed: Path) -> int:
         """Start a process, whose output goes into the file `printed`, and return its id."""

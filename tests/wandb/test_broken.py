@@ -1,7 +1,10 @@
 """A training whose W&B is broken: it ends with the result of a training without W&B, and one line says what was wrong and what to do."""
 
+import csv
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from seglab.tracking import read_state
 from seglab.tracking.state import State
 from tests.wandb.forks import Forks
-from tests.wandb.server import WandbServer
+from tests.wandb.server import Fault, WandbServer
 
 RUN = Path("small", "none", "seed-0")
 
@@ -98,7 +101,9 @@ def test_an_unknown_entity(trained: Trained, plain: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("left", "said"), [(4096, "the disk of"), pytest.param(147456, "No space left on device", marks=pytest.mark.weekly)])
+@pytest.mark.parametrize(
+    ("left", "said"), [(4096, "the disk of"), pytest.param(147456, "No space left on device", marks=pytest.mark.weekly)]
+)
 def test_a_full_disk(left: int, said: str, trained: Trained, plain: dict[str, Any], small_disk: Path) -> None:
     """W&B's folder is on a disk that is full at once, or becomes full during the training."""
     run = trained.place / "full" / RUN
@@ -135,6 +140,42 @@ def test_two_processes_with_one_id(trained: Trained, plain: dict[str, Any]) -> N
     hold.unlink()
     assert trained.ended("first", first) == (plain, [])
     assert len(trained.server.runs) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["hang", *(pytest.param(fault, marks=pytest.mark.weekly) for fault in ("refuse", "503", "401"))])
+@pytest.mark.parametrize("when", ["middle", *(pytest.param(when, marks=pytest.mark.weekly) for when in ("start", "end"))])
+def test_an_outage(fault: Fault, when: str, trained: Trained, plain: dict[str, Any]) -> None:
+    """The result is that of a training without W&B, and `seglab sync` completes the run at W&B once the server works again."""
+    server, hold, run = trained.server, trained.place / "hold", trained.place / "out" / RUN
+    hold.touch()
+    if when == "start":
+        server.break_down(fault)
+    child = trained.start("out", "online", HOLD=str(hold))
+    until(lambda: (run / "wandb" / "seglab.json").exists())
+    if when == "middle":
+        server.break_down(fault)
+    hold.unlink()
+    if when == "end":
+        until(lambda: (run / "result.json").exists() or any("val/miou" in row for served in server.runs.values() for row in served.rows))
+        server.break_down(fault)
+    result, lines = trained.ended("out", child)
+    assert result == plain
+    assert len(lines) == 1, lines
+    assert "`seglab sync` uploads" in lines[0]
+    server.recover()
+    sync(server, run)
+    (served,) = server.runs.values()
+    with (run / "metrics.csv").open() as file:
+        assert [row["trainer/global_step"] for row in served.rows] == [int(row["step"]) for row in csv.DictReader(file)]
+    assert [row["_step"] for row in served.rows] == list(range(len(served.rows)))
+    assert served.summary["test/miou"] == pytest.approx(result["test"]["miou"])
+
+
+def sync(server: WandbServer, run: Path) -> None:
+    words = [sys.executable, "-c", "from seglab.cli import main; main()", "sync", str(run)]
+    done = subprocess.run(words, env=server.environment(), timeout=240, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done
 
 
 def until(happened: Any) -> None:
