@@ -39,7 +39,7 @@ def assert_the_same(server: WandbServer, folder: Path, shifts: set[str]) -> None
     (served,) = server.runs.values()
     result = read_result(folder / RUN / "result.json")
     assert {name.split("/")[1] for name in served.summary if name.startswith("shift/")} == {*shifts, "mean"}
-    numbers = {name: value for name, value in result.numbers.items() if value == value}  # noqa: PLR0124 - no NaN
+    numbers = {name: value for name, value in result.numbers.items() if value == value}
     assert {name: served.summary[name] for name in numbers} == pytest.approx(numbers, rel=1e-6)
     assert {"test/classes", "test/images", "val/miou", "train/loss", "best/val_miou"} <= set(served.summary)
     rows = (folder / RUN / "metrics.csv").read_text().splitlines()[1:]
