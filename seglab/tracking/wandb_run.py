@@ -76,7 +76,7 @@ def online_logger(described: Described) -> OnceLogger:
     if _Process.unreachable is None:
         try:
             return _logger(described, offline=False)
-        except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
+        except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError, TimeoutError) as error:
             _Process.unreachable = _reason(error)
             wandb.teardown()  # its service still holds the id of the attempt
     raise ConnectionError(_Process.unreachable)
@@ -155,7 +155,7 @@ def _started(described: Described, offline: bool) -> "wandb.Run":
     tags = [*described.tags, *(tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(","))]
     notes = os.environ.get("WANDB_NOTES", "")
     settings = wandb.Settings(silent=True, console="off", finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
-    if "WANDB_INIT_TIMEOUT" not in os.environ:
+    if not offline and "WANDB_INIT_TIMEOUT" not in os.environ:  # offline, W&B waits for its own service on this machine only
         settings.init_timeout = START_SECONDS
     described.directory.mkdir(parents=True, exist_ok=True)
     return wandb.init(
