@@ -90,9 +90,7 @@ def test_a_key_of_the_wrong_length(trained: Trained, plain: dict[str, Any]) -> N
 
 @pytest.mark.slow
 def test_an_unknown_entity(trained: Trained, plain: dict[str, Any]) -> None:
-    began = time.perf_counter()
     result, lines = trained("unknown", "online", WANDB_ENTITY="nobody")
-    assert time.perf_counter() - began < 90
     assert result == plain
     assert len(lines) == 1, lines
     assert "(entity nobody not found during upsertBucket; check WANDB_ENTITY=nobody): this run is logged offline" in lines[0]
