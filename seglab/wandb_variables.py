@@ -1,11 +1,39 @@
-"""Check W&B's environment variables before W&B does, which ends with errors of its own. No torch, and wandb only where it is checked."""
+"""W&B's environment variables: which seglab follows, and what is wrong with them, before W&B ends with errors of its own. No torch."""
 
 import os
+import re
 from collections.abc import Mapping, MutableMapping
+
+FOLLOWED = frozenset(
+    f"WANDB_{name}"
+    for name in (
+        *("MODE", "DISABLED", "PROJECT", "ENTITY", "ORGANIZATION", "USERNAME", "USER_EMAIL", "TAGS", "NOTES"),
+        *("API_KEY", "IDENTITY_TOKEN_FILE", "CREDENTIALS_FILE", "BASE_URL", "APP_URL"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "X_PROXIES", "INSECURE_DISABLE_SSL", "X_EXTRA_HTTP_HEADERS"),
+        *("HTTP_TIMEOUT", "INIT_TIMEOUT", "FILE_PUSHER_TIMEOUT", "X_SERVICE_WAIT"),
+        *("CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR"),
+        *("SILENT", "QUIET", "DEBUG", "CORE_DEBUG", "ERROR_REPORTING", "DISABLE_GIT", "DISABLE_CODE", "X_SAVE_REQUIREMENTS"),
+    )
+)
+"""Variables of W&B that say where all runs are logged, as whom and how. All others describe one run (WANDB_RUN_ID, WANDB_SWEEP_ID …), and
+several runs under one name or one id would overwrite each other, or they change what seglab logs."""
+
+_FOLLOWED_KINDS = re.compile("WANDB_X_(GRAPHQL|FILE_STREAM|FILE_TRANSFER|STATS|DISABLE)_.+")
+"""Further variables that are followed: those of W&B's requests, and of its measurements of the machine."""
 
 _SECRET = "WANDB_API_KEY"
 _NAMES = ("WANDB_NAME", "WANDB_RUN_ID", "WANDB_RUN_GROUP")
 """Variables that are not checked: W&B says itself what is wrong with a key, and a study does not follow names."""
+
+
+def is_followed(name: str) -> bool:
+    """Return whether runs of a study follow a variable of W&B. `WANDB__NAME` is another spelling of `WANDB_X_NAME`.
+
+    >>> is_followed("WANDB_PROJECT"), is_followed("WANDB__FILE_STREAM_RETRY_MAX"), is_followed("WANDB_RUN_ID")
+    (True, True, False)
+    """
+    name = re.sub("^WANDB__", "WANDB_X_", name)
+    return name in FOLLOWED or _FOLLOWED_KINDS.fullmatch(name) is not None
 
 
 def drop_empty_wandb(environment: MutableMapping[str, str] = os.environ) -> None:

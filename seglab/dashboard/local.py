@@ -83,7 +83,17 @@ def not_uploaded(folder: Path) -> list[Path]:
     logs = logs_below(folder)
     offline = {log.run for log in logs if log.is_offline and not log.is_uploaded}
     online = {log.run for log in logs if not log.is_offline and not log.is_uploaded and not _said_complete(log.run)}
-    return sorted(run for run in offline | online | set(lost(folder, logs)) if ledger.state(run) != "running")
+    return sorted(run for run in {*offline, *online, *lost(folder, logs), *rescored(folder)} if ledger.state(run) != "running")
+
+
+def rescored(folder: Path) -> list[Path]:
+    """Return the folders of finished runs whose result has got scores after the end of their log, such as scores under a shift."""
+    return [run for run in finished_below(folder) if lacks_scores(run) and ledger.state(run) != "running"]
+
+
+def lacks_scores(run: Path) -> bool:
+    """Return whether W&B lacks scores that have joined the result of a run."""
+    return bool(state_of(run).get("lacks_scores", False))
 
 
 def lost(folder: Path, logs: Sequence[LocalLog]) -> list[Path]:

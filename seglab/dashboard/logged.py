@@ -7,8 +7,8 @@ from pathlib import Path
 from seglab.compare import read_folder
 from seglab.compare.plots.ink import line_of
 from seglab.dashboard.local import LocalLog, logs_below
-from seglab.dashboard.transaction_log import Contents, Keys, read_contents
 from seglab.records import TUNING, StudyRecord, read_record
+from seglab.transaction_log import Contents, Keys, read_contents
 
 NEEDED = ("study", "arm", "seed", "phase")
 """Settings by which the panels choose and group runs."""

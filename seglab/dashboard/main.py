@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from seglab.dashboard.local import logs_below, lost, without_log
-from seglab.dashboard.missing import with_missing
+from seglab.dashboard.local import logs_below, lost, rescored, without_log
+from seglab.dashboard.missing import with_missing, with_scores
 from seglab.dashboard.server import Server
 from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
 from seglab.dashboard.words import unlogged
@@ -36,8 +36,8 @@ def sync(given: Namespace, console: Console) -> int:
     with sigterm_as_ctrl_c():
         problems: list[str] = []
         logs = logs_below(folder)
-        deleted, without = lost(folder, logs), without_log(folder, logs)
-        if not logs and not deleted:
+        deleted, without, joined = lost(folder, logs), without_log(folder, logs), rescored(folder)
+        if not logs and not deleted and not joined:
             kept = "; metrics.csv and result.json of each run hold all numbers" if without else ""
             raise ValueError(f"{folder}: no run below it has a log of Weights & Biases; runs make one unless W&B is disabled{kept}")
         found, running = read_attempts(logs, problems)
@@ -51,12 +51,20 @@ def sync(given: Namespace, console: Console) -> int:
             for one in found:
                 names = ", ".join(log.path.parent.name for log, _ in one.logs if not log.is_uploaded)
                 console.print(f"would upload: {one.run} ({names})", highlight=False, markup=False, soft_wrap=True)
-            for run in deleted:
-                console.print(
-                    f"would upload: {run} (its log was deleted; from its own files)", highlight=False, markup=False, soft_wrap=True
-                )
-        elif found or deleted:
-            _upload(found, deleted, given.jobs, problems, console)
+            for runs_, why in ((deleted, "its log was deleted; from its own files"), (joined, "the scores that have joined its result")):
+                for run in runs_:
+                    console.print(f"would upload: {run} ({why})", highlight=False, markup=False, soft_wrap=True)
+        elif found or deleted or joined:
+            server = Server()
+            with claimed([*(one.run for one in found), *deleted, *joined], problems) as claims:
+                ours = [one for one in found if one.run in claims]
+                ours = with_missing(ours, [run for run in deleted if run in claims], problems)
+                if ours:
+                    _upload(server, ours, given.jobs, problems, console)
+                if done := with_scores([run for run in joined if run in claims], problems):
+                    console.print(
+                        f"{count(len(done), 'run')}: the scores that have joined the result uploaded to {server.address}", highlight=False
+                    )
         elif not running and not problems:
             console.print("nothing to upload", highlight=False)
     for problem in problems:
@@ -64,32 +72,27 @@ def sync(given: Namespace, console: Console) -> int:
     return FAILED if problems else DONE
 
 
-def _upload(attempts: Sequence[Attempts], deleted: Sequence[Path], jobs: int, problems: list[str], console: Console) -> None:
-    """Upload what the server does not have, and compare its numbers of rows with the logs'. `deleted` are runs without their logs."""
-    server = Server()
-    with claimed([*(one.run for one in attempts), *deleted], problems) as claims:
-        ours = with_missing([one for one in attempts if one.run in claims], [run for run in deleted if run in claims], problems)
-        served = ask(server, ours)
-        for one in ours:
-            plan(one, served.get((*one.place, one.id)))
-            for log in one.complete:
-                log.marker.touch()
-        parts = [part for one in ours for part in one.parts]
-        if not ours:
-            return
-        if not parts:
-            console.print(f"nothing to upload: {server.address} has everything", highlight=False)
-            return
-        columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("", total=len(parts))
-            said = send(parts, jobs, lambda done: bar.update(task, completed=done))
-        problems += dict.fromkeys(said)
-        left = [part.log for part in parts if not part.log.is_uploaded]
-        problems += [f"{log.path.parent}: not uploaded as a whole; the same command goes on with it" for log in left]
-        sent = [one for one in ours if one.parts and not any(part.log in left for part in one.parts)]
-        problems += _differences(server, sent)
-        console.print(f"{count(len(sent), 'run')} uploaded to {server.address}", highlight=False)
+def _upload(server: Server, attempts: Sequence[Attempts], jobs: int, problems: list[str], console: Console) -> None:
+    """Upload what the server does not have, and compare its numbers of rows with the logs'."""
+    served = ask(server, attempts)
+    for one in attempts:
+        plan(one, served.get((*one.place, one.id)))
+        for log in one.complete:
+            log.marker.touch()
+    parts = [part for one in attempts for part in one.parts]
+    if not parts:
+        console.print(f"nothing to upload: {server.address} has everything", highlight=False)
+        return
+    columns = (TextColumn("uploading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(parts))
+        said = send(parts, jobs, lambda done: bar.update(task, completed=done))
+    problems += dict.fromkeys(said)
+    left = [part.log for part in parts if not part.log.is_uploaded]
+    problems += [f"{log.path.parent}: not uploaded as a whole; the same command goes on with it" for log in left]
+    sent = [one for one in attempts if one.parts and not any(part.log in left for part in one.parts)]
+    problems += _differences(server, sent)
+    console.print(f"{count(len(sent), 'run')} uploaded to {server.address}", highlight=False)
 
 
 def _differences(server: Server, attempts: Sequence[Attempts]) -> list[str]:

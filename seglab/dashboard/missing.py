@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from seglab.dashboard.local import logs_below
+from seglab.dashboard.local import lacks_scores, logs_below
 from seglab.dashboard.sync import Attempts, read_attempts
 
 
@@ -27,3 +27,20 @@ def with_missing(attempts: Sequence[Attempts], deleted: Sequence[Path], problems
             problems.append(str(error))
         found += read_attempts(logs_below(run), problems)[0]
     return found
+
+
+def with_scores(runs: Sequence[Path], problems: list[str]) -> list[Path]:
+    """Give W&B the scores that have joined the results of finished runs, and return the folders of the runs whose scores it has then.
+
+    Args:
+        runs: folders of the runs. A run that waits in a local log is left alone.
+        problems: gets a line for each run whose scores could not be uploaded.
+    """
+    from seglab.tracking import log_scores  # imports torch
+
+    for run in runs:
+        try:
+            log_scores(run)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    return [run for run in runs if not lacks_scores(run)]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from seglab.dashboard.transaction_log import Keys
+from seglab.transaction_log import Keys
 
 STEP = "trainer/global_step"
 CURVES = ("val/miou", "val/dice", "train/loss")

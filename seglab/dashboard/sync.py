@@ -15,9 +15,9 @@ from pathlib import Path
 
 from seglab.dashboard.local import LocalLog
 from seglab.dashboard.server import ServedRun, Server
-from seglab.dashboard.transaction_log import Contents, read_contents, write_rest
 from seglab.dashboard.upload import upload
 from seglab.running import ledger
+from seglab.transaction_log import Contents, read_contents, write_rest
 
 LIVE_SECONDS = ledger.STALE_SECONDS
 """A log that was not closed, and was written to within this time, may belong to a process that is alive."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from seglab.dashboard import panels
 from seglab.dashboard.logged import Logged
-from seglab.dashboard.transaction_log import Keys
 from seglab.records import write_text
+from seglab.transaction_log import Keys
 
 FILE = "dashboard.json"
 """The workspaces as JSON, with their addresses, in the study's folder. A saved workspace is replaced when the command is repeated."""

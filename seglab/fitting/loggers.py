@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from seglab import tracking
 from seglab.tracking import CSVLog, Described, resolved_mode
-from seglab.tracking.modes import is_logged_in
+from seglab.tracking.modes import is_logged_in, not_followed_by_fit
 from seglab.wandb_variables import check_wandb_variables
 
 OF_ANOTHER_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_DIR")
@@ -26,6 +27,8 @@ def loggers(given: Sequence[Logger] | None, described: Described) -> list[Logger
     Raises:
         ValueError: W&B has to be online, and nobody is logged in.
     """
+    if (line := not_followed_by_fit(os.environ)) is not None:
+        print(line, file=sys.stderr)
     if "WANDB_SWEEP_ID" not in os.environ:  # else an agent of a sweep has started this fit, and names its run
         for name in OF_ANOTHER_RUN:
             os.environ.pop(name, None)

@@ -1,11 +1,14 @@
 """Evaluating the weights of a finished run again."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from seglab import tracking
 from seglab.callbacks import ResumeCheckpoint
 from seglab.interruption import Interruption
 from seglab.records import Result, read_result, write_result
@@ -13,6 +16,8 @@ from seglab.running.job import EvaluatedSplit, Job
 from seglab.running.process import run_settings
 from seglab.running.trained import Trained, with_shifts
 from seglab.study.identity import check_same
+
+log = logging.getLogger("seglab")
 
 
 def recorded(job: Job) -> Result:
@@ -63,9 +68,22 @@ def add_shifts(job: Job, interruption: Interruption) -> Result:
         handlers = ResumeCheckpoint(job.resume_checkpoint, job.resources.checkpoint_minutes, interruption)
         shifted = _trained(job, [handlers]).shifted(job.lacking_shifts)
     result = with_shifts(result, shifted, job.record.shifts)
+    tracking.expect_scores(job.directory)
     write_result(job.directory / "result.json", result)
+    if tracking.resolved_mode(job.resources.wandb) == "online":
+        _log_scores(job.directory)
     (job.directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
     return result
+
+
+def _log_scores(directory: Path) -> None:
+    """Give new scores to W&B. If that fails, `seglab sync` does it later, and `run` says so at its end."""
+    try:
+        tracking.log_scores(directory)
+    except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result stands
+        log.warning("W&B has not got the new scores of this run (%s): `seglab sync` uploads them later", " ".join(str(error).split()))
+    finally:
+        tracking.finish()
 
 
 def _trained(job: Job, callbacks: list[Callback]) -> Trained:

@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 
 from seglab.callbacks.lightning_internals import become_rank_zero
 from seglab.cluster.here import CLUSTERS
+from seglab.wandb_variables import is_followed
 
 RANKS = re.compile(
     "(LOCAL_|GROUP_|NODE_|ROLE_)?RANK|(LOCAL_|GROUP_|ROLE_)?WORLD_SIZE|ROLE_NAME|MASTER_(ADDR|PORT)|STANDALONE_PORT"  # torch, Lightning
@@ -20,26 +21,12 @@ RANKS = re.compile(
 )
 """Variables that give a process its rank. Those of schedulers are `JobContext.rank_variables`; what describes the job itself stays."""
 
-WANDB_ACCOUNT = frozenset(
-    f"WANDB_{name}"
-    for name in (
-        *("MODE", "DISABLED", "PROJECT", "ENTITY", "ORGANIZATION", "USERNAME", "USER_EMAIL", "TAGS", "NOTES"),
-        *("API_KEY", "IDENTITY_TOKEN_FILE", "CREDENTIALS_FILE", "BASE_URL", "APP_URL"),
-        *("HTTP_PROXY", "HTTPS_PROXY", "INSECURE_DISABLE_SSL", "X_EXTRA_HTTP_HEADERS"),
-        *("HTTP_TIMEOUT", "INIT_TIMEOUT", "FILE_PUSHER_TIMEOUT", "X_SERVICE_WAIT"),
-        *("CACHE_DIR", "CONFIG_DIR", "DATA_DIR", "ARTIFACT_DIR"),
-        *("SILENT", "QUIET", "DEBUG", "CORE_DEBUG", "ERROR_REPORTING", "DISABLE_GIT", "DISABLE_CODE"),
-    )
-)
-"""Variables of W&B that say where all runs are logged, as whom and how. All others describe one run (WANDB_RUN_ID, WANDB_SWEEP_ID …), and
-several runs under one name or one id would overwrite each other."""
-
 
 def forget_other_launchers(environment: MutableMapping[str, str] = os.environ) -> None:
     """Delete the variables by which other launchers describe ranks and runs, and make this process rank 0."""
     forget_ranks(environment)
     for name in list(environment):
-        if name.startswith("WANDB_") and name not in WANDB_ACCOUNT:
+        if name.startswith("WANDB_") and not is_followed(name):
             del environment[name]
 
 

@@ -4,7 +4,7 @@ from seglab.tracking import tables
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Circumstances, Described, described, described_fit, wandb_id
 from seglab.tracking.csv_log import CSVLog
-from seglab.tracking.missing import lacks_rows, log_missing
+from seglab.tracking.missing import expect_scores, lacks_rows, log_missing, log_scores
 from seglab.tracking.modes import WandbMode, check_mode, not_followed, resolved_mode
 from seglab.tracking.run_loggers import conclude, loggers
 from seglab.tracking.state import State, read_state
@@ -30,9 +30,11 @@ __all__ = [
     "conclude",
     "described",
     "described_fit",
+    "expect_scores",
     "finish",
     "lacks_rows",
     "log_missing",
+    "log_scores",
     "loggers",
     "not_followed",
     "read_state",

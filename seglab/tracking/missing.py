@@ -1,19 +1,26 @@
-"""Give W&B the rows of a run that no log holds: of an online run whose upload has failed, or of a process that was killed at its end.
+"""Give W&B what no log of a run holds: rows of an online run whose upload has failed, the end of a process that was killed, later scores.
 
 `metrics.csv`, `result.json` and `confusion.npz` of the run have everything except its pictures.
 """
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from seglab.records import read_result
 from seglab.tracking.artifacts import Kept
-from seglab.tracking.local_rows import is_uploaded, logs, numbers
-from seglab.tracking.state import State, moved, read_state
+from seglab.tracking.config import Described
+from seglab.tracking.local_logs import is_uploaded, is_whole, logs
+from seglab.tracking.state import State, moved, read_state, write_state
 from seglab.tracking.tables import End
 from seglab.tracking.wandb_log import OnceLogger
-from seglab.tracking.wandb_run import finish, wandb_logger
+from seglab.tracking.wandb_run import finish, online_logger, wandb_logger
+from seglab.transaction_log import steps
+
+WRITE_SECONDS = 5.0
+"""Longest wait for the end of a log to be written."""
 
 
 def lacks_rows(directory: Path) -> bool:
@@ -24,7 +31,7 @@ def lacks_rows(directory: Path) -> bool:
     state = read_state(directory)
     if state is None or not (directory / "result.json").exists():
         return False
-    return not state.complete or (state.mode == "offline" and bool(_attempts(state, directory, "run")))
+    return not state.complete or (state.mode == "offline" and (bool(_attempts(state, directory, "run")) or _is_torn(state, directory)))
 
 
 def log_missing(directory: Path) -> None:
@@ -44,22 +51,50 @@ def log_missing(directory: Path) -> None:
         raise ValueError(f"{directory}: has no wandb/seglab.json, so W&B knows nothing of this run")
     described = moved(state, directory).described
     rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)  # before a log is opened
-    if state.mode == "offline" and not state.complete:
+    if state.mode == "offline" and (not state.complete or _is_torn(state, directory)):
         _log_all(wandb_logger(described, "offline"), rows, end, directory)
+        _until_written(state, directory)
     if state.mode == "offline" and not _attempts(state, directory, "run"):
         return
-    logger = wandb_logger(described, "online")
-    if logger.run.offline:
-        finish()
-        raise ValueError(f"{directory}: W&B cannot be reached ({getattr(read_state(directory), 'problem', None)}); try again later")
+    logger = _online(described)
     waiting = [log for log in _attempts(state, directory, "offline-run") if not is_uploaded(log)]
-    before = min((number for log in waiting for number in numbers(log)), default=None)
+    before = min((number for log in waiting for number in steps(log)), default=None)
     if before is None:
         _log_all(logger, rows, end, directory)
     else:
         logger.restore("".join(rows.splitlines(keepends=True)[: before + 1]))
         logger.concluded = True
         finish()
+
+
+def expect_scores(directory: Path) -> None:
+    """Note that scores are about to join the result of a finished run, so that W&B gets them even if this process is killed."""
+    state = read_state(directory)
+    if state is not None:
+        write_state(replace(moved(state, directory), lacks_scores=True))
+
+
+def log_scores(directory: Path) -> None:
+    """Give W&B the scores that have joined the result of a finished run, if it lacks them and has the run.
+
+    A run that waits in an offline log is left to `seglab sync`, which uploads the log first: an upload replaces all values of a run.
+
+    Raises:
+        ValueError, OSError: the files of the run are damaged, or W&B cannot be reached.
+    """
+    state = read_state(directory)
+    if state is None or not state.lacks_scores or not all(map(is_uploaded, _attempts(state, directory, "offline-run"))):
+        return
+    rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)
+    _log_all(_online(moved(state, directory).described), rows, end, directory)
+
+
+def _online(described: Described) -> OnceLogger:
+    """Return a logger that goes on with a run at W&B; a ValueError if W&B cannot be reached."""
+    try:
+        return online_logger(described)
+    except ConnectionError as error:
+        raise ValueError(f"{described.directory}: W&B cannot be reached ({error}); try again later") from None
 
 
 def _end(directory: Path) -> End:
@@ -74,6 +109,19 @@ def _log_all(logger: OnceLogger, rows: str, end: End, directory: Path) -> None:
     logger.replay(rows)
     logger.conclude(end, Kept(directory, diff=False))
     finish()
+
+
+def _is_torn(state: State, directory: Path) -> bool:
+    """Return whether the last offline log of a finished run lacks its end."""
+    offline = _attempts(state, directory, "offline-run")
+    return bool(offline) and not is_whole(offline[-1])
+
+
+def _until_written(state: State, directory: Path) -> None:
+    """Wait until the service of W&B has written the last offline log, which it does shortly after the end of a run."""
+    deadline = time.monotonic() + WRITE_SECONDS
+    while _is_torn(state, directory) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _attempts(state: State, directory: Path, kind: str) -> list[Path]:

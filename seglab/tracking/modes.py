@@ -2,12 +2,12 @@
 
 import netrc
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
 
-from seglab.wandb_variables import check_wandb_variables
+from seglab.wandb_variables import check_wandb_variables, is_followed
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 """`auto`: the mode in `WANDB_MODE`; without it, online if the user is logged in, else offline."""
@@ -26,7 +26,7 @@ NAMING = frozenset(
     f"WANDB_{name}"
     for name in ("RUN_GROUP", "JOB_TYPE", "NAME", "RUN_NAME", "RUN_ID", "RESUME", "DIR", "SWEEP_ID", "RUN_RESUME_FROM", "FORK_FROM")
 )
-"""Variables that name one run or its folder. They are not followed, because seglab names the runs of a study."""
+"""Variables that name one run or its folder. seglab names its runs itself."""
 
 
 def resolved_mode(mode: WandbMode) -> WandbMode:
@@ -58,11 +58,19 @@ def check_mode(mode: WandbMode) -> None:
 
 
 def not_followed(names: Collection[str]) -> str | None:
-    """Return a line that names the given environment variables that seglab does not follow; None if there are none."""
-    found = sorted(NAMING & set(names))
-    if not found:
-        return None
-    return f"{', '.join(found)}: not followed, because seglab names its runs and their folders at W&B itself (docs/wandb.md)"
+    """Return a line that names the environment variables of W&B that a study does not follow; None if there are none."""
+    return _named(name for name in names if name.startswith("WANDB_") and not is_followed(name))
+
+
+def not_followed_by_fit(names: Collection[str]) -> str | None:
+    """Return a line that names the environment variables of W&B that a fit does not follow; None if there are none, or in a sweep."""
+    return None if "WANDB_SWEEP_ID" in names else _named(NAMING & set(names))
+
+
+def _named(names: Iterable[str]) -> str | None:
+    found = sorted(names)
+    why = "because seglab says itself what its runs log, under which name, and where (docs/wandb.md)"
+    return f"{', '.join(found)}: not followed, {why}" if found else None
 
 
 def _asked() -> WandbMode:

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 from seglab.tracking.artifacts import Kept
 from seglab.tracking.config import Described
 from seglab.tracking.csv_log import CSVLog
-from seglab.tracking.local_rows import logs, mark_uploaded
+from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode, resolved_mode
 from seglab.tracking.tables import End
 from seglab.tracking.tracker import Tracker

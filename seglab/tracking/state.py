@@ -24,6 +24,8 @@ class State:
     """Page of an online run."""
     problem: str | None = None
     """Reason why an attempt is offline, or why its log is not complete."""
+    lacks_scores: bool = False
+    """Whether scores have joined the result of the run after the end of its log."""
 
 
 def path_of(directory: Path) -> Path:

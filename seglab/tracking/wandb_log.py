@@ -46,10 +46,14 @@ class OnceLogger(WandbLogger):
         self.row = 0
         """Number of rows of `metrics.csv` so far, those before the checkpoint of a resumed run included."""
         self.ended = ended
+        self.before: dict[str, Any] = {}
+        """Values of the run that earlier offline attempts have left. An upload replaces all values of a run by those of its last attempt."""
         self.problem: str | None = None
         """First error of W&B. Nothing is sent after it."""
         self.concluded = False
         """Whether everything of the run was given to W&B."""
+        self._logged: set[str] = set()
+        """Names of the values that this attempt has sent in rows."""
         self._final: Row = {}
         """Scores of the trained network."""
         self._held: list[tuple[int, Row]] = []
@@ -114,11 +118,13 @@ class OnceLogger(WandbLogger):
                 lambda: check_answers(self.run.settings.base_url)
             )  # tables and files would wait for a server that does not answer
         with staged_in(self.directory):
-            media = self._tables(end) if self._held and end is not None else {}
+            media = self._tables(end) if self._held and end is not None and self.row > self.sent else {}
             for number, row in self._held:
                 self._send(number, row | (media if number == self.row - 1 else {}))
+            before = {name: value for name, value in self.before.items() if name not in self._logged}
             scores = {**self._final, **({} if end is None else end.result.numbers), **self._best}
-            self._guarded(lambda: self.run.summary.update({name: value for name, value in scores.items() if not math.isnan(value)}))
+            defined = {name: value for name, value in scores.items() if not math.isnan(value)}
+            self._guarded(lambda: self.run.summary.update({**before, **defined}))
             self._guarded(lambda: log_files(self.run, kept))
         self.concluded = True
 
@@ -147,6 +153,7 @@ class OnceLogger(WandbLogger):
 
     def _send(self, number: int, row: Mapping[str, Any]) -> None:
         if number >= self.sent:
+            self._logged |= set(row)
             self._guarded(lambda: self.run.log(dict(row), step=number, commit=True))
 
     def _guarded(self, act: Any) -> None:

@@ -4,24 +4,31 @@ import contextlib
 import dataclasses
 import logging
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seglab.tracking.config import PROJECT, Described
-from seglab.tracking.local_rows import logs, mark_uploaded, numbers
+from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
-from seglab.tracking.state import State, write_state
+from seglab.tracking.state import State, read_state, write_state
 from seglab.tracking.wandb_log import OnceLogger
+from seglab.transaction_log import steps, values
 
 if TYPE_CHECKING:
     import wandb
 
 START_SECONDS = 12.0
-"""Longest wait for W&B at the start of a run. The start of the offline log that replaces an online one takes a few seconds more."""
+"""Longest wait for W&B at the start of a run, unless WANDB_INIT_TIMEOUT is set. The start of the offline log that replaces an online one
+takes a few seconds more."""
 
 FINISH_SECONDS = 20.0
 """Longest wait for the upload at the end of a run."""
+
+LEAST_BYTES = 65536
+"""Free space without which no log is begun."""
 
 TAG = 64
 """Largest number of letters of a tag at W&B."""
@@ -45,28 +52,66 @@ def wandb_logger(described: Described, mode: WandbMode) -> OnceLogger:
         described: the run.
         mode: online or offline.
     """
-    # During an outage, the client's reports about itself would hold up the end of the process.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    problem = None
+    if mode == "online":
+        was_reached = _Process.unreachable is None
+        try:
+            return online_logger(described)
+        except ConnectionError as error:
+            problem = str(error)
+            if was_reached:
+                log.warning("W&B cannot be reached (%s): this run is logged offline; `seglab sync` uploads it later", problem)
+    return _logger(described, offline=True, problem=problem)
+
+
+def online_logger(described: Described) -> OnceLogger:
+    """Return a logger that has started its W&B run, or goes on with it.
+
+    Raises:
+        ConnectionError: W&B cannot be reached, or refuses the run. Later runs of this process do not wait for it again.
+    """
+    _send_no_reports()
     import wandb
 
+    if _Process.unreachable is None:
+        try:
+            return _logger(described, offline=False)
+        except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError, TimeoutError) as error:
+            _Process.unreachable = _reason(error)
+            wandb.teardown()  # its service still holds the id of the attempt
+    raise ConnectionError(_Process.unreachable)
+
+
+def _reason(error: Exception) -> str:
+    """Return why W&B refuses a run, in one line, with the variable that may be wrong."""
+    text = " ".join(str(error).split())
+    entity = os.environ.get("WANDB_ENTITY")
+    return f"{text}; check WANDB_ENTITY={entity}" if entity and re.search("entity|permission", text) else text
+
+
+def _logger(described: Described, *, offline: bool, problem: str | None = None) -> OnceLogger:
+    """Start a W&B run and write its state. `problem` is the reason why the run is offline."""
+    _send_no_reports()
     finish()
-    problem = _Process.unreachable if mode == "online" else None
-    offline = mode == "offline" or problem is not None
-    try:
-        run = _started(described, offline)
-    except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:
-        if offline:
-            raise
-        problem = _Process.unreachable = " ".join(str(error).split())
-        log.warning("W&B cannot be reached (%s): this run is logged offline; `seglab sync` uploads it later", problem)
-        wandb.teardown()  # its service still holds the id of the attempt
-        offline, run = True, _started(described, offline=True)
+    _check_disk(described.directory)
+    run = _started(described, offline)
     define(run)
+    for handler in logging.getLogger("wandb").handlers:
+        handler.handleError = _ignored  # type: ignore[method-assign]  # its debug log would print a traceback for each line on a full disk
+    earlier = _earlier_logs(described, run) if offline else []
+    sent = max((step + 1 for path in earlier for step in steps(path)), default=0) if offline else _sent_online(described, run)
+    logger = OnceLogger(run, described.directory, sent, ended=described.phase in ("test", "validate"))
+    for path in earlier:
+        logger.before |= values(path)
     state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
     write_state(state)
-    logger = OnceLogger(run, described.directory, _sent(described, run, offline=offline), ended=described.phase in ("test", "validate"))
     _Process.open = logger, state
     return logger
+
+
+def _send_no_reports() -> None:
+    """Switch off the client's reports about itself, before wandb is imported: during an outage, they hold up the end of the process."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 def finish() -> None:
@@ -92,12 +137,26 @@ def finish() -> None:
             write_state(dataclasses.replace(state, complete=complete, problem=problem or state.problem))
 
 
+def _ignored(record: logging.LogRecord) -> None:
+    """Print nothing about a line of W&B's debug log that could not be written."""
+
+
+def _check_disk(directory: Path) -> None:
+    """Raise an OSError if there is no space for a log. W&B itself would print tracebacks."""
+    place = directory / "wandb" if (directory / "wandb").is_dir() else directory
+    if place.is_dir() and shutil.disk_usage(place).free < LEAST_BYTES:
+        raise OSError(f"the disk of {place} is full: free some space, and later runs are logged again")
+
+
 def _started(described: Described, offline: bool) -> "wandb.Run":
     """Start a run at W&B, or continue it if W&B has its id."""
     import wandb
 
     tags = [*described.tags, *(tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(","))]
     notes = os.environ.get("WANDB_NOTES", "")
+    settings = wandb.Settings(silent=True, console="off", finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
+    if not offline and "WANDB_INIT_TIMEOUT" not in os.environ:  # offline, W&B waits for its own service on this machine only
+        settings.init_timeout = START_SECONDS
     described.directory.mkdir(parents=True, exist_ok=True)
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -111,38 +170,32 @@ def _started(described: Described, offline: bool) -> "wandb.Run":
         notes=f"{notes}\n{described.notes}".lstrip(),
         config=dict(described.config),
         mode="offline" if offline else "online",
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            init_timeout=START_SECONDS,
-            finish_timeout=FINISH_SECONDS,
-            finish_timeout_raises=True,
-        ),
+        settings=settings,
     )
 
 
-def _sent(described: Described, run: "wandb.Run", *, offline: bool) -> int:
-    """Return the number of rows that W&B has, or will have from local logs, of a run that continues."""
-    if not offline:
-        rows = int(run.starting_step)
-        earlier = [path for kind in ("run", "offline-run") for path in logs(described.directory, run.id, kind)]
-        if rows and all(path.parent == Path(run.settings.sync_dir) for path in earlier):
-            log.warning(
-                "W&B has %d rows of an equal run already (%s), of another folder; it keeps them, and only the rows behind them are sent: "
-                "delete it at W&B first if it is not to be kept",
-                rows,
-                run.url,
-            )
-        return rows
+def _sent_online(described: Described, run: "wandb.Run") -> int:
+    """Return the number of rows that W&B has of a run that continues."""
+    rows = int(run.starting_step)
+    earlier = [path for kind in ("run", "offline-run") for path in logs(described.directory, run.id, kind)]
+    is_of_here = read_state(described.directory) is not None or any(path.parent != Path(run.settings.sync_dir) for path in earlier)
+    if run.resumed and not is_of_here:
+        log.warning(
+            "W&B has an equal run already (%s, %d rows), of another folder: it keeps these rows, and gets the rows behind them. Delete that run "
+            "at W&B first if it is not to be kept, or let its process end if it is alive",
+            run.url,
+            rows,
+        )
+    return rows
+
+
+def _earlier_logs(described: Described, run: "wandb.Run") -> list[Path]:
+    """Return the local logs of earlier attempts at a run that is offline now. W&B will have their rows."""
     if described.id is None:
-        return 0
-    sent = 0
-    for kind in ("run", "offline-run"):
-        for path in logs(described.directory, described.id, kind):
-            if path.parent == Path(run.settings.sync_dir):
-                continue
-            found = numbers(path)
-            sent = max([sent, *(number + 1 for number in found)])
-            if kind == "offline-run" and not found:
-                mark_uploaded(path)  # of a process that was killed at its start; `wandb sync` would stop at it
-    return sent
+        return []
+    found = [path for kind in ("run", "offline-run") for path in logs(described.directory, described.id, kind)]
+    found = [path for path in found if path.parent != Path(run.settings.sync_dir)]
+    for path in found:
+        if path.parent.name.startswith("offline-") and not any(True for _ in steps(path)):
+            mark_uploaded(path)  # of a process that was killed at its start; `wandb sync` would stop at it
+    return found

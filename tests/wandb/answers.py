@@ -11,6 +11,10 @@ ENTITY = "me"
 """The user to whom the key belongs, and the entity of a client that names none."""
 
 
+class UnknownEntity(Exception):  # noqa: N818 - an answer of the server
+    """The client wants to log as somebody whom the server does not know."""
+
+
 class Content:
     """What the server keeps, and the answer to each operation. An operation's method has its name.
 
@@ -78,6 +82,8 @@ class Content:
 
     def upsert_bucket(self, given: dict[str, Any]) -> dict[str, Any]:
         """Open or change a run. A field that is not sent keeps its value."""
+        if given.get("entity") not in (None, "", ENTITY):
+            raise UnknownEntity(f"entity {given['entity']} not found during upsertBucket")
         is_new = given["name"] not in self.runs
         entity, project = given.get("entity") or ENTITY, given.get("project") or "uncategorized"
         self.projects.add(project)

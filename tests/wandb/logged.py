@@ -1,6 +1,8 @@
 """A process that logs one run as a training does: `python logged.py FOLDER MODE`. It may be killed, and go on.
 
 Environment: `DIE_AT` is the row at which it kills itself, `SAVE_AT` the row at which it saves a checkpoint, `PAUSE` the seconds between rows.
+
+`python logged.py` alone starts such processes, and `wandb sync`: see `forks.py`.
 """
 
 import os
@@ -9,8 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+from wandb.cli.cli import cli
+
 from seglab.tracking import CSVLog, Described, Kept, conclude, finish, loggers
 from seglab.tracking.wandb_log import OnceLogger
+from tests.wandb.forks import words_of_a_child
 
 ROWS = 30
 
@@ -51,4 +56,8 @@ def log_run(folder: Path, mode: str) -> None:
 
 
 if __name__ == "__main__":
-    log_run(Path(sys.argv[1]), sys.argv[2])
+    words = sys.argv[1:] or words_of_a_child()
+    if words[:1] == ["sync"]:
+        cli(words, prog_name="wandb")
+    elif words:
+        log_run(Path(words[0]), words[1])

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import unquote
 
-from tests.wandb.answers import Content
+from tests.wandb.answers import Content, UnknownEntity
 from tests.wandb.served import ServedArtifact, ServedRun, ServedView
 
 Fault = Literal["refuse", "hang", "503", "401", "cut"]
@@ -187,7 +187,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{"da')
             self._hang_up()
         else:
-            self._send(self._answer(body), 200)
+            try:
+                self._send(self._answer(body), 200)
+            except UnknownEntity as error:  # as W&B's server answers (github.com/wandb/wandb/issues/2484)
+                self._send({"data": {"upsertBucket": None}, "errors": [{"message": str(error), "path": ["upsertBucket"]}]}, 404)
 
     def _answer(self, body: bytes) -> dict[str, Any]:
         owner = self.server.owner

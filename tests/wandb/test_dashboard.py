@@ -23,8 +23,8 @@ from seglab.compare.report import render
 from seglab.dashboard import panels
 from seglab.dashboard.drawn import Drawn
 from seglab.dashboard.logged import read_logged
-from seglab.dashboard.transaction_log import Keys
 from seglab.dashboard.words import Answer, at_end, at_start, left_over, standing
+from seglab.transaction_log import Keys
 from tests.wandb.server import WandbServer
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

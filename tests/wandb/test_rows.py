@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seglab.tracking import lacks_rows, read_state
-from seglab.tracking.local_rows import logs, numbers
+from seglab.tracking.local_logs import logs
 from seglab.tracking.series import STEP, rows_of, shown
+from seglab.transaction_log import steps
+from tests.wandb.forks import Forks
 from tests.wandb.logged import ROWS
 from tests.wandb.server import Fault, WandbServer
 
@@ -22,27 +25,54 @@ ID = "s-a-s0-00000000"
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    found = Forks("tests.wandb.logged")
+    yield found
+    found.close()
+
+
 def start(server: WandbServer, folder: Path, mode: str, **environment: object) -> "subprocess.Popen[str]":
     """Start the process that logs a run."""
-    given = {**server.environment(mode), "WANDB_SILENT": "true", **{name: str(value) for name, value in environment.items()}}
     command = [sys.executable, "-m", "tests.wandb.logged", str(folder), mode]
+    given = environment_of(server, mode, environment)
     return subprocess.Popen(command, cwd=ROOT, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def log(server: WandbServer, folder: Path, mode: str, **environment: object) -> tuple[int, str]:
-    """Log a run to its end, or its death; return the exit code and what was printed."""
-    process = start(server, folder, mode, **environment)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out + err
+def environment_of(server: WandbServer, mode: str, more: Mapping[str, object]) -> dict[str, str]:
+    return {**server.environment(mode), "WANDB_SILENT": "true", **{name: str(value) for name, value in more.items()}}
 
 
-def sync(server: WandbServer, folder: Path) -> None:
-    """Upload all offline logs of a run that are not uploaded yet, as a user does."""
-    paths = [str(path) for path in sorted((folder / "wandb").glob("offline-run-*")) if not list(path.glob("*.synced"))]
-    if paths:
-        command = [sys.executable, "-m", "wandb", "sync", "--yes", *paths]
-        done = subprocess.run(command, cwd=folder, env=server.environment(), capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
+class Log:
+    """Logs a run to its end, or its death.
+
+    Args:
+        forks: makes the process.
+        server: the server.
+        folder: holds what the process has printed.
+    """
+
+    def __init__(self, forks: Forks, server: WandbServer, folder: Path) -> None:
+        self.forks = forks
+        self.server = server
+        self.printed = folder / "printed.txt"
+
+    def __call__(self, folder: Path, mode: str, **environment: object) -> tuple[int, str]:
+        """Return the exit code and what was printed."""
+        child = self.forks.start([str(folder), mode], environment_of(self.server, mode, environment), self.printed)
+        return self.forks.wait(child), self.printed.read_text()
+
+    def sync(self, folder: Path) -> None:
+        """Upload all offline logs of a run that are not uploaded yet by `wandb sync`, as a user does."""
+        paths = [str(path) for path in sorted((folder / "wandb").glob("offline-run-*")) if not list(path.glob("*.synced"))]
+        if paths:
+            child = self.forks.start(["sync", "--yes", *paths], self.server.environment(), self.printed)
+            assert self.forks.wait(child) == 0, self.printed.read_text()
+
+
+@pytest.fixture
+def log(forks: Forks, wandb_server: WandbServer, tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return Log(forks, wandb_server, tmp_path_factory.mktemp("printed"))
 
 
 def assert_each_row_once(server: WandbServer, folder: Path) -> None:
@@ -60,17 +90,17 @@ def text_of(row: dict[str, Any]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["online", "offline"])
-def test_a_run_that_was_killed_has_each_row_once(mode: str, wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_has_each_row_once(mode: str, log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """Killed before its first checkpoint, and after it; rows that W&B has lost are sent again, and none is sent twice."""
-    assert log(wandb_server, tmp_path, mode, DIE_AT=7)[0] == -9
-    assert log(wandb_server, tmp_path, mode, SAVE_AT=12, DIE_AT=17, PAUSE=0.1)[0] == -9
-    code, printed = log(wandb_server, tmp_path, mode, SAVE_AT=20)
+    assert log(tmp_path, mode, DIE_AT=7)[0] == -9
+    assert log(tmp_path, mode, SAVE_AT=12, DIE_AT=17, PAUSE=0.1)[0] == -9
+    code, printed = log(tmp_path, mode, SAVE_AT=20)
     assert code == 0, printed
     state = read_state(tmp_path)
     assert state is not None
     assert (state.mode, state.complete, state.problem) == (mode, True, None)
     assert not lacks_rows(tmp_path), "only a study's runs have a result"
-    sync(wandb_server, tmp_path)
+    log.sync(tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
     best = max((row["val/miou"], -row["trainer/global_step"]) for row in wandb_server.runs[ID].rows if "val/miou" in row)
     summary = wandb_server.runs[ID].summary
@@ -81,39 +111,40 @@ def test_a_run_that_was_killed_has_each_row_once(mode: str, wandb_server: WandbS
 @pytest.mark.parametrize("mode", ["online", "offline"])
 @pytest.mark.parametrize("by", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.parametrize("rows", [(1, 5), (2, 3), (9, 25), (13, 14), (29, 6)])
-def test_many_moments(mode: str, by: str, rows: tuple[int, int], wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_many_moments(mode: str, by: str, rows: tuple[int, int], log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     first, second = rows
-    assert log(wandb_server, tmp_path, mode, DIE_AT=first, DIE_BY=by, SAVE_AT=first // 2, PAUSE=0.05)[0] != 0
-    assert log(wandb_server, tmp_path, mode, DIE_AT=second, DIE_BY=by, SAVE_AT=second, PAUSE=0.2)[0] in (0, -9, -15, 1, -2)
-    assert log(wandb_server, tmp_path, mode)[0] == 0
-    sync(wandb_server, tmp_path)
+    assert log(tmp_path, mode, DIE_AT=first, DIE_BY=by, SAVE_AT=first // 2, PAUSE=0.05)[0] != 0
+    assert log(tmp_path, mode, DIE_AT=second, DIE_BY=by, SAVE_AT=second, PAUSE=0.2)[0] in (0, -9, -15, 1, -2)
+    assert log(tmp_path, mode)[0] == 0
+    log.sync(tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_online_has_each_row_once(wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_online_has_each_row_once(log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """Its first attempt was offline; what `wandb sync` would repeat is marked."""
-    assert log(wandb_server, tmp_path, "offline", SAVE_AT=8, DIE_AT=11, PAUSE=0.1)[0] == -9
-    assert log(wandb_server, tmp_path, "online")[0] == 0
-    sync(wandb_server, tmp_path)
+    assert log(tmp_path, "offline", SAVE_AT=8, DIE_AT=11, PAUSE=0.1)[0] == -9
+    assert log(tmp_path, "online")[0] == 0
+    log.sync(tmp_path)
     assert_each_row_once(wandb_server, tmp_path)
 
 
 @pytest.mark.slow
-def test_rows_of_an_equal_run_elsewhere_are_named(wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_rows_of_an_equal_run_elsewhere_are_named(log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """W&B keeps them, so that its curves are not those of this folder's `metrics.csv`."""
     first, second = tmp_path / "first", tmp_path / "second"
-    assert "of an equal run" not in log(wandb_server, first, "online", SAVE_AT=20)[1]
-    code, printed = log(wandb_server, second, "online")
+    assert "of an equal run" not in log(first, "online", SAVE_AT=20)[1]
+    code, printed = log(second, "online")
     assert code == 0
-    assert f"W&B has {ROWS} rows of an equal run already" in printed
+    assert printed.count("W&B has an equal run already") == 1
+    assert f"{ROWS} rows), of another folder" in printed
     assert_each_row_once(wandb_server, first)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["refuse", "hang", "503", "401"])
 @pytest.mark.parametrize("when", ["start", pytest.param("middle", marks=pytest.mark.weekly), pytest.param("end", marks=pytest.mark.weekly)])
-def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """The start, the rows and the end of a run each wait half a minute at most, and all rows are in a local log."""
     if when == "start":
         wandb_server.break_down(fault)
@@ -139,9 +170,9 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, wandb_server
     if when == "start":
         assert (state.mode, state.complete, state.url) == ("offline", True, None)
         (offline,) = logs(tmp_path, ID, "offline-run")
-        assert numbers(offline) == list(range(ROWS))
+        assert list(steps(offline)) == list(range(ROWS))
         wandb_server.recover()
-        sync(wandb_server, tmp_path)
+        log.sync(tmp_path)
         assert_each_row_once(wandb_server, tmp_path)
     wandb_server.recover()
 

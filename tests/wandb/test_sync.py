@@ -15,8 +15,8 @@ import pytest
 from seglab.dashboard.local import LocalLog, logs_below, not_uploaded
 from seglab.dashboard.server import ServedRun
 from seglab.dashboard.sync import Attempts, plan
-from seglab.dashboard.transaction_log import Contents, read_contents, write_rest
 from seglab.running import ledger
+from seglab.transaction_log import Contents, read_contents, write_rest
 from tests.wandb.server import WandbServer
 
 RUNS, ROWS = 4, 400

@@ -9,18 +9,17 @@ import pytest
 
 from seglab import cli
 from seglab.dashboard.server import Server
-from seglab.script.inherited import WANDB_ACCOUNT
 from seglab.script.main import main
-from seglab.tracking import check_mode, read_state
-from seglab.tracking.modes import NAMING
-from seglab.wandb_variables import check_wandb_variables, drop_empty_wandb
+from seglab.tracking import Described, check_mode, finish, loggers, not_followed, read_state
+from seglab.tracking.modes import NAMING, not_followed_by_fit
+from seglab.wandb_variables import FOLLOWED, check_wandb_variables, drop_empty_wandb, is_followed
 from tests.fitting.fits import fit, user_folder, version
 from tests.study.scripts import SCRIPT
 from tests.study.tiny_experiment import study
 from tests.wandb.study import main as log_study
 
 ROOT = Path(__file__).parents[2]
-EMPTY = dict.fromkeys(sorted(WANDB_ACCOUNT | NAMING), "")
+EMPTY = dict.fromkeys(sorted(FOLLOWED | NAMING), "")
 """Every variable of W&B that seglab knows, as `export WANDB_MODE=` leaves it."""
 NOBODY = {**EMPTY, "WANDB_MODE": "  ", "NETRC": "/nonexistent"}
 
@@ -55,6 +54,58 @@ def test_it_is_named_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) ->
     for check in (lambda: check_mode("offline"), Server):
         with pytest.raises(ValueError, match="WANDB_BASE_URL=nonsense: W&B does not take"):
             check()
+
+
+def variables_of_wandb() -> set[str]:
+    """Return all variables that wandb reads: those in `wandb.env`, and one for each of its settings."""
+    import wandb
+    from wandb import env
+
+    named = {value for value in vars(env).values() if isinstance(value, str) and value.startswith("WANDB_")}
+    return {*named, "WANDB_DISABLED"} | {f"WANDB_{field.upper()}" for field in wandb.Settings.model_fields}
+
+
+def test_each_variable_of_wandb_is_followed_or_named() -> None:
+    """A variable that is followed is one that wandb has, and docs/wandb.md names it."""
+    known = variables_of_wandb()
+    assert len(known) > 150
+    assert known >= FOLLOWED, FOLLOWED - known
+    for name in sorted(known):
+        assert is_followed(name) != str(not_followed({name: "x"})).startswith(f"{name}: not followed, because"), name
+    table = (ROOT / "docs" / "wandb.md").read_text().partition("## Environment variables")[2]
+    assert [
+        name for name in sorted(FOLLOWED | NAMING) if f"`{name}`" not in table and f"`{name.removeprefix('WANDB_')}`" not in table
+    ] == []
+
+
+def test_a_fit_names_what_it_does_not_follow_unless_an_agent_started_it() -> None:
+    assert str(not_followed_by_fit({"WANDB_NAME": "mine", "WANDB_PROJECT": "p"})).startswith("WANDB_NAME: not followed")
+    assert not_followed_by_fit({"WANDB_NAME": "mine", "WANDB_SWEEP_ID": "s"}) is None
+    assert not_followed_by_fit({"WANDB_PROJECT": "p", "WANDB_CONSOLE": "wrap"}) is None
+
+
+@pytest.mark.slow
+def test_followed_variables_reach_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Seglab's own settings are not in their way."""
+    import wandb
+
+    given = {"PROJECT": "mine", "ENTITY": "us", "TAGS": "a,b", "NOTES": "n", "INIT_TIMEOUT": "41", "HTTP_TIMEOUT": "7"}
+    given |= {"X_STATS_SAMPLING_INTERVAL": "33", "_FILE_STREAM_RETRY_MAX": "3", "DISABLE_GIT": "true", "X_SAVE_REQUIREMENTS": "false"}
+    for name, value in given.items():
+        assert is_followed(f"WANDB_{name}")
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    described = Described("s/a/s0", "s/a", "final", {"command": "c", "folder": "f"}, tmp_path, "s-a-s0", ("s",))
+    wandb.teardown()  # it reads the variables of a process once
+    try:
+        loggers(described, "offline")
+        assert wandb.run is not None
+        run, settings = wandb.run, wandb.run.settings
+        assert (run.project, run.entity, run.tags, str(run.notes)) == ("mine", "us", ("s", "a", "b"), "n\nc\nf")
+        assert (settings.init_timeout, settings.x_graphql_timeout_seconds, settings.x_stats_sampling_interval) == (41, 7, 33)
+        assert (settings.x_file_stream_retry_max, settings.disable_git, settings.x_save_requirements) == (3, True, False)
+    finally:
+        finish()
+        wandb.teardown()
 
 
 def command(place: Path, *words: object) -> "subprocess.CompletedProcess[str]":

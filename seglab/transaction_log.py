@@ -7,7 +7,7 @@ record is a `Record` of W&B's protocol buffers.
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,19 +43,48 @@ def read_contents(path: Path) -> Contents:
         ValueError: the file is no log, or the record that names its run is damaged.
         OSError: the file cannot be read.
     """
-    run, steps, has_ended = None, [], False
+    run, first, rows, has_ended = None, None, 0, False
     reader = _Reader(path)
     for data in reader:
         record = _parsed(data)
         if record.HasField("run") and run is None:
             run = record.run
         elif record.HasField("history"):
-            steps.append(int(record.history.step.num))
+            rows += 1
+            first = int(record.history.step.num) if first is None else first
         elif record.HasField("exit"):
             has_ended = True
     if run is None:
         raise ValueError(f"{path}: damaged (no record of the run can be read)")
-    return Contents(run.entity, run.project, run.run_id, steps[0] if steps else None, len(steps), reader.is_whole, has_ended)
+    return Contents(run.entity, run.project, run.run_id, first, rows, reader.is_whole, has_ended)
+
+
+def steps(path: Path) -> Iterator[int]:
+    """Yield the `_step` of each row in a log, up to the place where a killed process left it."""
+    for data in _Reader(path):
+        record = _parsed(data)
+        if record.HasField("history"):
+            yield int(record.history.step.num)
+
+
+def values(path: Path) -> dict[str, Any]:
+    """Return the values that a log has left in the summary of its run: the last one of each name."""
+    found: dict[str, Any] = {}
+    for data in _Reader(path):
+        record = _parsed(data)
+        for item in (*record.history.item, *record.run.summary.update, *record.summary.update):
+            names = list(item.nested_key) or [item.key]
+            if not names[0].startswith("_"):
+                _set(found, names, json.loads(item.value_json))
+    return found
+
+
+def _set(found: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    """Set a value within nested mappings."""
+    for name in names[:-1]:
+        inner = found.get(name)
+        found[name] = found = inner if isinstance(inner, dict) else {}
+    found[names[-1]] = value
 
 
 def write_rest(path: Path, to: Path, rows: int) -> None:

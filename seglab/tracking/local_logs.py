@@ -1,13 +1,8 @@
-"""Count the rows of a run in the local logs of W&B, also in those of a process that was killed."""
+"""The local logs of a run at W&B."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-HEADER = 7
-"""Bytes of a log without a record."""
+from seglab.transaction_log import read_contents
 
 
 def logs(directory: Path, run_id: str, kind: str) -> list[Path]:
@@ -22,11 +17,6 @@ def logs(directory: Path, run_id: str, kind: str) -> list[Path]:
     return sorted((directory / "wandb").glob(f"{kind}-[0-9]*_[0-9]*-{run_id}*/run-{run_id}.wandb"))
 
 
-def numbers(log: Path) -> list[int]:
-    """Return the numbers of the rows in a log, by W&B's own reader, up to the place where a killed process left it."""
-    return list(_numbers(log)) if log.stat().st_size > HEADER else []
-
-
 def mark_uploaded(log: Path) -> None:
     """Mark a log so that `wandb sync` skips it, because its rows are logged elsewhere."""
     log.with_name(f"{log.name}.synced").touch()
@@ -37,10 +27,10 @@ def is_uploaded(log: Path) -> bool:
     return log.with_name(f"{log.name}.synced").exists()
 
 
-def _numbers(log: Path) -> Iterator[int]:
-    reader = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
-    text = subprocess.run(reader, capture_output=True, text=True, check=False, timeout=120).stdout
-    for line in text.splitlines():
-        record = json.loads(line)
-        if record.get("type") == "history":
-            yield int(record["history"]["item"]["_step"])
+def is_whole(log: Path) -> bool:
+    """Return whether a log can be read up to the end of its run. The client of W&B does not tell if it could not write, as on a full disk."""
+    try:
+        contents = read_contents(log)
+    except (OSError, ValueError):
+        return False
+    return contents.is_whole and contents.has_ended
