@@ -19,3 +19,4 @@ elif sys.argv[1:2] in (["run"], ["launch"]):  # perhaps of a script, whose impor
     from seglab.script import early
 
     early.explain_errors(sys.modules["__main__"])
+    early.share_threads(sys.argv[1:])

@@ -15,6 +15,7 @@ from seglab.dashboard.words import at_end
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
+from seglab.running.forks import ForkServer
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
 from seglab.running.plan import Plan, Selection, check_shared
@@ -26,7 +27,7 @@ from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
-from seglab.script.request import default_name, plan_of
+from seglab.script.request import default_name, plan_of, start_words
 from seglab.script.streams import prepare_streams
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
@@ -69,6 +70,9 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         print(line, file=sys.stderr)
     if verb != "execute":
         forget_other_launchers()
+    forks = None
+    if verb == "run" and not given.dry_run:  # before anything is computed, and before the study function is called
+        forks = ForkServer.started(start_words(), lambda: exit_code(lambda: _dispatch(function, name)))
     console = terminal()
     interruption = Interruption()
     if verb in LISTENING:
@@ -90,7 +94,7 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
                 _check(stages)
                 print_runs(stages, full=built.full)
                 return DONE
-            return _run(plan, built.jobs, built.wait, console)
+            return _run(plan, built.jobs, built.wait, forks, console)
         case "launch":
             return _launch(plan, built.launcher, built.dry_run, console)
         case "work":
@@ -102,14 +106,14 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     return _execute(plan, interruption)
 
 
-def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
-    """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
+def _run(plan: Plan, jobs: int | None, wait: bool, forks: ForkServer | None, console: Console) -> int:
+    """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study. `forks` starts the workers."""
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus = plan.resources.shared_gpus()
     if jobs is None:
         jobs = max(1, gpus // plan.resources.devices)
-    launcher = Local(gpus, plan.resources.devices)
+    launcher = Local(gpus, plan.resources.devices, forks)
     if plan.selection.setting is not None:
         check_shared(plan)
         return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)

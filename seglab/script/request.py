@@ -45,7 +45,7 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
     return Plan(
         study,
         Path(given.root),
-        Script(_start(), flags, short),
+        Script(start_words(), flags, short),
         resources,
         selection,
         accept_code=given.get("accept_code"),
@@ -54,7 +54,7 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
     )
 
 
-def _start() -> tuple[str, ...]:
+def start_words() -> tuple[str, ...]:
     """Return the words after `python` that start this script again, as each worker does.
 
     Raises:
