@@ -181,10 +181,9 @@ def _wait_for_work(server: socket.socket, mask: set[signal.Signals]) -> None:
         with Path(os.devnull).open("r+b") as nothing:
             for number in (0, 1, 2):
                 os.dup2(nothing.fileno(), number)
-        gc.collect()
-        gc.freeze()  # the collector would copy the pages that all workers share
         if not _is_fit_for_forks():
             os._exit(0)
+        gc.freeze()  # the collector would copy the pages that all workers share
         _serve(server, mask)
     except BaseException:  # noqa: BLE001 - whatever it is: the caller then starts its workers itself
         os._exit(1)
