@@ -226,7 +226,7 @@ def _forked() -> int:
 
 
 def _tell(server: socket.socket, kind: int, pid: int, code: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # `run` has ended, which the next message will say
+    with contextlib.suppress(OSError):  # `run` has ended, which the next message will say
         server.send(_MESSAGE.pack(kind, pid, code))
 
 

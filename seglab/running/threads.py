@@ -1,4 +1,4 @@
-"""CPU threads of a worker: its share of the cores, which libraries read from `OMP_NUM_THREADS` when they are imported. No torch."""
+"""Number of workers on a machine, and the CPU threads of each, which libraries read from `OMP_NUM_THREADS` when imported. No torch."""
 
 import os
 import sys
@@ -11,6 +11,15 @@ SHARED = "SEGLAB_THREADS"
 
 _READERS = frozenset({"numpy", "scipy", "torch", "cv2"})
 """Packages that read `VARIABLE` when they are imported."""
+
+
+def workers_on(gpus: int, devices: int, runs_per_device: int | None = None) -> int:
+    """Return the number of runs at a time on a machine: `runs_per_device` on each GPU, or group of `devices` GPUs; without GPUs, on the CPU.
+
+    >>> workers_on(4, devices=1), workers_on(4, devices=2, runs_per_device=3), workers_on(0, devices=1, runs_per_device=2)
+    (4, 6, 2)
+    """
+    return max(1, gpus // devices) * (1 if runs_per_device is None else runs_per_device)
 
 
 def share(workers: int) -> int:

@@ -26,7 +26,7 @@ from typing import NoReturn, cast
 
 from typing_extensions import override
 
-from seglab.running.threads import share_early
+from seglab.running.threads import share_early, workers_on
 from seglab.script.errors import exit_code
 from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read
 from seglab.script.streams import prepare_streams
@@ -76,15 +76,15 @@ def share_threads(words: Sequence[str]) -> None:
     If this is another number of workers than there will be, they are started afresh: no number of a run depends on it.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
-    for flag in ("--jobs", "--devices"):
-        parser.add_argument(flag, type=int, default=0)
+    for flag in ("--jobs", "--devices", "--runs_per_device"):
+        parser.add_argument(flag, type=int)
     parser.add_argument("--accelerator", default="auto")
     try:
         given, _ = parser.parse_known_args(underscored(words[1:]))
     except ArgumentError:
         return
     gpus = 0 if given.accelerator == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
-    share_early(max(1, given.jobs or gpus // max(1, given.devices)))
+    share_early(max(1, given.jobs or workers_on(gpus, max(1, given.devices or 1), given.runs_per_device)))
 
 
 def study_name(file: Path) -> str | None:

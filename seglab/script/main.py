@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,7 @@ from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
 from seglab.running.plan import Plan, Selection, check_shared
 from seglab.running.retest import recorded, retest
+from seglab.running.threads import workers_on
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
@@ -87,14 +89,17 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         case "run":
             if built.full and not built.dry_run:
                 raise ValueError("--full: shows complete commands with --dry_run; add --dry_run")
-            if built.jobs is not None and built.jobs < 1:
-                raise ValueError(f"--jobs {built.jobs}: must be 1 or more")
+            for flag in ("jobs", "runs_per_device"):
+                if built[flag] is not None and built[flag] < 1:
+                    raise ValueError(f"--{flag} {built[flag]}: must be 1 or more")
+            if None not in (built.jobs, built.runs_per_device):
+                raise ValueError(f"--jobs {built.jobs} --runs_per_device {built.runs_per_device}: give one of them, both say how many runs")
             if built.dry_run:
                 stages = stages_of(plan)
                 _check(stages)
                 print_runs(stages, full=built.full)
                 return DONE
-            return _run(plan, built.jobs, built.wait, forks, console)
+            return _run(plan, built, forks, console)
         case "launch":
             return _launch(plan, built.launcher, built.dry_run, console)
         case "work":
@@ -106,14 +111,13 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     return _execute(plan, interruption)
 
 
-def _run(plan: Plan, jobs: int | None, wait: bool, forks: ForkServer | None, console: Console) -> int:
-    """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study. `forks` starts the workers."""
+def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Console) -> int:
+    """Bring the plan's runs to a result on this machine, then compare the study. `given` are the flags, and `forks` starts the workers."""
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
-    gpus = plan.resources.shared_gpus()
-    if jobs is None:
-        jobs = max(1, gpus // plan.resources.devices)
-    launcher = Local(gpus, plan.resources.devices, forks)
+    gpus, devices, wait = plan.resources.shared_gpus(), plan.resources.devices, given.wait
+    jobs = workers_on(gpus, devices, given.runs_per_device) if given.jobs is None else given.jobs
+    launcher = Local(gpus, devices, forks)
     if plan.selection.setting is not None:
         check_shared(plan)
         return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)

@@ -24,7 +24,20 @@ from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
 
-EVERY_SCRIPT = ("root", "name", "accept_code", "amend", "try_arms", "launcher", "jobs", "dry_run", "full", "wait", "split")
+EVERY_SCRIPT = (
+    "root",
+    "name",
+    "accept_code",
+    "amend",
+    "try_arms",
+    "launcher",
+    "jobs",
+    "runs_per_device",
+    "dry_run",
+    "full",
+    "wait",
+    "split",
+)
 """Flags of every script beside those of `Selection` and `Resources`."""
 
 INTERNAL = ("work", "work-tuning", "retest", "execute")
@@ -122,6 +135,7 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
     running = _running(parser)
     running.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
+    running.add_argument("--runs_per_device", type=int | None, default=None, help="runs at a time on each GPU, or on the CPU; default: one")
     running.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
     running.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
     running.add_argument("--full", action="store_true", help="with --dry_run: commands with the value of every flag, defaults too")

@@ -4,13 +4,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from seglab.running.threads import worker_environment
 from tests.study import forking
-
-SCRIPT = Path(forking.__file__)
 
 
 def printed(mode: str, threads: str = "1", *options: str) -> list[str]:
@@ -45,3 +43,35 @@ def test_in_doubt_no_worker_is_forked(mode: str, said: str) -> None:
 @pytest.mark.slow
 def test_options_of_the_interpreter_are_not_passed_on() -> None:
     assert printed("plain", "1", "-X", "utf8") == ["no server"]
+
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "expected"),
+    [
+        (["run"], None, str(CORES)),
+        (["run", "--jobs", "2"], None, str(max(1, CORES // 2))),
+        (["run", "--runs-per-device=2", "--epochs", "3"], None, str(max(1, CORES // 2))),
+        (["run", "--jobs", "2"], "7", "7"),
+        (["run", "--jobs", "x"], None, "None"),
+        (["launch"], None, "None"),
+    ],
+)
+def test_run_has_the_threads_of_its_workers_before_torch_is_imported(words: list[str], given: str | None, expected: str) -> None:
+    code = "import os, seglab; print(os.environ.get('OMP_NUM_THREADS'))"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if given is None else {"OMP_NUM_THREADS": given}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--accelerator", "cpu"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
+
+
+def test_a_worker_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert worker_environment(1)["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("SEGLAB_THREADS", "3")  # not the user's
+    assert worker_environment(10 * CORES)["OMP_NUM_THREADS"] == "1"
+    assert "SEGLAB_THREADS" not in worker_environment(1)
