@@ -1,4 +1,4 @@
-"""Answer `status`, `cancel` and `compare` of an experiment script before the script imports torch. No torch.
+"""Answer `status`, `cancel`, `compare` and `--help` of an experiment script before the script imports torch. No torch.
 
 `python experiments/regularization.py status` runs the script from its first line, and its imports take seconds, though the answer needs the
 name of the study alone. So `import seglab` calls `answer`, which reads this name from the text of the script:
@@ -44,6 +44,24 @@ def answer(script: ModuleType, words: Sequence[str]) -> None:
         prepare_streams()
         sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
         sys.exit(exit_code(lambda: read(words[0], study, given)))
+
+
+def print_help(script: ModuleType) -> None:
+    """Print the list of verbs and exit, if a script only imports and defines before it calls `main` of seglab. Its flags are not listed."""
+    file = getattr(script, "__file__", None)
+    try:
+        tree = ast.parse(Path(file or "").read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return
+    *body, last = tree.body or [ast.Pass()]
+    if _call_of_main(last) is not None and all(map(_is_definition, body)) and _is_of_seglab("main", tree):
+        from jsonargparse import ArgumentParser
+
+        from seglab.script.verbs import VERBS, script_parser
+
+        prepare_streams()
+        script_parser(script.__doc__, {name: ArgumentParser() for name in VERBS}).print_help()
+        sys.exit()
 
 
 def explain_errors(script: ModuleType) -> None:

@@ -18,8 +18,9 @@ from seglab.data import SegmentationDataModule
 from seglab.running.job import EvaluatedSplit
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
-from seglab.script.help import CLASSES, Help
+from seglab.script.help import CLASSES
 from seglab.script.reading import add_cancelling_flags, add_comparison_flags, add_place
+from seglab.script.verbs import script_parser
 from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study]
@@ -47,21 +48,15 @@ INTERNAL = ("work", "work-tuning", "retest", "execute")
 def parser_of(function: StudyFunction) -> ArgumentParser:
     """Return the parser of an experiment script, with all its verbs."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    module = sys.modules[function.__module__]
-    parser = ArgumentParser(description=module.__doc__, exit_on_error=False, allow_abbrev=False, formatter_class=Help)
-    verbs = parser.add_subcommands(required=True, dest="command", title="verbs", metavar="VERB", description="VERB --help lists its flags.")
-    for name, verb, purpose in (
-        ("run", _run_parser(function), "train and test every arm under every seed that has no result yet, then compare"),
-        ("launch", _launch_parser(function), "the same on a cluster: submit jobs for what has no result yet"),
-        ("status", _reading_parser(), "what is done, running, failed and open, and which jobs are in the queue"),
-        ("cancel", _cancelling_parser(), "cancel the jobs that `launch` has submitted"),
-        ("compare", _comparison_parser(), "the comparison of what is done, and report.html"),
-    ):
-        verb.description = f"{purpose[0].upper()}{purpose[1:]}."
-        verbs.add_subcommand(name, verb, help=purpose)
-    for name in INTERNAL:
-        verbs.add_subcommand(name, _retest_parser(function) if name == "retest" else _training_parser(function))
-    return parser
+    verbs = {
+        "run": _run_parser(function),
+        "launch": _launch_parser(function),
+        "status": _reading_parser(),
+        "cancel": _cancelling_parser(),
+        "compare": _comparison_parser(),
+    }
+    hidden = {name: _retest_parser(function) if name == "retest" else _training_parser(function) for name in INTERNAL}
+    return script_parser(sys.modules[function.__module__].__doc__, verbs | hidden)
 
 
 def _training_parser(function: StudyFunction) -> ArgumentParser:

@@ -14,7 +14,7 @@ from tests.study import forking
 def printed(mode: str, threads: str = "1", *options: str) -> list[str]:
     """The lines that the script prints."""
     words = [sys.executable, *options, forking.HERE, "run", mode]
-    done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": threads}, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": threads}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
