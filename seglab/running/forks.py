@@ -117,6 +117,8 @@ class ForkServer:
                     message = self._server.recv(_MESSAGE.size, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     break
+                except OSError:  # the server was killed
+                    message = b""
                 if message == b"":
                     self.lost = True
                 else:
