@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ def write(pictures: Sequence[Picture], classes: Classes, file: IO[bytes]) -> Non
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     sheet = _sheet(pictures, classes)
-    canvas = FigureCanvasAgg(_with_texts(sheet))
+    canvas: Any = FigureCanvasAgg(_with_texts(sheet))
     canvas.draw()
     texts = np.asarray(canvas.buffer_rgba())[..., :3]
     about = PngInfo()

@@ -176,7 +176,7 @@ class _Work:
     directory: str
 
 
-def _wait_for_work(server: socket.socket, mask: set[signal.Signals]) -> None:
+def _wait_for_work(server: socket.socket, mask: set[int]) -> None:
     """Fork a process for each request. Return in the new process alone; the server ends here."""
     try:
         os.setsid()  # signals of the terminal reach the workers through `run` alone
@@ -191,7 +191,7 @@ def _wait_for_work(server: socket.socket, mask: set[signal.Signals]) -> None:
         os._exit(1)
 
 
-def _serve(server: socket.socket, mask: set[signal.Signals]) -> None:
+def _serve(server: socket.socket, mask: set[int]) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(server, selectors.EVENT_READ, None)
         while True:
@@ -232,7 +232,7 @@ def _tell(server: socket.socket, kind: int, pid: int, code: int) -> None:
         server.send(_MESSAGE.pack(kind, pid, code))
 
 
-def _become_worker(descriptors: Sequence[int], mask: set[signal.Signals]) -> None:
+def _become_worker(descriptors: Sequence[int], mask: set[int]) -> None:
     """Make this process one that looks as if it was started with the command that the first file of `descriptors` describes."""
     os.setsid()
     request, lifeline, log = descriptors
@@ -299,10 +299,10 @@ def _exists(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _all_blocked() -> Iterator[set[signal.Signals]]:
+def _all_blocked() -> Iterator[set[int]]:
     """Block the signals that end a process, or interrupt it between two steps of an exchange. Yield the mask before."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*SIGNALS, signal.SIGINT, signal.SIGHUP})
     try:
-        yield before  # type: ignore[misc]
+        yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
