@@ -93,6 +93,8 @@ def share_threads(words: Sequence[str]) -> None:
 
     If this is another number of workers than there will be, they are started afresh: no number of a run depends on it.
     """
+    if words[0] != "run":
+        return
     parser = _Parser(add_help=False, allow_abbrev=False)
     for flag in ("--jobs", "--devices", "--runs_per_device"):
         parser.add_argument(flag, type=int)
