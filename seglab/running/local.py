@@ -48,7 +48,8 @@ class Local:
             try:
                 for slot, command in enumerate(commands):
                     process = self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands))
-                    processes.append(lifelines.enter_context(process))
+                    lifelines.enter_context(process)
+                    processes.append(process)
                 while any(process.poll() is None for process in processes):
                     began = time.monotonic()
                     watch()
