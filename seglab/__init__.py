@@ -15,7 +15,12 @@ if sys.argv[1:2] in (["status"], ["cancel"], ["compare"]):  # perhaps of a scrip
     from seglab.script import early
 
     early.answer(sys.modules["__main__"], sys.argv[1:])
+elif sys.argv[1:] in (["--help"], ["-h"]):  # perhaps of a script, whose help lists its verbs alone
+    from seglab.script import early
+
+    early.print_help(sys.modules["__main__"])
 elif sys.argv[1:2] in (["run"], ["launch"]):  # perhaps of a script, whose imports or definitions may fail before it calls `main`
     from seglab.script import early
 
     early.explain_errors(sys.modules["__main__"])
+    early.share_threads(sys.argv[1:])

@@ -179,9 +179,34 @@ def test_what_trains_is_not_so_the_look_is_no_blind_one() -> None:
     assert {"torch", "lightning"} <= set(heavy_imports("import seglab.module"))
 
 
+@pytest.mark.parametrize("word", ["--help", pytest.param("-h", marks=pytest.mark.slow)])
+def test_the_list_of_verbs_waits_for_nothing(word: str) -> None:
+    script = ROOT / "experiments" / "regularization.py"
+    run = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    assert heavy_imports(run, word) == ["jsonargparse"]
+
+
 @pytest.mark.slow
-def test_the_help_of_an_experiment_waits_for_lightning_alone() -> None:
+def test_the_list_of_verbs_is_that_of_main() -> None:
+    """The help that `main` prints, where the text of the script leaves a doubt, is the same."""
+    script = ROOT / "experiments" / "regularization.py"
+    early, late = (
+        subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout
+        for words in (
+            [str(script), "--help"],
+            [
+                "-c",
+                f"import sys; sys.argv[1:] = []; import seglab; sys.argv = [{str(script)!r}, '--help']; import runpy; runpy.run_path({str(script)!r}, run_name='__main__')",
+            ],
+        )
+    )
+    assert early == late
+    assert "compare" in early
+
+
+@pytest.mark.slow
+def test_the_help_of_a_verb_waits_for_lightning_alone() -> None:
     """Lightning it needs, to know what it is asked for; networks, augmentation and W&B only once it trains."""
     script = ROOT / "experiments" / "regularization.py"
-    run = f"import runpy; sys.argv[1:] = ['--help']; runpy.run_path({str(script)!r}, run_name='__main__')"
+    run = f"import runpy; sys.argv[1:] = ['run', '--help']; runpy.run_path({str(script)!r}, run_name='__main__')"
     assert not {"wandb", "albumentations", "segmentation_models_pytorch", "timm"} & set(heavy_imports(run))

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from seglab.cluster.command import words_here
 from seglab.interruption import ECHO_SECONDS, LIFELINE, held
+from seglab.running.forks import ForkServer, Worker
+from seglab.running.threads import worker_environment
 
 
 class Launcher(Protocol):
@@ -28,21 +30,26 @@ class Launcher(Protocol):
 
 @dataclass(frozen=True)
 class Local:
-    """Launcher on this machine: each command is a process with its own GPUs, if any, and an equal share of the CPU threads."""
+    """Launcher on this machine: each command is a process with its own GPUs, if any, and an equal share of the CPU threads.
+
+    A process is forked by `server`, or started afresh.
+    """
 
     gpus: int = 0
     """GPUs that all processes share."""
     devices: int = 1
     """GPUs of one run."""
+    server: ForkServer | None = None
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
         logs.mkdir(parents=True, exist_ok=True)
-        processes: list[subprocess.Popen[bytes]] = []
+        processes: list[Worker] = []
         with _interrupted_by_signals(), contextlib.ExitStack() as lifelines:
             try:
                 for slot, command in enumerate(commands):
                     process = self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands))
-                    processes.append(lifelines.enter_context(process))
+                    lifelines.enter_context(process)
+                    processes.append(process)
                 while any(process.poll() is None for process in processes):
                     began = time.monotonic()
                     watch()
@@ -53,13 +60,15 @@ class Local:
                 raise
         return [process.wait() for process in processes]
 
-    def _start(self, command: list[str], log: Path, slot: int, slots: int) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, LIFELINE: "1"}
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // slots)))
+    def _start(self, command: list[str], log: Path, slot: int, slots: int) -> Worker:
+        environment = {**worker_environment(slots), LIFELINE: "1"}
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
         with log.open("wb") as file, held():  # a new session, so that Ctrl-C reaches a worker once: from this process
+            forked = None if self.server is None else self.server.start(command, environment, file.fileno())
+            if forked is not None:
+                return forked
             return subprocess.Popen(
                 words_here(command),
                 stdin=subprocess.PIPE,  # the lifeline
@@ -70,7 +79,7 @@ class Local:
             )
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def _stop(processes: Sequence[Worker]) -> None:
     """Ask processes to stop. Kill each process that still runs after a minute. A second Ctrl-C kills all at once."""
     for process in processes:
         if process.poll() is None:

@@ -1,4 +1,4 @@
-"""Answer `status`, `cancel` and `compare` of an experiment script before the script imports torch. No torch.
+"""Answer `status`, `cancel`, `compare` and `--help` of an experiment script before the script imports torch. No torch.
 
 `python experiments/regularization.py status` runs the script from its first line, and its imports take seconds, though the answer needs the
 name of the study alone. So `import seglab` calls `answer`, which reads this name from the text of the script:
@@ -26,6 +26,7 @@ from typing import NoReturn, cast
 
 from typing_extensions import override
 
+from seglab.running.threads import share_early, workers_on
 from seglab.script.errors import exit_code
 from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read
 from seglab.script.streams import prepare_streams
@@ -43,6 +44,24 @@ def answer(script: ModuleType, words: Sequence[str]) -> None:
         prepare_streams()
         sys.path.insert(0, str(Path.cwd()))  # a user's own cluster, by its import path from the working directory
         sys.exit(exit_code(lambda: read(words[0], study, given)))
+
+
+def print_help(script: ModuleType) -> None:
+    """Print the list of verbs and exit, if a script only imports and defines before it calls `main` of seglab. Its flags are not listed."""
+    file = getattr(script, "__file__", None)
+    try:
+        tree = ast.parse(Path(file or "").read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return
+    *body, last = tree.body or [ast.Pass()]
+    if _call_of_main(last) is not None and all(map(_is_definition, body)) and _is_of_seglab("main", tree):
+        from jsonargparse import ArgumentParser
+
+        from seglab.script.verbs import VERBS, script_parser
+
+        prepare_streams()
+        script_parser(script.__doc__, {name: ArgumentParser() for name in VERBS}).print_help()
+        sys.exit()
 
 
 def explain_errors(script: ModuleType) -> None:
@@ -67,6 +86,25 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
         raise error
 
     sys.exit(exit_code(again))
+
+
+def share_threads(words: Sequence[str]) -> None:
+    """Give this process the threads that a worker of `run` will have, so that it can be forked into one. `words` are its command line.
+
+    If this is another number of workers than there will be, they are started afresh: no number of a run depends on it.
+    """
+    if words[0] != "run":
+        return
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    for flag in ("--jobs", "--devices", "--runs_per_device"):
+        parser.add_argument(flag, type=int)
+    parser.add_argument("--accelerator", default="auto")
+    try:
+        given, _ = parser.parse_known_args(underscored(words[1:]))
+    except ArgumentError:
+        return
+    gpus = 0 if given.accelerator == "cpu" else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    share_early(max(1, given.jobs or workers_on(gpus, max(1, given.devices or 1), given.runs_per_device)))
 
 
 def study_name(file: Path) -> str | None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 
@@ -15,10 +16,12 @@ from seglab.dashboard.words import at_end
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
+from seglab.running.forks import ForkServer
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
 from seglab.running.plan import Plan, Selection, agree, check_shared
 from seglab.running.retest import recorded, retest
+from seglab.running.threads import workers_on
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
@@ -27,7 +30,7 @@ from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.reading_sets import read_all, show_sets
-from seglab.script.request import default_names, plans_of
+from seglab.script.request import default_names, plans_of, start_words
 from seglab.script.streams import prepare_streams
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
@@ -71,6 +74,9 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         print(line, file=sys.stderr)
     if verb != "execute":
         forget_other_launchers()
+    forks = None
+    if verb == "run" and not given.dry_run:  # before anything is computed, and before the study function is called
+        forks = ForkServer.started(start_words(), lambda: exit_code(lambda: _dispatch(function, name)))
     console = terminal()
     interruption = Interruption()
     if verb in LISTENING:
@@ -85,13 +91,12 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         case "run":
             if built.full and not built.dry_run:
                 raise ValueError("--full: shows complete commands with --dry_run; add --dry_run")
-            if built.jobs is not None and built.jobs < 1:
-                raise ValueError(f"--jobs {built.jobs}: must be 1 or more")
+            _check_counts(built)
             for plan in plans if built.dry_run else ():
                 stages = stages_of(plan)
                 _check(stages)
                 print_runs(stages, full=built.full)
-            return DONE if built.dry_run else _run_all(plans, built.jobs, built.wait, console)
+            return DONE if built.dry_run else _run_all(plans, built, forks, console)
         case "launch":
             return max(_launch(plan, built.launcher, built.dry_run, console) for plan in plans)
     if len(plans) > 1:
@@ -107,12 +112,21 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
     return _execute(plan, interruption)
 
 
-def _run_all(plans: Sequence[Plan], jobs: int | None, wait: bool, console: Console) -> int:
+def _check_counts(given: Namespace) -> None:
+    """Raise a ValueError if the flags that say how many runs work at a time are wrong."""
+    for flag in ("jobs", "runs_per_device"):
+        if given[flag] is not None and given[flag] < 1:
+            raise ValueError(f"--{flag} {given[flag]}: must be 1 or more")
+    if None not in (given.jobs, given.runs_per_device):
+        raise ValueError(f"--jobs {given.jobs} --runs_per_device {given.runs_per_device}: give one of them, both say how many runs")
+
+
+def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, console: Console) -> int:
     """Do `_run` for each study of the script, and compare them over their data sets if there are several."""
     for plan in plans if len(plans) > 1 else ():
         for stage in stages_of(plan):
             agree(stage)  # a study that cannot be done is refused before the first one has taken its hours
-    codes = [_run(plan, jobs, wait, console) for plan in plans]
+    codes = [_run(plan, given, forks, console) for plan in plans]
     code = next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
     if len(plans) > 1 and plans[0].selection == Selection():
         console.print()
@@ -125,14 +139,13 @@ def _run_all(plans: Sequence[Plan], jobs: int | None, wait: bool, console: Conso
     return code
 
 
-def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
-    """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
+def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Console) -> int:
+    """Bring the plan's runs to a result on this machine, then compare the study. `given` are the flags, and `forks` starts the workers."""
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
-    gpus = plan.resources.shared_gpus()
-    if jobs is None:
-        jobs = max(1, gpus // plan.resources.devices)
-    launcher = Local(gpus, plan.resources.devices)
+    gpus, devices, wait = plan.resources.shared_gpus(), plan.resources.devices, given.wait
+    jobs = workers_on(gpus, devices, given.runs_per_device) if given.jobs is None else given.jobs
+    launcher = Local(gpus, devices, forks)
     if plan.selection.setting is not None:
         check_shared(plan)
         return supervise(tuning_plan(plan), launcher, jobs, console, wait=wait)

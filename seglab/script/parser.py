@@ -18,14 +18,28 @@ from seglab.data import SegmentationDataModule
 from seglab.running.job import EvaluatedSplit
 from seglab.running.plan import Selection
 from seglab.running.resources import Resources
-from seglab.script.help import CLASSES, Help
+from seglab.script.help import CLASSES
 from seglab.script.reading import add_cancelling_flags, add_comparison_flags, add_place
+from seglab.script.verbs import script_parser
 from seglab.study.study import Study
 
 StudyFunction = Callable[..., Study | Sequence[Study]]
 """Returns a study, or several that compare the same arms on other data sets."""
 
-EVERY_SCRIPT = ("root", "name", "accept_code", "amend", "try_arms", "launcher", "jobs", "dry_run", "full", "wait", "split")
+EVERY_SCRIPT = (
+    "root",
+    "name",
+    "accept_code",
+    "amend",
+    "try_arms",
+    "launcher",
+    "jobs",
+    "runs_per_device",
+    "dry_run",
+    "full",
+    "wait",
+    "split",
+)
 """Flags of every script beside those of `Selection` and `Resources`."""
 
 INTERNAL = ("work", "work-tuning", "retest", "execute")
@@ -35,21 +49,15 @@ INTERNAL = ("work", "work-tuning", "retest", "execute")
 def parser_of(function: StudyFunction) -> ArgumentParser:
     """Return the parser of an experiment script, with all its verbs."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    module = sys.modules[function.__module__]
-    parser = ArgumentParser(description=module.__doc__, exit_on_error=False, allow_abbrev=False, formatter_class=Help)
-    verbs = parser.add_subcommands(required=True, dest="command", title="verbs", metavar="VERB", description="VERB --help lists its flags.")
-    for name, verb, purpose in (
-        ("run", _run_parser(function), "train and test every arm under every seed that has no result yet, then compare"),
-        ("launch", _launch_parser(function), "the same on a cluster: submit jobs for what has no result yet"),
-        ("status", _reading_parser(), "what is done, running, failed and open, and which jobs are in the queue"),
-        ("cancel", _cancelling_parser(), "cancel the jobs that `launch` has submitted"),
-        ("compare", _comparison_parser(), "the comparison of what is done, and report.html"),
-    ):
-        verb.description = f"{purpose[0].upper()}{purpose[1:]}."
-        verbs.add_subcommand(name, verb, help=purpose)
-    for name in INTERNAL:
-        verbs.add_subcommand(name, _retest_parser(function) if name == "retest" else _training_parser(function))
-    return parser
+    verbs = {
+        "run": _run_parser(function),
+        "launch": _launch_parser(function),
+        "status": _reading_parser(),
+        "cancel": _cancelling_parser(),
+        "compare": _comparison_parser(),
+    }
+    hidden = {name: _retest_parser(function) if name == "retest" else _training_parser(function) for name in INTERNAL}
+    return script_parser(sys.modules[function.__module__].__doc__, verbs | hidden)
 
 
 def _training_parser(function: StudyFunction) -> ArgumentParser:
@@ -123,6 +131,7 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
     running = _running(parser)
     running.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
+    running.add_argument("--runs_per_device", type=int | None, default=None, help="runs at a time on each GPU, or on the CPU; default: one")
     running.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
     running.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
     running.add_argument("--full", action="store_true", help="with --dry_run: commands with the value of every flag, defaults too")

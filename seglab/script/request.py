@@ -46,7 +46,7 @@ def plans_of(function: StudyFunction, given: Namespace, built: Namespace, said: 
         Plan(
             study,
             Path(given.root),
-            Script(_start(), flags, short),
+            Script(start_words(), flags, short),
             resources,
             selection,
             accept_code=given.get("accept_code"),
@@ -77,7 +77,7 @@ def _chosen(studies: Sequence[Study], name: str) -> Study:
     return found
 
 
-def _start() -> tuple[str, ...]:
+def start_words() -> tuple[str, ...]:
     """Return the words after `python` that start this script again, as each worker does.
 
     Raises:

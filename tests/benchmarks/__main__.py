@@ -50,6 +50,7 @@ from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
 from tests.benchmarks.race.course import bench_race
 from tests.benchmarks.reading import bench_reading
+from tests.benchmarks.sharing import bench_sharing
 from tests.benchmarks.study import bench_ledger, bench_planning, bench_ranks, bench_study
 from tests.benchmarks.wandb_modes import bench_wandb
 
@@ -70,6 +71,7 @@ def main() -> None:
         "start": bench_start,
         "ledger": bench_ledger,
         "study": bench_study,
+        "sharing": bench_sharing,
         "planning": bench_planning,
         "ranks": bench_ranks,
         "reading": bench_reading,

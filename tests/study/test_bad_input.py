@@ -173,6 +173,8 @@ def test_the_same_data_undamaged_pass(
         (["run", "--seed", "x"], ("--seed: expected int, got x",)),
         (["run", "--epochs", "0"], ("epochs 0", "1 or more")),
         (["run", "--jobs", "0"], ("--jobs 0", "1 or more")),
+        (["run", "--runs_per_device", "0"], ("--runs_per_device 0", "1 or more")),
+        (["run", "--jobs", "2", "--runs_per_device", "2"], ("--jobs 2 --runs_per_device 2", "give one of them")),
         (["run", "--jobs", "x"], ("--jobs: expected int, got x",)),
         (["run", "--name", "a/b"], ("study 'a/b'", "letters, digits")),
         (["run", "--name", ".."], ("study '..'", "letters, digits")),

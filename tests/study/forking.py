@@ -1,0 +1,65 @@
+"""Fork a worker as `run` does, and print how it went: `python tests/study/forking.py run MODE`, from the tests."""
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from seglab.interruption import SIGNALS
+from seglab.running.forks import ForkServer
+from seglab.running.threads import worker_environment
+
+HERE = str(Path(__file__))
+
+
+def worker() -> int:
+    """Print what a process can see of itself, compute on all threads, and do what the last word says."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    number = torch.ones(1 << 20, requires_grad=True)
+    (number * number).sum().backward()
+    torch.mm(torch.ones(600, 600), torch.ones(600, 600))
+    print(sys.argv[1:], os.environ.get("GIVEN"), os.environ.get("HOME"), os.getsid(0) == os.getpid(), flush=True)
+    print(set(SIGNALS) <= blocked, signal.SIGINT in blocked, threading.current_thread() is threading.main_thread(), flush=True)
+    if sys.argv[-1] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if sys.argv[-1] == "waits":
+        sys.exit(len(sys.stdin.read()) + 5)  # until the lifeline is cut
+    return 7
+
+
+def main(mode: str) -> None:
+    held = tempfile.TemporaryDirectory() if mode == "folder" else None
+    if mode == "computes":
+        (torch.ones(1 << 20) * 2).sum()  # starts the threads of OpenMP, which a fork would wait for
+    if mode == "thread":
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    server = ForkServer.started((HERE,), worker)
+    if server is None:
+        print("no server")
+        return
+    environment = {**worker_environment(1), "GIVEN": "yes"}
+    del environment["HOME"]
+    if mode == "environment":
+        environment["OMP_NUM_THREADS"] = "3"
+    with tempfile.TemporaryFile() as log:
+        found = [server.start(["python", HERE, "work", word], environment, log.fileno()) for word in ("plain", "killed", "waits")]
+        if None in found:
+            print("no worker")
+            return
+        plain, killed, waits = (one for one in found if one is not None)
+        print(plain.wait(), killed.wait(), waits.poll())
+        with waits:
+            pass
+        print(waits.poll())
+        log.seek(0)
+        print(log.read().decode(), end="")
+    del held
+
+
+if __name__ == "__main__":
+    main(sys.argv[2])

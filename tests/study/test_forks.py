@@ -1,0 +1,77 @@
+"""Workers that are forked look like processes that were started; where they could not, none is forked."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from seglab.running.threads import worker_environment
+from tests.study import forking
+
+
+def printed(mode: str, threads: str = "1", *options: str) -> list[str]:
+    """The lines that the script prints."""
+    words = [sys.executable, *options, forking.HERE, "run", mode]
+    done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": threads}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("threads", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_worker_looks_as_if_it_was_started(threads: str) -> None:
+    codes, at_the_end, *lines = printed("plain", threads)
+    assert codes == "7 -9 None"
+    assert at_the_end == "5"
+    seen = {f"['work', '{word}'] yes None True": 1 for word in ("plain", "killed", "waits")} | {"True False True": 3}
+    assert Counter(lines) == seen
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("folder", "no worker"),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("environment", "no worker"), ("thread", "no server"))),
+        pytest.param("computes", "no worker", marks=pytest.mark.weekly),  # waits until the probe has hung for long enough
+    ],
+)
+def test_in_doubt_no_worker_is_forked(mode: str, said: str) -> None:
+    assert printed(mode, "2") == [said]
+
+
+@pytest.mark.slow
+def test_options_of_the_interpreter_are_not_passed_on() -> None:
+    assert printed("plain", "1", "-X", "utf8") == ["no server"]
+
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "expected"),
+    [
+        (["run"], None, str(CORES)),
+        (["run", "--jobs", "2"], None, str(max(1, CORES // 2))),
+        (["run", "--runs-per-device=2", "--epochs", "3"], None, str(max(1, CORES // 2))),
+        (["run", "--jobs", "2"], "7", "7"),
+        (["run", "--jobs", "x"], None, "None"),
+        (["launch"], None, "None"),
+    ],
+)
+def test_run_has_the_threads_of_its_workers_before_torch_is_imported(words: list[str], given: str | None, expected: str) -> None:
+    code = "import os, seglab; print(os.environ.get('OMP_NUM_THREADS'))"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if given is None else {"OMP_NUM_THREADS": given}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--accelerator", "cpu"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == expected
+
+
+def test_a_worker_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert worker_environment(1)["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("SEGLAB_THREADS", "3")  # not the user's
+    assert worker_environment(10 * CORES)["OMP_NUM_THREADS"] == "1"
+    assert "SEGLAB_THREADS" not in worker_environment(1)
