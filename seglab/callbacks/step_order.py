@@ -54,6 +54,8 @@ class StepOrder(Callback):
         self._logged: dict[str, Tensor | float] = {}
         self._described: dict[str, str] = {}
         """Regularizer and freezing schedule of a fit as text, which a resumed training must share."""
+        self._followers: list[FollowsProgress] = []
+        """Parts of the loss that change during training."""
         self._norms: dict[str, type[nn.Module]] = {}
         """Type of each module of the network, by name, before the trainer converts batch norms."""
 
@@ -102,6 +104,7 @@ class StepOrder(Callback):
         phases = phase_rows(module, self._start)
         if trainer.is_global_zero:
             log_start(trainer, module, phases)
+        self._followers = [part for part in module.loss.modules() if isinstance(part, FollowsProgress)]
         self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._start.steps)
@@ -114,9 +117,8 @@ class StepOrder(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._follow_schedule(trainer, cast(Trainee, pl_module))
-            for part in cast(Trainee, pl_module).loss.modules():
-                if isinstance(part, FollowsProgress):
-                    part.follow(self._progress(trainer))
+            for part in self._followers:
+                part.follow(self._progress(trainer))
         if self.trainable is not None:
             self.trainable.keep_modes()
 

@@ -10,6 +10,7 @@ from seglab.callbacks import ResumeCheckpoint
 from seglab.callbacks.lightning_internals import kill_launched_ranks
 from seglab.checkpoints import newest, remove
 from seglab.interruption import Interrupted, Interruption
+from seglab.module import SegmentationModule
 from seglab.networks import weights_summary
 from seglab.records import Result, write_json, write_result, write_text
 from seglab.running.cost import Spent, forget_peak_memory
@@ -47,6 +48,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
         data.fill_cache()
         L.seed_everything(job.run.seed, workers=True, verbose=False)
         module = job.study.factory(job.run.arm)()
+        module.logs_rows_only = type(module) is SegmentationModule  # a class of the user's own may read the loss of each step
         spent = Spent(resources.on_gpu)
         resume = ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)
         trainer = trainer_of(job, weights_summary(module.network), [spent, resume], interruption)
