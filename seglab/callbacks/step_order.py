@@ -93,7 +93,7 @@ class StepOrder(Callback):
                 "a freeze schedule needs one optimizer group for each stage, with its name: keep SegmentationModule.configure_optimizers"
             )
         optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, optimizer))
-        optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(optimizer))
+        optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(trainer, optimizer))
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -215,13 +215,14 @@ class StepOrder(Callback):
         if self.applied is not None and scales_gradients(trainer):
             self.applied.decouple(OptimizerStepSizes(optimizer))
 
-    def _finish(self, optimizer: Optimizer) -> None:
+    def _finish(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
         """Apply the regularizer's part after the update (such as a prox), and restore the learning rates."""
         self._depth -= 1
         if self._depth > 0:
             return
         if self.applied is not None:
-            self.applied.after_update(OptimizerStepSizes(optimizer))
+            with trainer.profiler.profile("penalty at the update"):
+                self.applied.after_update(OptimizerStepSizes(optimizer))
         for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):
             group["lr"] = rate
 

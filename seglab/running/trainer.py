@@ -15,13 +15,14 @@ from seglab.callbacks.ranks import DDPWithOwnSignals
 from seglab.checkpoints import AtomicCheckpoints
 from seglab.interruption import Interruption
 from seglab.running.job import Job
+from seglab.running.profile import Profile
 from seglab.running.progress import ProgressFile
 from seglab.running.resources import Resources
 from seglab.study.identity import planned
 from seglab.study.study import Study
 
 
-def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: Interruption) -> L.Trainer:
+def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: Interruption, profile: Profile | None = None) -> L.Trainer:
     """Return the trainer of a job.
 
     Args:
@@ -29,8 +30,10 @@ def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: In
         weights: origin of the initial weights, in words.
         own: callbacks beside those of every run.
         interruption: its signal handlers stay in place.
+        profile: measures where the time goes; None measures nothing.
     """
     study, resources = job.study, job.resources
+    resources.check_precision(study, on_gpu=resources.on_gpu)
     return L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
@@ -51,6 +54,7 @@ def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: In
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        profiler=profile,
         use_distributed_sampler=False,
         default_root_dir=job.directory,
     )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from seglab.running.execute import execute
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
 from seglab.running.plan import Plan, Selection, check_shared
+from seglab.running.profile import process_started
 from seglab.running.retest import recorded, retest
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.dry_run import dry_run_table, print_runs
@@ -25,6 +27,7 @@ from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
+from seglab.script.profile import Times, parts_of, show_profile
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.request import default_name, plan_of
 from seglab.script.streams import prepare_streams
@@ -104,6 +107,7 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
 
 def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
     """Bring the plan's runs to a result on this machine, `jobs` runs at a time, then compare the study."""
+    began = time.time()
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus = plan.resources.shared_gpus()
@@ -118,8 +122,12 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
     plan = final_plan(plan)
     if plan.runs:
         codes.append(supervise(plan, launcher, jobs, console, wait=wait))
+        trained = time.time()
         if plan.selection == Selection():
             _compare(plan, set(codes) == {DONE}, console)
+        if plan.resources.profile:
+            directories = [run.directory(plan.folder) for run in plan.runs]
+            show_profile(*parts_of(directories, Times(process_started(), began, trained, time.time())), console)
     for line in at_end(plan.folder, resolved_mode(plan.resources.wandb)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)

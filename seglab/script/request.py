@@ -40,6 +40,7 @@ def plan_of(function: StudyFunction, given: Namespace, built: Namespace, said: s
     if given.name is not None:
         study = dataclasses.replace(study, name=given.name)
     resources, selection = _fields(Resources, built), _fields(Selection, given)
+    study = resources.applied_to(study)
     if selection.setting is not None and study.budget is None:
         raise ValueError(f"--setting {selection.setting}: the arms of {study.name!r} are not tuned")
     return Plan(

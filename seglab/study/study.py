@@ -35,6 +35,10 @@ class Study:
     """Factory of each arm, by name; or candidate settings of each arm, the same number for all (an equal tuning budget)."""
     metric: str = "test/miou"
     precision: Precision = "32-true"
+    channels_last: bool = False
+    """Whether the weights of convolutions lie in memory channel by channel of each pixel, which changes the last digits of the numbers."""
+    compile: bool = False
+    """Whether `torch.compile` translates the network, which changes the last digits of the numbers."""
     accumulate: int = 1
     """Batches per optimizer step."""
     gradient_clip: float | None = None

@@ -1,7 +1,6 @@
 """A training step as a study trains, against the same step in a loop by hand: the same network, batches and weights, in one process."""
 
 import copy
-import os
 import statistics
 import tempfile
 import time
@@ -193,8 +192,3 @@ def now() -> Block:
 def since(began: Block) -> Block:
     ended = now()
     return Block(ended.wall - began.wall, ended.cpu - began.cpu)
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    bench_step(Console(width=110))
