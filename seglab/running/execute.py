@@ -16,7 +16,7 @@ from seglab.records import Result, write_json, write_result, write_text
 from seglab.running.cost import Spent, forget_peak_memory
 from seglab.running.environment import environment
 from seglab.running.job import Job
-from seglab.running.network import prepare_network
+from seglab.running.network import lay_out, translate
 from seglab.running.process import run_settings
 from seglab.running.profile import Profile, part
 from seglab.running.retest import add_shifts
@@ -54,7 +54,8 @@ def execute(job: Job, interruption: Interruption) -> Result:
         L.seed_everything(job.run.seed, workers=True, verbose=False)
         with part(profile, "network built"):
             module = job.study.factory(job.run.arm)()
-            prepare_network(module.network, job.study)
+            lay_out(module.network, job.study)
+            translate(module.network, job.study)
         if profile is not None:
             profile.watch_loss(module.loss)
         module.logs_rows_only = type(module) is SegmentationModule  # a class of the user's own may read the loss of each step

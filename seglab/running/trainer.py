@@ -15,6 +15,7 @@ from seglab.callbacks.ranks import DDPWithOwnSignals
 from seglab.checkpoints import AtomicCheckpoints
 from seglab.interruption import Interruption
 from seglab.running.job import Job
+from seglab.running.network import UntranslatedEvaluation
 from seglab.running.profile import Profile
 from seglab.running.progress import ProgressFile
 from seglab.running.resources import Resources
@@ -63,7 +64,8 @@ def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: In
 def _callbacks(job: Job) -> list[Callback]:
     is_first_seed = job.run.seed == job.study.seeds[0]
     pictures = PredictionPictures(job.directory, job.study.data.palette, validation=4 if is_first_seed and not job.tuning else 0)
-    return [StepRandomness(job.run.seed), FiniteLoss(), Throughput(), ProgressFile(job.directory), pictures]
+    untranslated = [UntranslatedEvaluation()] if job.study.compile else []
+    return [StepRandomness(job.run.seed), FiniteLoss(), Throughput(), ProgressFile(job.directory), pictures, *untranslated]
 
 
 def _diagnostics(job: Job) -> list[Callback]:

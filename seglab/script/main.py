@@ -126,7 +126,7 @@ def _run(plan: Plan, jobs: int | None, wait: bool, console: Console) -> int:
         if plan.selection == Selection():
             _compare(plan, set(codes) == {DONE}, console)
         if plan.resources.profile:
-            directories = [run.directory(plan.folder) for run in plan.runs]
+            directories = [run.directory(stage.folder) for stage in stages_of(plan) for run in stage.runs]
             show_profile(*parts_of(directories, Times(process_started(), began, trained, time.time())), console)
     for line in at_end(plan.folder, resolved_mode(plan.resources.wandb)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)

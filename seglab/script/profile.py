@@ -58,26 +58,28 @@ def parts_of(directories: Sequence[Path], times: Times) -> tuple[dict[str, float
     seconds = Counter[str]()
     for profile in found:
         seconds.update(profile.seconds)
+    between = sum(last - first for first, last in workers.values()) - sum(seconds.values())
     before = {name: seconds.pop(name) for name in BEFORE if name in seconds}
     steps = {name: seconds.pop(name) for name in sorted(seconds) if name.startswith(("step", "training"))}
     parts = {
         "run: imports, command line": times.checking - times.started,
         "run: checks, a step of each new arm": min(workers, default=times.trained) - times.checking,
-        "workers: imports, plan": sum(first - start for start, first in workers.items()),
+        "workers: imports, plan": sum(first - start for start, (first, _) in workers.items()),
         **before,
         **steps,
         **seconds,
-        "workers: records, between runs, end": sum(times.trained - first for first in workers.values())
-        - sum(sum(profile.seconds.values()) for profile in found),
+        "workers: records, between runs": between,
+        "workers: end": times.trained - max((profile.ended for profile in found), default=times.trained),
         "run: comparison, report": times.ended - times.trained,
     }
     return parts, sum(profile.steps for profile in found)
 
 
-def _workers(profiles: Sequence[Profiled]) -> dict[float, float]:
-    """Return the start of the first run of each worker, by the start of the worker."""
-    workers: dict[float, float] = {}
+def _workers(profiles: Sequence[Profiled]) -> dict[float, tuple[float, float]]:
+    """Return the start of the first run of each worker and the end of its last one, by the start of the worker."""
+    workers: dict[float, tuple[float, float]] = {}
     for profile in profiles:
         worker = next((start for start in workers if abs(start - profile.process_started) < SAME), profile.process_started)
-        workers[worker] = min(workers.get(worker, profile.began), profile.began)
+        first, last = workers.get(worker, (profile.began, profile.ended))
+        workers[worker] = min(first, profile.began), max(last, profile.ended)
     return workers

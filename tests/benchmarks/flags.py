@@ -14,7 +14,7 @@ from rich.table import Table
 from seglab import AdamW, CrossEntropy, SegmentationModule, unet
 from seglab.interruption import Interruption
 from seglab.running.job import Job
-from seglab.running.network import prepare_network
+from seglab.running.network import lay_out, translate
 from seglab.running.process import run_settings
 from seglab.running.trainer import trainer_of
 from seglab.sample import Batch
@@ -66,22 +66,22 @@ class Timed:
 
 
 def bench_flags(console: Console) -> None:
-    """Print a row for each flag; a ratio is to float32 of the same round."""
+    """Print a table of the rounds so far, after each of them. A ratio is to float32 of the same round."""
     times: dict[str, list[float]] = {name: [] for name in FLAGS}
     memory: dict[str, float] = {}
-    for _ in range(ROUNDS):
+    for done in range(1, ROUNDS + 1):
         for name, (fields, fused) in FLAGS.items():
             if GPU:
                 torch.cuda.reset_peak_memory_stats()
             times[name].append(measured(SIZE, fields, fused))
             memory[name] = torch.cuda.max_memory_allocated() / 2**20 if GPU else float("nan")
-    table = Table(title=f"a training step under the flags that change speed, {SIZE.name}, {DEVICE.type}", title_justify="left")
-    for heading in ("", "ms", "ratio to float32", "peak MiB"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, values in times.items():
-        ratio = statistics.median(one / base for one, base in zip(values, times["float32"], strict=True))
-        table.add_row(name, f"{1e3 * statistics.median(values):.1f}", f"{ratio:.2f}", f"{memory[name]:.0f}")
-    console.print(table)
+        table = Table(title=f"a training step under flags, {SIZE.name}, {DEVICE.type}, {done} rounds in turn", title_justify="left")
+        for heading in ("", "ms", "ratio to float32", "peak MiB"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for name, values in times.items():
+            ratio = statistics.median(one / base for one, base in zip(values, times["float32"], strict=True))
+            table.add_row(name, f"{1e3 * statistics.median(values):.1f}", f"{ratio:.2f}", f"{memory[name]:.0f}")
+        console.print(table)
 
 
 def measured(size: Size, fields: dict[str, object], fused: bool) -> float:
@@ -90,10 +90,10 @@ def measured(size: Size, fields: dict[str, object], fused: bool) -> float:
         warnings.simplefilter("ignore")
         job = _with(job_of(size, Path(root)), fields)
         torch.manual_seed(0)
-        torch.compiler.reset()
         module = SegmentationModule(size.build(), CrossEntropy(), num_classes=CLASSES, optimizer=AdamW(fused=fused or None))
         module.logs_rows_only = True
-        prepare_network(module.network, job.study)
+        lay_out(module.network, job.study)
+        translate(module.network, job.study)
         loader = Timed([batch(seed, size.images, size.side) for seed in range(4)], size.steps)
         trainer_of(job, "", own(job), Interruption()).fit(module, train_dataloaders=loader)
     return loader.block.wall / size.steps

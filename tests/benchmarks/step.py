@@ -113,14 +113,14 @@ class ByHand:
 
 
 def bench_step(console: Console) -> None:
-    """Print a table of all sizes."""
+    """Print a table of the sizes so far, after each of them."""
     cores = f"{torch.get_num_threads()} thread(s)" if DEVICE.type == "cpu" else torch.cuda.get_device_name()
     table = Table(title=f"a training step of a study, {DEVICE.type}, {cores}, {ROUNDS} rounds in turn", title_justify="left")
     for heading in ("", "by hand, ms", "seglab, ms", "ratio", "spread", "CPU time", "adds, µs"):
         table.add_column(heading, justify="right" if heading else "left")
     for size in SIZES:
         table.add_row(size.name, *cells(size, measured(size)))
-    console.print(table)
+        console.print(table)
 
 
 def cells(size: Size, times: dict[str, list[Block]]) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from seglab import L1, L2, AdamW, Decoupled, FreezeSchedule, GroupLasso, Orthogonality, Progress, Proximal, Regularizer, Spectral, Stage
 from seglab.callbacks import FiniteLoss
 from seglab.callbacks.finite import NonFiniteLossError
-from seglab.running.network import prepare_network
+from seglab.running.network import lay_out
 from seglab.running.resources import Resources
 from seglab.study.identity import differences, shared
 from tests.freezing.deep import Deep
@@ -77,7 +77,7 @@ def test_channels_last_keeps_names_and_numbers_up_to_rounding() -> None:
     for regularizer in REGULARIZERS:
         plain = trained(fixed_module(regularizer, adamw, net=Staged))
         module = fixed_module(regularizer, adamw, net=Staged)
-        prepare_network(module.network, dataclasses.replace(study(), channels_last=True))
+        lay_out(module.network, dataclasses.replace(study(), channels_last=True))
         torch.testing.assert_close(trained(module), plain, rtol=1e-3, atol=1e-4)
 
 
