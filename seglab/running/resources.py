@@ -50,11 +50,11 @@ class Resources:
     retries: int = 0
     """Number of times that a failed run is tried again."""
     precision: Precision | None = None
-    """Precision of the numbers, such as bf16-mixed on a GPU; another setting of the study. Default: as the study says, which is 32-true."""
+    """Precision, such as bf16-mixed, which is fast on GPUs; another setting of the study. Default: as the study says, else 32-true."""
     channels_last: bool = False
-    """Lay out images and weights as channels_last, which many GPUs compute faster in bf16-mixed; another setting of the study."""
+    """Lay out weights as channels_last, faster in bf16-mixed on many GPUs; another setting of the study."""
     compile: bool = False
-    """Translate the network by torch.compile, which takes a minute a run and pays in long ones; another setting of the study."""
+    """Translate the network by torch.compile, a minute a run that pays in long ones; another setting of the study."""
     profile: bool = False
     """Show where the time goes (docs/running.md). Runs on a GPU get slower; no number changes."""
 

@@ -61,7 +61,7 @@ def test_defaults_need_no_flag() -> None:
 @given(DRAWN)
 def test_a_recorded_command_has_only_flags_that_change_numbers(resources: Resources) -> None:
     watched = {"--wandb", "--wandb_model", "--wandb_diff", "--logger", "--diagnostics", "--checkpoint_minutes", "--retries"}
-    watched |= {"--logger.path", "--logger.arguments"}
+    watched |= {"--logger.path", "--logger.arguments", "--profile"}
     assert not watched & set(resources.repeating_flags)
     assert {word for word in resources.worker_flags if word.startswith("--")} <= watched
 
