@@ -32,6 +32,10 @@ DRAWN = st.builds(
     diagnostics=st.integers(0, 50),
     checkpoint_minutes=st.floats(0, 1e6),
     retries=st.integers(0, 9),
+    precision=st.sampled_from([None, "32-true", "bf16-mixed"]),
+    channels_last=st.booleans(),
+    compile=st.booleans(),
+    profile=st.booleans(),
 )
 
 
