@@ -68,7 +68,8 @@ def study(asked: Asked, ends: float) -> None:
     whole = time.monotonic() - began
     cost = json.loads((asked.folder / "runs" / "trial" / "l2" / "seed-0" / "result.json").read_text())["cost"]
     arms = ARMS if asked.weights is not None else ARMS - 1
-    left = 0.9 * (ends - time.monotonic()) - (whole - cost["seconds"])  # imports, checks and the report come once
+    once = whole - cost["seconds"]  # imports, checks and the report
+    left = max(0.0, 0.9 * (ends - time.monotonic()) - once)
     seeds, epochs = that_fit(left / arms, cost["seconds"] - cost["training_seconds"], cost["training_seconds"] / 2)
     print(f"study: {arms} arms × {seeds} seeds × {epochs} epochs in {left:.0f} s", flush=True)
     run([*words, "--epochs", str(epochs), "--seeds", str(seeds)], asked.folder / "study.txt", ends - time.monotonic())
