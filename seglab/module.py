@@ -224,11 +224,6 @@ class SegmentationModule(L.LightningModule):
         """Return the unweighted parts of the last loss by name; empty for a loss without `terms`."""
         return dict(getattr(self.loss, "terms", {}))
 
-    @override
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch to the device; on a CPU it is there already."""
-        return batch if device.type == "cpu" else super().transfer_batch_to_device(batch, device, dataloader_idx)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self.evaluate(batch, self._validated)
 
