@@ -131,6 +131,8 @@ class SegmentationModule(L.LightningModule):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self._image_dtype: torch.dtype | None = None
         """Data type of the images on which the module has trained."""
+        self.logs_rows_only = False
+        """Whether training losses are logged only where a row of the log follows: for trainers of which nothing else reads them."""
         self._modes: dict[nn.Module, bool] = {}
         """Modes of all modules before an evaluation."""
         self._validated: Split = "val"
@@ -213,8 +215,9 @@ class SegmentationModule(L.LightningModule):
                 f"{type(self.loss).__name__} returns {tuple(loss.shape)} {loss.dtype}; expected a 0-dim floating tensor. "
                 "Take the mean over the valid pixels"
             )
-        self.log("train/loss", loss.detach(), prog_bar=True)
-        self.log_dict({f"train/loss/{name}": term for name, term in self.terms().items()})
+        if not self.logs_rows_only or self._row_follows():
+            self.log("train/loss", loss.detach(), prog_bar=True)
+            self.log_dict({f"train/loss/{name}": term for name, term in self.terms().items()})
         return loss
 
     def terms(self) -> dict[str, Tensor]:
@@ -447,6 +450,12 @@ class SegmentationModule(L.LightningModule):
 
     def _is_unreachable(self, name: str) -> bool:
         return name.startswith("network.") and name.removeprefix("network.") in self.stages.unreachable
+
+    def _row_follows(self) -> bool:
+        """Return whether the log gets a row after this step, or the epoch ends, after which a scheduler may watch the loss."""
+        trainer = self.trainer
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return trainer.is_last_batch or trainer.should_stop or (every > 0 and (trainer.global_step + 1) % every == 0)
 
     def _start(self, split: Split) -> None:
         if self.trainer.world_size > 1:  # each rank has its own batch norm statistics; all ranks evaluate with the first rank's statistics

@@ -54,6 +54,8 @@ class StepOrder(Callback):
         self._logged: dict[str, Tensor | float] = {}
         self._described: dict[str, str] = {}
         """Regularizer and freezing schedule of a fit as text, which a resumed training must share."""
+        self._followers: list[FollowsProgress] = []
+        """Parts of the loss that change during training."""
         self._norms: dict[str, type[nn.Module]] = {}
         """Type of each module of the network, by name, before the trainer converts batch norms."""
 
@@ -91,7 +93,7 @@ class StepOrder(Callback):
                 "a freeze schedule needs one optimizer group for each stage, with its name: keep SegmentationModule.configure_optimizers"
             )
         optimizer.register_step_pre_hook(lambda optimizer, _args, _kwargs: self._scale(trainer, optimizer))
-        optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(optimizer))
+        optimizer.register_step_post_hook(lambda optimizer, _args, _kwargs: self._finish(trainer, optimizer))
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -102,6 +104,7 @@ class StepOrder(Callback):
         phases = phase_rows(module, self._start)
         if trainer.is_global_zero:
             log_start(trainer, module, phases)
+        self._followers = [part for part in module.loss.modules() if isinstance(part, FollowsProgress)]
         self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._start.steps)
@@ -114,9 +117,8 @@ class StepOrder(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._follow_schedule(trainer, cast(Trainee, pl_module))
-            for part in cast(Trainee, pl_module).loss.modules():
-                if isinstance(part, FollowsProgress):
-                    part.follow(self._progress(trainer))
+            for part in self._followers:
+                part.follow(self._progress(trainer))
         if self.trainable is not None:
             self.trainable.keep_modes()
 
@@ -213,13 +215,14 @@ class StepOrder(Callback):
         if self.applied is not None and scales_gradients(trainer):
             self.applied.decouple(OptimizerStepSizes(optimizer))
 
-    def _finish(self, optimizer: Optimizer) -> None:
+    def _finish(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
         """Apply the regularizer's part after the update (such as a prox), and restore the learning rates."""
         self._depth -= 1
         if self._depth > 0:
             return
         if self.applied is not None:
-            self.applied.after_update(OptimizerStepSizes(optimizer))
+            with trainer.profiler.profile("penalty at the update"):
+                self.applied.after_update(OptimizerStepSizes(optimizer))
         for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):
             group["lr"] = rate
 

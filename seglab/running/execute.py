@@ -10,12 +10,15 @@ from seglab.callbacks import ResumeCheckpoint
 from seglab.callbacks.lightning_internals import kill_launched_ranks
 from seglab.checkpoints import newest, remove
 from seglab.interruption import Interrupted, Interruption
+from seglab.module import SegmentationModule
 from seglab.networks import weights_summary
 from seglab.records import Result, write_json, write_result, write_text
 from seglab.running.cost import Spent, forget_peak_memory
 from seglab.running.environment import environment
 from seglab.running.job import Job
+from seglab.running.network import lay_out, translate
 from seglab.running.process import run_settings
+from seglab.running.profile import Profile, part
 from seglab.running.retest import add_shifts
 from seglab.running.trained import Trained, write_matrices
 from seglab.running.trainer import trainer_of
@@ -39,40 +42,58 @@ def execute(job: Job, interruption: Interruption) -> Result:
     job.directory.mkdir(parents=True, exist_ok=True)
     if resources.is_first_process:
         _clear(job.directory)
+    profile = Profile(resources.on_gpu) if resources.profile and resources.is_first_process else None
     start = newest(job.resume_checkpoint, job.origin)
     forget_peak_memory(resources.on_gpu)
     data = job.seeded_data()
     with run_settings():
-        check_same(job.record, job.study, job.run, resources.batch_norm_parts)
-        data.fill_cache()
+        with part(profile, "settings compared with the record"):
+            check_same(job.record, job.study, job.run, resources.batch_norm_parts)
+        with part(profile, "data cache"):
+            data.fill_cache()
         L.seed_everything(job.run.seed, workers=True, verbose=False)
-        module = job.study.factory(job.study.entry(job.run))()
+        with part(profile, "network built"):
+            module = job.study.factory(job.study.entry(job.run))()
+            lay_out(module.network, job.study)
+            translate(module.network, job.study)
+        if profile is not None:
+            profile.watch_loss(module.loss)
+        module.logs_rows_only = type(module) is SegmentationModule  # a class of the user's own may read the loss of each step
         spent = Spent(resources.on_gpu)
         resume = ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)
-        trainer = trainer_of(job, weights_summary(module.network), [spent, resume], interruption)
+        with part(profile, "loggers, W&B: start"):
+            trainer = trainer_of(job, weights_summary(module.network), [spent, resume], interruption, profile)
         if trainer.is_global_zero:
             write_text(job.directory / "settings.yaml", yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True))
             write_json(job.directory / "environment.json", environment(resources.on_gpu))
         trained = Trained(job, trainer, module, data)
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-            cost = trained.evaluate(spent)
-            matrices = trained.matrices()
-            result = trained.result(cost, trained.shifted(job.shifts))
-            trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
+            with part(profile, "training: start, end"):
+                trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+            with part(profile, "test, evaluation on the training split"):
+                cost = trained.evaluate(spent)
+                matrices = trained.matrices()
+            with part(profile, "tests under shifts"):
+                result = trained.result(cost, trained.shifted(job.shifts))
+            with part(profile, "checkpoint of the weights"):
+                trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
             if trainer.is_global_zero:
                 write_matrices(job.directory / "confusion.npz", matrices)
                 write_result(job.directory / "result.json", result)
                 confusion = matrices["test"].counts.sum(0) if "test" in matrices else None
-                tracking.conclude(trainer.loggers, tracking.End(result, confusion), _kept(job))
+                with part(profile, "loggers, W&B: end"):
+                    tracking.conclude(trainer.loggers, tracking.End(result, confusion), _kept(job))
         except Interrupted:
             kill_launched_ranks(trainer)
             raise
         finally:
-            tracking.finish()
+            with part(profile, "loggers, W&B: end"):
+                tracking.finish()
         if trainer.is_global_zero:
             remove(job.resume_checkpoint)
             (job.directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
+        if profile is not None:
+            profile.write(job.directory)
     return result
 
 
@@ -84,7 +105,7 @@ def _kept(job: Job) -> tracking.Kept:
 
 def _clear(directory: Path) -> None:
     """Delete the output and the half-written files of an interrupted attempt. Keep the checkpoints from which the run resumes."""
-    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
+    patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "profile.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):
             leftover.unlink(missing_ok=True)

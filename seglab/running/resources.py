@@ -9,11 +9,12 @@ from typing import Literal
 import torch
 
 from seglab.running.flags import changed_flags
+from seglab.study.study import Precision, Study
 from seglab.tracking import Tracker, WandbMode
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 
-_CHANGE_NOTHING = frozenset({"wandb", "wandb_model", "wandb_diff", "logger", "diagnostics", "checkpoint_minutes", "retries"})
+_CHANGE_NOTHING = frozenset({"wandb", "wandb_model", "wandb_diff", "logger", "diagnostics", "checkpoint_minutes", "retries", "profile"})
 """Fields that change no number of a run. A recorded command repeats all others, a new field included."""
 
 
@@ -48,6 +49,14 @@ class Resources:
     """Minutes from one checkpoint of a run to the next; 0 saves before every step. An interrupted run continues from the last one."""
     retries: int = 0
     """Number of times that a failed run is tried again."""
+    precision: Precision | None = None
+    """Precision, such as bf16-mixed, which is fast on GPUs; another setting of the study. Default: as the study says, else 32-true."""
+    channels_last: bool = False
+    """Lay out weights as channels_last, faster in bf16-mixed on many GPUs; another setting of the study."""
+    compile: bool = False
+    """Translate the network by torch.compile, a minute a run that pays in long ones; another setting of the study."""
+    profile: bool = False
+    """Show where the time goes (docs/running.md). Runs on a GPU get slower; no number changes."""
 
     def __post_init__(self) -> None:
         for name, least, meaning in (("devices", 1, ""), ("diagnostics", 0, " (never)"), ("num_nodes", 1, ""), ("retries", 0, "")):
@@ -85,6 +94,26 @@ class Resources:
     def worker_flags(self) -> list[str]:
         """Flags of resources that change no number of a run. They are passed on to each worker."""
         return changed_flags(self, _CHANGE_NOTHING)
+
+    def applied_to(self, study: Study) -> Study:
+        """Return a study with the precision, layout and translation that the flags ask for.
+
+        Raises:
+            ValueError: the precision needs a GPU, and the runs compute on the CPU.
+        """
+        study = dataclasses.replace(
+            study,
+            precision=study.precision if self.precision is None else self.precision,
+            channels_last=study.channels_last or self.channels_last,
+            compile=study.compile or self.compile,
+        )
+        self.check_precision(study, on_gpu=self.accelerator != "cpu")
+        return study
+
+    def check_precision(self, study: Study, *, on_gpu: bool) -> None:
+        """Raise a ValueError for 16-mixed on a CPU. Lightning would train in bf16-mixed instead."""
+        if study.precision == "16-mixed" and not on_gpu:
+            raise ValueError("--precision 16-mixed: needs a GPU, and the runs compute on the CPU; choose bf16-mixed or 32-true")
 
     def shared_gpus(self) -> int:
         """Return the number of GPUs on this machine that runs may share; 0 if they compute on the CPU.

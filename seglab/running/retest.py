@@ -13,6 +13,7 @@ from seglab.callbacks import ResumeCheckpoint
 from seglab.interruption import Interruption
 from seglab.records import Result, read_result, write_result
 from seglab.running.job import EvaluatedSplit, Job
+from seglab.running.network import lay_out
 from seglab.running.process import run_settings
 from seglab.running.trained import Trained, with_shifts
 from seglab.study.identity import check_same
@@ -99,6 +100,7 @@ def _trained(job: Job, callbacks: list[Callback]) -> Trained:
     check_same(job.record, job.study, job.run, job.resources.batch_norm_parts)
     L.seed_everything(job.run.seed, workers=True, verbose=False)
     module = job.study.factory(job.study.entry(job.run))()
+    lay_out(module.network, job.study)
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True)["state_dict"])
     trainer = L.Trainer(
         accelerator=job.resources.accelerator,

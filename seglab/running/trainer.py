@@ -15,13 +15,15 @@ from seglab.callbacks.ranks import DDPWithOwnSignals
 from seglab.checkpoints import AtomicCheckpoints
 from seglab.interruption import Interruption
 from seglab.running.job import Job
+from seglab.running.network import UntranslatedEvaluation
+from seglab.running.profile import Profile
 from seglab.running.progress import ProgressFile
 from seglab.running.resources import Resources
 from seglab.study.identity import planned
 from seglab.study.study import Study
 
 
-def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: Interruption) -> L.Trainer:
+def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: Interruption, profile: Profile | None = None) -> L.Trainer:
     """Return the trainer of a job.
 
     Args:
@@ -29,8 +31,10 @@ def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: In
         weights: origin of the initial weights, in words.
         own: callbacks beside those of every run.
         interruption: its signal handlers stay in place.
+        profile: measures where the time goes; None measures nothing.
     """
     study, resources = job.study, job.resources
+    resources.check_precision(study, on_gpu=resources.on_gpu)
     return L.Trainer(
         accelerator=resources.accelerator,
         devices=resources.devices,
@@ -51,6 +55,7 @@ def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: In
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        profiler=profile,
         use_distributed_sampler=False,
         default_root_dir=job.directory,
     )
@@ -59,7 +64,8 @@ def trainer_of(job: Job, weights: str, own: Sequence[Callback], interruption: In
 def _callbacks(job: Job) -> list[Callback]:
     is_first_seed = job.run.seed == job.study.seeds[0]
     pictures = PredictionPictures(job.directory, job.study.data.palette, validation=4 if is_first_seed and not job.tuning else 0)
-    return [StepRandomness(job.run.seed), FiniteLoss(), Throughput(), ProgressFile(job.directory), pictures]
+    untranslated = [UntranslatedEvaluation()] if job.study.compile else []
+    return [StepRandomness(job.run.seed), FiniteLoss(), Throughput(), ProgressFile(job.directory), pictures, *untranslated]
 
 
 def _diagnostics(job: Job) -> list[Callback]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from seglab.running.forks import ForkServer
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
 from seglab.running.plan import Plan, Selection, agree, check_shared
+from seglab.running.profile import process_started
 from seglab.running.retest import recorded, retest
 from seglab.running.threads import workers_on
 from seglab.running.worker import end_with_worker, work, write_failure
@@ -28,6 +30,7 @@ from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
+from seglab.script.profile import Times, parts_of, show_profile
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.reading_sets import read_all, show_sets
 from seglab.script.request import default_names, plans_of, start_words
@@ -141,6 +144,7 @@ def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, 
 
 def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Console) -> int:
     """Bring the plan's runs to a result on this machine, then compare the study. `given` are the flags, and `forks` starts the workers."""
+    began = time.time()
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus, devices, wait = plan.resources.shared_gpus(), plan.resources.devices, given.wait
@@ -154,8 +158,12 @@ def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Consol
     plan = final_plan(plan)
     if plan.runs:
         codes.append(supervise(plan, launcher, jobs, console, wait=wait))
+        trained = time.time()
         if plan.selection == Selection():
             _compare(plan, set(codes) == {DONE}, console)
+        if plan.resources.profile:
+            directories = [run.directory(stage.folder) for stage in stages_of(plan) for run in stage.runs]
+            show_profile(*parts_of(directories, Times(process_started(), began, trained, time.time())), console)
     for line in at_end(plan.folder, resolved_mode(plan.resources.wandb)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)

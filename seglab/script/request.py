@@ -40,6 +40,7 @@ def plans_of(function: StudyFunction, given: Namespace, built: Namespace, said: 
     if given.name is not None:
         studies = [dataclasses.replace(studies[0], name=given.name)] if len(studies) == 1 else [_chosen(studies, given.name)]
     resources, selection = _fields(Resources, built), _fields(Selection, given)
+    studies = [resources.applied_to(study) for study in studies]
     if selection.setting is not None and (plain := [study.name for study in studies if study.budget is None]):
         raise ValueError(f"--setting {selection.setting}: the arms of {plain[0]!r} are not tuned")
     return [

@@ -77,6 +77,7 @@ def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
         "data": settings.plain(study.data.identity()),
         "epochs": study.epochs,
         "precision": study.precision,
+        **{name: True for name in ("channels_last", "compile") if getattr(study, name)},
         "accumulate": study.accumulate,
         "gradient_clip": study.gradient_clip,
         "batch_norm_parts": batch_norm_parts,

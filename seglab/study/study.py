@@ -37,6 +37,10 @@ class Study:
     each of several `tunings` candidates of its own."""
     metric: str = "test/miou"
     precision: Precision = "32-true"
+    channels_last: bool = False
+    """Whether the weights of convolutions lie in memory channel by channel of each pixel, which changes the last digits of the numbers."""
+    compile: bool = False
+    """Whether `torch.compile` translates the network, which changes the last digits of the numbers."""
     accumulate: int = 1
     """Batches per optimizer step."""
     gradient_clip: float | None = None

@@ -2,6 +2,7 @@
 
 python -m tests.benchmarks              # all
 python -m tests.benchmarks step metric  # some, as `make bench ONLY="step metric"`
+python -m tests.benchmarks gpu --minutes 10  # what is worth most on a GPU that is there for a few minutes
 """
 
 import argparse
@@ -12,16 +13,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from seglab import (
     L1,
@@ -40,29 +36,28 @@ from seglab import (
     Spectral,
     unet,
 )
-from seglab.callbacks import FiniteLoss, StepRandomness, Throughput
 from seglab.regularizers import OptimizerStepSizes
 from seglab.sample import Batch
 from seglab.stage import Progress
 from tests.benchmarks.data import bench_data
+from tests.benchmarks.device import DEVICE, synchronize
+from tests.benchmarks.flags import bench_flags
 from tests.benchmarks.freezing import bench_freezing
+from tests.benchmarks.gpu import gpu
 from tests.benchmarks.losses import bench_losses
 from tests.benchmarks.metrics import bench_metric
 from tests.benchmarks.race.course import bench_race
 from tests.benchmarks.reading import bench_reading
 from tests.benchmarks.sharing import bench_sharing
+from tests.benchmarks.step import CLASSES, batch, bench_step
 from tests.benchmarks.study import bench_ledger, bench_planning, bench_ranks, bench_study
 from tests.benchmarks.wandb_modes import bench_wandb
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ENCODER, SIDE, BATCH = ("resnet50", 512, 8) if DEVICE.type == "cuda" else ("resnet18", 128, 4)
-CLASSES = 19
-STEPS = 20
 
 
 def main() -> None:
     benches: dict[str, Callable[[Console], None]] = {
         "step": bench_step,
+        "flags": bench_flags,
         "penalty": bench_penalty,
         "freezing": bench_freezing,
         "losses": bench_losses,
@@ -78,6 +73,9 @@ def main() -> None:
         "wandb": bench_wandb,
         "race": bench_race,
     }
+    if sys.argv[1:2] == ["gpu"]:
+        gpu(sys.argv[2:], list(benches))
+        return
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[*benches, []], help="which; all by default")
     console = Console(width=None if sys.stdout.isatty() else 100)
@@ -85,16 +83,6 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for name in parser.parse_args().bench or benches:
         benches[name](console)
-
-
-def bench_step(console: Console) -> None:
-    """A training step under Lightning with our module and callbacks, against the same network in a loop by hand."""
-    data = [batch(seed) for seed in range(4)]
-    ours, by_hand = [], []
-    for _ in range(3):
-        ours += lightning_steps(data)
-        by_hand += hand_written_steps(data)
-    show(console, f"a training step, U-Net {ENCODER}, {BATCH} × {SIDE}², {DEVICE.type}", {"by hand": by_hand, "seglab": ours}, "by hand")
 
 
 def bench_penalty(console: Console) -> None:
@@ -151,51 +139,6 @@ def bench_start(console: Console) -> None:
     show(console, "starting", times, "import lightning")
 
 
-class Clock(Callback):
-    """The times at which steps begin."""
-
-    def __init__(self) -> None:
-        self.marks: list[float] = []
-
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
-        synchronize()
-        self.marks.append(time.perf_counter())
-
-
-def lightning_steps(data: Sequence[Batch]) -> list[float]:
-    clock = Clock()
-    trainer = L.Trainer(
-        accelerator=DEVICE.type if DEVICE.type == "cpu" else "gpu",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        callbacks=[clock, StepRandomness(0), FiniteLoss(), Throughput()],
-    )
-    steps = [data[step % len(data)] for step in range(STEPS)]
-    trainer.fit(module(None), train_dataloaders=DataLoader(steps, batch_size=None, collate_fn=lambda one: one))  # type: ignore[arg-type]
-    return [later - earlier for earlier, later in pairwise(clock.marks)][2:]
-
-
-def hand_written_steps(data: Sequence[Batch]) -> list[float]:
-    this = module(None).to(DEVICE)
-    optimizer = torch.optim.AdamW(this.network.parameters(), lr=1e-3, weight_decay=0.0)
-    marks = []
-    for step in range(STEPS):
-        synchronize()
-        marks.append(time.perf_counter())
-        image, mask = data[step % len(data)].image.to(DEVICE), data[step % len(data)].mask.to(DEVICE)
-        loss = torch.nn.functional.cross_entropy(this(image), mask.long(), ignore_index=255)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        loss.item()
-    return [later - earlier for earlier, later in pairwise(marks)][2:]
-
-
 def penalised_step(
     this: SegmentationModule, optimizer: torch.optim.Optimizer, one: Batch, regularizer: Regularizer | None
 ) -> Callable[[], float]:
@@ -245,17 +188,9 @@ def autocast() -> torch.autocast:
     return torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=DEVICE.type == "cuda")
 
 
-def module(regularizer: Regularizer | None, encoder: str = ENCODER) -> SegmentationModule:
+def module(regularizer: Regularizer | None, encoder: str) -> SegmentationModule:
     torch.manual_seed(0)
     return SegmentationModule(unet(encoder, CLASSES), CrossEntropy(), num_classes=CLASSES, regularizer=regularizer)
-
-
-def batch(seed: int, images: int = BATCH, side: int = SIDE) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    image = torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8, generator=generator)
-    mask = torch.randint(0, CLASSES, (images, side, side), dtype=torch.uint8, generator=generator)
-    sizes = torch.tensor([[side, side]] * images)
-    return Batch(image, mask, tuple(map(str, range(images))), sizes, sizes)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -270,11 +205,6 @@ def process_seconds(words: Sequence[str]) -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     return time.perf_counter() - began
-
-
-def synchronize() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def show(console: Console, title: str, times: dict[str, list[float]], reference: str) -> None:

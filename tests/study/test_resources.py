@@ -32,6 +32,10 @@ DRAWN = st.builds(
     diagnostics=st.integers(0, 50),
     checkpoint_minutes=st.floats(0, 1e6),
     retries=st.integers(0, 9),
+    precision=st.sampled_from([None, "32-true", "bf16-mixed"]),
+    channels_last=st.booleans(),
+    compile=st.booleans(),
+    profile=st.booleans(),
 )
 
 
@@ -61,7 +65,7 @@ def test_defaults_need_no_flag() -> None:
 @given(DRAWN)
 def test_a_recorded_command_has_only_flags_that_change_numbers(resources: Resources) -> None:
     watched = {"--wandb", "--wandb_model", "--wandb_diff", "--logger", "--diagnostics", "--checkpoint_minutes", "--retries"}
-    watched |= {"--logger.path", "--logger.arguments"}
+    watched |= {"--logger.path", "--logger.arguments", "--profile"}
     assert not watched & set(resources.repeating_flags)
     assert {word for word in resources.worker_flags if word.startswith("--")} <= watched
 

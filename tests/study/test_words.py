@@ -428,7 +428,7 @@ def test_a_parameter_with_the_name_of_a_flag_is_refused(function: StudyFunction,
         parser_of(function)
 
 
-MOST = {"run": 90, "launch": 90, "status": 20, "compare": 25, "cancel": 20}
+MOST = {"run": 110, "launch": 110, "status": 20, "compare": 25, "cancel": 20}
 
 
 @pytest.mark.parametrize("verb", MOST)

@@ -1,0 +1,194 @@
+"""A training step as a study trains, against the same step in a loop by hand: the same network, batches and weights, in one process."""
+
+import copy
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seglab import CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, Study, unet
+from seglab.callbacks import ResumeCheckpoint
+from seglab.interruption import Interruption
+from seglab.module import IMAGENET_MEAN, IMAGENET_STD
+from seglab.records import Run
+from seglab.running.cost import Spent
+from seglab.running.job import Job
+from seglab.running.process import run_settings
+from seglab.running.resources import Resources
+from seglab.running.trainer import trainer_of
+from seglab.sample import Batch
+from seglab.study.identity import record
+from tests.benchmarks.device import DEVICE, synchronize
+
+CLASSES = 19
+ROUNDS = 9
+"""Blocks of steps of each of the two that count; one more comes before them, and one after them, whose end is not seen."""
+
+
+class Size(NamedTuple):
+    """What a step computes, and the number of steps of a block."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    images: int
+    side: int
+    steps: int
+
+
+class Tiny(nn.Sequential):
+    """A network that computes next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, CLASSES, 1))
+
+
+SIZES = (
+    Size("tiny network, 2 × 16²", Tiny, 2, 16, 100),
+    Size("U-Net ResNet-18, 4 × 128²", lambda: unet("resnet18", CLASSES), 4, 128, 20 if DEVICE.type == "cuda" else 3),
+    Size("U-Net ResNet-50, 2 × 512²", lambda: unet("resnet50", CLASSES), 2, 512, 20 if DEVICE.type == "cuda" else 1),
+)
+
+
+class Block(NamedTuple):
+    """Seconds that a block of steps takes."""
+
+    wall: float
+    cpu: float
+    """Of this process; not of what else runs on the machine."""
+
+
+class Turns:
+    """A loader of batches on which seglab trains. Between two blocks of steps, the loop by hand trains on the same batches."""
+
+    def __init__(self, batches: Sequence[Batch], steps: int, by_hand: Callable[[Batch, int], None]) -> None:
+        self.batches = batches
+        self.steps = steps
+        self.by_hand = by_hand
+        self.times: dict[str, list[Block]] = {"by hand": [], "seglab": []}
+
+    def __len__(self) -> int:
+        return self.steps * (ROUNDS + 2)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for first in range(0, len(self), self.steps):
+            block = [self.batches[step % len(self.batches)] for step in range(first, first + self.steps)]
+            began = now()
+            for place, batch in enumerate(block):
+                self.by_hand(batch, first + place)
+            self.times["by hand"].append(since(began))
+            began = now()
+            yield from block
+            self.times["seglab"].append(since(began))
+
+
+class ByHand:
+    """The loop by hand: everything that the numbers of a training need, and the loss every ten steps."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.to(DEVICE)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3, weight_decay=0.0)
+        self.mean, self.std = (torch.tensor(values, device=DEVICE).view(1, -1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        self.losses: list[float] = []
+
+    def step(self, batch: Batch, number: int) -> None:
+        image, mask = batch.image.to(DEVICE, non_blocking=True), batch.mask.to(DEVICE, non_blocking=True).long()
+        logits = self.network((image.float() / 255 - self.mean) / self.std)
+        pixels = F.cross_entropy(logits, mask, ignore_index=255, reduction="none")
+        loss = pixels.sum() / (mask != 255).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if number % 10 == 9:
+            self.losses.append(loss.item())
+
+
+def bench_step(console: Console) -> None:
+    """Print a table of the sizes so far, after each of them."""
+    cores = f"{torch.get_num_threads()} thread(s)" if DEVICE.type == "cpu" else torch.cuda.get_device_name()
+    table = Table(title=f"a training step of a study, {DEVICE.type}, {cores}, {ROUNDS} rounds in turn", title_justify="left")
+    for heading in ("", "by hand, ms", "seglab, ms", "ratio", "spread", "CPU time", "adds, µs"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for size in SIZES:
+        table.add_row(size.name, *cells(size, measured(size)))
+        console.print(table)
+
+
+def cells(size: Size, times: dict[str, list[Block]]) -> list[str]:
+    """Return the cells of a row. A ratio is the median over the rounds; the spread is its quartiles."""
+    pairs = list(zip(times["seglab"], times["by hand"], strict=True))
+    ratios = [ours.wall / theirs.wall for ours, theirs in pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    cpu = statistics.median(ours.cpu / theirs.cpu for ours, theirs in pairs)
+    added = statistics.median((ours.cpu - theirs.cpu) / size.steps for ours, theirs in pairs)
+    walls = [f"{1e3 * statistics.median(block.wall for block in times[who]) / size.steps:.2f}" for who in ("by hand", "seglab")]
+    return [*walls, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", f"{cpu:.3f}", f"{1e6 * added:.0f}"]
+
+
+def measured(size: Size) -> dict[str, list[Block]]:
+    """Train as a run of a study does, in turns with the loop by hand, and check that both end with the same weights."""
+    with tempfile.TemporaryDirectory() as root, run_settings(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = job_of(size, Path(root))
+        torch.manual_seed(0)
+        module = job.study.factory("none")()
+        module.logs_rows_only = True  # as `execute` does
+        hand = ByHand(copy.deepcopy(module.network))
+        turns = Turns([batch(seed, size.images, size.side) for seed in range(4)], size.steps, hand.step)
+        trainer = trainer_of(job, "", own(job), Interruption())
+        trainer.fit(module, train_dataloaders=turns)
+    for name, weight in module.network.state_dict().items():
+        if not torch.equal(weight.to(DEVICE), hand.network.state_dict()[name]):
+            raise RuntimeError(f"{size.name}: {name} differs, so the two have not trained the same")
+    return {who: blocks[1 : ROUNDS + 1] for who, blocks in turns.times.items()}
+
+
+def job_of(size: Size, root: Path) -> Job:
+    """Return a run of a study of one arm, of one epoch, without W&B and without looks at the weights, of which a run has twenty."""
+    data = SegmentationDataModule(Shapes(image_size=32, num_train=8, num_val=2, num_test=2), batch_size=4, num_workers=0)
+
+    def arm() -> SegmentationModule:
+        return SegmentationModule(size.build(), CrossEntropy(), num_classes=CLASSES)
+
+    study = Study("step", data=data, epochs=1, seeds=[0], baseline="none", arms={"none": arm})
+    resources = Resources(accelerator="gpu" if DEVICE.type == "cuda" else "cpu", wandb="disabled", diagnostics=0)
+    job = Job(study, Run("step", "none", 0), root, record(study, ["none"]), [], resources)
+    job.directory.mkdir(parents=True)
+    return job
+
+
+def own(job: Job) -> list[Callback]:
+    """Return the callbacks that a run has beside those of its trainer. No checkpoint is due: these loaders have no state."""
+    return [Spent(job.resources.on_gpu), ResumeCheckpoint(job.resume_checkpoint, 1e6, Interruption())]
+
+
+def batch(seed: int, images: int, side: int) -> Batch:
+    """Return drawn images (N,3,H,W) uint8 and masks, in pinned memory if there is a GPU, as a study loads them."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randint(0, 256, (images, 3, side, side), dtype=torch.uint8, generator=generator)
+    mask = torch.randint(0, CLASSES, (images, side, side), dtype=torch.uint8, generator=generator)
+    sizes = torch.tensor([[side, side]] * images)
+    return Batch(pinned(image), pinned(mask), tuple(map(str, range(images))), pinned(sizes), pinned(sizes.clone()))
+
+
+def pinned(tensor: Tensor) -> Tensor:
+    return tensor.pin_memory() if DEVICE.type == "cuda" else tensor
+
+
+def now() -> Block:
+    synchronize()
+    return Block(time.perf_counter(), time.process_time())
+
+
+def since(began: Block) -> Block:
+    ended = now()
+    return Block(ended.wall - began.wall, ended.cpu - began.cpu)
