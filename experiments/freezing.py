@@ -115,7 +115,7 @@ def study(
         ratio: strength of a crossed penalty, ‖∇λR‖/‖∇L‖ after warm-up.
         learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along its cosine.
         encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
-        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/howto/shift.md.
     """
     _check("--arms", arms, ARMS, "full")
     _check("--penalties", penalties, PENALTIES, "none")

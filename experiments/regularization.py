@@ -84,7 +84,7 @@ def study(
         ratio: strength of untuned penalties, as ‖∇λR‖/‖∇L‖ after warm-up.
         strength: their strength as λ itself from the first step on, in place of --ratio.
         learning_rate: of AdamW; the tuning tries a third to three times of it.
-        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/howto/shift.md.
     """
     _check_penalties(penalties)
     if not 0 < learning_rate < inf:

@@ -176,7 +176,7 @@ def test_a_network_is_trained_in_python_and_loaded(
 def test_the_optimizer_is_one() -> None:
     (code,) = [text for text in blocks() if "optimizer=AdamW(lr=1e-3))" in text and "Trainer" not in text]
     names: dict[str, Any] = {}
-    exec(compile(code, "docs/interfaces.md", "exec"), names)
+    exec(compile(code, "docs/howto/own_classes.md", "exec"), names)
     module = names["module"]
     found = module.optimizer(module.parameters())
     assert isinstance(found, torch.optim.AdamW)

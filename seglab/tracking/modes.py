@@ -62,7 +62,7 @@ def not_followed(names: Collection[str]) -> str | None:
     found = sorted(NAMING & set(names))
     if not found:
         return None
-    return f"{', '.join(found)}: not followed, because seglab names its runs and their folders at W&B itself (docs/wandb.md)"
+    return f"{', '.join(found)}: not followed, because seglab names its runs and their folders at W&B itself (docs/howto/wandb.md)"
 
 
 def _asked() -> WandbMode:
