@@ -44,6 +44,24 @@ check: install  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/docs  ## build the documentation into build/site; a broken link fails
+	$(BIN)/python -m docs.site.commands
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed --editable '.[dev,docs]'
+	touch $@
+
+test-lowest:  ## run the quick tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	$(PYTHON) -m venv .venv-lowest && .venv-lowest/bin/pip install --quiet uv
+	VIRTUAL_ENV=.venv-lowest .venv-lowest/bin/uv pip install --quiet --resolution lowest-direct --editable '.[dev]'
+	$(MAKE) test BIN=.venv-lowest/bin --assume-old=install
+
+test-newest:  ## run the quick tests with the newest versions of everything, ceilings or not, in .venv-newest
+	$(PYTHON) -m venv .venv-newest && .venv-newest/bin/pip install --quiet --editable '.[dev]'
+	.venv-newest/bin/pip install --quiet --upgrade --no-deps torch lightning segmentation-models-pytorch timm jsonargparse
+	$(MAKE) test BIN=.venv-newest/bin --assume-old=install
+
 bench: install  ## what the framework costs: ratios, measured side by side; ONLY="data step" for some
 	$(BIN)/python -m tests.benchmarks $(ONLY)
 
@@ -54,4 +72,4 @@ bench: install  ## what the framework costs: ratios, measured side by side; ONLY
 bench-peers: .venv/bench-peers  ## race a loop by hand, seglab, Lightning, TorchGeo, Hugging Face's Trainer and fastai; installs the last three (about 700 MB)
 	$(BIN)/python -m tests.benchmarks race
 
-.PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster check bench bench-peers
+.PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster test-lowest test-newest check docs bench bench-peers

@@ -126,8 +126,8 @@ def study(
         settings: learning rates tried for each arm, a third to three times of --learning_rate; 1 tunes nothing.
         tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ...
         final_round: trainings of each arm's best three learning rates after that; 0 for none.
-        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/tuning.md.
-        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
+        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/howto/tuning.md.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/howto/shift.md.
     """
     _check("--arms", arms, ARMS, "full")
     _check("--penalties", penalties, PENALTIES, "none")

@@ -91,7 +91,7 @@ def study(
         learning_rates: of AdamW; more than one are tried for each arm, which takes the best on the validation split.
         tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ..., where there are several.
         final_round: further trainings of the best three learning rates of each arm, under the seeds that follow; 0 for none.
-        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/tuning.md.
+        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/howto/tuning.md.
         boundary_iou: score the boundaries of the classes too.
         calibration_error: score the probabilities too.
     """

@@ -82,11 +82,11 @@ def study(
         tuning_seeds: trainings of each setting, under seeds 1000, 1001, ...
         final_round: trainings of each arm's best three settings after that; 0 for none.
         tuning_folds: folds of train and val in turn, by tuning seed; without it, the split of the data.
-        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/tuning.md.
+        tunings: independent tunings of each arm, over which the seeds are distributed; see docs/howto/tuning.md.
         ratio: strength of untuned penalties, as ‖∇λR‖/‖∇L‖ after warm-up.
         strength: their strength as λ itself from the first step on, in place of --ratio.
         learning_rate: of AdamW; the tuning tries a third to three times of it.
-        shifts: more test sets, such as noise-3,blur,jpeg; see docs/shift.md.
+        shifts: more test sets, such as noise-3,blur,jpeg; see docs/howto/shift.md.
     """
     _check_penalties(penalties)
     if not 0 < learning_rate < inf:

@@ -80,8 +80,10 @@ class SegmentationModule(L.LightningModule):
             OneCycleLR) gets the total by name, unless you give it. A `ReduceLROnPlateau` is updated after each validation; it watches
             "val/loss" in the mode "min" and "val/miou" in the mode "max".
         scheduler_interval: unit of the scheduler's numbers: it is updated after each optimizer step ("step") or each epoch ("epoch").
-        boundary_iou, calibration_error: whether an evaluation also scores boundaries and probabilities, see `Evaluation`.
-        mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
+        boundary_iou: score the boundaries of the classes too, see `Evaluation`.
+        calibration_error: score the predicted probabilities too, see `Evaluation`.
+        mean: mean of each image channel, on the scale [0, 1]; one value serves all channels.
+        std: standard deviation of each image channel, on the same scale; one value serves all channels.
 
     Raises:
         ValueError: the network is wrapped by `torch.compile`, or its `train()` and `eval()` do not reach all its modules, as after SMP's

@@ -1,6 +1,6 @@
 """The interface to a scheduler. A `Cluster` submits jobs. A `JobContext` describes a job to its own processes. No torch.
 
-A scheduler of your own is one file with a subclass of each: see docs/schedulers.md.
+A scheduler of your own is one file with a subclass of each: see docs/howto/schedulers.md.
 """
 
 import contextlib

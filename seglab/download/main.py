@@ -44,7 +44,7 @@ def download(data: Published, root: Path, dry_run: bool, console: Console) -> in
         OSError: a file cannot be written.
     """
     if not data.archives:
-        raise ValueError(f"{data.name} is downloaded by hand, as it needs an account: {data.page}; `docs/datasets.md` has its layout")
+        raise ValueError(f"{data.name} is downloaded by hand, as it needs an account: {data.page}; `docs/howto/datasets.md` has its layout")
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)

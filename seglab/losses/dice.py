@@ -19,7 +19,10 @@ class Dice(ClassMeanLoss):
     Args:
         smooth: s ≥ 0. The default 0 adds nothing. It never leads to a division by 0, because only present classes are divided. A
             positive s lowers the cost of missing a rare class. MONAI's `smooth_nr` and `smooth_dr` are this s; SMP's `smooth` is s/2.
-        absent, reduction, ignore_index, foreground_only: see `ClassMeanLoss`.
+        absent: cost of an absent class; see `ClassMeanLoss`.
+        reduction: pixels over which the soft counts are summed; see `RegionLoss`.
+        ignore_index: mask value of ignored pixels.
+        foreground_only: leave the background of one logit out; see `RegionLoss`.
 
     Raises:
         ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
@@ -79,7 +82,8 @@ class GeneralizedDice(RegionLoss):
     loss is `Dice(foreground_only=True)`.
 
     Args:
-        reduction, ignore_index: see `RegionLoss`.
+        reduction: pixels over which the soft counts are summed; see `RegionLoss`.
+        ignore_index: mask value of ignored pixels.
 
     Raises:
         ValueError: if `reduction` is not a word that `RegionLoss` allows.

@@ -19,7 +19,10 @@ class Tversky(ClassMeanLoss):
         alpha: α ≥ 0, the weight of false positives.
         beta: β ≥ 0, the weight of false negatives.
         smooth: s ≥ 0; see `Dice`.
-        absent, reduction, ignore_index, foreground_only: see `ClassMeanLoss`.
+        absent: cost of an absent class; see `ClassMeanLoss`.
+        reduction: pixels over which the soft counts are summed; see `RegionLoss`.
+        ignore_index: mask value of ignored pixels.
+        foreground_only: leave the background of one logit out; see `RegionLoss`.
 
     Raises:
         ValueError: if a number is negative or not finite, α + β = 0 (no mistake would cost anything), or
@@ -62,9 +65,15 @@ class FocalTversky(Tversky):
     one logit with `foreground_only`, another loss otherwise.
 
     Args:
-        alpha, beta, smooth, absent, reduction, ignore_index, foreground_only: see `Tversky`.
+        alpha: α ≥ 0, the weight of false positives.
+        beta: β ≥ 0, the weight of false negatives.
         gamma: the exponent, above 0. Below 1 (the default is ¾), the larger the TI of a class, the larger its weight in the gradient.
             Above 1, the larger its TI, the smaller its weight.
+        smooth: s ≥ 0; see `Dice`.
+        absent: cost of an absent class; see `ClassMeanLoss`.
+        reduction: pixels over which the soft counts are summed; see `RegionLoss`.
+        ignore_index: mask value of ignored pixels.
+        foreground_only: leave the background of one logit out; see `RegionLoss`.
 
     Raises:
         ValueError: as `Tversky`, or if `gamma` is not positive and finite.
@@ -107,7 +116,10 @@ class Jaccard(ClassMeanLoss):
 
     Args:
         smooth: s ≥ 0; see `Dice`.
-        absent, reduction, ignore_index, foreground_only: see `ClassMeanLoss`.
+        absent: cost of an absent class; see `ClassMeanLoss`.
+        reduction: pixels over which the soft counts are summed; see `RegionLoss`.
+        ignore_index: mask value of ignored pixels.
+        foreground_only: leave the background of one logit out; see `RegionLoss`.
 
     Raises:
         ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.

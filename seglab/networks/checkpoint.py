@@ -40,7 +40,8 @@ class TrainedNetwork(nn.Module):
     Args:
         network: the network, from normalised images to logits.
         class_names: names of the classes, in the order of the labels.
-        mean, std: of each image channel, on the scale [0, 1]; one value serves all channels.
+        mean: mean of each image channel, on the scale [0, 1]; one value serves all channels.
+        std: standard deviation of each image channel, on the same scale; one value serves all channels.
         image_dtype: data type of the training images, such as "uint8"; None if it is not known.
         palette: (C,3) colours of the classes, 0 to 255; None if they are not known.
         size: rows and columns to which `predict` resizes images, as in the training; None keeps their own.

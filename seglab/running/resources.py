@@ -56,7 +56,7 @@ class Resources:
     compile: bool = False
     """Translate the network by torch.compile, a minute a run that pays in long ones; another setting of the study."""
     profile: bool = False
-    """Show where the time goes (docs/running.md). Runs on a GPU get slower; no number changes."""
+    """Show where the time goes (docs/howto/running.md). Runs on a GPU get slower; no number changes."""
 
     def __post_init__(self) -> None:
         for name, least, meaning in (("devices", 1, ""), ("diagnostics", 0, " (never)"), ("num_nodes", 1, ""), ("retries", 0, "")):

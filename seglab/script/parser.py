@@ -101,7 +101,7 @@ def _starting_parser(function: StudyFunction) -> ArgumentParser:
         "--amend",
         type=str | None,
         default=None,
-        help="why the declared analysis (docs/statistics.md) changes after the first result; every comparison shows it",
+        help="why the declared analysis (docs/science/statistics.md) changes after the first result; every comparison shows it",
     )
     return parser
 

@@ -34,7 +34,7 @@ class Described:
     group: str
     phase: Phase
     config: Mapping[str, Any]
-    """Flat configuration; see docs/wandb.md for its keys."""
+    """Flat configuration; see docs/howto/wandb.md for its keys."""
     directory: Path
     """Folder of the run, where loggers write."""
     id: str | None = None

@@ -69,7 +69,7 @@ def not_followed_by_fit(names: Collection[str]) -> str | None:
 
 def _named(names: Iterable[str]) -> str | None:
     found = sorted(names)
-    why = "because seglab says itself what its runs log, under which name, and where (docs/wandb.md)"
+    why = "because seglab says itself what its runs log, under which name, and where (docs/howto/wandb.md)"
     return f"{', '.join(found)}: not followed, {why}" if found else None
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tests.benchmarks.device import DEVICE
 
-PARTS = {"step": 0.12, "flags": 0.09, "penalty": 0.05, "sharing": 0.06, "metric": 0.03, "peers": 0.07}
+PARTS = {"step": 0.12, "flags": 0.09, "penalty": 0.05, "sharing": 0.06, "metric": 0.03, "race": 0.07}
 """Benchmarks in order of value, with the largest fraction of the time that each may take; the rest is the study's."""
 
 SEEDS, EPOCHS = 4, 20

@@ -1,4 +1,4 @@
-"""Shaffer's procedure, which docs/statistics.md weighs against two families of Holm; `compare` does not use it."""
+"""Shaffer's procedure, which docs/science/statistics.md weighs against two families of Holm; `compare` does not use it."""
 
 import numpy as np
 

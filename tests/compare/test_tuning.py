@@ -230,7 +230,7 @@ GRID = [(0.25, 0.0), (0.25, 0.8), (0.3, 0.5), (0.5, 0.0), (0.5, 0.8), (1.0, 0.0)
 )
 @pytest.mark.parametrize(("tau", "rho"), GRID)
 def test_the_documented_rates(tau: float, rho: float, settings: int, first: int, final: int, most: float) -> None:
-    """Standard error .0019 at a rate of .08. `pytest -rP` shows the rates, which are those of docs/tuning.md."""
+    """Standard error .0019 at a rate of .08. `pytest -rP` shows the rates, which are those of docs/howto/tuning.md."""
     rate = false_differences(20000, tau, rho, first, final, settings)
     print(f"documented: {settings} settings, {first} seeds, final round of {final}, tau {tau}, rho {rho}: {rate:.4f}, generator seed 5")
     assert rate <= most + 3 * 0.0019

@@ -1,4 +1,4 @@
-"""Draw each preset of augmentation on one image, for docs/augmentation.md: `python -m tests.data.augmentation_picture`."""
+"""Draw each preset of augmentation on one image, for docs/howto/augmentation.md: `python -m tests.data.augmentation_picture`."""
 
 from pathlib import Path
 

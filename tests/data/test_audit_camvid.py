@@ -1,4 +1,4 @@
-"""The limits of docs/audit.md on CamVid, where it lies beside the project: nothing is found in good data, and what is wrong is."""
+"""The limits of docs/howto/audit.md on CamVid, where it lies beside the project: nothing is found in good data, and what is wrong is."""
 
 import io
 import itertools

@@ -47,7 +47,7 @@ parameters:
   model.optimizer.init_args.lr: {values: [0.001, 0.01]}
 command: [SEGLAB, fit, --config, c.yaml, --trainer.max_epochs, "1", "${args}"]
 """
-"""The file of docs/dashboard.md."""
+"""The file of docs/howto/dashboard.md."""
 
 
 @pytest.mark.weekly

@@ -66,7 +66,7 @@ def variables_of_wandb() -> set[str]:
 
 
 def test_each_variable_of_wandb_is_followed_or_named() -> None:
-    """A variable that is followed is one that wandb has, and docs/wandb.md names it."""
+    """A variable that is followed is one that wandb has, and docs/howto/wandb.md names it."""
     known = variables_of_wandb()
     assert len(known) > 150
     assert known >= FOLLOWED, FOLLOWED - known

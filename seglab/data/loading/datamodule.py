@@ -53,10 +53,10 @@ class SegmentationDataModule(LightningDataModule):
         batch_size: samples in a batch of all ranks together, in training and evaluation.
         size: rows and columns to which images are resized; None takes the size that the source suggests, or else the images' own.
             Evaluation scores at the size of the masks.
-        augmentation: makes the pipeline of training samples (see docs/augmentation.md): on a command line default, light, strong, none,
+        augmentation: makes the pipeline of training samples (see docs/howto/augmentation.md): on a command line default, light, strong, none,
             a YAML file of albumentations, or the import path of a function.
         num_workers: processes per loader that prepare batches; None asks the machine. It changes no sample.
-        cache: keep the resized images, in a file or in memory (see docs/augmentation.md); None lets the source decide. It changes no
+        cache: keep the resized images, in a file or in memory (see docs/howto/augmentation.md); None lets the source decide. It changes no
             sample.
         train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
             Validation and test use all samples.
@@ -69,7 +69,7 @@ class SegmentationDataModule(LightningDataModule):
         window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`; None evaluates whole
             images. Training is not affected.
         overlap: smallest part of a window's rows, and of its columns, that the next window shares.
-        folds: number of folds of a cross-validation over the seeds of a study (see docs/splits.md); None keeps the splits of the source.
+        folds: number of folds of a cross-validation over the seeds of a study (see docs/howto/splits.md); None keeps the splits of the source.
 
     Raises:
         ValueError: an argument is out of its range, or the source is no dataclass with class names.

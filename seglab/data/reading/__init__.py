@@ -1,1 +1,1 @@
-"""Reading: one reader for the images and masks of every format. `docs/data.md` describes its rules."""
+"""Reading: one reader for the images and masks of every format. `docs/howto/data.md` describes its rules."""

@@ -33,7 +33,7 @@ class ImageMaskFolder(SegmentationSource):
     """Images and masks in files, in `{root}/{train,val,test}/images` and `{root}/{train,val,test}/masks`, or where patterns say.
 
     An image and its mask share a part of their names, which is their name without its ending if no pattern is given. A mask holds class
-    indices, or what `labels` or `classes` say; 255 is ignored. `docs/data.md` lists the formats and shows the layouts that are read.
+    indices, or what `labels` or `classes` say; 255 is ignored. `docs/howto/data.md` lists the formats and shows the layouts that are read.
 
     Raises:
         ValueError: a folder is missing or empty, a pattern matches nothing, a file has no partner or is in two splits, or arguments do not

@@ -1,4 +1,4 @@
-"""Samples from items (image, mask) of other libraries, by the rules that hold for files: see `docs/data.md`."""
+"""Samples from items (image, mask) of other libraries, by the rules that hold for files: see `docs/howto/data.md`."""
 
 import hashlib
 import threading

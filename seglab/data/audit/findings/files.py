@@ -48,7 +48,7 @@ def _kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
         "colours": (
             "masks of colours",
             "hold colours in place of class indices",
-            "name the class of each colour in a table, see docs/data.md, or convert the masks to indices",
+            "name the class of each colour in a table, see docs/howto/data.md, or convert the masks to indices",
         ),
         "alpha": (
             "masks in the alpha channel",
