@@ -65,7 +65,11 @@ def encoder_weights() -> str:
 def factories(script: Path) -> dict[str, Arm]:
     """Each arm's; the second setting of a tuned arm, as its first may be no penalty at all."""
     arms = study_of(script).arms
-    return {name: list(arm.settings.values())[1] if isinstance(arm, Tuned) else arm for name, arm in arms.items()}
+    found: dict[str, Arm] = {}
+    for name, arm in arms.items():
+        assert callable(arm) or isinstance(arm, Tuned), "one tuning of each arm"
+        found[name] = list(arm.settings.values())[1] if isinstance(arm, Tuned) else arm
+    return found
 
 
 class FirstSteps(NamedTuple):

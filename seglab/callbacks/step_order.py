@@ -221,7 +221,7 @@ class StepOrder(Callback):
         if self._depth > 0:
             return
         if self.applied is not None:
-            with trainer.profiler.profile("penalty at the update"):
+            with trainer.profiler.profile("penalty at the update"):  # type: ignore[attr-defined]  # set by its __init__, not declared
                 self.applied.after_update(OptimizerStepSizes(optimizer))
         for group, rate in zip(optimizer.param_groups, self._unscaled, strict=True):
             group["lr"] = rate

@@ -120,9 +120,9 @@ def equal_runs(evidence: Evidence) -> Iterator[str]:
     split = evidence.split
     scores: dict[str, dict[int, bytes]] = {}
     for result in evidence.results:
-        found = _scores(result)
-        if not _is_collapsed(result, split) and any(map(math.isfinite, found.values())):
-            scores.setdefault(result.run.arm, {})[result.run.seed] = msgspec.json.encode(found)
+        own_scores = _scores(result)
+        if not _is_collapsed(result, split) and any(map(math.isfinite, own_scores.values())):
+            scores.setdefault(result.run.arm, {})[result.run.seed] = msgspec.json.encode(own_scores)
     for group in (group for group in _equal_arms(scores) if len(group) > 1):
         which = "all arms" if len(group) == len(evidence.comparison.arms) else " and ".join(group)
         yield (

@@ -15,7 +15,7 @@ TRANSLATIONS = 64
 def lay_out(network: nn.Module, study: Study) -> None:
     """Lay out the weights of a network in memory as the study asks."""
     if study.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
 
 
 def translate(network: nn.Module, study: Study) -> None:

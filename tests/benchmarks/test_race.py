@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks.race.course import SIDES, WATCHED, Found, check_same_training, prepare, trained
-from tests.benchmarks.race.shared import Clock, Size
+from tests.benchmarks.race.course import SIDES, Found, check_same_training, prepare, trained
+from tests.benchmarks.race.shared import WATCHED, Clock, Size
 
 TINY = Size("tu-mobilenetv3_small_050", side=32, batch=4, steps=WATCHED, epochs=3)
 

@@ -39,7 +39,8 @@ def waiting_is_an_error() -> Iterator[None]:
 
 
 def pinned(batch: Batch) -> Batch:
-    return Batch(*(part.pin_memory() if isinstance(part, torch.Tensor) else part for part in batch))
+    sizes = batch.image_size.pin_memory(), batch.mask_size.pin_memory()
+    return Batch(batch.image.pin_memory(), batch.mask.pin_memory(), batch.name, *sizes)
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=repr)

@@ -27,7 +27,7 @@ def test_both_arms_and_two_processes_have_the_split_of_the_seed(experiment: Comm
         assert done.returncode == 0, done.stdout + done.stderr
     expected = DIVIDED.with_seed(3)
     for split in ("val", "test"):
-        dataset = expected.used(split)  # type: ignore[arg-type]
+        dataset = expected.used(split)
         own = [dataset[index][2] for index in range(len(dataset))]
         for arm in ("none", "l1"):
             assert sorted(names(tmp_path / "runs" / "tiny" / arm / "seed-3", split)) == sorted(own)
@@ -50,7 +50,7 @@ def test_what_is_not_honest_over_data_splits_is_refused() -> None:
         ({"seeds": range(10), "always_valid": True}, "folds 5 with always_valid"),
     ):
         with pytest.raises(ValueError, match=message):
-            Study("tiny", arms=arms, **common, **more)  # type: ignore[arg-type]
+            Study("tiny", arms=arms, **common, **more)
 
 
 def test_tuned_arms_are_refused() -> None:

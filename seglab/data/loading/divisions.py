@@ -49,8 +49,8 @@ def lacking_classes(data: SegmentationDataModule, seeds: Sequence[int]) -> list[
                 f"{data.class_names[int(there['train'].argmax())]!r}: correct the masks, or ask for fewer folds"
             )
         for split in ("train", "test"):
-            for label in np.flatnonzero(has.any(axis=0) & ~there[split]):  # type: ignore[index]
-                lacking.setdefault((split, int(label)), []).append(seed)  # type: ignore[arg-type]
+            for label in np.flatnonzero(has.any(axis=0) & ~there[split]):
+                lacking.setdefault((split, int(label)), []).append(seed)
     meaning = {"train": "these networks cannot learn it", "test": "its IoU there is not defined, or 0 if it is predicted"}
     return [
         f"no pixel of {data.class_names[label]} in {split} of seed {_few(own)}; {meaning[split]}" for (split, label), own in lacking.items()

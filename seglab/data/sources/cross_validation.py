@@ -102,7 +102,7 @@ class CrossValidation(Redivided):
             raise ValueError(f"folds {self.folds} of {type(self.source).__name__}, test, train and val: {error}") from None
         found: list[Split] = ["test"] * count
         for index, part in zip(rest, own, strict=True):
-            found[index] = ("train", "val")[part]  # type: ignore[call-overload]
+            found[index] = ("train", "val")[part]
         return found
 
 

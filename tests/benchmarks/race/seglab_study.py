@@ -5,6 +5,7 @@ only the first one draws pictures of each validation. After the training it test
 """
 
 import csv
+from typing import Literal
 
 from torch import nn
 
@@ -32,7 +33,7 @@ def study_of(folder: Folder) -> Study:
         network: nn.Module = folder.network()
         return SegmentationModule(network, CrossEntropy(), num_classes=size.classes, optimizer=AdamW(RATE))
 
-    precision = "bf16-mixed" if DEVICE.type == "cuda" else "32-true"
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if DEVICE.type == "cuda" else "32-true"
     return Study(
         "race", data=data_of(size), epochs=size.epochs, seeds=range(SEED + 1), baseline="one", arms={"one": module}, precision=precision
     )
