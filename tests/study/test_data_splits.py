@@ -43,14 +43,15 @@ def test_both_arms_and_two_processes_have_the_split_of_the_seed(experiment: Comm
 def test_what_is_not_honest_over_data_splits_is_refused() -> None:
     declared = study(data=DIVIDED, seeds=5)
     assert isinstance(declared, Declared)
-    arms, common = declared.arms, {"data": DIVIDED, "epochs": 1, "baseline": "none"}
-    for more, message in (
+    common: dict[str, Any] = {"data": DIVIDED, "epochs": 1, "baseline": "none", "arms": declared.arms}
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"seeds": range(4)}, "each fold of a division has to be tested once"),
         ({"seeds": range(10), "looks": (5,)}, "folds 5 with looks"),
         ({"seeds": range(10), "always_valid": True}, "folds 5 with always_valid"),
-    ):
+    ]
+    for more, message in refused:
         with pytest.raises(ValueError, match=message):
-            Study("tiny", arms=arms, **common, **more)
+            Study("tiny", **common, **more)
 
 
 def test_tuned_arms_are_refused() -> None:
