@@ -42,7 +42,7 @@ from torch import nn
 from torch.optim.lr_scheduler import PolynomialLR
 
 PENALTIES = ("l2", "decoupled-l2", "l1", "elastic-net", "smooth-l1", "group-lasso", "hoyer-square")
-"""Those of `penalties_at` that need no pretrained weights."""
+"""Names of the penalties of `penalties_at` that need no pretrained weights."""
 
 RATIO = 0.03
 """Strength of a penalty where nothing is tuned and no other is given."""

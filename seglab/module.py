@@ -45,7 +45,7 @@ LABELLED = ("iou", "dice", "boundary_iou")
 """Scores that are logged for each class."""
 
 Split = Literal["train", "val", "test", "shift"]
-"""What an evaluation scores. `shift` stands for one shifted test set after the other; each one replaces the scores of the one before."""
+"""Names of the evaluated splits. `shift` stands for one shifted test set after the other; each one replaces the scores of the one before."""
 
 _UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
 

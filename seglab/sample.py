@@ -1,4 +1,4 @@
-"""What a data set gives and what a network receives: the two shapes that every other floor agrees on."""
+"""Sample and batch, which a data set gives and a network receives: the two shapes that every other floor agrees on."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Sample(NamedTuple):
     mask: Tensor
     """(H,W) uint8, class index or `IGNORE`."""
     name: str
-    """What a person would look for on disk to find this sample."""
+    """Name by which a person finds the sample on disk."""
 
 
 class Batch(NamedTuple):

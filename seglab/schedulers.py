@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler] | Callable[[Optimizer], LRScheduler]
-"""What makes a scheduler: a class, `functools.partial` of a class with arguments by name, or a function.
+"""Maker of a scheduler: a class, `functools.partial` of a class with arguments by name, or a function.
 
 A function gets the optimizer, and the total number of updates if it has a second parameter. As the annotation of a parameter, this type makes
 every argument of a class a flag: the first alternative leaves the total open, and the second knows the argument that comes second.

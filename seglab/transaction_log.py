@@ -21,7 +21,7 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Contents:
-    """What can be read in a log."""
+    """Readable content of a log."""
 
     entity: str
     """Entity that the run's process asked for; empty for the default one."""

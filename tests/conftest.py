@@ -1,4 +1,4 @@
-"""What all tests share: no network, few threads, small real data."""
+"""Settings of all tests: no network, few threads, small real data."""
 
 import os
 import shutil

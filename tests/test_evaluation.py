@@ -1,4 +1,4 @@
-"""What a module makes of a loss and of logits, in training and in evaluation."""
+"""Losses and logits of a module, in training and in evaluation."""
 
 from collections.abc import Callable
 from typing import Any

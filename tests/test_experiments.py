@@ -73,7 +73,7 @@ def factories(script: Path) -> dict[str, Arm]:
 
 
 class FirstSteps(NamedTuple):
-    """What one arm starts from, sees and becomes."""
+    """Initial weights, samples and trained weights of one arm."""
 
     network: str
     """Its description, and what of it is pretrained."""

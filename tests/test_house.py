@@ -1,11 +1,13 @@
-"""House rules that can be read from the source: no function of seglab takes more than five parameters."""
+"""House rules that can be read from the source: few parameters, and docstrings that begin with a verb or a noun."""
 
 import ast
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.test_floors import MODULES
+from tests.test_floors import MODULES, ROOT
 
 MOST = 5
 
@@ -42,3 +44,23 @@ def test_no_function_takes_more_than_five_parameters(module: str) -> None:
 )
 def test_a_long_signature_would_be_found(source: str, long: bool) -> None:
     assert bool(list(long_signatures(source))) == long
+
+
+BEGINNINGS = {"What", "Whether", "Of", "Those", "Which", "That"}
+"""First words with which no docstring of a function, class or module begins: they lean on a noun that is elsewhere. A question may."""
+
+
+def first_lines(path: Path) -> Iterator[str]:
+    """Yield the first line of each docstring of a file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
+            text = ast.get_docstring(node)
+            if text:
+                yield text.splitlines()[0]
+
+
+@pytest.mark.parametrize("folder", ["seglab", "experiments", "tests"])
+def test_docstrings_begin_with_a_verb_or_a_noun(folder: str) -> None:
+    found = [line for path in sorted((ROOT / folder).rglob("*.py")) for line in first_lines(path)]
+    assert found
+    assert [line for line in found if line.split()[0].strip(".,:") in BEGINNINGS and not re.match(r".*\?", line)] == []

@@ -1,4 +1,4 @@
-"""Which weights have a scale that does not matter, against what scaling them really does to the output."""
+"""Weights whose scale does not matter, against what scaling them really does to the output."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a module makes of images and batches: normalisation, padding, scores at the size of the masks."""
+"""Images and batches in a module: normalisation, padding, scores at the size of the masks."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What starts at once: reading results imports neither torch nor Lightning."""
+"""Commands that start at once: reading results imports neither torch nor Lightning."""
 
 import re
 import shutil

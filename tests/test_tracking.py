@@ -1,4 +1,4 @@
-"""Which mode of W&B a run gets, without an account and with one; what a run is called there; and the logs beside it."""
+"""The mode of W&B of a run, without an account and with one; the names of a run there; and the logs beside it."""
 
 import importlib.util
 from pathlib import Path

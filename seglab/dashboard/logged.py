@@ -1,4 +1,4 @@
-"""What the runs of a study have logged to W&B: the names for its panels, its arms and their colours."""
+"""Read what the runs of a study have logged to W&B: the names for its panels, its arms and their colours."""
 
 from collections import Counter
 from dataclasses import dataclass

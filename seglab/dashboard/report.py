@@ -20,7 +20,7 @@ FILE = "wandb_report.json"
 
 @dataclass(frozen=True)
 class Saved:
-    """What is saved of a report at W&B."""
+    """Content of a report at W&B."""
 
     url: str | None = None
     """Address of the report."""

@@ -40,7 +40,7 @@ class Attempts:
     run: Path
     logs: list[tuple[LocalLog, Contents]]
     parts: list[Part] = field(default_factory=list)
-    """What is to be uploaded."""
+    """Logs to upload."""
     complete: list[LocalLog] = field(default_factory=list)
     """Online logs that the server has as a whole."""
     rows: int = 0

@@ -1,4 +1,4 @@
-"""What the caches of data have in common: their folder, the files that they stand for, and the code that reads these."""
+"""Shared parts of the caches of data: their folder, the files that they stand for, and the code that reads these."""
 
 import hashlib
 import importlib.metadata

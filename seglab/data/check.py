@@ -16,7 +16,7 @@ from seglab.sample import IGNORE, Sample
 
 @dataclass(frozen=True)
 class CheckedData:
-    """What a check found out about data that are good."""
+    """Facts about data that have passed the check."""
 
     images: Format | None
     """The format that all images have in common; None if there are no samples."""

@@ -1,4 +1,4 @@
-"""Which processes a fit has, and which of them started the others.
+"""Find the processes of a fit, and the one that started the others.
 
 A launcher such as `torchrun` or `mpirun` tells each of its processes its rank in environment variables. These variables also reach
 a `seglab fit` that somebody types in the shell of such a job, where they mean nothing: Lightning would wait for ranks that nobody starts.

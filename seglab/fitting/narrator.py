@@ -1,4 +1,4 @@
-"""What a fit prints: what it trains, and a line for each validation."""
+"""Print what a fit trains, and a line for each validation."""
 
 from collections.abc import Mapping
 from pathlib import Path

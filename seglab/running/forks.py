@@ -169,7 +169,7 @@ Worker = ForkedWorker | subprocess.Popen[bytes]
 
 @dataclass(frozen=True)
 class _Work:
-    """What a worker receives."""
+    """Request for a worker, as the fork server receives it."""
 
     words: list[str]
     environment: dict[str, str]

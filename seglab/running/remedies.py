@@ -1,4 +1,4 @@
-"""What to do about the errors with which libraries refuse a network, a loss or images. No torch."""
+"""Remedies for the errors with which libraries refuse a network, a loss or images. No torch."""
 
 import re
 import traceback

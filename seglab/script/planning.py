@@ -1,4 +1,4 @@
-"""What a study can show, before it runs: detectable differences and the seeds that the margin needs."""
+"""Say before a study runs what it can show: detectable differences and the seeds that the margin needs."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the folder of a run knows about its log at W&B: `wandb/seglab.json`."""
+"""State of a run's log at W&B, in the run's folder: `wandb/seglab.json`."""
 
 import json
 from dataclasses import asdict, dataclass, replace

@@ -37,7 +37,7 @@ log = logging.getLogger("seglab")
 
 
 class _Process:
-    """What this process knows about W&B."""
+    """State of W&B in this process."""
 
     unreachable: str | None = None
     """Reason why W&B cannot be reached. Later runs of this process do not wait for it again."""

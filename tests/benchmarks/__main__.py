@@ -1,4 +1,4 @@
-"""What the framework costs: `make bench`. Everything is measured side by side in one run, and the ratios are what counts.
+"""Measure what the framework costs: `make bench`. Everything is measured side by side in one run, and the ratios are what counts.
 
 python -m tests.benchmarks              # all
 python -m tests.benchmarks step metric  # some, as `make bench ONLY="step metric"`

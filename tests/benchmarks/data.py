@@ -67,7 +67,7 @@ def written(root: Path) -> Path:
 
 
 class ByHand(Dataset[Sample]):
-    """What a user writes: cv2 reads and resizes, albumentations augments."""
+    """Load as a user does by hand: cv2 reads and resizes, albumentations augments."""
 
     def __init__(self, root: Path, transform: Callable[[Any, Any], tuple[Any, Any]]) -> None:
         self.files = [(path, root / "train" / "masks" / f"{path.stem}.png") for path in sorted((root / "train" / "images").iterdir())]

@@ -1,4 +1,4 @@
-"""What the flags that change speed give: a training step under each, in rounds, with the peak memory of a GPU."""
+"""Measure the flags that change speed: a training step under each, in rounds, with the peak memory of a GPU."""
 
 import dataclasses
 import statistics

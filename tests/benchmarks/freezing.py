@@ -1,4 +1,4 @@
-"""What freezing buys: step time and peak memory of each phase that a schedule can be in, against full fine-tuning.
+"""Measure what freezing saves: step time and peak memory of each phase that a schedule can be in, against full fine-tuning.
 
 python -m tests.benchmarks.freezing PHASE prints the peak memory of one phase, in a process of its own.
 """

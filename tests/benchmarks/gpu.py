@@ -29,7 +29,7 @@ ARMS = 3
 
 
 class Asked(NamedTuple):
-    """What the command line asks for."""
+    """Request of the command line."""
 
     minutes: float
     folder: Path

@@ -1,4 +1,4 @@
-"""What a loss costs: forward and backward of each against cross-entropy, and the whole training step beside it."""
+"""Measure what a loss costs: forward and backward of each against cross-entropy, and the whole training step beside it."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""What counting a batch costs: an update of each metric, against torchmetrics and one bare bincount."""
+"""Measure what counting a batch costs: an update of each metric, against torchmetrics and one bare bincount."""
 
 import statistics
 from collections.abc import Callable

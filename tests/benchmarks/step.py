@@ -36,7 +36,7 @@ ROUNDS = 9
 
 
 class Size(NamedTuple):
-    """What a step computes, and the number of steps of a block."""
+    """Size of a step, and the number of steps of a block."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -64,7 +64,7 @@ class Block(NamedTuple):
 
     wall: float
     cpu: float
-    """Of this process; not of what else runs on the machine."""
+    """CPU time of this process; not of what else runs on the machine."""
 
 
 class Turns:

@@ -1,4 +1,4 @@
-"""What a study costs beside its trainings: the ledger, a study of short runs, the planning of many, two processes against one.
+"""Measure what a study costs beside its trainings: the ledger, a study of short runs, the planning of many, two processes against one.
 
 python -m tests.benchmarks.study SEED trains by hand under this seed and prints the wall and CPU seconds that the training took.
 """
@@ -35,7 +35,7 @@ SHORT_RUN = 10.0
 class Seconds(NamedTuple):
     wall: float
     cpu: float
-    """Of a process and its children; not of what else runs on the machine."""
+    """CPU time of a process and its children; not of what else runs on the machine."""
 
 
 def beat(lease: ledger.Lease) -> None:

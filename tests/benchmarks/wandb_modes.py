@@ -1,4 +1,4 @@
-"""What W&B costs a training: `python -m tests.benchmarks wandb`."""
+"""Measure what W&B costs a training: `python -m tests.benchmarks wandb`."""
 
 import statistics
 import tempfile

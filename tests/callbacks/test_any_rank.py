@@ -1,4 +1,4 @@
-"""What one process wants, two learn in the same call: at once on processors, one call later on GPUs, which it does not wait for."""
+"""The wish of one process reaches both in the same call: at once on processors, one call later on GPUs, which it does not wait for."""
 
 from pathlib import Path
 

@@ -103,7 +103,7 @@ ELSEWHERE: dict[str, Callable[[], object]] = {
     "rewrap_ddp": lambda: (DDPStrategy().configure_ddp, DDPStrategy().model),
     "has_static_graph": lambda: DDPStrategy(static_graph=True)._ddp_kwargs["static_graph"],
 }
-"""What other functions of `lightning_internals` use."""
+"""Attributes that other functions of `lightning_internals` use."""
 
 
 def has(trainer: L.Trainer, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is said about the choice of settings: edges, second best settings, stability, cost; and how often equal methods differ by tuning."""
+"""The notes on the choice of settings: edges, second best settings, stability, cost; and how often equal methods differ by tuning."""
 
 import itertools
 import math

@@ -95,7 +95,7 @@ def rows(folder: Path, *, without: tuple[str, ...] = ("perf/",)) -> list[dict[st
 
 
 OF_THE_LAST_STEP = ("perf/", "stage/network/drift", "stage/network/norm", "stage/network/update", "stage/network/zero", "stage/network/eff")
-"""What `WeightDiagnostics` also logs at the last step, which another step is in a longer training."""
+"""Columns that `WeightDiagnostics` also logs at the last step, which another step is in a longer training."""
 
 
 def what_counts(folder: Path, name: str = "last.ckpt", without: tuple[str, ...] = ("perf/",)) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `seglab fit` of version 0.2.0 wrote: its `config.yaml` and its checkpoints."""
+"""Files that `seglab fit` of version 0.2.0 wrote: its `config.yaml` and its checkpoints."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ from tests.nets import batches
 pytestmark = pytest.mark.slow
 
 Ends = list[dict[str, Any]]
-"""Of both ranks, what each training ended with."""
+"""Final weights of each training, on both ranks."""
 
 
 @pytest.fixture(scope="module")

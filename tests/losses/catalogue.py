@@ -54,7 +54,7 @@ LOSSES: dict[str, nn.Module] = {
     "sum": WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5}),
 }
 TWO_CLASSES = {name: loss for name, loss in LOSSES.items() if "weighted" not in name} | {"ce weighted": CrossEntropy(weight=[1.0, 3.0])}
-"""Those that take two classes, or one logit."""
+"""Losses that take two classes, or one logit."""
 FOREGROUND: dict[str, nn.Module] = {
     "dice": Dice(foreground_only=True),
     "dice penalize": Dice(smooth=1.0, absent="penalize", foreground_only=True),
@@ -67,9 +67,9 @@ FOREGROUND: dict[str, nn.Module] = {
     "lovasz image": Lovasz(reduction="image", foreground_only=True),
     "boundary": BoundaryLoss(foreground_only=True),
 }
-"""Those that take one logit and leave the background out."""
+"""Losses that take one logit and leave the background out."""
 OF_SHAPES = {"gradient", "boundary", "hausdorff"}
-"""Those that look at a pixel's neighbours, and are 0 where there are none."""
+"""Losses that look at a pixel's neighbours, and are 0 where there are none."""
 
 assert {type(loss).__name__ for loss in LOSSES.values()} == {name for name in losses.__all__ if name[0].isupper()}, "a loss is missing here"
 

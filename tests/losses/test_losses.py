@@ -1,4 +1,4 @@
-"""What holds for every loss; cross-entropy, Dice and sums against hand-computed cases and torch."""
+"""Properties of every loss; cross-entropy, Dice and sums against hand-computed cases and torch."""
 
 import math
 

@@ -13,7 +13,7 @@ C = 3
 
 
 class Image(NamedTuple):
-    """Of one size, without padding."""
+    """Return blobs of one size, without padding."""
 
     logits: Tensor
     """(C,H,W) float32."""

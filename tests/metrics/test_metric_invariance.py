@@ -1,4 +1,4 @@
-"""What is true of every metric: neither batches, their order and padding nor the number of processes change it."""
+"""Properties of every metric: neither batches, their order and padding nor the number of processes change it."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -15,7 +15,7 @@ from tests.trainers import quiet_trainer
 
 
 class Ended(NamedTuple):
-    """What a command has printed, and its exit code."""
+    """Output and exit code of a command."""
 
     code: object
     out: str

@@ -169,7 +169,7 @@ def test_in_single_precision_filters_are_worked_on_one_by_one(shape: tuple[int, 
 
 
 def test_weights_in_one_piece_shrink_as_each_alone() -> None:
-    """Which is how a GPU gets them."""
+    """Weights of one dtype and device together, as on a GPU."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(4, 2, 3, 3), (5, 18), (1, 18, 1, 1)]
     alone, steps = (

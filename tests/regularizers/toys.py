@@ -1,4 +1,4 @@
-"""What the tests of regularizers share: drawn weights, and the moments of an optimizer step in their order."""
+"""Shared parts of the tests of regularizers: drawn weights, and the moments of an optimizer step in their order."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

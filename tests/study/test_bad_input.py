@@ -1,4 +1,4 @@
-"""What a user can get wrong on an experiment's command line: one line that names it and helps, exit code 2, and nothing written."""
+"""Mistakes on an experiment's command line: one line that names it and helps, exit code 2, and nothing written."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Which names of arms make two crossed factors, and where they are kept."""
+"""Names of arms that cross two factors, and their place in the record."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What `run --dry_run` says that a study can show."""
+"""Statements of `run --dry_run` on what a study can show."""
 
 import math
 import re

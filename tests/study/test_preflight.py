@@ -1,4 +1,4 @@
-"""What would end every run of an arm is found before anything is written: one line for each arm says what to do."""
+"""Faults that would end every run of an arm are found before anything is written: one line for each arm says what to do."""
 
 import random
 import shutil

@@ -1,4 +1,4 @@
-"""What a run changes in its process is as it was afterwards, whether the run succeeds or fails."""
+"""Settings of the process are as before after a run, whether the run succeeds or fails."""
 
 import logging
 import warnings

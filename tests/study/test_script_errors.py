@@ -1,4 +1,4 @@
-"""What can be wrong in a user's own code: one line says what, in which arm and in which line of which file; nothing is written."""
+"""Errors in a user's own code: one line says what, in which arm and in which line of which file; nothing is written."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""What people type: what can be meant in one way only is taken, and for the rest one line names the form to type."""
+"""Words that people type: a word with one meaning is taken, and for the rest one line names the form to type."""
 
 import shlex
 import sys

@@ -16,7 +16,7 @@ class UnknownEntity(Exception):  # noqa: N818 - an answer of the server
 
 
 class Content:
-    """What the server keeps, and the answer to each operation. An operation's method has its name.
+    """Content of the server, and the answer to each operation. An operation's method has its name.
 
     Args:
         address: the server's own address, where it tells clients to upload files.

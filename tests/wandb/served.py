@@ -1,4 +1,4 @@
-"""What a stand-in W&B server keeps: runs, their rows and files, artifacts, and views (workspaces and reports)."""
+"""Content of a stand-in W&B server: runs, their rows and files, artifacts, and views (workspaces and reports)."""
 
 import json
 from dataclasses import dataclass, field

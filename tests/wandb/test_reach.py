@@ -1,4 +1,4 @@
-"""Whether a server answers, asked in all ways in which it may not."""
+"""The probe of a server, in all ways in which it may not answer."""
 
 import time
 

@@ -1,1 +1,1 @@
-"""What the images of a split say, from each run's `confusion.npz`: how sure a difference is for new images, and where the arms differ."""
+"""Findings from single images, read from each run's `confusion.npz`: how sure a difference is for new images, and where the arms differ."""

@@ -46,11 +46,11 @@ class ImageInterval:
 
 @dataclass(frozen=True)
 class ImageFindings:
-    """What the images of a split say about a comparison."""
+    """Findings of a comparison that rest on the single images of a split."""
 
     split: str
     units: Units | None = None
-    """What was resampled; None if no run could be read."""
+    """Unit that was resampled; None if no run could be read."""
     intervals: Mapping[str, ImageInterval] = field(default_factory=dict)
     """Interval of each contrast, by arm."""
     problems: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ class Read(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """What is computed from each run, set by the first run that is read."""
+    """Arrays that are computed from each run, allocated by the first run that is read."""
 
     names: tuple[str, ...]
     units: Units

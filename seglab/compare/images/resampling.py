@@ -16,7 +16,7 @@ FEWEST_GROUPS = 5
 
 @dataclass(frozen=True)
 class Units:
-    """What is drawn: single images, or whole groups of images."""
+    """Unit that is drawn: single images, or whole groups of images."""
 
     kind: str
     """`images` or `groups`."""

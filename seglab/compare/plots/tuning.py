@@ -1,4 +1,4 @@
-"""What a tuning budget buys: the expected score of the best of k settings."""
+"""Plot the gain of a tuning budget: the expected score of the best of k settings."""
 
 import math
 from collections.abc import Mapping, Sequence

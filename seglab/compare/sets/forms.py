@@ -32,7 +32,7 @@ class SetsDocument:
     comparison: OverSets
     """The comparison on each data set, and each arm over all. Scores and differences are in raw units."""
     sentences: dict[str, str]
-    """What is shown about each arm, and what is not."""
+    """Statement on each arm, by name: what is shown, and what is not."""
     protocol: tuple[str, ...]
     """Sentences that describe how the numbers were computed."""
 

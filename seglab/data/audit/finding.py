@@ -28,9 +28,9 @@ class Finding:
     title: str
     """A few words."""
     what: str
-    """What was found, and what it means."""
+    """Description of the finding, and its meaning."""
     remedy: str
-    """What to do; empty if there is nothing to do."""
+    """Remedy; empty if there is nothing to do."""
     files: tuple[str, ...] = ()
     """The files that it is about."""
     pictures: tuple[tuple[Place, ...], ...] = ()

@@ -1,4 +1,4 @@
-"""What the divisions of a cross-validation look like: sizes of the splits of each seed, and classes that a split lacks."""
+"""Describe the divisions of a cross-validation: sizes of the splits of each seed, and classes that a split lacks."""
 
 from collections.abc import Sequence
 

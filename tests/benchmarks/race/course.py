@@ -42,7 +42,7 @@ CLOSE = 1e-4 if DEVICE.type == "cpu" else 3e-2
 
 
 class Found(NamedTuple):
-    """What one training took."""
+    """Costs of one training."""
 
     imports: float
     """Seconds from the start of Python's work to the end of the imports."""

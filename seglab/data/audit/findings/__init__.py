@@ -1,1 +1,1 @@
-"""What follows from what was seen: one file per kind of finding."""
+"""Derive findings from the survey of a data set: one file for each kind of finding."""
