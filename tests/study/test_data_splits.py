@@ -1,6 +1,7 @@
 """A study with data splits, run as a user runs it: paired splits, two processes, identity, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
