@@ -245,11 +245,11 @@ def test_the_site_has_every_page() -> None:
 
 
 def test_lines_of_prose_are_not_long() -> None:
-    """At most 140 characters, except in tables, links, commands and generated text, which cannot be wrapped."""
+    """At most 120 characters, except in tables, links, commands and generated text, which cannot be wrapped."""
     for page in PAGES:
         if page != GENERATED:
             prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL).splitlines()
-            long = [line for line in prose if len(line) > 140 and not line.startswith(("|", "    ", "![")) and "](" not in line]
+            long = [line for line in prose if len(line) > 120 and not line.startswith(("|", "    ", "![")) and "](" not in line]
             assert not long, (page, long)
 
 
