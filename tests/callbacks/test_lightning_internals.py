@@ -231,6 +231,7 @@ OF_OTHERS = {
     "_BatchNorm",
     "_NormBase",
     "_actions",
+    "_asdict",
     "_depth",
     "_exit",
     "_format_action_invocation",

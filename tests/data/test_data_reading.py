@@ -23,7 +23,7 @@ from tests.data.encoded import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, Array, Chun
 
 ROWS, COLUMNS = 21, 34
 COLOURS = [(255 - i, i, (7 * i) % 256) for i in range(256)]
-PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "data.md"
 
 
 def drawn(dtype: str, channels: int = 1, below: int | None = None) -> Array:

@@ -15,7 +15,7 @@ from torchvision.ops import sigmoid_focal_loss
 import seglab
 from seglab.losses import Dice
 
-PAGE = Path(seglab.__file__).parents[1] / "docs" / "losses.md"
+PAGE = Path(seglab.__file__).parents[1] / "docs" / "science" / "losses.md"
 LOGITS, MASK = torch.tensor([[[[1.0, -1.0], [-1.0, 1.0]]]]), torch.tensor([[[1, 0], [1, 1]]])
 ROWS = re.findall(r"^\| `([A-Z][^`]*)` \| (\d\.\d{4}) \| (.*?) (\d\.\d{4}) \| (.*?) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 

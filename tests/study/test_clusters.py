@@ -252,7 +252,7 @@ def test_status_without_the_users_file_says_so(script: Script, tmp_path: Path) -
 
 def test_the_file_for_pbs_in_the_docs(script: Script, tmp_path: Path) -> None:
     """Its script, line by line; no PBS is here to run it."""
-    page = (Path(seglab.__file__).parents[1] / "docs" / "schedulers.md").read_text(encoding="utf-8")
+    page = (Path(seglab.__file__).parents[1] / "docs" / "howto" / "schedulers.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "my_cluster.py").write_text(code)
     sys.modules.pop("my_cluster", None)

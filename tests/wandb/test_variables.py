@@ -72,7 +72,7 @@ def test_each_variable_of_wandb_is_followed_or_named() -> None:
     assert known >= FOLLOWED, FOLLOWED - known
     for name in sorted(known):
         assert is_followed(name) != str(not_followed({name: "x"})).startswith(f"{name}: not followed, because"), name
-    table = (ROOT / "docs" / "wandb.md").read_text().partition("## Environment variables")[2]
+    table = (ROOT / "docs" / "howto" / "wandb.md").read_text().partition("## Environment variables")[2]
     assert [
         name for name in sorted(FOLLOWED | NAMING) if f"`{name}`" not in table and f"`{name.removeprefix('WANDB_')}`" not in table
     ] == []

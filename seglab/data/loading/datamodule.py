@@ -118,7 +118,7 @@ class SegmentationDataModule(LightningDataModule):
         self.window, self.overlap = window, float(overlap)
         self.windows = None if window is None else Windows(window, float(overlap))
         self.seed = 0
-        self._is_of_run = False
+        self.is_of_run = False
         self._cached: dict[Split, Samples] = {}
         self._counted: dict[Split, Counts] = {}
 
@@ -190,7 +190,7 @@ class SegmentationDataModule(LightningDataModule):
         Raises:
             ValueError: a label outside the classes; its file is named. Or there are `folds`, and this is not the data of a run.
         """
-        if self.folds is not None and not self._is_of_run:
+        if self.folds is not None and not self.is_of_run:
             raise ValueError(
                 f"class_pixels: with folds {self.folds} each seed trains on other images, and the training images of one seed are test images "
                 "of another; leave out what is computed from the masks of all runs at once, such as class weights, or fix its numbers"
@@ -207,7 +207,7 @@ class SegmentationDataModule(LightningDataModule):
         source, one_run = self.source.for_seed(seed), copy.copy(self)
         if source is not self.source:
             vars(one_run).update(source=source, _cached={}, _counted={})
-        one_run.seed, one_run.trainer, one_run._is_of_run = seed, None, True
+        one_run.seed, one_run.trainer, one_run.is_of_run = seed, None, True
         return one_run
 
     def with_source(self, source: SegmentationSource) -> Self:
@@ -341,7 +341,7 @@ class SegmentationDataModule(LightningDataModule):
         """
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
-        whole = self.folds is not None and not self._is_of_run  # all samples, in the splits of the source: each of them needs masks
+        whole = self.folds is not None and not self.is_of_run  # all samples, in the splits of the source: each of them needs masks
         datasets = [split_of(self.declared_source, split) if whole else self.used(split) for split in SPLITS]
         counter = _Counter(sum(len(dataset) for dataset in datasets), progress)
         contents: dict[Split, Contents] = {}
