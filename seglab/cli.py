@@ -12,6 +12,7 @@ import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
 from seglab.script.streams import prepare_streams
+from seglab.suggestions import did_you_mean
 from seglab.wandb_variables import drop_empty_wandb
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def train_or_evaluate() -> NoReturn:
 
 def _fault(arguments: Sequence[str]) -> str | None:
     """Return what is wrong with the command's name; None if there is such a command."""
-    from seglab.script.classes import meant
 
     known = (*READING, "sync", "dashboard", "report", "download", "audit", "prune", "check", "predict", "export", *TRAINING)
     given = arguments[0] if arguments else None
@@ -83,7 +83,7 @@ def _fault(arguments: Sequence[str]) -> str | None:
     if given in ("run", "launch", "cancel"):
         return f"{given!r} is a verb of an experiment's script, as in python experiments/regularization.py {given}"
     if not given.startswith("-") and given not in known:
-        return f"there is no command {given!r}{meant(given, known)}; expected one of {', '.join(known)}"
+        return f"there is no command {given!r}{did_you_mean(given, known)}; expected one of {', '.join(known)}"
     if arguments == ["fit"]:
         return "fit needs a network: --config fit.yaml, or --model.network CLASS and other flags; seglab fit --help lists them"
     if given in ("test", "validate") and len(arguments) == 1:
@@ -190,12 +190,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"error: {self._plainer(message)}; {self.prog} --help lists what there is\n")
 
     def _plainer(self, message: str) -> str:
-        from seglab.script.classes import meant
 
         if message.startswith("unrecognized arguments: "):
             word = message.removeprefix("unrecognized arguments: ").partition("=")[0]
             known = [name for name in self._option_string_actions if name.startswith("--")]
-            return f"there is no flag {word}{meant(word, known)}" if word.startswith("-") else f"{word!r} is one word too many"
+            return f"there is no flag {word}{did_you_mean(word, known)}" if word.startswith("-") else f"{word!r} is one word too many"
         if message.startswith("the following arguments are required: "):
             names = message.partition(": ")[2].split(", ")
             missing = [action for action in self._actions if {action.metavar, *action.option_strings} & {*names}]

@@ -36,8 +36,8 @@ from seglab.optimizers import AdamW
 from seglab.records import fingerprint
 from seglab.running.process import run_settings
 from seglab.running.trial import TrialSettings, trial_images, try_training
+from seglab.script.command_line import parse
 from seglab.script.help import Help
-from seglab.script.words import parse
 from seglab.tracking import described_fit
 
 FOLDER = "runs/fit"

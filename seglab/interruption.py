@@ -40,7 +40,7 @@ class Interruption:
         """Whether the first signal only sets `asked`, which the training reads between two steps. A second signal always stops at once."""
 
     def listen(self) -> None:
-        """Set the signal handlers, and receive signals that have arrived since `held` began.
+        """Set the signal handlers, and receive signals that have arrived since `signals_blocked` began.
 
         Ctrl-C is ignored unless it is one of `signals`: the process that started this one receives it too, and sends SIGTERM.
         """
@@ -107,7 +107,7 @@ def listening() -> Iterator[Interruption]:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Block signals for processes that are started in this context, until they call `listen`.
 
     Otherwise a signal kills such a process while it imports.

@@ -44,7 +44,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 LABELLED = ("iou", "dice", "boundary_iou")
 """Scores that are logged for each class."""
 
-Split = Literal["train", "val", "test", "shift"]
+ScoredSplit = Literal["train", "val", "test", "shift"]
 """Names of the evaluated splits. `shift` stands for one shifted test set after the other; each one replaces the scores of the one before."""
 
 _UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
@@ -137,7 +137,7 @@ class SegmentationModule(L.LightningModule):
         """Whether training losses are logged only where a row of the log follows: for trainers of which nothing else reads them."""
         self._modes: dict[nn.Module, bool] = {}
         """Modes of all modules before an evaluation."""
-        self._validated: Split = "val"
+        self._validated: ScoredSplit = "val"
         """The split that a validation evaluates."""
         self.train_evaluation = Evaluation(num_classes, ignore_index)
         self.val_evaluation = Evaluation(num_classes, ignore_index, boundary_iou, calibration_error)
@@ -235,7 +235,7 @@ class SegmentationModule(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return classes(self.full_logits(batch))
 
-    def evaluate(self, batch: Batch, split: Split) -> Tensor:
+    def evaluate(self, batch: Batch, split: ScoredSplit) -> Tensor:
         """Add a batch to the scores of a split, at the size of its masks, and return the predicted classes (N,H',W') int64.
 
         The logged loss is computed as in training, at the size of the images; masks are resized to it by nearest neighbour.
@@ -291,7 +291,7 @@ class SegmentationModule(L.LightningModule):
         self._log_scores("test")
 
     @contextlib.contextmanager
-    def validating(self, split: Split) -> Iterator[None]:
+    def validating(self, split: ScoredSplit) -> Iterator[None]:
         """Count validations in this context as evaluations of `split`, for example to score a trained network on its training images."""
         before, self._validated = self._validated, split
         try:
@@ -299,11 +299,11 @@ class SegmentationModule(L.LightningModule):
         finally:
             self._validated = before
 
-    def scores(self, split: Split) -> Scores:
+    def scores(self, split: ScoredSplit) -> Scores:
         """Return the scores of the last evaluation of `split`, over all its images and all ranks."""
         return self.evaluation(split).scores()
 
-    def evaluation(self, split: Split) -> Evaluation:
+    def evaluation(self, split: ScoredSplit) -> Evaluation:
         """Return the object that counts the predictions on `split`."""
         return {
             "train": self.train_evaluation,
@@ -459,18 +459,18 @@ class SegmentationModule(L.LightningModule):
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         return trainer.is_last_batch or trainer.should_stop or (every > 0 and (trainer.global_step + 1) % every == 0)
 
-    def _start(self, split: Split) -> None:
+    def _start(self, split: ScoredSplit) -> None:
         if self.trainer.world_size > 1:  # each rank has its own batch norm statistics; all ranks evaluate with the first rank's statistics
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
         self.evaluation(split).reset()
 
-    def _log_losses(self, split: Split, loss: Tensor, images: int) -> None:
+    def _log_losses(self, split: ScoredSplit, loss: Tensor, images: int) -> None:
         values = {"loss": loss} | {f"loss/{name}": term for name, term in self.terms().items()}
         named = {f"{split}/{name}": value for name, value in values.items()}
         self.log_dict(named, on_step=False, on_epoch=True, batch_size=images, sync_dist=True)
 
-    def _log_scores(self, split: Split) -> None:
+    def _log_scores(self, split: ScoredSplit) -> None:
         scores = self.scores(split)
         means: Mapping[str, Tensor] = scores.mean
         self.log_dict({f"{split}/{name}": value for name, value in means.items()}, prog_bar=False)

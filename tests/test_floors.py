@@ -14,7 +14,7 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    0: ("files", "exit_codes", "memory", "transaction_log", "wandb_variables"),
+    0: ("files", "exit_codes", "memory", "suggestions", "transaction_log", "wandb_variables"),
     1: ("sample", "stage", "windows", "resizing", "interruption", "records"),
     2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "schedulers", "compare"),
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),
@@ -32,7 +32,7 @@ WITHOUT_TORCH = (
     "seglab.cli",
     "seglab.compare",
     "seglab.dashboard.local",
-    "seglab.dashboard.words",
+    "seglab.dashboard.notices",
     "seglab.download.main",
     "seglab.running.status",
     "seglab.running.ledger",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from seglab.interruption import ECHO_SECONDS, SIGNALS, held
+from seglab.interruption import ECHO_SECONDS, SIGNALS, signals_blocked
 
 CHILD = """
 import os, signal, sys, time
@@ -52,7 +52,7 @@ def test_at_once_or_between_two_steps(mode: str, pauses: tuple[float, ...], code
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_that_comes_too_early_waits(number: int) -> None:
-    with held():
+    with signals_blocked():
         process = child(0.5, "at once")
     process.send_signal(number)
     assert process.communicate(timeout=30)[0] == ""

@@ -23,8 +23,8 @@ from seglab.losses import CrossEntropy
 from seglab.module import SegmentationModule
 from seglab.networks import description, unet
 from seglab.records import Result, StudyRecord
+from seglab.script.command_line import parse
 from seglab.script.parser import parser_of
-from seglab.script.words import parse
 from seglab.stage import Progress, Stage
 from seglab.study.study import Study
 from tests.trainers import quiet_trainer

@@ -30,8 +30,8 @@ from torch.optim.lr_scheduler import (
 
 from seglab import AdamW, CrossEntropy, FullFineTuning, SegmentationModule
 from seglab.schedulers import SchedulerFactory, Span, make_scheduler, rehearse
+from seglab.script.command_line import parse
 from seglab.script.parser import changed_flags_of, flags_of, study_parser
-from seglab.script.words import parse
 from seglab.stage import Progress
 from seglab.study.identity import describe
 from seglab.study.study import Study

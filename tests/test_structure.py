@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seglab import unet
 from seglab.networks import stages
-from seglab.networks.structure import found_once, structure
+from seglab.networks.structure import cached_by_structure, structure
 
 
 class Flagged(nn.Module):
@@ -71,7 +71,7 @@ def test_weights_are_no_part_of_the_structure() -> None:
 def test_what_was_found_is_remembered_and_nobody_can_change_it() -> None:
     asked = []
 
-    @found_once
+    @cached_by_structure
     def find(network: nn.Module) -> list[str]:
         asked.append(network)
         return [name for name, _ in network.named_parameters()]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from seglab.callbacks.sheet import Classes, Picture
+from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.records import Run, StudyRecord
 from seglab.tracking import (
     Circumstances,
@@ -227,10 +227,10 @@ def test_tensorboard_without_its_package() -> None:
 CLASSES = Classes(("sky", "road", "car"), np.array([[0, 0, 255], [90, 90, 90], [255, 0, 0]], np.uint8), 255)
 
 
-def picture() -> Picture:
+def picture() -> PredictedImage:
     truth = np.array([[0, 0, 1, 1], [0, 255, 1, 1]])
     prediction = np.array([[0, 0, 1, 2], [0, 2, 1, 1]])
-    return Picture("a.png", np.full((4, 8, 3), 77, np.uint8), truth, prediction)
+    return PredictedImage("a.png", np.full((4, 8, 3), 77, np.uint8), truth, prediction)
 
 
 def test_a_picture_beside_its_masks() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from seglab.callbacks.sheet import Classes, Picture, write
+from seglab.callbacks.sheet import Classes, PredictedImage, write
 from seglab.callbacks.trainee import PictureLog
 from seglab.data.arrays import visible
 from seglab.files import atomic_write
@@ -38,7 +38,7 @@ class PredictionPictures(Callback):
         self.count = count
         self.logged = logged
         self.validation = validation
-        self._pictures: dict[int, Picture] = {}
+        self._pictures: dict[int, PredictedImage] = {}
         self._seen = 0
 
     @override
@@ -102,7 +102,7 @@ class PredictionPictures(Callback):
         names = getattr(module, "class_names", lambda: ())()
         return Classes(names, self.palette, getattr(module, "ignore_index", IGNORE))
 
-    def _log(self, trainer: L.Trainer, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+    def _log(self, trainer: L.Trainer, place: str, pictures: Sequence[PredictedImage], classes: Classes) -> None:
         for logger in trainer.loggers:
             if isinstance(logger, PictureLog):
                 logger.log_pictures(place, pictures, classes)
@@ -127,10 +127,10 @@ def _images(trainer: L.Trainer, loaders: Any, dataloader_idx: int) -> int:
     return min(len(loader.dataset), limit)
 
 
-def _picture(batch: Batch, prediction: Tensor, place: int) -> Picture:
+def _picture(batch: Batch, prediction: Tensor, place: int) -> PredictedImage:
     rows, columns = batch.mask_size[place].tolist()
     height, width = batch.image_size[place].tolist()
-    return Picture(
+    return PredictedImage(
         name=batch.name[place],
         image=visible(batch.image[place, :, :height, :width]),
         truth=batch.mask[place, :rows, :columns].cpu().numpy().astype(np.int64),

@@ -36,7 +36,7 @@ _LETTER = 7  # pixels of most letters, and more than the mean letter
 _LETTERS = 24  # of a class name in the legend
 
 
-class Picture(NamedTuple):
+class PredictedImage(NamedTuple):
     """An image and its masks, each at its own size."""
 
     name: str
@@ -75,7 +75,7 @@ class Sheet(NamedTuple):
     """Where the panels are."""
 
 
-def draw(pictures: Sequence[Picture], classes: Classes) -> "Figure":
+def draw(pictures: Sequence[PredictedImage], classes: Classes) -> "Figure":
     """Return the sheet: one row for each picture, with its name and mIoU above, and the legend below."""
     sheet = _sheet(pictures, classes)
     figure = _with_texts(sheet)
@@ -83,7 +83,7 @@ def draw(pictures: Sequence[Picture], classes: Classes) -> "Figure":
     return figure
 
 
-def write(pictures: Sequence[Picture], classes: Classes, file: IO[bytes]) -> None:
+def write(pictures: Sequence[PredictedImage], classes: Classes, file: IO[bytes]) -> None:
     """Write the sheet as PNG. Its text `seglab` says where the panels are, see `SheetBoxes`.
 
     The panels are not drawn by matplotlib, which resamples each image: this took a third of a short run. It draws the texts, which stand on
@@ -101,7 +101,7 @@ def write(pictures: Sequence[Picture], classes: Classes, file: IO[bytes]) -> Non
     Image.fromarray(pixels).save(file, format="png", dpi=(DPI, DPI), pnginfo=about)
 
 
-def _sheet(pictures: Sequence[Picture], classes: Classes) -> Sheet:
+def _sheet(pictures: Sequence[PredictedImage], classes: Classes) -> Sheet:
     rows = [panels(picture, classes) for picture in pictures]
     cell = max(_NARROWEST, *(row[0].shape[1] for row in rows))
     ious = [iou_of(picture, classes.ignore_index) for picture in pictures]
@@ -182,7 +182,7 @@ def _keys(entries: Sequence[tuple[str, Pixels | tuple[int, int, int]]], cell: in
     return Strip(pixels, texts)
 
 
-def panels(picture: Picture, classes: Classes) -> tuple[Pixels, Pixels, Pixels, Pixels]:
+def panels(picture: PredictedImage, classes: Classes) -> tuple[Pixels, Pixels, Pixels, Pixels]:
     """Return image, truth, prediction and errors at one size, with the proportions of the masks.
 
     Pixels that are not counted are hatched. Small pictures are enlarged by a whole number, so that each pixel stays a square.
@@ -217,7 +217,7 @@ def nearest(mask: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int64]
     return mask[np.ix_(rows, columns)]
 
 
-def iou_of(picture: Picture, ignore_index: int) -> str:
+def iou_of(picture: PredictedImage, ignore_index: int) -> str:
     """Return the mIoU of one picture as text, over the classes in its truth or prediction."""
     counted = picture.truth != ignore_index
     if not counted.any():
@@ -228,7 +228,7 @@ def iou_of(picture: Picture, ignore_index: int) -> str:
     return f"mIoU of this image {100 * float(miou):.1f} %"
 
 
-def legend(pictures: Sequence[Picture], classes: Classes) -> list[tuple[str, Pixels | tuple[int, int, int]]]:
+def legend(pictures: Sequence[PredictedImage], classes: Classes) -> list[tuple[str, Pixels | tuple[int, int, int]]]:
     """Return names and colours: the classes in the pictures, from frequent to rare, then wrong pixels and pixels that are not counted."""
     pixels: NDArray[np.int64] = np.zeros(len(classes.names), np.int64)
     ignored = False

@@ -5,7 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import nn
 
-from seglab.callbacks.sheet import Classes, Picture
+from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.freezing import FreezeSchedule
 from seglab.networks import Stages
 from seglab.regularizers import Regularizer, Weight
@@ -51,5 +51,5 @@ class ResumableLog(Protocol):
 class PictureLog(Protocol):
     """A logger that takes pictures."""
 
-    def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+    def log_pictures(self, place: str, pictures: Sequence[PredictedImage], classes: Classes) -> None:
         """Log pictures of a `place`: of the test, or of a validation, whose scores are logged next."""

@@ -13,7 +13,7 @@ from seglab.sample import IGNORE
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Subject:
     """A loss to check. Each check builds a new instance, so that no state carries over from one check to the next.
 
     Args:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from seglab.checking.candidate import Candidate
+from seglab.checking.candidate import Subject
 from seglab.checking.contract import all_shapes, finite, number_with_gradient
 from seglab.checking.gradient import gradient_of_the_value
 from seglab.checking.labels import absent_classes, all_ignored, ignored_pixels, padding
@@ -18,10 +18,10 @@ class Check(NamedTuple):
     """A check of a loss: its title, the function that runs it, and the explanation and advice printed with a ✗."""
 
     title: str
-    run: Callable[[Candidate], Outcome]
+    run: Callable[[Subject], Outcome]
     advice: str
 
-    def outcome(self, candidate: Candidate) -> Outcome:
+    def outcome(self, candidate: Subject) -> Outcome:
         """Run the check and return its outcome. The check fails if the loss raises an exception."""
         try:
             return self.run(candidate)
@@ -103,7 +103,7 @@ CHECKS = (
 )
 
 
-def outcomes(candidate: Candidate) -> Iterator[tuple[Check, Outcome]]:
+def outcomes(candidate: Subject) -> Iterator[tuple[Check, Outcome]]:
     """Run the checks in order and yield each check with its outcome.
 
     If the first check fails, the loss gives no number with a gradient, and no other check runs.

@@ -3,21 +3,21 @@
 import torch
 from torch import Tensor
 
-from seglab.checking.candidate import Candidate, tried
+from seglab.checking.candidate import Subject, tried
 from seglab.checking.outcomes import Outcome, verdict
 
 SHAPES = ((1, 16, 24), (3, 24, 16), (2, 17, 33))
 SIZES = (1.0, 50.0, 1e4)
 
 
-def number_with_gradient(candidate: Candidate) -> Outcome:
+def number_with_gradient(candidate: Subject) -> Outcome:
     """Check that the loss gives one floating number whose gradient with respect to the logits is not all 0."""
     trial = tried(candidate.build(), *candidate.batch())
     norm = trial.gradient.norm().item()
     return verdict(norm != 0, f"{trial.value.item():.4g} with a gradient of norm {norm:.2g}")
 
 
-def all_shapes(candidate: Candidate) -> Outcome:
+def all_shapes(candidate: Subject) -> Outcome:
     """Check that the loss accepts a single image, upright images and odd image sizes."""
     loss = candidate.build()
     for shape in SHAPES:
@@ -25,7 +25,7 @@ def all_shapes(candidate: Candidate) -> Outcome:
     return verdict(True, "N×H×W of " + ", ".join("×".join(map(str, shape)) for shape in SHAPES))
 
 
-def finite(candidate: Candidate) -> Outcome:
+def finite(candidate: Subject) -> Outcome:
     """Check that value and gradient are finite for logits as large as they occur in float32 trainings.
 
     The masks contain all labels, label 0 alone, or the last label alone.
@@ -44,7 +44,7 @@ def finite(candidate: Candidate) -> Outcome:
     return verdict(True, f"drawn, right and wrong logits of up to ±{SIZES[-1]:g}")
 
 
-def _extreme(candidate: Candidate, signs: Tensor, mask: Tensor) -> dict[str, Tensor]:
+def _extreme(candidate: Subject, signs: Tensor, mask: Tensor) -> dict[str, Tensor]:
     right, wrong = candidate.sure(mask, 1.0), candidate.sure((mask + 1) % candidate.labels, 1.0)
     kinds = {"drawn": signs, "all right": right, "all wrong": wrong}
     return {f"{name} logits of ±{size:g}": size * kind for size in SIZES for name, kind in kinds.items()}

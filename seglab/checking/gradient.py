@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from seglab.checking.candidate import Candidate, tried
+from seglab.checking.candidate import Subject, tried
 from seglab.checking.outcomes import Outcome, verdict
 
 DIRECTIONS = 9
 
 
-def gradient_of_the_value(candidate: Candidate) -> Outcome:
+def gradient_of_the_value(candidate: Subject) -> Outcome:
     """Check the gradient against central differences of the value, in float64 if the loss keeps this precision.
 
     The check passes if one of four batches passes, because some batches may lie on a kink of the loss.
@@ -31,7 +31,7 @@ def gradient_of_the_value(candidate: Candidate) -> Outcome:
     return verdict(error <= tolerance, f"off central differences in {name} by {error:.1g} of its norm (at most {tolerance:g})")
 
 
-def keeps_float64(candidate: Candidate) -> bool:
+def keeps_float64(candidate: Subject) -> bool:
     """Return whether the loss computes in float64: digits beyond the precision of float32 change its value.
 
     The dtype of the value does not prove this, because a loss may convert to float32 and back.

@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seglab.checking.candidate import Candidate, tried
+from seglab.checking.candidate import Subject, tried
 from seglab.checking.outcomes import Outcome, verdict
 from seglab.sample import IGNORE
 
 ROUNDING = 1e-5
 
 
-def all_ignored(candidate: Candidate) -> Outcome:
+def all_ignored(candidate: Subject) -> Outcome:
     """Check that a batch without labels gives a finite value and a gradient of 0.
 
     Also check that value and gradient are finite if one image of a batch has no labels and the other image has labels.
@@ -27,7 +27,7 @@ def all_ignored(candidate: Candidate) -> Outcome:
     return verdict(beside.finite, found if beside.finite else f"an image without a label: value {beside.value.item():.3g}")
 
 
-def absent_classes(candidate: Candidate) -> Outcome:
+def absent_classes(candidate: Subject) -> Outcome:
     """Check that value and gradient are finite if all pixels have the same label.
 
     Also measure the gradient at false positives of an absent class, relative to the gradient if the class is present.
@@ -45,7 +45,7 @@ def absent_classes(candidate: Candidate) -> Outcome:
     return verdict(True, f"finite; false positives have {_share(candidate):.0%} of the gradient they have where their class is present")
 
 
-def _share(candidate: Candidate) -> float:
+def _share(candidate: Subject) -> float:
     """Return the gradient of the last class's logit at false positives if the class is absent, divided by that if it is present.
 
     The false positives are the first 8 rows, which have label 0. If the class is present, it has all other rows.
@@ -62,7 +62,7 @@ def _share(candidate: Candidate) -> float:
     return absent / elsewhere if elsewhere else float("nan")
 
 
-def ignored_pixels(candidate: Candidate) -> Outcome:
+def ignored_pixels(candidate: Subject) -> Outcome:
     """Check that the gradient is 0 at pixels without a label, and that the value does not depend on the logits at these pixels."""
     loss = candidate.build()
     logits, mask = candidate.batch(ignored=0.2)
@@ -73,7 +73,7 @@ def ignored_pixels(candidate: Candidate) -> Outcome:
     return verdict(there == 0 and change <= ROUNDING, f"they have {there:.2g} of the gradient, and change the value by {change:.1g}")
 
 
-def padding(candidate: Candidate) -> Outcome:
+def padding(candidate: Subject) -> Outcome:
     """Check that the value does not change if pixels without a label are added below and to the right."""
     loss = candidate.build()
     logits, mask = candidate.batch()

@@ -12,10 +12,11 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from seglab.exit_codes import FAILED
-from seglab.script.classes import class_in, imported, meant, reason
+from seglab.script.classes import class_in, imported, reason
+from seglab.script.command_line import parse
 from seglab.script.errors import exit_code
 from seglab.script.help import Help
-from seglab.script.words import parse
+from seglab.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,11 +38,11 @@ def check(words: Sequence[str]) -> int:
         raise ValueError(f"name the loss first; {NAMING}")
     built(words)  # raises for bad values before any check runs
 
-    from seglab.checking.candidate import Candidate
+    from seglab.checking.candidate import Subject
     from seglab.checking.report import report
 
     console = Console(width=None if sys.stdout.isatty() else 120)
-    candidate = Candidate(partial(built, tuple(words)), parsed(words).classes)
+    candidate = Subject(partial(built, tuple(words)), parsed(words).classes)
     return FAILED if report(candidate, " ".join(words), console) else 0
 
 
@@ -100,7 +101,7 @@ def loss_class(path: str) -> "type[nn.Module]":
     file, _, name = path.rpartition(".")
     losses = [f"seglab.losses.{one}" for one in seglab.losses.__all__]
     if not file or not all(map(str.isidentifier, path.split("."))):
-        raise ValueError(f"{path!r} is no import path{meant(name, losses, 'seglab.losses.')}; {NAMING}")
+        raise ValueError(f"{path!r} is no import path{did_you_mean(name, losses, 'seglab.losses.')}; {NAMING}")
     return _checked(path, class_in(imported(file), name, nn.Module))
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from seglab.checking.candidate import Candidate, tried
+from seglab.checking.candidate import Subject, tried
 from seglab.checking.outcomes import Outcome, verdict
 
 ROUNDING = 1e-5
@@ -11,7 +11,7 @@ LARGE = (4, 360, 480)
 """Number of images, height and width of a batch whose sums over pixels exceed the largest float16 number (65504)."""
 
 
-def half_precision(candidate: Candidate) -> Outcome:
+def half_precision(candidate: Subject) -> Outcome:
     """Compare the value of a batch in float16 and bfloat16 with the value of the same rounded numbers in float32.
 
     The batch is so large that a sum over its pixels overflows float16.
@@ -26,7 +26,7 @@ def half_precision(candidate: Candidate) -> Outcome:
     return verdict(right, ", ".join(found) + f", N×H×W = {'×'.join(map(str, LARGE))}")
 
 
-def repeatable(candidate: Candidate) -> Outcome:
+def repeatable(candidate: Subject) -> Outcome:
     """Check that two calls under one seed give values and gradients that are equal bit for bit."""
     loss = candidate.build()
     batch = candidate.batch()
@@ -37,7 +37,7 @@ def repeatable(candidate: Candidate) -> Outcome:
     return verdict(True, f"bit for bit the same value and gradient{random}")
 
 
-def untouched(candidate: Candidate) -> Outcome:
+def untouched(candidate: Subject) -> Outcome:
     """Check that a call in evaluation mode changes neither the inputs nor the parameters and buffers of the loss."""
     loss = candidate.build().eval()
     logits, mask = candidate.batch()
@@ -56,7 +56,7 @@ def _state(loss: nn.Module) -> list[torch.Tensor]:
     return [*loss.parameters(), *loss.buffers()]
 
 
-def order(candidate: Candidate) -> Outcome:
+def order(candidate: Subject) -> Outcome:
     """Check that the value depends neither on the order of the images nor on the memory layout of the logits (channels_last)."""
     loss = candidate.build()
     logits, mask = candidate.batch(3)

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seglab.checking.candidate import Candidate
+from seglab.checking.candidate import Subject
 from seglab.checking.checks import CHECKS, Check, outcomes
 from seglab.checking.outcomes import Outcome
 
@@ -12,7 +12,7 @@ STYLES = {"✓": "green", "✗": "bold red", "–": "dim"}
 WIDTH = max(len(check.title) for check in CHECKS)
 
 
-def report(candidate: Candidate, title: str, console: Console) -> int:
+def report(candidate: Subject, title: str, console: Console) -> int:
     """Print each outcome as soon as its check has run, and return the number of failures."""
     console.print(Text(f"{title}, {candidate.classes} class{'es' * (candidate.classes > 1)}\n"))
     found: list[Outcome] = []

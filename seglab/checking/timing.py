@@ -5,14 +5,14 @@ from time import perf_counter
 
 from torch import Tensor, nn
 
-from seglab.checking.candidate import Candidate
+from seglab.checking.candidate import Subject
 from seglab.checking.outcomes import Outcome, told
 from seglab.losses import CrossEntropy
 
 REPETITIONS = 5
 
 
-def cost(candidate: Candidate) -> Outcome:
+def cost(candidate: Subject) -> Outcome:
     """Time forward and backward passes of the loss and of cross-entropy in turn, and compare their medians, without a verdict."""
     batch = candidate.batch(4, 256, 256)
     pairs = [[_seconds(loss, *batch) for loss in (candidate.build(), CrossEntropy())] for _ in range(REPETITIONS)]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException, spawn
 from torch.nn.parallel import DistributedDataParallel
 
-from seglab.checking.candidate import Candidate, number
+from seglab.checking.candidate import Subject, number
 from seglab.checking.outcomes import Outcome, first_line, told, verdict
 from seglab.sample import IGNORE
 
@@ -26,13 +26,13 @@ PATIENCE = timedelta(seconds=60)
 """Time for which one process waits for the other."""
 TOLERANCE = 1e-3
 
-Batch = tuple[Tensor, Tensor]
+LogitsAndMask = tuple[Tensor, Tensor]
 
 
 class _Trained(nn.Module):
     """A small network followed by the loss, as in a training."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: Subject) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -43,7 +43,7 @@ class _Trained(nn.Module):
         return number(self.loss(self.network(images), mask))
 
 
-def two_processes(candidate: Candidate) -> Outcome:
+def two_processes(candidate: Subject) -> Outcome:
     """Check that the gradient averaged over two processes equals the gradient of one process on the joint batch."""
     if not dist.is_available() or not dist.is_gloo_available():
         return told("not tried: this PyTorch has no gloo")
@@ -54,14 +54,14 @@ def two_processes(candidate: Candidate) -> Outcome:
     return compared(candidate, averaged)
 
 
-def compared(candidate: Candidate, averaged: Tensor) -> Outcome:
+def compared(candidate: Subject, averaged: Tensor) -> Outcome:
     """Compare the averaged gradient (all weights in one vector) with the gradient of one process."""
     alone = gradient(_Trained(candidate), *joint_batch(candidate))
     error = ((averaged - alone).norm() / alone.norm()).item()
     return verdict(error <= TOLERANCE, f"the gradient that two processes average is {error:.2g} of its norm off that of one")
 
 
-def joint_batch(candidate: Candidate) -> Batch:
+def joint_batch(candidate: Subject) -> LogitsAndMask:
     """Return images (4,3,H,W) and a mask (4,H,W).
 
     The two halves of the batch differ in classes and in the number of labelled pixels. One image has no labels.
@@ -79,7 +79,7 @@ def gradient(model: nn.Module, images: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
 
 
-def averaged_gradients(candidates: Sequence[Candidate]) -> list[Tensor]:
+def averaged_gradients(candidates: Sequence[Subject]) -> list[Tensor]:
     """Return the gradient of each candidate's weights (one vector), averaged by DDP over two gloo processes.
 
     Raises:
@@ -92,12 +92,12 @@ def averaged_gradients(candidates: Sequence[Candidate]) -> list[Tensor]:
         return averaged
 
 
-def _halves(joint: Batch) -> Iterator[Batch]:
+def _halves(joint: LogitsAndMask) -> Iterator[LogitsAndMask]:
     images, mask = joint
     return zip(images.chunk(2), mask.chunk(2), strict=True)
 
 
-def _spawn(folder: Path, candidates: Sequence[Candidate]) -> None:
+def _spawn(folder: Path, candidates: Sequence[Subject]) -> None:
     """Run the two processes until they end. Kill them if one fails or the deadline has passed."""
     with _deaf_to_interrupts():
         context = spawn(_work, args=(folder, candidates), nprocs=2, join=False)  # type: ignore[no-untyped-call]
@@ -128,7 +128,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _work(rank: int, folder: Path, candidates: Sequence[Candidate]) -> None:
+def _work(rank: int, folder: Path, candidates: Sequence[Subject]) -> None:
     """Run one of the two processes. Rank 0 writes the gradients. The process that fails first writes the reason."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _silence()
@@ -146,7 +146,7 @@ def _work(rank: int, folder: Path, candidates: Sequence[Candidate]) -> None:
         sys.exit(1)
 
 
-def _averaged(candidate: Candidate, rank: int) -> Tensor:
+def _averaged(candidate: Subject, rank: int) -> Tensor:
     return gradient(DistributedDataParallel(_Trained(candidate)), *list(_halves(joint_batch(candidate)))[rank])
 
 

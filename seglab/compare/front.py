@@ -7,7 +7,7 @@ from seglab.compare.declared import amendment_note
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.words import verdict
+from seglab.compare.wording import verdict
 
 MOST_SENTENCES = 6
 """Largest number of contrasts whose sentences are all on the first screen."""

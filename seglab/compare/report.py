@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
-from seglab.compare import words
+from seglab.compare import wording
 from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
 from seglab.compare.front import front
@@ -77,11 +77,11 @@ def render(found: Findings) -> str:
         front=front(found),
         answer=differences.picture(found.pictured),
         drawn=len(found.pictured.comparison.arms),
-        verdicts=[(contrast.verdict, words.sentence(contrast, comparison)) for contrast in comparison.contrasts],
+        verdicts=[(contrast.verdict, wording.sentence(contrast, comparison)) for contrast in comparison.contrasts],
         arms_table=arm_table(comparison),
         details=detail_table(comparison),
         factors=found.factors,
-        interactions=[] if found.factors is None else words.interactions(found.factors),
+        interactions=[] if found.factors is None else wording.interactions(found.factors),
         effects=None if found.factors is None else effect_table(found.factors),
         interaction=None if found.factors is None else interaction.picture(found.factors),
         pictures=[picture for make in PICTURES[1:] if (picture := make(found.pictured)) is not None],
@@ -97,7 +97,7 @@ def render(found: Findings) -> str:
         predictions=_predictions(found.pictured),
         shared=flatten({} if study.record is None else study.record.shared),
         own={} if study.record is None else {arm: flatten(settings) for arm, settings in study.record.arms.items()},
-        protocol=[*words.protocol(found.criteria), *filter(None, [words.tuning(study.record)])],
+        protocol=[*wording.protocol(found.criteria), *filter(None, [wording.tuning(study.record)])],
         notes=found.notes,
         health=found.health,
         versions=sorted({result.version for result in study.results}),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.compare import read_folder
-from seglab.compare.plots.ink import line_of
+from seglab.compare.plots.style import line_of
 from seglab.dashboard.local import LocalLog, logs_below
 from seglab.records import TUNING, StudyRecord, read_record
 from seglab.transaction_log import Contents, Keys, read_contents

@@ -11,9 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from seglab.dashboard.local import logs_below, lost, rescored, without_log
 from seglab.dashboard.missing import with_missing, with_scores
+from seglab.dashboard.notices import unlogged
 from seglab.dashboard.server import Server
 from seglab.dashboard.sync import Attempts, ask, claimed, plan, read_attempts, rows_of_table, send
-from seglab.dashboard.words import unlogged
 from seglab.exit_codes import DONE, FAILED
 from seglab.interruption import sigterm_as_ctrl_c
 from seglab.running.status import count

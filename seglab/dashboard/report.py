@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seglab.compare import Findings, analyse, factors_to_markdown, read_folder, to_markdown, words
+from seglab.compare import Findings, analyse, factors_to_markdown, read_folder, to_markdown, wording
 from seglab.dashboard import drawn, panels
 from seglab.dashboard.drawn import Gallery
 from seglab.dashboard.logged import Logged
@@ -43,13 +43,13 @@ def findings(folder: Path) -> Findings:
 def markdown(found: Findings) -> str:
     """Return the answer as Markdown: each verdict as a sentence, the table of `compare`, its warnings, and how the numbers were computed."""
     comparison = found.comparison
-    lines = [*(f"- **{contrast.verdict}**: {words.sentence(contrast, comparison)}" for contrast in comparison.contrasts), ""]
+    lines = [*(f"- **{contrast.verdict}**: {wording.sentence(contrast, comparison)}" for contrast in comparison.contrasts), ""]
     lines += [to_markdown(comparison), ""]
     if found.factors is not None:
         lines += [factors_to_markdown(found.factors), ""]
     lines += [f"- ⚠ {note}" for note in (*found.health, *found.factor_notes, *found.notes)]
-    tuned = words.tuning(found.study.record)
-    lines += ["", *words.protocol(found.criteria), *([tuned] if tuned else [])]
+    tuned = wording.tuning(found.study.record)
+    lines += ["", *wording.protocol(found.criteria), *([tuned] if tuned else [])]
     return "\n".join(lines)
 
 

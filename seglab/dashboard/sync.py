@@ -24,7 +24,7 @@ LIVE_SECONDS = ledger.STALE_SECONDS
 
 
 @dataclass(frozen=True)
-class Part:
+class LogPart:
     """A log that is to be uploaded, without the rows that the server has."""
 
     log: LocalLog
@@ -39,7 +39,7 @@ class Attempts:
 
     run: Path
     logs: list[tuple[LocalLog, Contents]]
-    parts: list[Part] = field(default_factory=list)
+    parts: list[LogPart] = field(default_factory=list)
     """Logs to upload."""
     complete: list[LocalLog] = field(default_factory=list)
     """Online logs that the server has as a whole."""
@@ -118,11 +118,11 @@ def plan(attempts: Attempts, served: ServedRun | None) -> None:
         if is_there and not log.is_offline and (served.has_ended or not (attempts.run / "result.json").exists()):  # type: ignore[union-attr]
             attempts.complete.append(log)
         else:
-            attempts.parts.append(Part(log, contents, skipped))
+            attempts.parts.append(LogPart(log, contents, skipped))
     attempts.rows = total
 
 
-def send(parts: Sequence[Part], jobs: int, done: Callable[[int], None]) -> list[str]:
+def send(parts: Sequence[LogPart], jobs: int, done: Callable[[int], None]) -> list[str]:
     """Upload logs, mark those that are uploaded, and return the problems.
 
     Args:
@@ -142,7 +142,7 @@ def send(parts: Sequence[Part], jobs: int, done: Callable[[int], None]) -> list[
         return upload(list(originals), jobs, note)
 
 
-def _staged(parts: Sequence[Part], place: Path) -> Iterator[tuple[Path, LocalLog]]:
+def _staged(parts: Sequence[LogPart], place: Path) -> Iterator[tuple[Path, LocalLog]]:
     """Yield the file that is uploaded for each log: the log itself, or a copy of a part of it.
 
     If one log of a run has such a copy, all logs of the run are copied, because `wandb sync` orders the logs of a run by their paths.

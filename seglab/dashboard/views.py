@@ -12,8 +12,8 @@ from seglab.dashboard import report as reports
 from seglab.dashboard import workspace
 from seglab.dashboard.drawn import Gallery, drawn, upload
 from seglab.dashboard.logged import Logged, read_logged
+from seglab.dashboard.notices import left_over, sync_command
 from seglab.dashboard.server import NotLoggedIn, Server
-from seglab.dashboard.words import left_over, sync_command
 from seglab.exit_codes import DONE
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import seglab
-from seglab.data.loading.part import Part
+from seglab.data.loading.part import Subset
 from seglab.data.sources.dataset import SegmentationDataset
 from seglab.data.sources.files import Pair, PairedFiles
 
@@ -37,7 +37,7 @@ def files_of(dataset: SegmentationDataset) -> tuple[PairedFiles, list[Pair]] | N
 
     Return None for a data set that may depend on more than these files, such as a user's own.
     """
-    if isinstance(dataset, Part):
+    if isinstance(dataset, Subset):
         whole = files_of(dataset.whole)
         return None if whole is None else (whole[0], [whole[1][index] for index in dataset.indices])
     if isinstance(dataset, PairedFiles) and type(dataset).__module__.startswith("seglab."):

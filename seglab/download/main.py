@@ -18,7 +18,7 @@ from seglab.download.published import PUBLISHED, Archive, Published
 from seglab.download.unpack import missing, unpack
 from seglab.exit_codes import DONE
 from seglab.files import errors_with_name
-from seglab.script.classes import meant
+from seglab.suggestions import did_you_mean
 
 
 def main(given: argparse.Namespace) -> int:
@@ -29,7 +29,9 @@ def main(given: argparse.Namespace) -> int:
         OSError: a file cannot be written.
     """
     if given.name not in PUBLISHED:
-        raise ValueError(f"there is no data set {given.name!r}{meant(given.name, list(PUBLISHED))}; expected one of {', '.join(PUBLISHED)}")
+        raise ValueError(
+            f"there is no data set {given.name!r}{did_you_mean(given.name, list(PUBLISHED))}; expected one of {', '.join(PUBLISHED)}"
+        )
     console = Console(width=None if sys.stdout.isatty() else 120)
     return download(PUBLISHED[given.name], Path(given.root), given.dry_run, console)
 

@@ -3,13 +3,13 @@
 All except `Surgical` train decoder and head, which are usually new, from the start.
 """
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from seglab.freezing.schedule import FreezeSchedule, When, at_least_a_step, before_end, check_factor, check_when, in_steps
 from seglab.stage import Progress, Stage
+from seglab.suggestions import did_you_mean
 
 
 def level(stage: Stage) -> int:
@@ -126,8 +126,7 @@ class Surgical(FreezeSchedule):
         names = [stage.name for stage in stages]
         for name in self.stages:
             if not any(_covers(name, stage) for stage in stages):
-                close = difflib.get_close_matches(name, [*names, "encoder"], n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                hint = did_you_mean(name, [*names, "encoder"])
                 raise ValueError(f"Surgical: there is no stage {name!r}{hint}; the stages are {', '.join(names)}")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seglab.stage import Progress
 
-Weight = float | Callable[[Progress], float]
+TermWeight = float | Callable[[Progress], float]
 """Weight of a loss, 0 or more: a number, or a function from the progress to a number. The function is pure: a resume restores nothing."""
 
 
@@ -35,14 +35,14 @@ class WeightedSum(nn.Module):
     {'ce': tensor(0.6931), 'dice': tensor(0.5000)}
     """
 
-    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, Weight]) -> None:
+    def __init__(self, losses: Mapping[str, nn.Module], weights: Mapping[str, TermWeight]) -> None:
         super().__init__()
         if not losses:
             raise ValueError("losses is empty: name at least one")
         if set(losses) != set(weights):
             raise ValueError(f"losses and weights must have the same names, got {sorted(losses)} and {sorted(weights)}")
         self.losses = _named(losses)
-        self.weights: dict[str, Weight] = {name: _number_or_function(weights[name]) for name in losses}
+        self.weights: dict[str, TermWeight] = {name: _number_or_function(weights[name]) for name in losses}
         self.terms: dict[str, Tensor] = {}
         self.follow(Progress(0, 1, 1))
 
@@ -72,7 +72,7 @@ def _wide(value: Tensor) -> Tensor:
     return value if value.dtype == torch.float64 else value.float()
 
 
-def _number_or_function(weight: Weight) -> Weight:
+def _number_or_function(weight: TermWeight) -> TermWeight:
     return weight if callable(weight) else float(weight)
 
 

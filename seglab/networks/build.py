@@ -1,11 +1,10 @@
 """Networks of segmentation-models-pytorch (SMP) by the names of architecture and encoder, and their descriptions in plain data."""
 
-import difflib
 import hashlib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from seglab.networks.hub import how_to_fetch, hub_weights, timm_name
 from seglab.networks.loaded import remember
 from seglab.networks.stages import sizes
 from seglab.networks.weights import load_weights
+from seglab.suggestions import did_you_mean
 
 
 def network(
@@ -50,7 +50,7 @@ def network(
     chosen = Architecture(architecture) if isinstance(architecture, str) else architecture
     if chosen.name not in architectures():
         raise ValueError(
-            f"there is no architecture {chosen.name!r}{_close(chosen.name, architectures())}. All: {', '.join(architectures())}"
+            f"there is no architecture {chosen.name!r}{did_you_mean(chosen.name, architectures())}. All: {', '.join(architectures())}"
         )
     check_options(chosen)
     _check_encoder(encoder)
@@ -173,13 +173,8 @@ def _check_encoder(encoder: str) -> None:
 
     if encoder in smp.encoders.get_encoder_names() or timm.is_model(timm_name(encoder)):
         return
-    close = _close(encoder, [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())])
+    close = did_you_mean(encoder, [*smp.encoders.get_encoder_names(), *(f"tu-{name}" for name in timm.list_models())])
     raise ValueError(
         f"there is no encoder {encoder!r}{close}. All: "
         "segmentation_models_pytorch.encoders.get_encoder_names(), and 'tu-' before any of timm.list_models()"
     )
-
-
-def _close(word: str, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, words)
-    return f", but there is {', '.join(close)}" if close else ""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from seglab.networks.structure import found_once
+from seglab.networks.structure import cached_by_structure
 from seglab.networks.tensors import tensors_in
 from seglab.stage import ScaleFree
 
@@ -19,7 +19,7 @@ _VIEWS = {"ViewBackward0", "UnsafeViewBackward0", "ReshapeAliasBackward0"}
 _IMAGES = 2
 
 
-@found_once
+@cached_by_structure
 def scale_free(network: nn.Module) -> dict[str, ScaleFree]:
     """Return which part of each parameter can be scaled without changing the output of `network` in train mode, by parameter name.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from seglab.networks.structure import found_once
+from seglab.networks.structure import cached_by_structure
 from seglab.networks.tensors import tensors_in
 from seglab.stage import Stage
 
@@ -31,7 +31,7 @@ class Stages(NamedTuple):
     """
 
 
-@found_once
+@cached_by_structure
 def stages(network: nn.Module) -> Stages:
     """Find the stages of a network by reachability, without knowledge of its encoder.
 

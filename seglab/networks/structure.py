@@ -17,7 +17,7 @@ from torch import Tensor, nn
 T = TypeVar("T")
 
 
-def found_once(find: Callable[[nn.Module], T]) -> Callable[[nn.Module], T]:
+def cached_by_structure(find: Callable[[nn.Module], T]) -> Callable[[nn.Module], T]:
     """Cache the results of `find` by the structure of the network. `find` must not depend on the values of tensors."""
     known: dict[bytes, T] = {}
 

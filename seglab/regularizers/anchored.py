@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from seglab.regularizers.applied import Applied, Route
 from seglab.regularizers.regularizer import Regularizer, Wrapper
-from seglab.regularizers.sum import Together
+from seglab.regularizers.sum import AppliedSum
 from seglab.regularizers.weight import Weight
 
 
@@ -46,4 +46,4 @@ class Anchored(Wrapper):
         applied = [self.inner.bind(old, route)]
         if any(weight.penalized for weight in new.values()):
             applied.append(self.new.bind(new, route))
-        return Together(applied)
+        return AppliedSum(applied)

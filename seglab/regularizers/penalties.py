@@ -170,7 +170,7 @@ class Huber(Regularizer):
         threshold = scaled(step, self.strength)
         move = divided(weights, added(threshold, self.betas))
         clip_to_one(move)
-        tensors, numbers = apart(threshold)
+        tensors, numbers = tensors_and_numbers(threshold)
         if tensors:
             torch._foreach_addcmul_(list(weights), move, tensors, value=-1)
         else:
@@ -194,19 +194,19 @@ def total(parts: Sequence[Tensor]) -> Tensor:
 
 def scaled(step: Steps, factor: float) -> Steps:
     """Multiply each step size by a factor: τ = tλ."""
-    tensors, numbers = apart(step)
+    tensors, numbers = tensors_and_numbers(step)
     return torch._foreach_mul(tensors, factor) if tensors else [number * factor for number in numbers]
 
 
 def added(step: Steps, terms: Sequence[float]) -> Steps:
     """Add one number to each step size."""
-    tensors, numbers = apart(step)
+    tensors, numbers = tensors_and_numbers(step)
     return torch._foreach_add(tensors, list(terms)) if tensors else [number + term for number, term in zip(numbers, terms, strict=True)]
 
 
 def soft_threshold(weights: Sequence[Tensor], threshold: Steps) -> None:
     """Replace v by S(v,τ) = v − clip(v, ±τ), in place. Elements within the threshold become exactly 0."""
-    tensors, numbers = apart(threshold)
+    tensors, numbers = tensors_and_numbers(threshold)
     high: list[Any] = tensors if tensors else numbers
     low: list[Any] = list(torch._foreach_neg(tensors)) if tensors else [-number for number in numbers]
     if len(high) == 1:  # one pass instead of two
@@ -219,13 +219,13 @@ def soft_threshold(weights: Sequence[Tensor], threshold: Steps) -> None:
 
 def shrink(weights: Sequence[Tensor], by: Steps) -> None:
     """Replace v by v/(1+τ), in place."""
-    tensors, numbers = apart(added(by, [1.0] * len(by)))
+    tensors, numbers = tensors_and_numbers(added(by, [1.0] * len(by)))
     torch._foreach_div_(list(weights), tensors if tensors else numbers)
 
 
 def divided(values: Sequence[Tensor], by: Steps) -> list[Tensor]:
     """Divide each tensor by one number or tensor."""
-    tensors, numbers = apart(by)
+    tensors, numbers = tensors_and_numbers(by)
     return list(torch._foreach_div(list(values), tensors if tensors else numbers))
 
 
@@ -238,6 +238,6 @@ def clip_to_one(values: Sequence[Tensor]) -> None:
         torch._foreach_clamp_max_(tuple(values), 1.0)
 
 
-def apart(step: Steps) -> tuple[list[Tensor], list[float]]:
+def tensors_and_numbers(step: Steps) -> tuple[list[Tensor], list[float]]:
     """Split step sizes into tensors and numbers; one of the two lists is empty."""
     return [size for size in step if isinstance(size, Tensor)], [size for size in step if not isinstance(size, Tensor)]

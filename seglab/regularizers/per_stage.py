@@ -1,6 +1,5 @@
 """Apply a different regularizer to each stage of a network."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,8 +7,9 @@ from torch import Tensor
 
 from seglab.regularizers.applied import Applied, Route
 from seglab.regularizers.regularizer import Regularizer
-from seglab.regularizers.sum import Together
+from seglab.regularizers.sum import AppliedSum
 from seglab.regularizers.weight import Weight
+from seglab.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,10 @@ class PerStage(Regularizer):
         there = list(dict.fromkeys(weight.stage for weight in weights.values()))
         for name in self.stages:
             if not any(_covers(name, stage) for stage in there):
-                close = difflib.get_close_matches(name, [*there, *(stage.partition(".")[0] for stage in there)], n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                hint = did_you_mean(name, dict.fromkeys([*there, *(stage.partition(".")[0] for stage in there)]))
                 raise ValueError(f"PerStage: there is no stage {name!r}{hint}; the stages are {', '.join(there)}")
         chosen = {stage: max((name for name in self.stages if _covers(name, stage)), key=len, default=None) for stage in there}
-        return Together(
+        return AppliedSum(
             [
                 regularizer.bind({key: weight for key, weight in weights.items() if chosen[weight.stage] == name}, route)
                 for name, regularizer in self.stages.items()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seglab.regularizers.applied import Applied, Route
 from seglab.regularizers.regularizer import Regularizer, Wrapper
-from seglab.regularizers.scheduled import Around
+from seglab.regularizers.scheduled import AppliedWrapper
 from seglab.regularizers.weight import Weight
 from seglab.stage import Progress
 
@@ -48,7 +48,7 @@ class Relative(Wrapper):
         return Measured(self.inner.bind(weights, route), self)
 
 
-class Measured(Around):
+class Measured(AppliedWrapper):
     """Measures the factor on λ, then applies the penalty with it."""
 
     def __init__(self, inner: Applied, settings: Relative) -> None:

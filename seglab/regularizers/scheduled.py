@@ -65,7 +65,7 @@ class Scheduled(Wrapper):
         return _WithFactor(self.inner.bind(weights, route), self.factor)
 
 
-class Around(Applied):
+class AppliedWrapper(Applied):
     """Passes every call on to `inner`. Subclasses override some of them."""
 
     def __init__(self, inner: Applied) -> None:
@@ -100,7 +100,7 @@ class Around(Applied):
         self.inner.load_state_dict(state)
 
 
-class _WithFactor(Around):
+class _WithFactor(AppliedWrapper):
     def __init__(self, inner: Applied, factor: Factor) -> None:
         super().__init__(inner)
         self.factor = factor

@@ -38,7 +38,7 @@ class Sum(Regularizer):
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         ordered = sorted(self.summands, key=lambda summand: summand.acts_last)
-        together = Together([summand.bind(weights, route) for summand in ordered])
+        together = AppliedSum([summand.bind(weights, route) for summand in ordered])
         proximal = [id(weight.tensor) for term in together.terms() if term.by_prox for weight in term.weights.values()]
         if len(proximal) != len(set(proximal)):
             raise ValueError(
@@ -48,7 +48,7 @@ class Sum(Regularizer):
         return together
 
 
-class Together(Applied):
+class AppliedSum(Applied):
     """Applies several regularizers at each moment of a step: first all act on the gradients, then all on the weights."""
 
     def __init__(self, members: Sequence[Applied]) -> None:

@@ -174,11 +174,11 @@ def settled(directory: Path, tuning: bool = False) -> bool:
 
 
 def failures(directory: Path) -> int:
-    """Return how often the run in `directory` has failed since the last `forgive`."""
+    """Return how often the run in `directory` has failed since the last `forget_failures`."""
     return len(_unforgiven(directory))
 
 
-def forgive(directory: Path) -> None:
+def forget_failures(directory: Path) -> None:
     """Forget the failures of the run in `directory` and their cause, because a user asks for the run again."""
     (directory / "failure.json").unlink(missing_ok=True)
     for path in _unforgiven(directory):

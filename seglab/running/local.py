@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Protocol
 
 from seglab.cluster.command import words_here
-from seglab.interruption import ECHO_SECONDS, LIFELINE, held
+from seglab.interruption import ECHO_SECONDS, LIFELINE, signals_blocked
 from seglab.running.forks import ForkServer, Worker
 from seglab.running.threads import worker_environment
 
@@ -65,7 +65,7 @@ class Local:
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
-        with log.open("wb") as file, held():  # a new session, so that Ctrl-C reaches a worker once: from this process
+        with log.open("wb") as file, signals_blocked():  # a new session, so that Ctrl-C reaches a worker once: from this process
             forked = None if self.server is None else self.server.start(command, environment, file.fileno())
             if forked is not None:
                 return forked

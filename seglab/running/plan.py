@@ -160,7 +160,7 @@ class Plan:
         return ["python", *self.script.start, verb, *self.script.flags, *place, *self.resources.repeating_flags]
 
 
-def agree(plan: Plan) -> StudyRecord:
+def agreed_record(plan: Plan) -> StudyRecord:
     """Return the record of the plan's folder, with the plan's arms added.
 
     A folder holds one setting, and one declared analysis. New arms and seeds may join before the first result, or by an amendment.
@@ -276,7 +276,7 @@ def check_split(plan: Plan) -> None:
             raise ValueError(f"the {what} has {images} images, and a run {processes} processes, each of which needs one: use fewer devices")
 
 
-def keep(plan: Plan, agreed: StudyRecord) -> None:
+def save_record(plan: Plan, agreed: StudyRecord) -> None:
     """Write the study's record before the first run starts. Keep arms that another `run` has added meanwhile."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)

@@ -16,7 +16,7 @@ from seglab.callbacks import FiniteLoss
 from seglab.data import SegmentationDataModule
 from seglab.files import atomic_write
 from seglab.metrics import Scores
-from seglab.module import SegmentationModule, Split
+from seglab.module import ScoredSplit, SegmentationModule
 from seglab.records import MEAN, SHIFT, Result, corruption_mean
 from seglab.running.cost import Spent, cost
 from seglab.running.environment import commit
@@ -88,9 +88,9 @@ class Trained:
             cost: costs by name.
             shifted: scores on the shifted test sets, by the name of the shift.
         """
-        splits: tuple[Split, ...] = ("train", *self.job.splits)
-        scores: dict[Split, Scores] = {split: self.module.scores(split) for split in splits}
-        means: dict[Split, dict[str, float]] = {
+        splits: tuple[ScoredSplit, ...] = ("train", *self.job.splits)
+        scores: dict[ScoredSplit, Scores] = {split: self.module.scores(split) for split in splits}
+        means: dict[ScoredSplit, dict[str, float]] = {
             split: {name: float(value) for name, value in found.mean.items()} for split, found in scores.items()
         }
         per_class = {
@@ -118,7 +118,7 @@ class Trained:
         matrices = np.concatenate([matrices for _, matrices in parts])
         return Matrices(names, matrices, None if groups is None else [groups[place] for place in places])
 
-    def _counted(self, split: Split) -> list[tuple[list[str], NDArray[np.int64]]]:
+    def _counted(self, split: ScoredSplit) -> list[tuple[list[str], NDArray[np.int64]]]:
         """Return the names and the matrices of the images that each rank has counted in the last evaluation of a split."""
         parts: list[Any] = [self.module.evaluation(split).matrices()]
         if self.trainer.world_size > 1:

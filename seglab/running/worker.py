@@ -17,7 +17,7 @@ from seglab.checkpoints import remove
 from seglab.cluster.command import words_here
 from seglab.cluster.nodes import job_with_nodes
 from seglab.exit_codes import INTERRUPTED
-from seglab.interruption import LIFELINE, Interrupted, Interruption, at_the_end_of, held
+from seglab.interruption import LIFELINE, Interrupted, Interruption, at_the_end_of, signals_blocked
 from seglab.records import Run, write_json
 from seglab.running.execute import execute
 from seglab.running.job import Job
@@ -106,7 +106,7 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
         job = job_with_nodes(resources.num_nodes)
         words = [*job.start_on_nodes(resources.num_nodes, resources.devices), *words]
         environment |= job.rendezvous()
-    with held():
+    with signals_blocked():
         process = subprocess.Popen(words, stdin=subprocess.PIPE, env=environment)
     with process:
         code, interrupted = _passing_signals_on(process)

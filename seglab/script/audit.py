@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from seglab.exit_codes import BAD_INPUT, DONE, FAILED
+from seglab.script.command_line import parse
 from seglab.script.errors import exit_code
 from seglab.script.help import Help
-from seglab.script.words import parse
 
 if TYPE_CHECKING:
     from seglab.data.audit.audit import Report

@@ -4,7 +4,8 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 
-from seglab.script.classes import FORM, imported, meant
+from seglab.script.classes import FORM, imported
+from seglab.suggestions import did_you_mean
 
 _MISSING = object()
 
@@ -43,7 +44,7 @@ def augmentation_fault(flag: str, text: str, arguments: Sequence[str]) -> str | 
     """
     if text.isidentifier() and text.lower() not in (*NAMED, "null", "true", "false"):
         return (
-            f"{flag}: there is no augmentation {text!r}{meant(text, NAMED)}; expected {', '.join(NAMED)}, a YAML file, "
+            f"{flag}: there is no augmentation {text!r}{did_you_mean(text, NAMED)}; expected {', '.join(NAMED)}, a YAML file, "
             "or the import path of a function, as in my_file.pipeline"
         )
     path = NAMED.get(text.lower(), text)
@@ -55,13 +56,13 @@ def augmentation_fault(flag: str, text: str, arguments: Sequence[str]) -> str | 
     except ValueError as error:
         return f"{flag}: {str(error).removesuffix(f'; {FORM}')}; expected the import path of a function, as in my_file.pipeline"
     if found is _MISSING:
-        return f"{flag}: {file} has no function {name!r}{meant(name, vars(imported(file)))}"
+        return f"{flag}: {file} has no function {name!r}{did_you_mean(name, vars(imported(file)))}"
     if found is not None and not callable(found):
         return f"{flag}: {path} is {found!r}: expected a function that returns an albumentations.Compose"
     if isinstance(found, type) and not any("__call__" in vars(base) for base in found.__mro__):
         return f"{flag}: {path} is a class without __call__; expected a function that returns the pipeline, as in def pipeline(): return {name}(…)"
     known: Mapping[str, object] = inspect.signature(found).parameters if isinstance(found, type) else {}
     if unknown := [one for one in arguments if one not in ("help", *known)]:
-        has = f"no argument {unknown[0]!r}{meant(unknown[0], known)}; {flag}.help {path} lists them" if known else "no arguments"
+        has = f"no argument {unknown[0]!r}{did_you_mean(unknown[0], known)}; {flag}.help {path} lists them" if known else "no arguments"
         return f"{flag}.{unknown[0]}: {text} has {has}"
     return None

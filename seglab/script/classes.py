@@ -1,10 +1,9 @@
 """Find the class that a user names by an import path, and say in one line why it cannot be found. No torch."""
 
-import difflib
 import importlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
@@ -12,11 +11,9 @@ from typing import Any, get_type_hints
 import seglab
 from seglab.script.flag_types import metavar
 from seglab.study.names import public_name
+from seglab.suggestions import did_you_mean
 
 FORM = "a class is named by its import path, your own from the working directory, as in my_file.MyClass"
-
-CLOSE = 0.65
-"""Least likeness of two names, by difflib, at which one can be meant for the other."""
 
 
 def class_named(path: str, base: type) -> Callable[..., Any]:
@@ -84,24 +81,6 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}{place}"
 
 
-def meant(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """Return a hint at the closest known name, or at several that are equally close; an empty text if no name is close.
-
-    A prefix of known names does not count.
-
-    >>> meant("epoch", ["--epochs", "--seeds"]), meant("size", ["l1", "l2"])
-    (' (did you mean --epochs?)', '')
-    """
-
-    def likeness(one: str) -> float:
-        return difflib.SequenceMatcher(None, one.removeprefix(prefix).casefold(), name.removeprefix(prefix).casefold()).ratio()
-
-    likenesses = {one: likeness(one) for one in known}
-    best = max(likenesses.values(), default=0.0)
-    close = [one for one, found in likenesses.items() if found == best] if best >= CLOSE else []
-    return f" (did you mean {' or '.join(close[:2])}?)" if close else ""
-
-
 def described(argument: inspect.Parameter) -> str:
     """Return the word that stands for the value of an argument in a help text."""
     return "VALUE" if argument.annotation is argument.empty or isinstance(argument.annotation, str) else metavar(argument.annotation)
@@ -127,14 +106,14 @@ def _expected(base: type) -> str:
 def _like(name: str, base: type, module: ModuleType | None = None) -> str:
     """Return a hint at the class of a module with the closest name, and at the others; without a module, at the classes of seglab."""
     if module is None or module is seglab:
-        return meant(name, [f"seglab.{one}" if one in seglab.__all__ else one for one in known_classes(base)], "seglab.")
+        return did_you_mean(name, [f"seglab.{one}" if one in seglab.__all__ else one for one in known_classes(base)], "seglab.")
     own = [
         one
         for one, found in vars(module).items()
         if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__
     ]
     path = f"{module.__name__}."
-    return (f"; it has {', '.join(own)}" if own else "") + meant(name, [f"{path}{one}" for one in own], path)
+    return (f"; it has {', '.join(own)}" if own else "") + did_you_mean(name, [f"{path}{one}" for one in own], path)
 
 
 def known_classes(base: type) -> dict[str, type]:

@@ -1,7 +1,6 @@
 """Error messages of libraries, shortened to the one line that helps. No torch."""
 
 import contextlib
-import difflib
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from seglab.interruption import Interrupted
 from seglab.running.remedies import TrialError
 from seglab.script.streams import is_read
 from seglab.study.names import is_own_file
+from seglab.suggestions import did_you_mean
 
 MESSAGES = (ValueError, ArgumentError, ImportError, OSError)
 """Types of the errors whose text is written for the user. Others are accidents, and so are these if they escape from the user's code."""
@@ -189,6 +189,5 @@ def _as_class(found: re.Match[str]) -> str:
     """Return a message that names the missing class, the class with the closest name, and the form in which classes are named."""
     name = found[1] or found[2] or found[3] or ""
     what = f"there is no class {name!r}" if found[1] or found[3] else found[0]
-    close = difflib.get_close_matches(name.rpartition(".")[2], seglab.__all__, n=1)
-    hint = f" (did you mean seglab.{close[0]}?)" if close else ""
+    hint = did_you_mean(name, [f"seglab.{one}" for one in seglab.__all__], "seglab.")
     return f"{what}{hint}; a class is named by its import path, your own from the working directory, as in my_file.MyClass"

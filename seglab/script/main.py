@@ -13,18 +13,19 @@ from rich.table import Table
 from seglab.cluster.cluster import Cluster, Needs
 from seglab.cluster.here import cluster_here
 from seglab.cluster.nodes import check_reachable, job_with_nodes
-from seglab.dashboard.words import at_end
+from seglab.dashboard.notices import at_end
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
 from seglab.interruption import Interrupted, Interruption
 from seglab.running.execute import execute
 from seglab.running.forks import ForkServer
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
-from seglab.running.plan import Plan, Selection, agree, check_shared
+from seglab.running.plan import Plan, Selection, agreed_record, check_shared
 from seglab.running.profile import process_started
 from seglab.running.retest import recorded, retest
 from seglab.running.threads import workers_on
 from seglab.running.worker import end_with_worker, work, write_failure
+from seglab.script.command_line import parse
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
 from seglab.script.inherited import forget_other_launchers
@@ -38,7 +39,6 @@ from seglab.script.streams import prepare_streams
 from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
-from seglab.script.words import parse
 from seglab.tracking import not_followed, resolved_mode
 from seglab.wandb_variables import drop_empty_wandb
 
@@ -128,7 +128,7 @@ def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, 
     """Do `_run` for each study of the script, and compare them over their data sets if there are several."""
     for plan in plans if len(plans) > 1 else ():
         for stage in stages_of(plan):
-            agree(stage)  # a study that cannot be done is refused before the first one has taken its hours
+            agreed_record(stage)  # a study that cannot be done is refused before the first one has taken its hours
     codes = [_run(plan, given, forks, console) for plan in plans]
     code = next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)
     if len(plans) > 1 and plans[0].selection == Selection():

@@ -12,7 +12,7 @@ from seglab.data.loading.divisions import lacking_classes
 from seglab.data.shifts.check import check_shifts
 from seglab.interruption import listening
 from seglab.records import StudyRecord, read_record
-from seglab.running.plan import Plan, agree, check_place, check_split
+from seglab.running.plan import Plan, agreed_record, check_place, check_split
 from seglab.running.remedies import needs_gpu
 from seglab.running.status import count, duration
 from seglab.running.trial import TrialSettings, trial_images, try_training
@@ -31,7 +31,7 @@ def check_request(plan: Plan, console: Console) -> StudyRecord:
     """
     check_place(plan.folder)
     check_split(plan)
-    agreed = agree(plan)
+    agreed = agreed_record(plan)
     todo, number, untested = plan.unsettled, len(plan.runs), plan.untested
     left = len(todo) - len(untested)
     console.print(f"{plan.folder}: {count(number, 'run')}, {number - left} done, {left} to do", highlight=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 
 from seglab.cluster import jobs
-from seglab.dashboard.words import standing
+from seglab.dashboard.notices import standing
 from seglab.exit_codes import DONE, FAILED
 from seglab.records import TUNING, read_record, read_results
 from seglab.running.status import count, runs_in, status_table
@@ -209,7 +209,7 @@ def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
 
 
 def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
-    from seglab.compare import Metric, classes_to_table, factors_to_table, images_to_table, shifts_to_table, to_table, words
+    from seglab.compare import Metric, classes_to_table, factors_to_table, images_to_table, shifts_to_table, to_table, wording
 
     console.print(to_table(found.comparison))
     for note in found.health:
@@ -228,7 +228,7 @@ def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
         console.print("", shifted, sep="\n")
     if classes:
         console.print("", classes_to_table(found.compared, Metric(found.criteria.metric.class_split, "iou")), sep="\n")
-    if tuned := words.tuning(found.study.record):
+    if tuned := wording.tuning(found.study.record):
         console.print(tuned, style="dim", highlight=False, markup=False)
 
 

@@ -65,12 +65,12 @@ def _one_study(path: Path) -> Path:
 
 
 def _print(found: "OverSets", console: Console) -> None:
-    from seglab.compare.sets import words
+    from seglab.compare.sets import wording
     from seglab.compare.sets.table import sets_to_table
 
     console.print(sets_to_table(found), "", sep="\n")
     for arm in found.arms:
-        console.print(words.sentence(arm, found), highlight=False, markup=False)
+        console.print(wording.sentence(arm, found), highlight=False, markup=False)
 
 
 def _write_page(found: "OverSets", folder: Path, console: Console) -> None:

@@ -12,8 +12,8 @@ from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
 from seglab.script.flag_types import is_factory, type_of
 from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
-from seglab.study.arms import meant
 from seglab.study.study import Study
+from seglab.suggestions import did_you_mean
 
 Flags = TypeVar("Flags", Resources, Selection)
 
@@ -74,7 +74,9 @@ def _chosen(studies: Sequence[Study], name: str) -> Study:
     found = next((study for study in studies if study.name == name), None)
     if found is None:
         names = [study.name for study in studies]
-        raise ValueError(f"--name {name}: the script has the studies {', '.join(names)}{meant(name, names)}; name one, or none for all")
+        raise ValueError(
+            f"--name {name}: the script has the studies {', '.join(names)}{did_you_mean(name, names)}; name one, or none for all"
+        )
     return found
 
 

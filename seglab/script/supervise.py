@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from seglab.dashboard.words import Answer, at_start
+from seglab.dashboard.notices import Answer, at_start
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_record, read_result
 from seglab.running import ledger
 from seglab.running.declared import idle_amendment, new_declaration
-from seglab.running.ledger import forgive
+from seglab.running.ledger import forget_failures
 from seglab.running.local import Launcher
-from seglab.running.plan import Plan, keep
+from seglab.running.plan import Plan, save_record
 from seglab.running.status import Clock, count, duration, fraction_done, run_status
 from seglab.script.preflight import check_request, check_training
 from seglab.tracking import resolved_mode
@@ -74,7 +74,7 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
             _check_free(plan, todo)
         check_training(plan, agreed, console)
     if todo or lines:
-        keep(plan, agreed)
+        save_record(plan, agreed)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if plan.amend is not None and plan.tunes is None and (idle := idle_amendment(recorded, agreed)):
@@ -82,7 +82,7 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
     if todo:
         _show_phases(agreed, {agreed.entry(run) for run in todo}, console)
         for run in todo:
-            forgive(run.directory(plan.folder))
+            forget_failures(run.directory(plan.folder))
     return todo
 
 

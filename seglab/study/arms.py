@@ -1,7 +1,6 @@
 """Arms of a study: the factory of an arm, the candidate settings of a tuned arm, and the chosen setting."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +12,7 @@ from seglab.module import SegmentationModule
 from seglab.records import SETTING, check_name
 from seglab.study.proposals import Search
 from seglab.study.space import Space, Values, check_space, halton_candidates, name_of
+from seglab.suggestions import did_you_mean
 
 Arm = Callable[[], SegmentationModule]
 """Builds an arm's module. A factory, because nothing may be built before the seed is set."""
@@ -116,7 +116,9 @@ class Tuned:
     def check_setting(self, setting: str) -> None:
         """Raise a ValueError if the arm has no setting of this name. The message suggests the closest name."""
         if setting not in self.settings:
-            raise ValueError(f"unknown setting {setting!r}{meant(setting, self.settings)}; the settings are {', '.join(self.settings)}")
+            raise ValueError(
+                f"unknown setting {setting!r}{did_you_mean(setting, self.settings)}; the settings are {', '.join(self.settings)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -197,9 +199,3 @@ def _settings(space: Space, candidates: Sequence[Values], build: Build) -> dict[
             raise ValueError(f"two candidates are {name}, as a name has three digits: give fewer candidates, or a wider range")
         found[name] = partial(build, dict(candidate))
     return found
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the closest known name, for an error message; an empty text if no name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

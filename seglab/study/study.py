@@ -13,8 +13,9 @@ from seglab.data.shifts import Shift
 from seglab.data.sources.cross_validation import check_seeds
 from seglab.data.sources.folds import Folds, check_folds
 from seglab.records import MEAN, SETTING, TUNING, Analysis, Run, arm_of_tuning, check_name, shifted_seeds
-from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, meant, tuning_arm, tuning_arms
+from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, tuning_arm, tuning_arms
 from seglab.study.factors import check_factors
+from seglab.suggestions import did_you_mean
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 
@@ -355,7 +356,9 @@ class Study:
         shift_name = Metric.parse(self.metric).shift
         if shift_name not in (None, MEAN, *self.shifts):
             known = f"it has {', '.join(self.shifts)}" if self.shifts else "it has none"
-            raise ValueError(f"metric {self.metric!r}: the study has no shift {shift_name!r}{meant(str(shift_name), self.shifts)}; {known}")
+            raise ValueError(
+                f"metric {self.metric!r}: the study has no shift {shift_name!r}{did_you_mean(str(shift_name), self.shifts)}; {known}"
+            )
         if shift_name == MEAN and Metric.parse(self.metric).class_name is not None:
             raise ValueError(f"metric {self.metric!r}: the mean over the corruptions has no scores of classes; give shift/{MEAN}/miou")
         if shift_name == MEAN and not any(shift.domain() is None for shift in self.shifts.values()):
@@ -363,7 +366,7 @@ class Study:
 
     def _check_arm(self, arm: str, what: str) -> None:
         if arm not in self.arms:
-            raise ValueError(f"unknown {what} {arm!r}{meant(arm, self.arms)}; the arms of {self.name!r} are {', '.join(self.arms)}")
+            raise ValueError(f"unknown {what} {arm!r}{did_you_mean(arm, self.arms)}; the arms of {self.name!r} are {', '.join(self.arms)}")
 
 
 def _check_seeds(what: str, seeds: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seglab.callbacks.sheet import Classes, Picture
+from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.metrics import confusion_matrices, scores
 from seglab.records import Result
 
@@ -76,7 +76,7 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> Any:
     return Image.open(file)
 
 
-def image_table(pictures: Sequence[Picture], classes: Classes) -> Any:
+def image_table(pictures: Sequence[PredictedImage], classes: Classes) -> Any:
     """Return a table of `IMAGE_COLUMNS`, a row for each picture. Masks that can be switched on lie on `image`; the others are coloured."""
     import wandb
 
@@ -87,7 +87,7 @@ def image_table(pictures: Sequence[Picture], classes: Classes) -> Any:
     return wandb.Table(columns=list(IMAGE_COLUMNS), data=rows)
 
 
-def scores_of(picture: Picture, classes: Classes) -> tuple[float, str]:
+def scores_of(picture: PredictedImage, classes: Classes) -> tuple[float, str]:
     """Return the mIoU of a picture and the name of the class with the lowest IoU, of those in its truth or its prediction."""
     mask, prediction = (torch.from_numpy(labels)[None] for labels in (picture.truth, picture.prediction))
     found = scores(confusion_matrices(prediction, mask, len(classes.palette), classes.ignore_index)[0])
@@ -96,7 +96,7 @@ def scores_of(picture: Picture, classes: Classes) -> tuple[float, str]:
     return float(found.mean["miou"]), worst
 
 
-def images(pictures: Sequence[Picture], classes: Classes) -> list[Any]:
+def images(pictures: Sequence[PredictedImage], classes: Classes) -> list[Any]:
     """Return pictures as W&B images of the size of their masks. Truth and prediction can be switched on and off in the viewer."""
     import wandb
 
@@ -111,7 +111,7 @@ def images(pictures: Sequence[Picture], classes: Classes) -> list[Any]:
     return found
 
 
-def at_mask_size(picture: Picture) -> NDArray[np.uint8]:
+def at_mask_size(picture: PredictedImage) -> NDArray[np.uint8]:
     """Return the image (H',W',3) of a picture at the size of its masks."""
     pixels = torch.from_numpy(picture.image).permute(2, 0, 1)[None].float()
     resized = torch.nn.functional.interpolate(pixels, picture.truth.shape, mode="bilinear", align_corners=False)
@@ -126,6 +126,6 @@ def coloured(mask: NDArray[np.int64], classes: Classes) -> NDArray[np.uint8]:
     return colours
 
 
-def strip(picture: Picture, classes: Classes) -> NDArray[np.uint8]:
+def strip(picture: PredictedImage, classes: Classes) -> NDArray[np.uint8]:
     """Return the image of a picture, its truth and its prediction side by side, (H',3·W',3)."""
     return np.concatenate([at_mask_size(picture), coloured(picture.truth, classes), coloured(picture.prediction, classes)], axis=1)

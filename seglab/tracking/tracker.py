@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from seglab.callbacks.sheet import Classes, Picture
+from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.tracking import tables
 from seglab.tracking.config import Described
 from seglab.tracking.series import STEP, rows_of
@@ -70,7 +70,7 @@ class PictureBoard(TensorBoardLogger):
         self._step = self._step if step is None else step
 
     @rank_zero_only
-    def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+    def log_pictures(self, place: str, pictures: Sequence[PredictedImage], classes: Classes) -> None:
         """Log truth and prediction of each picture beside its image, in the colours of the classes, at the step of the row before."""
         for picture in pictures:
             self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), self._step, dataformats="HWC")

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from seglab.callbacks.sheet import Classes, Picture
+from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.tracking import tables
 from seglab.tracking.artifacts import Kept, log_files, staged_in
 from seglab.tracking.reach import check_answers
@@ -59,7 +59,7 @@ class OnceLogger(WandbLogger):
         self._held: list[tuple[int, Row]] = []
         """Rows after the training, which are sent with the tables, so that W&B never has a part of the end."""
         self._pictures: dict[str, Any] = {}
-        self._test: tuple[Sequence[Picture], Classes] | None = None
+        self._test: tuple[Sequence[PredictedImage], Classes] | None = None
         self._best: Row = {}
 
     @override
@@ -77,7 +77,7 @@ class OnceLogger(WandbLogger):
     def finalize(self, status: str) -> None:
         self.ended = True
 
-    def log_pictures(self, place: str, pictures: Sequence[Picture], classes: Classes) -> None:
+    def log_pictures(self, place: str, pictures: Sequence[PredictedImage], classes: Classes) -> None:
         """Log pictures of a test with the tables at the end, and pictures of a validation with the row that comes next."""
         if place == "test":
             self._test = (pictures, classes)

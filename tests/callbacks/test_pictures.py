@@ -18,7 +18,7 @@ from torch import nn
 from seglab import CrossEntropy, SegmentationModule
 from seglab.callbacks import PredictionPictures
 from seglab.callbacks.pictures import chosen
-from seglab.callbacks.sheet import HEADINGS, MOST_CLASSES, SIDE, WRONG, Classes, Picture, draw, fonts_for, hatch, iou_of, panels
+from seglab.callbacks.sheet import HEADINGS, MOST_CLASSES, SIDE, WRONG, Classes, PredictedImage, draw, fonts_for, hatch, iou_of, panels
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.data.sources.dataset import default_palette
 from seglab.sample import IGNORE, Batch
@@ -26,13 +26,13 @@ from seglab.sample import IGNORE, Batch
 IMAGES = 11
 
 
-def picture(rows: int, columns: int, classes: int = 4, name: str = "a.png", seed: int = 0) -> Picture:
+def picture(rows: int, columns: int, classes: int = 4, name: str = "a.png", seed: int = 0) -> PredictedImage:
     """Random classes with a tenth of wrong pixels, and an eighth of the rows not counted."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, classes, (rows, columns))
     prediction = np.where(generator.random(truth.shape) < 0.1, (truth + 1) % classes, truth)
     truth[: rows // 8] = IGNORE
-    return Picture(name, generator.integers(0, 256, (rows, columns, 3), np.uint8), truth, prediction)
+    return PredictedImage(name, generator.integers(0, 256, (rows, columns, 3), np.uint8), truth, prediction)
 
 
 def known(classes: int = 4, names: Sequence[str] = ()) -> Classes:
@@ -150,7 +150,7 @@ def test_each_panel_shows_what_its_heading_says() -> None:
 @pytest.mark.parametrize("ignore_index", [-1, 3, 255])
 def test_the_label_that_is_not_counted_is_the_modules(ignore_index: int) -> None:
     truth = np.array([[0, 1], [1, ignore_index]])
-    drawn = Picture("a", np.zeros((2, 2, 3), np.uint8), truth, np.array([[0, 0], [1, 2]]))
+    drawn = PredictedImage("a", np.zeros((2, 2, 3), np.uint8), truth, np.array([[0, 0], [1, 2]]))
     classes = Classes("abc", default_palette(3), ignore_index)
     errors = panels(drawn, classes)[3]
     assert (errors == WRONG).all(axis=-1).mean() == 0.25  # and not the last pixel

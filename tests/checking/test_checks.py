@@ -10,7 +10,7 @@ from torch import nn
 
 import seglab.losses
 from seglab.checking import numerics
-from seglab.checking.candidate import Candidate
+from seglab.checking.candidate import Subject
 from seglab.checking.checks import CHECKS, outcomes
 from seglab.checking.outcomes import Outcome
 from seglab.losses import CrossEntropy, Dice, WeightedSum
@@ -57,13 +57,13 @@ def _smaller(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def found(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, Outcome]:
     """Return what all checks of one process find."""
-    candidate = Candidate(make, classes)
+    candidate = Subject(make, classes)
     return {check.title: check.outcome(candidate) for check in CHECKS if check.title not in ELSEWHERE}
 
 
 def one(title: str, make: Callable[[], nn.Module]) -> Outcome:
     (check,) = [check for check in CHECKS if check.title == title]
-    return check.outcome(Candidate(make))
+    return check.outcome(Subject(make))
 
 
 def failures(make: Callable[[], nn.Module], classes: int = 3) -> dict[str, str]:
@@ -112,7 +112,7 @@ def test_other_numbers_of_classes(classes: int) -> None:
     ],
 )
 def test_without_a_number_nothing_else_is_tried(make: Callable[[], nn.Module], said: str) -> None:
-    ((check, first),) = outcomes(Candidate(make))
+    ((check, first),) = outcomes(Subject(make))
     assert check is CHECKS[0]
     assert first.failed
     assert said in first.measured

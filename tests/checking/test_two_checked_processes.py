@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 import seglab.losses
 from seglab.checking import two_processes
-from seglab.checking.candidate import Candidate
+from seglab.checking.candidate import Subject
 from seglab.checking.two_processes import averaged_gradients, compared
 from seglab.losses import CrossEntropy, Dice, WeightedSum
 from tests.checking import wrong_losses as wrong
 
 RIGHT = [
-    Candidate(wrong.Right),
-    Candidate(wrong.Right, classes=2),
-    Candidate(wrong.Learned),
-    Candidate(partial(CrossEntropy, weight=[1.0, 3.0, 0.2])),
-    Candidate(partial(Dice, absent="penalize", reduction="image")),
-    Candidate(partial(WeightedSum, {"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5})),
+    Subject(wrong.Right),
+    Subject(wrong.Right, classes=2),
+    Subject(wrong.Learned),
+    Subject(partial(CrossEntropy, weight=[1.0, 3.0, 0.2])),
+    Subject(partial(Dice, absent="penalize", reduction="image")),
+    Subject(partial(WeightedSum, {"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5})),
 ] + [
-    Candidate(getattr(seglab.losses, name))
+    Subject(getattr(seglab.losses, name))
     for name in seglab.losses.__all__
     if all(parameter.default is not parameter.empty for parameter in inspect.signature(getattr(seglab.losses, name)).parameters.values())
 ]
-LOCAL = [Candidate(wrong.MeanOnEachProcess), Candidate(partial(nn.CrossEntropyLoss, ignore_index=255))]
+LOCAL = [Subject(wrong.MeanOnEachProcess), Subject(partial(nn.CrossEntropyLoss, ignore_index=255))]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def averaged() -> list[Tensor]:
     return averaged_gradients([*RIGHT, *LOCAL])
 
 
-def name(candidate: Candidate) -> str:
+def name(candidate: Subject) -> str:
     make = candidate.make
     return make.func.__name__ if isinstance(make, partial) else getattr(make, "__name__", "")
 
@@ -57,7 +57,7 @@ def test_a_mean_over_the_local_batch_is_found(place: int, averaged: list[Tensor]
 @pytest.mark.slow
 def test_the_first_reason_is_told() -> None:
     with pytest.raises(RuntimeError, match=r"^on process 1: ValueError: not on this one$"):
-        averaged_gradients([Candidate(wrong.OnRankOneOnly)])
+        averaged_gradients([Subject(wrong.OnRankOneOnly)])
 
 
 @pytest.mark.slow
@@ -65,13 +65,13 @@ def test_processes_that_hang_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(two_processes, "DEADLINE", 1.0)
     start = time.monotonic()
     with pytest.raises(TimeoutError, match="did not end in 1 s"):
-        averaged_gradients([Candidate(wrong.Right)])  # importing torch alone takes longer
+        averaged_gradients([Subject(wrong.Right)])  # importing torch alone takes longer
     assert time.monotonic() - start < 30
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("make", [wrong.NaNForAbsentClasses, wrong.RaisesForAbsentClasses, wrong.NaNForAnImageWithoutLabels])
 def test_what_fails_on_one_process_is_not_tried_on_two(make: type[nn.Module]) -> None:
-    outcome = two_processes.two_processes(Candidate(make))
+    outcome = two_processes.two_processes(Subject(make))
     assert outcome.mark == "–"
     assert "on one process" in outcome.measured

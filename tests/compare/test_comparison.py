@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seglab.compare import Comparison, Criteria, Metric, compare, per_class, words
+from seglab.compare import Comparison, Criteria, Metric, compare, per_class, wording
 from seglab.compare.numbers.verdicts import worst_cases
 from tests.compare.drawn import result, study
 
@@ -204,7 +204,7 @@ def test_a_gap_is_compared_and_no_end_is_better() -> None:
     assert contrast.difference == pytest.approx(-0.1)
     assert contrast.verdict == "different"
     assert math.isnan(contrast.superiority)
-    assert words.sentence(contrast, answer).startswith("l2 differs from none: −10.00 points (95 % interval −10.00 to −10.00)")
+    assert wording.sentence(contrast, answer).startswith("l2 differs from none: −10.00 points (95 % interval −10.00 to −10.00)")
     assert answer.arms[0].secondary["gap/miou"].mean == pytest.approx(0.2)
 
 

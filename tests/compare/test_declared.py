@@ -24,7 +24,7 @@ from seglab.compare import (
     to_csv,
     to_frame,
     to_markdown,
-    words,
+    wording,
     write_report,
 )
 from seglab.compare.numbers.detectable import detectable
@@ -131,8 +131,8 @@ def test_what_a_look_can_show_is_computed_at_its_own_level() -> None:
     expected = found.criteria.metric.unit.amount(detectable(only(found).sd_difference, 8, 1, FIRST))
     assert expected != found.criteria.metric.unit.amount(detectable(only(found).sd_difference, 8, 1, 0.05))
     assert only(found).alpha == pytest.approx(FIRST)
-    assert f"true difference of {expected} with" in words.sensitivity(only(found), found)
-    assert any("p at most the part of 0.05 that the look spends." in line for line in words.protocol(found.criteria))
+    assert f"true difference of {expected} with" in wording.sensitivity(only(found), found)
+    assert any("p at most the part of 0.05 that the look spends." in line for line in wording.protocol(found.criteria))
 
 
 def test_later_seeds_do_not_take_the_verdict_of_a_look_back() -> None:
@@ -155,14 +155,14 @@ def test_tests_that_hold_at_any_time_need_a_margin() -> None:
     early = compare(results, criteria(ALWAYS, "val/loss", None))
     assert (only(early).verdict, only(early).reason) == ("no verdict", "interim: 7 of 8 seeds are done in all arms")
     assert not any("any number of seeds" in note for note in early.notes)
-    assert any("sign-flip p" in line for line in words.protocol(early.criteria))
+    assert any("sign-flip p" in line for line in wording.protocol(early.criteria))
     done = compare(study({"none": BASE[:8], "l2": plus(0.02)}), criteria(ALWAYS, "val/loss", None))
     assert (only(done).verdict, only(done).p) == ("better", 2 / 2**8)
 
 
 def test_tests_that_hold_at_any_time_are_named_in_the_legend() -> None:
     found = answer({"none": BASE[:8], "l2": plus(0.02)}, ALWAYS)
-    text = " ".join((to_markdown(found), *words.protocol(found.criteria)))
+    text = " ".join((to_markdown(found), *wording.protocol(found.criteria)))
     assert "p: e-process, adjusted" in text
     assert "No arm is called equivalent" in text
     for wrong in ("p: sign flips", "t tests", "Equivalent: within", "equivalent: within", "Under 6 pairs"):
@@ -216,8 +216,8 @@ def test_better_than_the_survivors_is_not_better() -> None:
     found = answer(lost, declared, diverged)
     assert (only(found).verdict, len(only(found).seeds)) == ("inconclusive", 6)
     assert "worst score" in only(found).reason
-    assert "Worst" not in words.sentence(only(found), found)
-    assert "but not if each diverged run counts as the worst score" in words.sentence(only(found), found)
+    assert "Worst" not in wording.sentence(only(found), found)
+    assert "but not if each diverged run counts as the worst score" in wording.sentence(only(found), found)
     assert "| diverged |" in to_markdown(found)
     assert "| l2 | 6 | 3/9 |" in to_markdown(found)
     (line,) = [note for note in found.notes if "McNemar" in note]
@@ -361,7 +361,7 @@ def test_an_inconclusive_verdict_says_what_could_have_been_seen() -> None:
     """The factor of the audit's table for 8 pairs and one contrast is 1.19."""
     scores = [score + step for score, step in zip(BASE[:8], [0.02, -0.015, 0.012, -0.018, 0.007, -0.009, 0.015, -0.01], strict=True)]
     found = answer({"none": BASE[:8], "l2": scores})
-    text = words.sensitivity(only(found), found)
+    text = wording.sensitivity(only(found), found)
     sd = float(np.std(np.array(scores) - BASE[:8], ddof=1))
     shown = float(text.partition("true difference of ")[2].partition(" points")[0])
     assert shown == pytest.approx(119 * sd, abs=1.5 * sd)
@@ -370,8 +370,8 @@ def test_an_inconclusive_verdict_says_what_could_have_been_seen() -> None:
     needed = int(text.partition("needs about ")[2].partition(" seeds")[0])
     assert needed == pytest.approx((scipy.stats.norm.isf(0.025) + scipy.stats.norm.isf(0.2)) ** 2 * (sd / 0.005) ** 2, rel=0.05)
     assert f"- l2: {text}" in to_markdown(found)  # it begins with a number
-    assert text in words.sentence(only(found), found)
-    assert words.sensitivity(only(answer({"none": BASE[:8], "l2": plus(0.02)})), found) == ""
+    assert text in wording.sentence(only(found), found)
+    assert wording.sensitivity(only(answer({"none": BASE[:8], "l2": plus(0.02)})), found) == ""
 
 
 def test_skewed_differences_are_noted() -> None:

@@ -31,8 +31,8 @@ from seglab.compare import (
     write_report,
 )
 from seglab.compare.numbers.verdicts import ONLY_COMPLETE
-from seglab.compare.plots.ink import figure_of
-from seglab.compare.words import interactions
+from seglab.compare.plots.style import figure_of
+from seglab.compare.wording import interactions
 from seglab.records import Analysis, Run, StudyRecord
 from seglab.script.reading import Wanted, show_comparison
 from tests.compare.drawn import result, study, write_study

@@ -19,7 +19,7 @@ from seglab.compare import Criteria, DataSet, Metric, OverSets, analyse_sets, co
 from seglab.compare.numbers import sets as estimates
 from seglab.compare.numbers.looks import Ending
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.sets import words
+from seglab.compare.sets import wording
 from seglab.compare.sets.page import page_name
 from seglab.records import Analysis, Run, StudyRecord, read_result, write_result
 from tests.compare.drawn import result, study, write_study
@@ -112,8 +112,8 @@ def test_the_test_over_data_sets_is_that_of_scipy_and_holm_the_closed_test() -> 
 def test_six_data_sets_give_a_verdict_on_one_arm_and_none_on_two() -> None:
     five, six, two = over(drawn(5, {"l2": 0.02})), over(drawn(6, {"l2": 0.02})), over(drawn(6, {"l2": 0.02, "l1": 0.02}))
     assert (five.arms[0].verdict, six.arms[0].verdict, two.arms[0].verdict) == ("no verdict", "better", "inconclusive")
-    assert "No verdict over data sets: 5 of the 6 data sets needed" in words.sentence(five.arms[0], five)
-    assert "Over data sets l2 is better than none: adjusted p = 0.031 over 6 data sets" in words.sentence(six.arms[0], six)
+    assert "No verdict over data sets: 5 of the 6 data sets needed" in wording.sentence(five.arms[0], five)
+    assert "Over data sets l2 is better than none: adjusted p = 0.031 over 6 data sets" in wording.sentence(six.arms[0], six)
     assert not six.notes
     assert two.notes == (
         "6 data sets and 2 contrasts: the smallest p after Holm is 0.0625, so no difference over data sets can be shown at 0.05, however large; "
@@ -147,7 +147,7 @@ def test_few_pairs_have_no_interval_and_an_arm_without_pairs_no_mean() -> None:
     sets = [data_set("a", {"none": [0.5, 0.6], "l2": [0.6, 0.8]}, lacking), data_set("b", {"none": [0.5, 0.6]}, lacking)]
     answer = compare_sets(sets)
     assert answer.arms[0].reason == "no pair of runs on b"
-    assert words.sentence(answer.arms[0], answer) == "l2 against none has no mean over the 2 data sets: no pair of runs on b."
+    assert wording.sentence(answer.arms[0], answer) == "l2 against none has no mean over the 2 data sets: no pair of runs on b."
 
 
 def test_a_verdict_has_to_hold_with_the_worst_score_of_a_diverged_run() -> None:
@@ -307,7 +307,7 @@ def test_other_forms(folders: list[Path], tmp_path: Path, capfd: pytest.CaptureF
     arm = plain["comparison"]["arms"][0]
     assert (arm["mean"]["value"], arm["improvement"]["low"]) == (found.arms[0].mean.value, found.arms[0].improvement.low)
     assert (arm["low_new"], plain["metric"]) == ("-Infinity", "test/miou")
-    assert plain["sentences"]["l2"] == words.sentence(found.arms[0], found)
+    assert plain["sentences"]["l2"] == wording.sentence(found.arms[0], found)
     cli.read(["compare", *map(str, folders), "--format", "csv"])
     rows = list(csv.DictReader(io.StringIO(capfd.readouterr().out)))
     assert [row["data_set"] for row in rows] == ["roads", "cells", ""]

@@ -22,8 +22,8 @@ from seglab.compare import (
 )
 from seglab.compare.logs.rates import rates_of
 from seglab.compare.plots import differences
-from seglab.compare.plots.ink import figure_of
 from seglab.compare.plots.schedules import plot_schedule, scale_of
+from seglab.compare.plots.style import figure_of
 from seglab.compare.plots.weights import plot_stage
 from seglab.compare.report import PICTURES, render
 from seglab.records import StudyRecord

@@ -19,7 +19,7 @@ from seglab.compare import (
     to_frame,
     to_markdown,
     to_table,
-    words,
+    wording,
     write_report,
 )
 from seglab.compare.numbers.detectable import detectable
@@ -116,8 +116,8 @@ def test_a_tuned_study_says_how_its_settings_were_chosen(tmp_path: Path) -> None
         "Every p holds for these settings: another tuning can choose others, and its own chance is not in the p."
     )
     assert f"<li>{line}</li>" in report(tmp_path).read_text(encoding="utf-8")
-    assert words.tuning(RECORD) is None
-    assert words.tuning(None) is None
+    assert wording.tuning(RECORD) is None
+    assert wording.tuning(None) is None
 
 
 def test_report_without_record_needs_a_baseline(tmp_path: Path) -> None:

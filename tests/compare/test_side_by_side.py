@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from seglab.callbacks.sheet import Classes, Picture, panels, write
+from seglab.callbacks.sheet import Classes, PredictedImage, panels, write
 from seglab.compare import ImageFindings, analyse, read_folder, write_report
 from seglab.compare.images.boxes import KEY, SheetBoxes
 from seglab.compare.images.pictures import MOST_ARMS, MOST_IMAGES, side_by_side
@@ -23,16 +23,16 @@ NAMES = [f"test/{name}" for name in ("plain.png", "дорога.png", "<b>.png",
 SIZES = ((40, 60), (60, 40), (360, 480), (17, 300), (40, 40), (8, 8))
 
 
-def pictures(seed: int) -> list[Picture]:
+def pictures(seed: int) -> list[PredictedImage]:
     """The same images and truths for every seed, with other predictions."""
     fixed, own = np.random.default_rng(0), np.random.default_rng(seed)
     return [
-        Picture(name, fixed.integers(0, 256, (*size, 3), np.uint8), fixed.integers(0, 3, size), own.integers(0, 3, size))
+        PredictedImage(name, fixed.integers(0, 256, (*size, 3), np.uint8), fixed.integers(0, 3, size), own.integers(0, 3, size))
         for name, size in zip(NAMES, SIZES, strict=True)
     ]
 
 
-def write_sheet(path: Path, drawn: list[Picture]) -> None:
+def write_sheet(path: Path, drawn: list[PredictedImage]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         write(drawn, CLASSES, file)

@@ -8,18 +8,18 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seglab.compare.numbers import divergence, statistics, superiority
+from seglab.compare.numbers import divergence, improvement, statistics
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.8, 0.95]))
 def test_wilsons_interval_agrees_with_scipy(counts: tuple[int, int], level: float) -> None:
     k, n = counts
     expected = scipy.stats.binomtest(k, n).proportion_ci(level, method="wilson")
-    assert superiority.wilson_interval(k / n, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert improvement.wilson_interval(k / n, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_without_pairs_there_is_no_interval() -> None:
-    assert math.isnan(superiority.wilson_interval(math.nan, 0)[0])
+    assert math.isnan(improvement.wilson_interval(math.nan, 0)[0])
 
 
 @given(st.integers(0, 30), st.integers(0, 30))

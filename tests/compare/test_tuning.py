@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seglab.compare import analyse, plot_tuning, read_folder, words
+from seglab.compare import analyse, plot_tuning, read_folder, wording
 from seglab.compare.numbers.tuning import Candidate, Choice, finalists, stability
 from seglab.compare.report import render
 from seglab.compare.tuning import read_tuning, values_of
@@ -150,13 +150,13 @@ def test_tuning_runs_that_are_gone_or_damaged_are_noted(tmp_path: Path) -> None:
 
 def test_words_of_a_final_round_and_of_folds() -> None:
     shared = {"tuning": {"metric": "val/miou", "seeds": [1, 2], "final_seeds": [3], "folds": 2, "settings": 4}}
-    said = words.tuning(StudyRecord("study", "none", "test/miou", shared, {"none": {"tuning": {"chosen": "a", "settings": ["a"]}}}))
+    said = wording.tuning(StudyRecord("study", "none", "test/miou", shared, {"none": {"tuning": {"chosen": "a", "settings": ["a"]}}}))
     assert said is not None
     assert said.startswith(
         "Tuned: 4 settings each, on val mIoU over seeds 1, 2; then the best 3 over seeds 3 too, by 2-fold cross-validation."
     )
     shared["tuning"]["settings"] = 2
-    said = words.tuning(StudyRecord("study", "none", "test/miou", shared, {}))
+    said = wording.tuning(StudyRecord("study", "none", "test/miou", shared, {}))
     assert said is not None
     assert "then the best 2 over seeds 3 too" in said
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from seglab.compare import Comparison, Criteria, Metric, compare, compare_factors, words
+from seglab.compare import Comparison, Criteria, Metric, compare, compare_factors, wording
 from seglab.compare.numbers.classes import per_class
 from seglab.compare.numbers.detectable import detectable
 from seglab.compare.numbers.pairing import pairs_of, tuning_means
@@ -117,14 +117,14 @@ def test_classes_and_data_sets_pair_the_tunings() -> None:
 def test_words_name_the_tunings() -> None:
     found = answer(drawn(), 8)
     inconclusive = next(contrast for contrast in found.contrasts if contrast.verdict == "inconclusive")
-    assert "over 16 seeds of 8 tunings" in words.sentence(inconclusive, found)
+    assert "over 16 seeds of 8 tunings" in wording.sentence(inconclusive, found)
     size = detectable(inconclusive.sd_difference, 8, 2, 0.05)
-    assert words.sensitivity(inconclusive, found).startswith(f"8 tunings show a true difference of {METRIC.unit.amount(size)}")
+    assert wording.sensitivity(inconclusive, found).startswith(f"8 tunings show a true difference of {METRIC.unit.amount(size)}")
     assert "over seeds and tunings, on this split" in to_markdown(found)
     assert detail_table(found).blocks[0].rows[0].pairs == 8
-    protocol = " ".join(words.protocol(found.criteria))
+    protocol = " ".join(wording.protocol(found.criteria))
     assert "Each arm was tuned 8 times, and seed s is trained with the setting of tuning s mod 8" in protocol
-    assert "over seeds, on this split" in words.scope(Criteria(Metric.parse("test/miou"), "none"))
+    assert "over seeds, on this split" in wording.scope(Criteria(Metric.parse("test/miou"), "none"))
 
 
 def test_means_over_tunings() -> None:

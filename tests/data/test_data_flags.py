@@ -25,9 +25,9 @@ from seglab.data import (
     StrongAugmentation,
     default_augmentation,
 )
+from seglab.script.command_line import parse
 from seglab.script.parser import flags_of, parser_of, study_parser
 from seglab.script.request import plans_of
-from seglab.script.words import parse
 from tests.data.conftest import write_folder
 from tests.data.test_data_camvid import write
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from seglab.data import SPLITS, ImageMaskFolder, KFold, RandomSplit
+from seglab.script.command_line import parse
 from seglab.script.parser import changed_flags_of, flags_of, study_parser
-from seglab.script.words import parse
 from seglab.study.settings import Settings
 from tests.data.layouts import binary_mask, colour_mask, index_mask, numbers_of, write
 from tests.data.test_data_flags import data_of, study

@@ -11,7 +11,7 @@ from rich.console import Console
 from seglab import Study
 from seglab.records import Analysis, StudyRecord, read_record
 from seglab.running.declared import agreed_analysis, idle_amendment, new_declaration
-from seglab.running.plan import Plan, Script, Selection, agree, keep
+from seglab.running.plan import Plan, Script, Selection, agreed_record, save_record
 from seglab.running.resources import Resources
 from seglab.script.supervise import prepare
 from tests.study.tiny_experiment import study
@@ -86,15 +86,17 @@ def test_fewer_arms_and_seeds_are_no_change_and_an_amendment_drops_arms_alone(tm
 
 def test_an_amendment_without_effect_says_so(tmp_path: Path) -> None:
     tiny = study(seeds=2)
-    keep(plan(tmp_path, tiny), agree(plan(tmp_path, tiny)))
+    save_record(plan(tmp_path, tiny), agreed_record(plan(tmp_path, tiny)))
     recorded = read_record(tmp_path / "tiny")
     more = plan(tmp_path, study(seeds=3), "more seeds")
-    assert idle_amendment(recorded, agree(more)).startswith("--amend: nothing to amend, as no result has followed")
-    assert idle_amendment(None, agree(more)).startswith("--amend: nothing to amend, as no result has followed")
+    assert idle_amendment(recorded, agreed_record(more)).startswith("--amend: nothing to amend, as no result has followed")
+    assert idle_amendment(None, agreed_record(more)).startswith("--amend: nothing to amend, as no result has followed")
     finish(tmp_path / "tiny")
     one_arm = dataclasses.replace(plan(tmp_path, tiny, "l2 alone"), selection=Selection(arm="l2"))
-    assert idle_amendment(recorded, agree(one_arm)).startswith("--amend: changes nothing, as the request has the declared analysis.")
-    assert idle_amendment(recorded, agree(more)) == ""
+    assert idle_amendment(recorded, agreed_record(one_arm)).startswith(
+        "--amend: changes nothing, as the request has the declared analysis."
+    )
+    assert idle_amendment(recorded, agreed_record(more)) == ""
     for run in tiny.runs():
         (run.directory(tmp_path / "tiny")).mkdir(parents=True, exist_ok=True)
         (run.directory(tmp_path / "tiny") / "result.json").write_text("{}")
@@ -117,16 +119,16 @@ def plan(root: Path, tiny: Study, amend: str | None = None) -> Plan:
 
 def test_a_redeclared_baseline_is_refused_and_the_identity_stays(tmp_path: Path) -> None:
     tiny = study(seeds=2)
-    first = agree(plan(tmp_path, tiny))
+    first = agreed_record(plan(tmp_path, tiny))
     assert first.analysis == Analysis("none", "test/miou", 0.005, 0.05, ("none", "l1", "l2"), (0, 1))
-    keep(plan(tmp_path, tiny), first)
+    save_record(plan(tmp_path, tiny), first)
     written = json.loads((tmp_path / "tiny" / "study.json").read_text())
     assert written["analysis"]["seeds"] == [0, 1]
     finish(tmp_path / "tiny")
     other = dataclasses.replace(tiny, baseline="l2", metric="test/dice", margin=0.01)
     with pytest.raises(ValueError, match=r"baseline: none → l2; metric: test/miou → test/dice; margin: 0.005 → 0.01"):
-        agree(plan(tmp_path, other))
-    keep(plan(tmp_path, other, "a typo"), agree(plan(tmp_path, other, "a typo")))
+        agreed_record(plan(tmp_path, other))
+    save_record(plan(tmp_path, other, "a typo"), agreed_record(plan(tmp_path, other, "a typo")))
     amended = read_record(tmp_path / "tiny")
     assert amended is not None
     assert (amended.baseline, amended.metric, len(amended.amendments)) == ("l2", "test/dice", 1)

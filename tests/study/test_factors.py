@@ -9,7 +9,7 @@ from seglab import L2, CrossEntropy, FrozenEncoder, FullFineTuning, Segmentation
 from seglab.freezing import FreezeSchedule
 from seglab.records import Run, StudyRecord, identity, read_record, write_record
 from seglab.regularizers import Regularizer
-from seglab.running.plan import Plan, Script, Selection, agree
+from seglab.running.plan import Plan, Script, Selection, agreed_record
 from seglab.running.resources import Resources
 from seglab.study.arms import Arm, Tuned
 from seglab.study.identity import record
@@ -76,10 +76,10 @@ def test_a_folder_from_before_takes_them_up(tmp_path: Path) -> None:
     def plan(factors: Sequence[str]) -> Plan:
         return Plan(crossed(factors=factors), tmp_path, Script(("script.py",)), Resources(), Selection(arm="none+full", seed=0))
 
-    before: StudyRecord = agree(plan(()))
+    before: StudyRecord = agreed_record(plan(()))
     plan(()).folder.mkdir()
     write_record(plan(()).folder, before)
-    assert agree(plan(("penalty", "schedule"))).factors == ("penalty", "schedule")
+    assert agreed_record(plan(("penalty", "schedule"))).factors == ("penalty", "schedule")
 
 
 def test_tuning_runs_cross_nothing() -> None:

@@ -15,7 +15,7 @@ import pytest
 from seglab.interruption import Interrupted
 from seglab.records import Run
 from seglab.running import ledger
-from seglab.running.ledger import STALE_SECONDS, Lease, Owner, claim, failures, forgive, owner, state
+from seglab.running.ledger import STALE_SECONDS, Lease, Owner, claim, failures, forget_failures, owner, state
 from seglab.running.status import status_table
 
 GARBAGE = (
@@ -383,7 +383,7 @@ def test_failures_are_counted_until_they_are_forgiven(tmp_path: Path) -> None:
         lease.release()
         assert failures(tmp_path) == tries
     (tmp_path / "failure.json").write_text("{}")
-    forgive(tmp_path)
+    forget_failures(tmp_path)
     assert failures(tmp_path) == 0
     assert state(tmp_path) == "interrupted"
     assert not (tmp_path / "failure.json").exists()

@@ -13,8 +13,8 @@ from jsonargparse import Namespace
 from seglab.records import Run, StudyRecord
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
+from seglab.script.command_line import parse
 from seglab.script.parser import parser_of
-from seglab.script.words import parse
 from seglab.tracking import LightningLogger, TensorBoard
 from tests.study import tiny_experiment
 from tests.study.test_factors import crossed

@@ -364,7 +364,7 @@ def test_a_disk_that_fills_costs_nothing_that_was_there(when: object, leave: int
     origin = f"{read_result(whole / 'plain' / 'seed-0' / 'result.json').identity} seed 0"
     assert newest(run / "checkpoints" / "resume.ckpt", origin) is not None
     (place / BALLAST).unlink()
-    ledger.forgive(run)  # as `run` does
+    ledger.forget_failures(run)  # as `run` does
     assert work(place, "plain") == 0
     assert_same(place, whole, "plain")
 
@@ -457,7 +457,7 @@ ON_TWO = ("--devices", 2, "--accelerator", "cpu", "--arm", "gradual", "--seed", 
 
 def work_on_two(place: Path, **environment: object) -> ForkServerProcess:
     """A worker that has `ON_TWO` done, tried again if it has failed before."""
-    ledger.forgive(run_of(place, "gradual"))
+    ledger.forget_failures(run_of(place, "gradual"))
     return started(place, "work", "--wandb", "disabled", "--checkpoint_minutes", 0, *ON_TWO, **environment)
 
 

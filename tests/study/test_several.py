@@ -9,10 +9,10 @@ import pytest
 
 from seglab import Study
 from seglab.running.plan import Plan
+from seglab.script.command_line import parse
 from seglab.script.main import main
 from seglab.script.parser import parser_of
 from seglab.script.request import default_names, plans_of
-from seglab.script.words import parse
 from tests.study import several_experiment
 from tests.study.several_experiment import study
 

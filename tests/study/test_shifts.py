@@ -38,14 +38,14 @@ from seglab.records import Result, identity, read_record, read_result, write_res
 from seglab.running.execute import execute
 from seglab.running.job import Job
 from seglab.running.local import Local
-from seglab.running.plan import Plan, Script, agree, check_split, keep
+from seglab.running.plan import Plan, Script, agreed_record, check_split, save_record
 from seglab.running.resources import Resources
+from seglab.script.command_line import parse
 from seglab.script.dry_run import dry_run_table
 from seglab.script.parser import changed_flags_of, flags_of, parser_of, study_parameters
 from seglab.script.preflight import check_request, check_training
 from seglab.script.supervise import supervise
 from seglab.script.tuning import tuning_plan
-from seglab.script.words import parse
 from tests.compare.drawn import result as drawn_result
 from tests.nets import Small
 
@@ -70,7 +70,7 @@ def plan(root: Path, shifts: Mapping[str, Shift] = SHIFTS, **settings: Any) -> P
 
 def started(root: Path, shifts: Mapping[str, Shift] = SHIFTS, **settings: Any) -> Job:
     wanted = plan(root, shifts, **settings)
-    keep(wanted, agree(wanted))
+    save_record(wanted, agreed_record(wanted))
     (job,) = wanted.jobs()
     return job
 
@@ -153,7 +153,7 @@ def test_a_shift_joins_a_finished_study_without_a_training(
     assert record is not None
     assert list(record.shifts) == ["noise-3", "jpeg-5", "night"]
     fewer = plan(tmp_path, {})
-    keep(fewer, agree(fewer))
+    save_record(fewer, agreed_record(fewer))
     assert read_record(job.folder) == record, "a request without shifts takes none away"
 
 
@@ -178,8 +178,8 @@ def test_a_shift_keeps_its_meaning(with_shifts: tuple[Job, Result]) -> None:
         ({"night": other}, "shift night: shift.source.noise: 0.3 → 0.2"),
     ):
         with pytest.raises(ValueError, match=f"{said}.*or give a changed shift another name"):
-            agree(plan(folder, shifts))
-    assert list(agree(plan(folder, {"noise-4": GaussianNoise(4)})).shifts) == [*SHIFTS, "noise-4"]
+            agreed_record(plan(folder, shifts))
+    assert list(agreed_record(plan(folder, {"noise-4": GaussianNoise(4)})).shifts) == [*SHIFTS, "noise-4"]
 
 
 STOPS = [2]
@@ -222,8 +222,8 @@ def test_an_interrupted_evaluation_is_done_again(tmp_path: Path, finished: bool)
 def written(root: Path, seeds: int, **settings: Any) -> Plan:
     """Write a finished study without shifts, by results of hand, and return its plan."""
     wanted = plan(root, {}, seeds=range(seeds), **settings)
-    agreed = agree(wanted)
-    keep(wanted, agreed)
+    agreed = agreed_record(wanted)
+    save_record(wanted, agreed)
     for run in wanted.runs:
         run.directory(wanted.folder).mkdir(parents=True)
         found = dataclasses.replace(drawn_result("none", run.seed, 0.5), run=run, identity=identity(agreed, run))
@@ -284,7 +284,7 @@ def test_shifts_are_checked_before_a_tuning(tmp_path: Path) -> None:
     """Otherwise a bad shift would be found when all tuning runs have ended."""
     tuning = tuning_plan(plan(tmp_path, {"cut": Cuts()}, arms={"none": Tuned({"a": arm, "b": arm})}))
     with pytest.raises(ValueError, match=r"shift cut: Cuts\.apply returned"):
-        check_training(tuning, agree(tuning), Console(quiet=True))
+        check_training(tuning, agreed_record(tuning), Console(quiet=True))
 
 
 def test_each_process_needs_an_image_of_each_domain() -> None:

@@ -22,7 +22,7 @@ from seglab import (
 )
 from seglab.data import SPLITS, Folds
 from seglab.records import Result, Run, identity, read_record, write_json, write_result
-from seglab.running.plan import Plan, Script, agree, check_shared, keep
+from seglab.running.plan import Plan, Script, agreed_record, check_shared, save_record
 from seglab.running.resources import Resources
 from seglab.script.dry_run import print_runs
 from seglab.script.tuning import choices, final_plan, stages_of, tuning_plan
@@ -65,7 +65,7 @@ def score(run: Run) -> float:
 
 def do(plan: Plan, runs: list[Run] | None = None, score: Callable[[Run], float] = score) -> list[Run]:
     """Do what `run` does with a plan's open runs, without training: record the arms, then write results. NaN has diverged."""
-    keep(plan, agree(plan))
+    save_record(plan, agreed_record(plan))
     record = read_record(plan.folder)
     assert record is not None
     todo = plan.unsettled if runs is None else runs
@@ -163,10 +163,10 @@ def test_a_final_round_has_no_more_settings_than_there_are(tmp_path: Path, capsy
 def test_ranges_are_recorded_and_change_no_run(tmp_path: Path) -> None:
     asked = plan(tmp_path, lambda: listed(2), final_round=0)
     do(tuning_plan(asked))
-    record = agree(final_plan(asked))
+    record = agreed_record(final_plan(asked))
     assert record.arms["l2"]["display"]["space"] == {"lr": {"scale": "log", "low": 1e-4, "high": 1e-1}}
     plain = {arm: Tuned(tuned.settings) for arm, tuned in asked.study.tuned.items()}
-    other = agree(final_plan(dataclasses.replace(asked, study=asked.study.with_tuned(plain))))
+    other = agreed_record(final_plan(dataclasses.replace(asked, study=asked.study.with_tuned(plain))))
     assert "display" not in other.arms["l2"]
     assert identity(other, Run("x", "l2", 0)) == identity(record, Run("x", "l2", 0))
 
@@ -174,7 +174,7 @@ def test_ranges_are_recorded_and_change_no_run(tmp_path: Path) -> None:
 def test_folds_take_turns_by_tuning_seed(tmp_path: Path) -> None:
     asked = plan(tmp_path, lambda: listed(2), tuning_seeds=range(10, 15), final_round=5, tuning_folds=5)
     tuning = tuning_plan(asked)
-    keep(tuning, agree(tuning))
+    save_record(tuning, agreed_record(tuning))
     held: list[str] = []
     for job in [job for job in tuning.jobs() if job.run.arm == "l2@lr=1.00e-04"]:
         data = job.seeded_data()
@@ -236,7 +236,7 @@ class TestSequential:
             assert f"{described['display']['values']['lr']:.2e}" == arm_and_setting(name)[1].removeprefix("lr=")
             assert described["optimizer"]["lr"] == described["display"]["values"]["lr"]
         assert [len(choice.candidates) for choice in choices(asked.study, tmp_path / "x" / "tuning")] == [6, 6]
-        assert agree(final_plan(asked)).shared["tuning"]["settings"] == 6
+        assert agreed_record(final_plan(asked)).shared["tuning"]["settings"] == 6
 
     @pytest.mark.slow
     def test_a_killed_search_goes_on_with_the_same_proposals(self, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ class TestSequential:
         do(tuning_plan(asked, propose_more=True))
         more = plan(tmp_path, lambda: Tuned.sequential(SPACE, 9, build, rounds=3))
         with pytest.raises(ValueError, match=r"arm none: settings: lr=3\.16e-03, .* → "):
-            agree(tuning_plan(more, propose_more=True))
+            agreed_record(tuning_plan(more, propose_more=True))
 
     def test_unequal_budgets_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"equal tuning budget .*: none 6, l2 4"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seglab import Study, Tuned, halton_candidates
-from seglab.compare import compare_folder, read_folder, words
+from seglab.compare import compare_folder, read_folder, wording
 from seglab.compare.tuning import read_tuning
 from seglab.records import Run, StudyRecord, identity, read_record
 from seglab.running.plan import Plan, Selection
@@ -71,7 +71,7 @@ def test_the_record_tells_the_settings_of_each_tuning_and_the_comparison_pairs_t
     assert (contrast.seeds, contrast.pairs) == ((0, 1, 2, 3), 2)
     assert contrast.difference == pytest.approx(0.015)
     assert contrast.sd_difference == pytest.approx(0.01 / 2**0.5)  # of the means .01 and .02
-    said = words.tuning(record)
+    said = wording.tuning(record)
     assert said is not None
     assert "2 times, each time under seeds of its own" in said
     assert "Every p holds over seeds and tunings" in said

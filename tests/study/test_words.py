@@ -17,10 +17,10 @@ import experiments.regularization
 from seglab import L1, L2, CrossEntropy, Proximal, Regularizer, SegmentationDataModule, Shapes, Study, cli
 from seglab.records import identity
 from seglab.script import request
+from seglab.script.command_line import parse
 from seglab.script.dry_run import print_runs
 from seglab.script.main import main
 from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, parser_of, study_parser
-from seglab.script.words import parse
 from seglab.study.identity import record
 
 MINE = """

@@ -18,12 +18,12 @@ from wandb_workspaces.workspaces import Workspace
 from wandb_workspaces.workspaces import internal as workspaces
 
 from seglab.compare import analyse, read_folder, to_markdown
-from seglab.compare.plots.ink import line_of
+from seglab.compare.plots.style import line_of
 from seglab.compare.report import render
 from seglab.dashboard import panels
 from seglab.dashboard.drawn import Drawn
 from seglab.dashboard.logged import read_logged
-from seglab.dashboard.words import Answer, at_end, at_start, left_over, standing
+from seglab.dashboard.notices import Answer, at_end, at_start, left_over, standing
 from seglab.transaction_log import Keys
 from tests.wandb.server import WandbServer
 

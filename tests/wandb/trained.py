@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seglab import CrossEntropy, SegmentationModule, Study
 from seglab.interruption import Interruption
-from seglab.running.plan import Plan, Script, agree, keep
+from seglab.running.plan import Plan, Script, agreed_record, save_record
 from seglab.running.resources import Resources
 from seglab.running.worker import work
 from tests.nets import Small
@@ -38,7 +38,7 @@ def train(root: Path, mode: str) -> int:
     """Train the run, and return the number of failures."""
     resources = Resources(accelerator="cpu", wandb=mode)  # type: ignore[arg-type]
     plan = Plan(study(), root, Script(("script.py",)), resources)
-    keep(plan, agree(plan))
+    save_record(plan, agreed_record(plan))
     return work(plan.jobs(), Interruption())
 
 

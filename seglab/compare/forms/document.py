@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 import seglab
-from seglab.compare import words
+from seglab.compare import wording
 from seglab.compare.findings import Findings
 from seglab.compare.images.findings import ImageInterval
 from seglab.compare.numbers.answer import Comparison
@@ -70,7 +70,7 @@ def document(found: Findings) -> Document:
         image_intervals=found.images.intervals,
         notes=found.notes,
         health=found.health,
-        protocol=words.protocol(found.criteria),
+        protocol=wording.protocol(found.criteria),
         runs=len(results),
         record=found.study.record,
         versions=tuple(sorted({result.version for result in results})),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import seglab
-from seglab.compare import words
+from seglab.compare import wording
 from seglab.compare.criteria import Criteria
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
@@ -97,7 +97,7 @@ def findings_to_latex(found: Findings, classes: bool = False) -> str:
 def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
     """Return a table with its caption: title, meaning of the columns, and what one observation is."""
     title = f"{table.title}. " if table.title else ""
-    caption = f"{title}{table.legend} {words.protocol(criteria)[1]}"
+    caption = f"{title}{table.legend} {wording.protocol(criteria)[1]}"
     size, space, widths = _layout(table)
     aligned = "".join(
         f"p{{{width:.0f}pt}}" if width is not None else "l" if column.align == "left" else "r"

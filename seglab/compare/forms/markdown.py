@@ -1,6 +1,6 @@
 """A comparison as Markdown, for a README, a pull request or a lab book."""
 
-from seglab.compare import words
+from seglab.compare import wording
 from seglab.compare.findings import Findings
 from seglab.compare.tables.arm_table import to_markdown
 from seglab.compare.tables.class_table import class_contrast_table
@@ -17,7 +17,7 @@ def findings_to_markdown(found: Findings, classes: bool = False) -> str:
         parts.append(factors_to_markdown(found.factors))
     if classes and found.classes is not None:
         parts.append(to_pipes(class_contrast_table(found.classes), f"**{found.classes.metric.title} of each class** (exploratory)"))
-    parts.append(_list("How it was measured:", words.protocol(found.criteria)))
+    parts.append(_list("How it was measured:", wording.protocol(found.criteria)))
     return "\n".join(parts)
 
 

@@ -12,7 +12,7 @@ from seglab.compare.numbers import statistics
 from seglab.compare.numbers.answer import ArmSummary, Comparison, Spread
 from seglab.compare.numbers.contrasts import Contrast, Family, contrasts_at
 from seglab.compare.numbers.looks import Endings, look_notes, reached_looks
-from seglab.compare.numbers.pairing import Scores, check_comparable, check_one_test_set, finite_scores, lone_seeds
+from seglab.compare.numbers.pairing import ArmScores, check_comparable, check_one_test_set, finite_scores, lone_seeds
 from seglab.compare.numbers.verdicts import DECIDED, power_notes, worst_cases
 from seglab.records import Result, Run
 
@@ -87,14 +87,14 @@ def diverged_seeds(endings: Endings, seeds: Sequence[int]) -> dict[str, tuple[in
     return {arm: tuple(own) for arm, own in found.items()}
 
 
-def _tests(criteria: Criteria, scores: Scores) -> int:
+def _tests(criteria: Criteria, scores: ArmScores) -> int:
     """Return the number of tests: all arms that were ever declared or have results, except the baseline."""
     declared = criteria.declared
     arms = set(scores) if declared is None else {*scores, *declared.arms, *declared.dropped_arms}
     return max(1, len(arms - {criteria.baseline}))
 
 
-def _contrasts(families: Sequence[Family], scores: Scores, diverged: Mapping[str, Sequence[int]]) -> tuple[Contrast, ...]:
+def _contrasts(families: Sequence[Family], scores: ArmScores, diverged: Mapping[str, Sequence[int]]) -> tuple[Contrast, ...]:
     """Return the contrast of each arm at the first look that has decided it, or at the last look.
 
     The worst score of a look is that of its own seeds, so that later seeds cannot take its verdict back.
@@ -111,7 +111,7 @@ def _contrasts(families: Sequence[Family], scores: Scores, diverged: Mapping[str
     return tuple(chosen.values())
 
 
-def _named_elsewhere(results: Sequence[Result], scores: Scores, endings: Endings, criteria: Criteria) -> set[Run]:
+def _named_elsewhere(results: Sequence[Result], scores: ArmScores, endings: Endings, criteria: Criteria) -> set[Run]:
     """Return the runs without a score that need no note of their own: those with an ending or an undefined score, and declared open runs."""
     study = results[0].run.study
     undefined = {result.run for result in results if result.run.seed not in scores[result.run.arm]}

@@ -10,7 +10,7 @@ from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.looks import Look
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.numbers.pairing import Scores, common_seeds, pairs_of, scores_of, tuning_means
+from seglab.compare.numbers.pairing import ArmScores, common_seeds, pairs_of, scores_of, tuning_means
 from seglab.compare.numbers.sequential import always_valid_p
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, raw_p, verdict_of
@@ -75,7 +75,7 @@ class Family:
     """Number of tests that p is adjusted for."""
 
 
-def contrasts_at(family: Family, scores: Scores, worst: Sequence[Scores]) -> list[Contrast]:
+def contrasts_at(family: Family, scores: ArmScores, worst: Sequence[ArmScores]) -> list[Contrast]:
     """Return the contrast of each arm with the baseline at one look.
 
     Args:
@@ -109,7 +109,7 @@ class _Pairs:
         return statistics.paired_differences(self.scores, self.baseline)
 
 
-def _pairs(scores: Scores, arm: str, family: Family) -> _Pairs:
+def _pairs(scores: ArmScores, arm: str, family: Family) -> _Pairs:
     baseline = family.criteria.baseline
     seeds = common_seeds(scores, arm, baseline, family.look.seeds)
     ours, theirs = scores_of(scores.get(arm, {}), seeds), scores_of(scores[baseline], seeds)

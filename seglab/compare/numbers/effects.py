@@ -9,12 +9,12 @@ import numpy as np
 from seglab.compare.criteria import Criteria
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.paired import PairedTest
-from seglab.compare.numbers.pairing import Scores, pairs_of, scores_of, tuning_means
+from seglab.compare.numbers.pairing import ArmScores, pairs_of, scores_of, tuning_means
 from seglab.compare.numbers.statistics import Floats
 from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, adjusted_p, power_notes, raw_p, verdict_of
 from seglab.records import CROSSING
 
-Kind = Literal["main", "interaction", "simple"]
+EffectKind = Literal["main", "interaction", "simple"]
 EffectVerdict = Verdict | Literal["effects differ", "effects alike", "exploratory"]
 """Exploratory: a simple effect whose interaction is not shown."""
 Levels = tuple[tuple[str, ...], tuple[str, ...]]
@@ -32,7 +32,7 @@ class Effect:
     - interaction: (y_ab - y_a0b) - (y_ab0 - y_a0b0), which is the simple effect at `at` minus the simple effect at b0.
     """
 
-    kind: Kind
+    kind: EffectKind
     factor: str
     """The factor whose level changes. An interaction is the same number for both factors; it is listed under the first."""
     level: str
@@ -75,8 +75,8 @@ class Crossed:
 
     factors: tuple[str, str]
     levels: Levels
-    scores: Scores
-    worst: Sequence[Scores]
+    scores: ArmScores
+    worst: Sequence[ArmScores]
     """Scores with diverged runs at their worst (see `worst_cases`); a verdict has to hold in all of them."""
     criteria: Criteria
     reason: str = ""
@@ -96,7 +96,7 @@ def effects_of(crossed: Crossed, notes: list[str]) -> tuple[Effect, ...]:
     return tuple(_gated(effect, differing) for effect in found)
 
 
-def _tested(sought: "Sequence[_Sought]", scores: Scores, crossed: Crossed) -> list[Effect]:
+def _tested(sought: "Sequence[_Sought]", scores: ArmScores, crossed: Crossed) -> list[Effect]:
     """Return the effects with the verdicts that these scores give."""
     seeds = [_common(one, scores) for one in sought]
     differences = [_differences(one, scores, common, crossed.criteria.tunings) for one, common in zip(sought, seeds, strict=True)]
@@ -134,7 +134,7 @@ def _name(sought: "_Sought") -> str:
 class _Sought:
     """An effect in terms of arms: (sum of the scores of `plus` - sum of the scores of `minus`) / `cells`."""
 
-    kind: Kind
+    kind: EffectKind
     factor: str
     level: str
     at: str
@@ -167,11 +167,11 @@ def _cell(place: int, level: str, other: str) -> str:
     return CROSSING.join((level, other) if place == 0 else (other, level))
 
 
-def _common(sought: _Sought, scores: Scores) -> tuple[int, ...]:
+def _common(sought: _Sought, scores: ArmScores) -> tuple[int, ...]:
     return tuple(sorted(set.intersection(*(set(scores.get(arm, {})) for arm in (*sought.plus, *sought.minus)))))
 
 
-def _differences(sought: _Sought, scores: Scores, seeds: Sequence[int], tunings: int) -> Floats:
+def _differences(sought: _Sought, scores: ArmScores, seeds: Sequence[int], tunings: int) -> Floats:
     """Return (n,) differences, one for each pair. The sums are subtracted before division, so that rounding makes ties equal."""
     plus, minus = (np.asarray(sum(scores_of(scores.get(arm, {}), seeds) for arm in arms)) for arms in (sought.plus, sought.minus))
     return statistics.paired_differences(tuning_means(plus, seeds, tunings), tuning_means(minus, seeds, tunings)) / sought.cells

@@ -14,7 +14,7 @@ from seglab.compare.numbers.comparison import diverged_seeds
 from seglab.compare.numbers.contrasts import NO_COST
 from seglab.compare.numbers.effects import Crossed, Effect, Levels, effects_of
 from seglab.compare.numbers.looks import Endings, Look, reached_looks
-from seglab.compare.numbers.pairing import Scores, check_comparable, finite_scores
+from seglab.compare.numbers.pairing import ArmScores, check_comparable, finite_scores
 from seglab.compare.numbers.verdicts import worst_cases
 from seglab.records import CROSSING, Result, levels_of
 
@@ -27,7 +27,7 @@ class Factorial:
     factors: tuple[str, str]
     levels: Levels
     criteria: Criteria
-    scores: Scores
+    scores: ArmScores
     """Scores by arm and seed. Arms without any score are left out."""
     effects: tuple[Effect, ...]
     """Main effects of both factors, interactions, simple effects of both factors."""
@@ -104,7 +104,7 @@ def _levels(arms: Sequence[str], factors: tuple[str, str], notes: list[str]) -> 
     return first, second
 
 
-def _note_gaps(scores: Scores, grid: Sequence[str], metric: Metric, notes: list[str]) -> None:
+def _note_gaps(scores: ArmScores, grid: Sequence[str], metric: Metric, notes: list[str]) -> None:
     seeds = {seed for arm in scores.values() for seed in arm}
     for arm in grid:
         found = scores.get(arm, {})

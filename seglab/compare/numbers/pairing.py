@@ -12,7 +12,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers.statistics import Floats
 from seglab.records import Result, Run
 
-Scores = Mapping[str, Mapping[int, float]]
+ArmScores = Mapping[str, Mapping[int, float]]
 """Score by arm and seed. Finite scores only."""
 
 
@@ -58,7 +58,7 @@ def check_one_test_set(results: Sequence[Result]) -> None:
         )
 
 
-def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -> Scores:
+def finite_scores(results: Sequence[Result], metric: Metric, notes: list[str]) -> ArmScores:
     """Return the finite scores of all runs, and append a note for every arm with runs that have none.
 
     Raises:
@@ -104,12 +104,12 @@ def pairs_of(seeds: Sequence[int], tunings: int) -> int:
     return len(seeds) if tunings == 1 else len({seed % tunings for seed in seeds})
 
 
-def common_seeds(scores: Scores, arm: str, baseline: str, seeds: Sequence[int]) -> tuple[int, ...]:
+def common_seeds(scores: ArmScores, arm: str, baseline: str, seeds: Sequence[int]) -> tuple[int, ...]:
     """Return those of `seeds` for which both arms have a score, in their order."""
     return tuple(seed for seed in seeds if seed in scores.get(arm, {}) and seed in scores[baseline])
 
 
-def lone_seeds(scores: Scores, criteria: Criteria, known: Collection[Run], study: str) -> list[str]:
+def lone_seeds(scores: ArmScores, criteria: Criteria, known: Collection[Run], study: str) -> list[str]:
     """Return a note for each arm and the seeds that only the arm or only the baseline has.
 
     Args:

@@ -9,7 +9,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers import statistics
 from seglab.compare.numbers.families import holm
 from seglab.compare.numbers.paired import PairedTest, smallest_p
-from seglab.compare.numbers.pairing import Scores
+from seglab.compare.numbers.pairing import ArmScores
 from seglab.compare.numbers.statistics import Floats
 
 Verdict = Literal["better", "worse", "different", "equivalent", "inconclusive", "no verdict"]
@@ -42,7 +42,7 @@ def verdict_of(gain: float, different: bool, equivalent: bool, metric: Metric) -
     return "equivalent" if equivalent else "inconclusive"
 
 
-def worst_cases(scores: Scores, diverged: Mapping[str, Sequence[int]], metric: Metric) -> list[Scores]:
+def worst_cases(scores: ArmScores, diverged: Mapping[str, Sequence[int]], metric: Metric) -> list[ArmScores]:
     """Return the scores with the worst score of the study in place of each diverged run; nothing if no run has diverged.
 
     If both runs of a pair diverged, their difference is then 0. A metric without a direction has two worst cases, one at each end. A

@@ -6,8 +6,8 @@ import numpy as np
 
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.classes import ClassContrast, PerClass
-from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of, panel_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, panel_of
 from seglab.compare.unit import signed
 
 if TYPE_CHECKING:

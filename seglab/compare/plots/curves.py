@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from seglab.compare.findings import Findings
 from seglab.compare.logs.curves import COLUMN, Curves
 from seglab.compare.metric import Metric
-from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of, line_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.numbers.pairing import tuning_means
-from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,8 +4,8 @@ import math
 from typing import TYPE_CHECKING
 
 from seglab.compare.numbers.factorial import Factorial
-from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of, line_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of
 from seglab.records import CROSSING
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from seglab.compare.plots.ink import INK
+from seglab.compare.plots.style import INK
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -11,8 +11,8 @@ import numpy as np
 from seglab.compare.findings import Findings
 from seglab.compare.logs.rates import Rates, StageRates, rates_of
 from seglab.compare.numbers.statistics import Floats
-from seglab.compare.plots.ink import INK, MUTED, axes_in, canvas, depth
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, canvas, depth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

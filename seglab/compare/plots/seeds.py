@@ -6,8 +6,8 @@ import numpy as np
 
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
-from seglab.compare.plots.ink import ACCENT, INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import ACCENT, INK, MUTED, axes_in, axis_label, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from seglab.compare.findings import Findings
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.tuning import Choice
-from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of, line_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

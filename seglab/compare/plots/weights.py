@@ -7,8 +7,8 @@ from seglab.compare.findings import Findings
 from seglab.compare.logs.curves import Curves
 from seglab.compare.logs.weights import QUANTITIES, StageCurves, stage_curves_of
 from seglab.compare.plots.curves import band
-from seglab.compare.plots.ink import INK, MUTED, axes_in, canvas, depth, line_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, canvas, depth, line_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from seglab.compare.numbers.contrasts import NO_COST
 from seglab.compare.numbers.exact import sign_flip_interval, sign_flip_p
 from seglab.compare.numbers.families import holm
 from seglab.compare.numbers.paired import smallest_p
-from seglab.compare.numbers.pairing import Scores, scores_of, tuning_means
+from seglab.compare.numbers.pairing import ArmScores, scores_of, tuning_means
 from seglab.compare.numbers.sets import Estimate
 from seglab.compare.numbers.statistics import Floats, pairs_needed
 from seglab.compare.numbers.verdicts import ONLY_COMPLETE, Verdict, verdict_of
@@ -113,7 +113,7 @@ def _arm(arm: str, sets: Sequence[DataSet], tests: int) -> ArmOverSets:
 
 def _pairs(arm: str, comparison: Comparison) -> tuple[Floats, Floats]:
     """Return (n,) scores of the arm and of the baseline in the pairs of its contrast: its seeds, or its tunings if there are several."""
-    scores: Scores = {summary.arm: summary.scores for summary in comparison.arms}
+    scores: ArmScores = {summary.arm: summary.scores for summary in comparison.arms}
     seeds = next((contrast.seeds for contrast in comparison.contrasts if contrast.arm == arm), ())
     ours, theirs = scores_of(scores.get(arm, {}), seeds), scores_of(scores[comparison.criteria.baseline], seeds)
     tunings = comparison.criteria.tunings

@@ -12,7 +12,7 @@ from seglab.compare.forms.document import spelled
 from seglab.compare.forms.latex import latex_table
 from seglab.compare.forms.spreadsheet import cell
 from seglab.compare.numbers.sets import Estimate
-from seglab.compare.sets import words
+from seglab.compare.sets import wording
 from seglab.compare.sets.answer import ArmOnSet, ArmOverSets, OverSets
 from seglab.compare.sets.table import sets_table
 
@@ -39,8 +39,8 @@ class SetsDocument:
 
 def sets_to_json(found: OverSets) -> str:
     """Return the comparison as JSON, with every number unrounded. NaN and infinity are strings, as in `to_json`."""
-    sentences = {arm.arm: words.sentence(arm, found) for arm in found.arms}
-    document = SetsDocument(metric=str(found.criteria.metric), comparison=found, sentences=sentences, protocol=words.protocol(found))
+    sentences = {arm.arm: wording.sentence(arm, found) for arm in found.arms}
+    document = SetsDocument(metric=str(found.criteria.metric), comparison=found, sentences=sentences, protocol=wording.protocol(found))
     plain = spelled(msgspec.to_builtins(document, str_keys=True))
     return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.report import report_name
-from seglab.compare.sets import words
+from seglab.compare.sets import wording
 from seglab.compare.sets.answer import OverSets
 from seglab.compare.sets.picture import picture
 from seglab.compare.sets.table import sets_table
@@ -59,10 +59,10 @@ def render(found: OverSets) -> str:
         found=found,
         criteria=found.criteria,
         style=Markup(_style()),
-        sentences=[(arm.verdict, words.sentence(arm, found)) for arm in found.arms],
+        sentences=[(arm.verdict, wording.sentence(arm, found)) for arm in found.arms],
         table=sets_table(found),
         picture=picture(found),
-        protocol=words.protocol(found),
+        protocol=wording.protocol(found),
     )
 
 

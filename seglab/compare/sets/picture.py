@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seglab.compare.plots.differences import VERDICT_COLOURS
-from seglab.compare.plots.ink import INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.plots.picture import Picture
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of
 from seglab.compare.sets.answer import OverSets
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from rich.console import Group
 
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.sets import Estimate
-from seglab.compare.sets import words
+from seglab.compare.sets import wording
 from seglab.compare.sets.answer import ArmOnSet, ArmOverSets, OverSets
 from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
 from seglab.compare.unit import UNDEFINED, number, p_value
-from seglab.compare.words import verdict
+from seglab.compare.wording import verdict
 
 
 class SetRow(NamedTuple):
@@ -40,7 +40,7 @@ def sets_table(found: OverSets) -> Table[SetRow]:
             Column("exploratory" if found.exploratory else "verdict", lambda row: row.verdict, align="left", verdict=True),
         ],
         [Block(arm.arm, [*(_on_set(own, metric) for own in arm.sets), _overall(arm, found)]) for arm in found.arms],
-        legend=" ".join(words.protocol(found)),
+        legend=" ".join(wording.protocol(found)),
         title=f"{len(found.sets)} data sets: {metric.title} against {criteria.baseline}"
         + (" (exploratory: not the declared comparison)" if found.exploratory else ""),
         remarks=found.notes,
@@ -56,7 +56,7 @@ def sets_to_table(found: OverSets) -> Group:
 def sets_to_markdown(found: OverSets) -> str:
     """Return the table, and a sentence for each arm, as Markdown."""
     table = sets_table(found)
-    sentences = "\n".join(f"- {words.sentence(arm, found)}" for arm in found.arms)
+    sentences = "\n".join(f"- {wording.sentence(arm, found)}" for arm in found.arms)
     return f"{to_pipes(table, f'**{table.title}**')}\n{sentences}\n"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.looks import planned_looks
-from seglab.compare.numbers.pairing import Scores, common_seeds
+from seglab.compare.numbers.pairing import ArmScores, common_seeds
 from seglab.compare.numbers.verdicts import worst_cases
 from seglab.compare.sets.answer import DataSet
 
@@ -24,14 +24,14 @@ def worst_sets(sets: Sequence[DataSet], arm: str) -> list[list[DataSet]]:
     ]
 
 
-def _worst_scores(comparison: Comparison, arm: str) -> list[Scores]:
+def _worst_scores(comparison: Comparison, arm: str) -> list[ArmScores]:
     seeds = _judged_seeds(comparison, arm)
     scores = {each.arm: {seed: score for seed, score in each.scores.items() if seed in seeds} for each in comparison.arms}
     diverged = {each.arm: [seed for seed in each.diverged if seed in seeds] for each in comparison.arms}
     return worst_cases(scores, diverged, comparison.criteria.metric)
 
 
-def _with_scores(each: DataSet, arm: str, scores: Scores) -> DataSet:
+def _with_scores(each: DataSet, arm: str, scores: ArmScores) -> DataSet:
     """Return a data set with other scores, and the contrast of the arm over all seeds that the arm and the baseline then have."""
     comparison = each.comparison
     seeds = common_seeds(scores, arm, comparison.criteria.baseline, _judged_seeds(comparison, arm))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Group
 
-from seglab.compare import words
+from seglab.compare import wording
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
-from seglab.compare.numbers.superiority import wilson_interval
+from seglab.compare.numbers.improvement import wilson_interval
 from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
 from seglab.compare.unit import UNDEFINED, number, p_value, signed
 
@@ -39,10 +39,10 @@ def columns(comparison: Comparison) -> list[Column[ArmRow]]:
         Column(metric.heading, lambda row: metric.unit.mean_and_sd(row.arm.score.mean, row.arm.score.sd)),
         *_companion(comparison),
         Column(
-            f"difference [{criteria.level}]", lambda row: "baseline" if row.contrast is None else words.difference(row.contrast, metric)
+            f"difference [{criteria.level}]", lambda row: "baseline" if row.contrast is None else wording.difference(row.contrast, metric)
         ),
         Column("p", lambda row: "" if row.contrast is None else p_value(_judged_p(row.contrast))),
-        Column(_heading(comparison), lambda row: "" if row.contrast is None else words.verdict(row.contrast), align="left", verdict=True),
+        Column(_heading(comparison), lambda row: "" if row.contrast is None else wording.verdict(row.contrast), align="left", verdict=True),
         Column("zeros %", _mean("cost/exact_zeros", lambda mean: number(100 * mean, 1))),
         Column("s/run", _mean("cost/seconds", lambda mean: number(mean, 0 if mean >= 100 else 1))),
     ]
@@ -193,7 +193,7 @@ def _legend(comparison: Comparison) -> str:
     return (
         f"Mean ± standard deviation over n {seeds}. Difference: arm minus baseline{unit}, by {pair}, [{criteria.level} interval of the {test} test, "
         f"for this arm alone]. p: {tests}, adjusted over {_contrasts(comparison.tests)} (Holm){same}. "
-        f"{words.equivalence(criteria)} All of this holds {words.scope(criteria)}."
+        f"{wording.equivalence(criteria)} All of this holds {wording.scope(criteria)}."
     )
 
 
@@ -212,6 +212,6 @@ def _remarks(comparison: Comparison) -> list[str]:
     seen = [
         f"{contrast.arm}: {text[0].lower()}{text[1:]}"
         for contrast in comparison.contrasts
-        if (text := words.sensitivity(contrast, comparison))
+        if (text := wording.sensitivity(contrast, comparison))
     ]
     return [*(f"no verdict: {reason}" for reason in reasons), *doubts, *seen, *comparison.notes]

@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 Row = TypeVar("Row")
-Kind = Literal["", "baseline", "aside"]
+RowKind = Literal["", "baseline", "aside"]
 """How a row is printed: as it is, bold, or dim."""
 
 VERDICT_STYLES = {
@@ -62,7 +62,7 @@ class Table(Generic[Row]):
     title: str = ""
     remarks: Sequence[str] = ()
     """Lines about data that were left out, and about limits of the answer."""
-    kind: Callable[[Row], Kind] = lambda row: ""
+    kind: Callable[[Row], RowKind] = lambda row: ""
 
     @property
     def headers(self) -> list[str]:

@@ -4,7 +4,7 @@ from itertools import groupby
 
 from rich.console import Group
 
-from seglab.compare import words
+from seglab.compare import wording
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
@@ -18,9 +18,9 @@ def columns(factors: Factorial) -> list[Column[Effect]]:
     return [
         Column("effect", lambda effect: _name(effect, factors), align="left", wraps=True),
         Column("n", lambda effect: str(effect.pairs)),
-        Column(f"difference{unit} [{factors.criteria.level}]", lambda effect: words.difference(effect, metric)),
+        Column(f"difference{unit} [{factors.criteria.level}]", lambda effect: wording.difference(effect, metric)),
         Column("p", lambda effect: p_value(_judged_p(effect))),
-        Column("exploratory" if factors.criteria.exploratory else "verdict", words.verdict, align="left", verdict=True),
+        Column("exploratory" if factors.criteria.exploratory else "verdict", wording.verdict, align="left", verdict=True),
     ]
 
 
@@ -56,7 +56,7 @@ def _legend(factors: Factorial) -> str:
         f"Mean difference by {unit} and its {factors.criteria.level} interval of the {test} test, for this effect alone; n: {unit}s that every "
         f"arm involved has. p: {p}, adjusted over all main effects and interactions, and over the single effects of each factor (Holm); of an "
         f"alike or equivalent one, two one-sided {'corrected ' * corrected}t tests. Single effects are exploratory unless their interaction is shown. "
-        f"a × b: the effect of a at b minus its effect at {factors.levels[1][0]}. {words.equivalence_of_effects(factors.criteria)} "
+        f"a × b: the effect of a at b minus its effect at {factors.levels[1][0]}. {wording.equivalence_of_effects(factors.criteria)} "
         "Where effects differ, an average over them describes none of them: read the single ones."
     )
 

@@ -7,7 +7,7 @@ from rich.console import Group
 
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import ArmSummary, Comparison
-from seglab.compare.tables.column import Block, Column, Kind, Table, to_group
+from seglab.compare.tables.column import Block, Column, RowKind, Table, to_group
 from seglab.compare.unit import UNDEFINED
 from seglab.records import MEAN, SHIFT
 
@@ -83,5 +83,5 @@ def _arm_column(arm: ArmSummary, first: ShiftRow) -> Column[ShiftRow]:
     return Column(arm.arm, cell, wraps=True)
 
 
-def _kind(row: ShiftRow) -> Kind:
+def _kind(row: ShiftRow) -> RowKind:
     return "baseline" if row.name == MEAN else "aside" if row.metric.split == "test" else ""

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from seglab.compare.numbers.tuning import Candidate, Choice
-from seglab.compare.tables.column import Block, Column, Kind, Table
+from seglab.compare.tables.column import Block, Column, RowKind, Table
 from seglab.compare.tuning import Tuning
 from seglab.records import SETTING
 
@@ -37,7 +37,7 @@ def _place(row: TuningRow) -> str:
     return "chosen" if row.candidate is row.choice.best else "final round" if row.candidate.final else ""
 
 
-def _kind(row: TuningRow) -> Kind:
+def _kind(row: TuningRow) -> RowKind:
     return "baseline" if row.candidate is row.choice.best else ""
 
 

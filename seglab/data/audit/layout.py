@@ -35,7 +35,7 @@ LOOKED_AT = 5
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """Files whose paths have one pattern."""
 
     pattern: str
@@ -83,7 +83,7 @@ def guess(root: Path) -> Found:
     return Found(images.pattern, masks.pattern, pairs, tuple(alone[0]), tuple(alone[1]), others, folders)
 
 
-def _widened(images: Kind, masks: Kind, kinds: Sequence[Kind]) -> tuple[Kind, Kind, set[str]]:
+def _widened(images: FileKind, masks: FileKind, kinds: Sequence[FileKind]) -> tuple[FileKind, FileKind, set[str]]:
     """Return the kinds of images and masks with those of other folders that are built alike, such as those of other patients.
 
     A folder that both patterns have becomes `*`, if other folders in its place have images and masks too. Also return the patterns of all
@@ -92,13 +92,13 @@ def _widened(images: Kind, masks: Kind, kinds: Sequence[Kind]) -> tuple[Kind, Ki
     parts, mask_parts = images.pattern.split("/"), masks.pattern.split("/")
     for part in [part for part in parts[:-1] if part in mask_parts[:-1] and part != SPLIT]:
         wide = [_with_folders(kind.pattern, part, kinds) for kind in (images, masks)]
-        joined = [Kind(pattern, files) for pattern, files, _ in wide]
+        joined = [FileKind(pattern, files) for pattern, files, _ in wide]
         if len(joined[0].files.keys() & joined[1].files.keys()) > len(images.files.keys() & masks.files.keys()):
             return joined[0], joined[1], wide[0][2] | wide[1][2]
     return images, masks, {images.pattern, masks.pattern}
 
 
-def _with_folders(pattern: str, folder: str, kinds: Sequence[Kind]) -> tuple[str, dict[tuple[str, str], Path], set[str]]:
+def _with_folders(pattern: str, folder: str, kinds: Sequence[FileKind]) -> tuple[str, dict[tuple[str, str], Path], set[str]]:
     """Return a pattern with `*` in place of a folder, the files of all kinds that it matches, and the patterns of these kinds."""
     parts = pattern.split("/")
     place = parts.index(folder)
@@ -112,7 +112,7 @@ def _with_folders(pattern: str, folder: str, kinds: Sequence[Kind]) -> tuple[str
     return "/".join([*parts[:place], "*", *parts[place + 1 :]]), files, used
 
 
-def kinds_of(root: Path) -> list[Kind]:
+def kinds_of(root: Path) -> list[FileKind]:
     """Return the kinds of files below a folder. Hidden files, and files with endings that are not read, are left out."""
     found: dict[str, dict[tuple[str, str], Path]] = {}
     for folder, names in _folders(root):
@@ -129,7 +129,7 @@ def kinds_of(root: Path) -> list[Kind]:
                     "move the files together"
                 )
             files[place] = root / folder / name
-    return [Kind(pattern, files) for pattern, files in _joined(found).items()]
+    return [FileKind(pattern, files) for pattern, files in _joined(found).items()]
 
 
 def _folders(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
@@ -177,7 +177,7 @@ def _joined(found: dict[str, dict[tuple[str, str], Path]]) -> dict[str, dict[tup
     return joined
 
 
-def _best(root: Path, kinds: Sequence[Kind]) -> tuple[Kind, Kind]:
+def _best(root: Path, kinds: Sequence[FileKind]) -> tuple[FileKind, FileKind]:
     """Return the kind of the images and that of the masks: the pair with the most names in common.
 
     Of several, a kind with a word for masks in its path, and with few values in its files, is that of the masks.
@@ -212,7 +212,7 @@ def _is_named_mask(pattern: str) -> bool:
     return any(word in pattern.lower() for word in MASK_WORDS)
 
 
-def _few(kind: Kind) -> bool:
+def _few(kind: FileKind) -> bool:
     """Return whether the files of a kind have few values, as masks have."""
     files = list(kind.files.values())
     return all(few_values(file) for file in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT])

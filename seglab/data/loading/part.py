@@ -13,7 +13,7 @@ class _Files(SegmentationDataset, OnDisk, Protocol):
     """A data set of files."""
 
 
-class Part:
+class Subset:
     """Subset of a data set: the samples `indices`, in this order, with the same classes."""
 
     def __init__(self, whole: SegmentationDataset, indices: Sequence[int]) -> None:
@@ -36,7 +36,7 @@ class Part:
         return self.whole[self.indices[index]]
 
 
-class PartOnDisk(Part):
+class PartOnDisk(Subset):
     """Subset of a data set of files."""
 
     def __init__(self, whole: _Files, indices: Sequence[int]) -> None:
@@ -54,6 +54,6 @@ class PartOnDisk(Part):
         return self.files.mask_file(self.indices[index])
 
 
-def part_of(whole: SegmentationDataset, indices: Sequence[int]) -> Part:
-    """Return the subset `indices` of `whole`: a `PartOnDisk` if `whole` is a data set of files, else a `Part`."""
-    return PartOnDisk(whole, indices) if isinstance(whole, OnDisk) else Part(whole, indices)
+def part_of(whole: SegmentationDataset, indices: Sequence[int]) -> Subset:
+    """Return the subset `indices` of `whole`: a `PartOnDisk` if `whole` is a data set of files, else a `Subset`."""
+    return PartOnDisk(whole, indices) if isinstance(whole, OnDisk) else Subset(whole, indices)

@@ -5,7 +5,6 @@ pixels of the image that the network sees. ImageNet-C has images of 224×224. Mi
 have other sizes, use the same constants, and so does seglab: they are not scaled with the image.
 """
 
-import difflib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import Image
 
 from seglab.data.arrays import Array
 from seglab.data.shifts.shift import SEVERITIES, Corruption
+from seglab.suggestions import did_you_mean
 
 _DEVIATIONS = (0.08, 0.12, 0.18, 0.26, 0.38)
 _DISKS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
@@ -105,8 +105,7 @@ def corruptions(names: Sequence[str]) -> dict[str, Corruption]:
     for name in names:
         kind, dash, severity = name.partition("-")
         if kind not in NAMED or (dash and severity not in map(str, SEVERITIES)):
-            close = difflib.get_close_matches(kind, NAMED, n=1) if kind not in NAMED else []
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = did_you_mean(kind, NAMED) if kind not in NAMED else ""
             raise ValueError(
                 f"there is no corruption {name!r}{hint}; expected {', '.join(NAMED)}, each alone or with a severity from 1 to 5, as in noise-3"
             )

@@ -1,6 +1,5 @@
 """Read split lists: text files that name the samples of a split, one a line."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -8,6 +7,7 @@ from seglab.data.reading.read import opened
 from seglab.data.sources.dataset import SPLITS, Split
 from seglab.data.sources.files import Pair, composed
 from seglab.data.sources.patterns import FOLDERS, SPLIT
+from seglab.suggestions import did_you_mean
 
 Files = Mapping[str, Path]
 
@@ -76,8 +76,7 @@ def _key(line: str, known: tuple[Known, Known], where: str, images: Files, masks
     if len(keys) > 1:
         raise ValueError(f"{where}: {line!r} may be {' or '.join(sorted(keys)[:3])}: write the path of the image below root")
     if not keys:
-        near = difflib.get_close_matches(line, images, 1, 0.5)
-        hint = f"; nearest is {near[0]!r}" if near else ""
+        hint = did_you_mean(line, images)
         raise ValueError(f"{where}: {line!r} is none of the {len(images)} images that the pattern matches{hint}: correct the list")
     (key,) = keys
     for kind, there, other in (("mask", masks, images), ("image", images, masks)):

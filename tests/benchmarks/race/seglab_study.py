@@ -12,7 +12,7 @@ from torch import nn
 from seglab import AdamW, CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, Study
 from seglab.interruption import listening
 from seglab.running.execute import execute
-from seglab.running.plan import Plan, Script, Selection, agree, keep
+from seglab.running.plan import Plan, Script, Selection, agreed_record, save_record
 from seglab.running.resources import Resources
 from tests.benchmarks.race.shared import DEVICE, RATE, Folder, Size
 
@@ -43,7 +43,7 @@ def train(folder: Folder) -> list[float]:
     """Train, validate after each epoch, and return the mean IoU of each validation."""
     resources = Resources(accelerator="gpu" if DEVICE.type == "cuda" else "cpu", wandb="disabled", diagnostics=1)
     plan = Plan(study_of(folder), folder.path, Script(("race.py",)), resources, Selection(seed=SEED))
-    keep(plan, agree(plan))
+    save_record(plan, agreed_record(plan))
     (job,) = plan.jobs()
     with listening() as interruption:
         execute(job, interruption)

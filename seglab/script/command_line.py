@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from jsonargparse import ArgumentParser, Namespace
 
 from seglab.script.augmentations import FLAG, augmentation_fault, augmentation_named
-from seglab.script.classes import class_named, described, meant, reason
+from seglab.script.classes import class_named, described, reason
 from seglab.script.errors import one_line
 from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, mapped_class, members, metavar, type_of
 from seglab.script.shifts import shifts_named, takes_shifts
+from seglab.suggestions import did_you_mean
 
 _TRUE, _FALSE, _NONE = ("true", "1", "yes", "on"), ("false", "0", "no", "off"), ("none", "null", "")
 
@@ -121,7 +122,7 @@ class _Line(NamedTuple):
         listed = f"{', '.join(known[:-1])} or {known[-1]}"
         if self.verb is None or self.before:
             return f"name a verb first: {listed}, as in `{known[0]} --help`"
-        return f"there is no verb {self.verb!r}{meant(self.verb, known)}; expected {listed}"
+        return f"there is no verb {self.verb!r}{did_you_mean(self.verb, known)}; expected {listed}"
 
     def _flag_fault(self, flag: _Flag, error: str) -> str | None:
         if flag.action is None:
@@ -161,7 +162,7 @@ class _Line(NamedTuple):
         arguments = inspect.signature(found).parameters
         others = [name for name in given if name not in ("help", *arguments)]
         if others and not any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
-            return f"{flag}.{others[0]}: {path} has no argument {others[0]!r}{meant(others[0], arguments)}; {flag}.help {path} lists them"
+            return f"{flag}.{others[0]}: {path} has no argument {others[0]!r}{did_you_mean(others[0], arguments)}; {flag}.help {path} lists them"
         typed = list(arguments.values())[given_first:]
         missing = [argument for argument in typed if _is_required(argument) and argument.name not in given]
         combines = any(base.__name__ in str(argument.annotation) for argument in missing)  # `errors` has words of its own for these
@@ -183,7 +184,7 @@ class _Line(NamedTuple):
         if owners:
             return f"{flag.name} is a flag of `{owners[0]}`, and not of `{self.verb}`; --help lists those of `{self.verb}`"
         ends = {f"--{name.strip('-').rpartition('.')[2]}": name for name in known}  # such as --loss for --model.loss
-        hint = meant(flag.name, known) or re.sub(r"--\w+", lambda close: ends[close[0]], meant(flag.name, ends))
+        hint = did_you_mean(flag.name, known) or re.sub(r"--\w+", lambda close: ends[close[0]], did_you_mean(flag.name, ends))
         where = f" of `{self.verb}`" if self.verb else ""
         return f"there is no flag {flag.name}{where}{hint}; --help lists what there is"
 
@@ -196,7 +197,7 @@ def _told(line: _Line, error: BaseException) -> str:
         return f"{line.verb or line.parser.prog} needs {' and '.join(needed)}"
     if unknown := re.search(r"^Subcommand '\w+' does not accept option '([\w.]+)'$", str(error)):
         known = [name.removeprefix("--") for name in line.parser._option_string_actions if name.startswith("--")]
-        return f"the configuration file has the key {unknown[1]}, and `{line.verb}` has no such flag{meant(unknown[1], known)}"
+        return f"the configuration file has the key {unknown[1]}, and `{line.verb}` has no such flag{did_you_mean(unknown[1], known)}"
     if not isinstance(error, ValueError | TypeError | ArgumentError | ImportError | OSError):
         return reason(error)
     told = one_line(error)
