@@ -30,9 +30,9 @@ def test_every_architecture_runs_and_has_stages(architecture: str) -> None:
 @pytest.mark.parametrize(
     ("architecture", "encoder", "weights", "message"),
     [
-        ("UNet", "resnet18", None, "'UNet', but there is Unet.*All: Unet, "),
-        ("Unet", "resnet81", None, "'resnet81', but there is .*resnet18.*get_encoder_names"),
-        ("Unet", "tu-convnext_ato", None, "but there is .*tu-convnext_atto"),
+        ("UNet", "resnet18", None, "'UNet' \\(did you mean Unet\\?\\).*All: Unet, "),
+        ("Unet", "resnet81", None, "'resnet81' \\(did you mean resnet18\\?\\).*get_encoder_names"),
+        ("Unet", "tu-convnext_ato", None, "did you mean tu-convnext_atto"),
         ("Unet", "resnet18", "imagenet22k", r"no weights 'imagenet22k', but \['imagenet'.*\.safetensors, \.ckpt"),
         ("Unet", "resnet18", "weights/resnet18.bin", r"no weights 'weights/resnet18.bin'.* a file that ends in \.pt"),
         ("Unet", "tu-convnext_atto", "d2_in1k", r"convnext_atto.d2_in1k"),

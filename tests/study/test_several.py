@@ -53,7 +53,7 @@ def test_each_study_has_its_folder_and_its_data_and_a_worker_of_one_does_that_on
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--name", "l2-mani"), r"--name l2-mani: the script has the studies l2-few, l2-many \(did you mean 'l2-many'\?\)"),
+        (("--name", "l2-mani"), r"--name l2-mani: the script has the studies l2-few, l2-many \(did you mean l2-many\?\)"),
         (("--other", "l1"), "the study l2-few has the arms none, l2, and l2-many has none, l1: expected the same arms"),
         (("--setting", "lr=1", "--arm", "l2"), "--setting lr=1: the arms of 'l2-few' are not tuned"),
     ],

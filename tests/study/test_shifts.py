@@ -257,7 +257,7 @@ def test_a_study_checks_its_shifts() -> None:
         ({"shifts": {"mean": GaussianNoise(1)}}, "shift 'mean': is the name of the mean"),
         ({"shifts": {"a/b": GaussianNoise(1)}}, "shift 'a/b': a name starts with"),
         ({"shifts": {"a": "noise"}}, r"shift 'a': is a str; expected a Shift that is a dataclass, such as GaussianNoise\(3\)"),
-        ({"metric": "shift/noise-2/miou"}, r"the study has no shift 'noise-2' \(did you mean 'noise-3'\?\); it has noise-3, jpeg-5, night"),
+        ({"metric": "shift/noise-2/miou"}, r"the study has no shift 'noise-2' \(did you mean noise-3\?\); it has noise-3, jpeg-5, night"),
         ({"metric": "shift/noise-2/miou", "shifts": {}}, "no shift 'noise-2'; it has none"),
         ({"metric": "shift/mean/iou/car"}, "the mean over the corruptions has no scores of classes; give shift/mean/miou"),
         ({"metric": "shift/mean/miou", "shifts": {"night": NIGHT}}, "is the mean over the corruptions, and the study has none"),

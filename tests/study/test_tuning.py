@@ -189,7 +189,7 @@ def test_a_dry_run_lists_both_stages_and_writes_nothing(tmp_path: Path, here: He
         (["--arm", "l2", "--seed", "0"], ("arm l2 has no setting yet", "tuning is not complete", "without --seed tunes first")),
         (["--seed", "1000"], ("seed 1000: is a seed of the tuning", "--setting")),
         (["--setting", "lr=1e-2"], ("--setting lr=1e-2", "--arm")),
-        (["--arm", "l2", "--setting", "lr=1e-3"], ("unknown setting 'lr=1e-3'", "did you mean 'lr=1e-2'?", "lr=1e-2, lr=1e9")),
+        (["--arm", "l2", "--setting", "lr=1e-3"], ("unknown setting 'lr=1e-3'", "did you mean lr=1e-2?", "lr=1e-2, lr=1e9")),
         (["--arm", "l2", "--setting", "lr=1e-2", "--seed", "3"], ("seed 3", "the tuning has the seeds 1000, 1001")),
         (["--arm", "l3"], ("unknown arm 'l3'",)),
     ],
