@@ -13,7 +13,7 @@ from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.interruption import Interrupted, listening
 from seglab.script.streams import prepare_streams
 from seglab.suggestions import did_you_mean
-from seglab.wandb_variables import drop_empty_wandb
+from seglab.wandb_variables import drop_unusable_wandb
 
 if TYPE_CHECKING:
     from seglab.script.rerun import Verb
@@ -30,7 +30,7 @@ TRAINING = {
 def main() -> None:
     """Run the `seglab` command. For bad input, print one line and exit with code 2."""
     prepare_streams()
-    drop_empty_wandb()
+    drop_unusable_wandb()
     arguments = sys.argv[1:]
     if fault := _fault(arguments):
         print(f"error: {fault}", file=sys.stderr)

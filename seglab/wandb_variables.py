@@ -36,10 +36,14 @@ def is_followed(name: str) -> bool:
     return name in FOLLOWED or _FOLLOWED_KINDS.fullmatch(name) is not None
 
 
-def drop_empty_wandb(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Delete the empty variables of W&B. wandb itself would refuse an empty `WANDB_MODE` or `WANDB_BASE_URL` with its own traceback."""
+def drop_unusable_wandb(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Delete the variables of W&B that would do harm: those that are empty, and the service of another process.
+
+    wandb itself would refuse an empty `WANDB_MODE` or `WANDB_BASE_URL` with its own traceback. A process that uses wandb sets `WANDB_SERVICE`
+    for its children. Its service ends with it, and takes relative paths for those of its own directory.
+    """
     for name in list(environment):
-        if name.startswith("WANDB_") and not environment[name].strip():
+        if name == "WANDB_SERVICE" or (name.startswith("WANDB_") and not environment[name].strip()):
             del environment[name]
 
 

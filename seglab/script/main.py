@@ -40,7 +40,7 @@ from seglab.script.submit import preview, submit
 from seglab.script.supervise import supervise
 from seglab.script.tuning import final_plan, stages_of, tune, tuning_plan
 from seglab.tracking import not_followed, resolved_mode
-from seglab.wandb_variables import drop_empty_wandb
+from seglab.wandb_variables import drop_unusable_wandb
 
 WORKING = ("work", "work-tuning")
 """Verbs of a worker."""
@@ -60,7 +60,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
     prepare_streams()
-    drop_empty_wandb()
+    drop_unusable_wandb()
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     sys.exit(exit_code(lambda: _dispatch(function, name)))
 

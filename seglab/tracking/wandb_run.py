@@ -128,7 +128,8 @@ def finish() -> None:
         wandb.run.finish()
     except Exception as error:  # noqa: BLE001 - whatever W&B raises, the result of the run stands
         problem = problem or " ".join(str(error).split()) or type(error).__name__
-        log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
+        if logger is None or logger.problem is None:  # else a line has said so already
+            log.warning("W&B has not got everything of this run (%s); `seglab sync` uploads the rest later", problem)
         if state is not None and state.mode == "online":
             _Process.unreachable = problem
     if state is not None and logger is not None and state.described.directory.is_dir():

@@ -166,7 +166,11 @@ class Constant(FreezeSchedule):
         (Product([FullFineTuning(), GradualUnfreeze(3)]), START, "would be unfrozen at step"),
         (WarmUp(LPFT(10)), START, "would be unfrozen at step 100"),
         (WarmUp(LPFT(1), 10), START, "a warm-up of 10 epochs is not over before the training is"),
-        (Surgical(["encoder.7"]), START, r"there is no stage 'encoder.7' \(did you mean encoder.\d or encoder.\d\?\); the stages are encoder.0, "),
+        (
+            Surgical(["encoder.7"]),
+            START,
+            r"there is no stage 'encoder.7' \(did you mean encoder.\d or encoder.\d\?\); the stages are encoder.0, ",
+        ),
         (Surgical(["heads", "encoder"]), START, r"no stage 'heads' \(did you mean head\?\)"),
         (Constant(0.0), START, r"trains no stage at step 0 \(epoch 0\); there are encoder.0, "),
         (Constant(1.0, until=37), START, r"trains no stage at step 37 \(epoch 3\)|trains no stage at step \d+"),

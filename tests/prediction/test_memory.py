@@ -89,7 +89,7 @@ def test_the_memory_of_a_child_leaves_out_the_memory_of_its_parent() -> None:
 
 
 @needs_linux
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_an_image_of_20000_by_20000_pixels_takes_less_than_2_gb(tmp_path: Path) -> None:
     assert peak(tmp_path, 20_000, 512) < 2 * 1000**3 / 2**20
 

@@ -197,7 +197,7 @@ def test_choice_json_names_the_seeds_of_each_tuning(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_real_runs_of_two_tunings(tmp_path: Path) -> None:
-    flags = ["--root", str(tmp_path), "--tunings", "2", "--seeds", "2", "--epochs", "1", "--try_arms", "false", "--wandb", "disabled"]
+    flags = ["--root", str(tmp_path), "--tunings", "2", "--seeds", "2", "--try_arms", "false", "--wandb", "disabled"]
     command = [sys.executable, tuned_experiment.__file__, "run", *flags]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr

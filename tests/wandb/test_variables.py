@@ -12,7 +12,7 @@ from seglab.dashboard.server import Server
 from seglab.script.main import main
 from seglab.tracking import Described, check_mode, finish, loggers, not_followed, read_state
 from seglab.tracking.modes import NAMING, not_followed_by_fit
-from seglab.wandb_variables import FOLLOWED, check_wandb_variables, drop_empty_wandb, is_followed
+from seglab.wandb_variables import FOLLOWED, check_wandb_variables, drop_unusable_wandb, is_followed
 from tests.fitting.fits import fit, user_folder, version
 from tests.study.scripts import SCRIPT
 from tests.study.tiny_experiment import study
@@ -26,8 +26,8 @@ NOBODY = {**EMPTY, "WANDB_MODE": "  ", "NETRC": "/nonexistent"}
 
 def test_empty_variables_are_dropped_and_others_stay() -> None:
     mine = {"WANDB_PROJECT": "mine", "WANDBX": "", "OTHER": ""}
-    environment = {**NOBODY, **mine}
-    drop_empty_wandb(environment)
+    environment = {**NOBODY, **mine, "WANDB_SERVICE": "3-1-unix-/tmp/socket"}  # which a process that uses wandb sets for its children
+    drop_unusable_wandb(environment)
     assert environment == {"NETRC": "/nonexistent", **mine}
 
 
