@@ -5,6 +5,7 @@ Row i of `metrics.csv` is the row of W&B with `_step` i. A column keeps its name
 """
 
 import csv
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -18,8 +19,12 @@ STEP = "trainer/global_step"
 HIDDEN = ("stage/*", "perf/*", "val/dice/*", "val/boundary_iou/*")
 """Numbers without an automatic panel. They are logged, and panels of your own can show them."""
 
-BEST = "val/miou"
-"""Score whose best value is shown as `best/val_miou`, with its step as `best/step`."""
+BEST: Mapping[str, int] = {"val/miou": 1, "val/dice": 1, "val/loss": -1}
+"""Curves whose best value is a value of the run: the largest (1), or the smallest (-1).
+
+The best of `val/miou` is `best/val_miou`, and its step is `best/step`. W&B's own `define_metric(..., summary="max")` is not used: it would put
+an object in the place of `val/miou`, which is the score of the trained network, as in `result.json`.
+"""
 
 _RATE = re.compile("stage/(.+)/lr")
 
@@ -47,6 +52,24 @@ def rows_of(text: str) -> Iterator[Row]:
     """Yield the rows of the text of a `metrics.csv`, with the step under the name `STEP`."""
     for cells in csv.DictReader(text.splitlines()):
         yield {STEP if name == "step" else name: _number(cell) for name, cell in cells.items() if cell}
+
+
+def better(best: Mapping[str, float], row: Mapping[str, float]) -> Row:
+    """Return the best values that a row replaces, under their names at W&B. Of equal values, the first stays.
+
+    >>> better({"best/val_miou": 0.5, "best/val_loss": 0.3}, {"val/miou": 0.4, "val/loss": 0.2, STEP: 8})
+    {'best/val_loss': 0.2}
+    >>> better({}, {"val/miou": 0.4, STEP: 8})
+    {'best/val_miou': 0.4, 'best/step': 8}
+    """
+    found: Row = {}
+    for name, sign in BEST.items():
+        key = f"best/{name.replace('/', '_')}"
+        if sign * row.get(name, math.nan) > sign * best.get(key, -sign * math.inf):
+            found[key] = row[name]
+            if name == "val/miou":
+                found["best/step"] = row.get(STEP, math.nan)
+    return found
 
 
 def is_of_the_end(row: Mapping[str, float]) -> bool:

@@ -14,7 +14,7 @@ from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.tracking import tables
 from seglab.tracking.artifacts import Kept, log_files, staged_in
 from seglab.tracking.reach import check_answers
-from seglab.tracking.series import BEST, STEP, Row, is_of_the_end, rows_of, shown
+from seglab.tracking.series import STEP, Row, better, is_of_the_end, rows_of, shown
 
 if TYPE_CHECKING:
     import wandb
@@ -145,11 +145,10 @@ class OnceLogger(WandbLogger):
             return
         pictures, self._pictures = self._pictures, {}
         self._send(number, shown(row) | pictures)
-        score = row.get(BEST, math.nan)
-        if score > self._best.get("best/val_miou", -math.inf):
-            self._best = {"best/val_miou": score, "best/step": row.get(STEP, math.nan)}
+        if found := better(self._best, row):
+            self._best |= found
             if number >= self.sent:
-                self._guarded(lambda: self.run.summary.update(self._best))
+                self._guarded(lambda: self.run.summary.update(found))
 
     def _send(self, number: int, row: Mapping[str, Any]) -> None:
         if number >= self.sent:

@@ -1,4 +1,4 @@
-"""A study's folder with logs of W&B, as trainings would leave it: `python study.py FOLDER RUNS ROWS`. Each run has two attempts."""
+"""A study's folder with logs of W&B, as trainings would leave it: `python study.py FOLDER RUNS TUNING ROWS`. Each run has two attempts."""
 
 import csv
 import sys
@@ -15,13 +15,14 @@ def log_attempt(directory: Path, name: str, rows: range) -> None:
     run.finish()
 
 
-def main(folder: Path, runs: int, rows: int) -> None:
-    """Make runs of one arm, `l2`. Each has `rows` rows, the first third of them in an attempt that was interrupted."""
-    for seed in range(runs):
-        directory = folder / "l2" / f"seed-{seed}"
+def main(folder: Path, runs: int, tuning: int, rows: int) -> None:
+    """Make runs of one arm, `l2`, and tuning runs of it. Each has `rows` rows, the first third of them in an attempt that was interrupted."""
+    seeds = {f"demo-l2-s{seed}": folder / "l2" / f"seed-{seed}" for seed in range(runs)}
+    seeds |= {f"demo-tuning-l2-s{seed}": folder / "tuning" / "l2@lr=0.1" / f"seed-{seed}" for seed in range(1000, 1000 + tuning)}
+    for name, directory in seeds.items():
         directory.mkdir(parents=True)
         for attempt in (range(rows // 3), range(rows // 3, rows)):
-            log_attempt(directory, f"demo-l2-s{seed}", attempt)
+            log_attempt(directory, name, attempt)
         with (directory / "metrics.csv").open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["step", "val/miou"])
@@ -30,4 +31,4 @@ def main(folder: Path, runs: int, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -132,10 +132,12 @@ def test_the_summary_is_the_result(studied: tuple[WandbServer, Path]) -> None:
         for name, value in defined.items():
             assert near(run.summary[name], value), (result.run.name, name, run.summary[name], value)
         with (directory / "metrics.csv").open() as file:
-            miou = [(float(row["val/miou"]), int(row["step"])) for row in csv.DictReader(file) if row["val/miou"]]
-        best = max(value for value, _ in miou)
-        assert near(run.summary["best/val_miou"], best)
-        assert run.summary["best/step"] == next(step for value, step in miou if value == best)
+            rows = [row for row in csv.DictReader(file) if row["val/miou"]]
+        assert len(rows) == 2
+        best = max(rows, key=lambda row: float(row["val/miou"]))  # the first of equal ones
+        assert (run.summary["best/val_miou"], run.summary["best/step"]) == (float(best["val/miou"]), int(best["step"]))
+        assert run.summary["best/val_dice"] == max(float(row["val/dice"]) for row in rows)
+        assert run.summary["best/val_loss"] == min(float(row["val/loss"]) for row in rows)
 
 
 def test_each_row_of_the_training_is_there_once(studied: tuple[WandbServer, Path]) -> None:

@@ -25,13 +25,17 @@ SEGLAB = [sys.executable, "-c", "from seglab.cli import main; main()"]
 Sync = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def make_study(folder: Path, runs: int, tuning: int, rows: int) -> Path:
+    words = [sys.executable, str(Path(__file__).with_name("study.py")), folder, runs, tuning, rows]
+    subprocess.run([*map(str, words)], check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of four runs with two offline attempts each."""
     folder = tmp_path_factory.mktemp("logged") / "demo"
-    words = [sys.executable, str(Path(__file__).with_name("study.py")), str(folder), str(RUNS), str(ROWS)]
-    subprocess.run(words, check=True, capture_output=True)
-    return folder
+    return make_study(folder, RUNS, 0, ROWS)
 
 
 @pytest.fixture
@@ -99,6 +103,28 @@ def test_each_row_once_however_often_it_is_killed(wandb_server: WandbServer, syn
     assert (last.returncode, last.stderr) == (0, "")
     assert uploaded(wandb_server)
     assert partial > 0  # else the test tests nothing
+
+
+@pytest.mark.weekly
+def test_a_large_study_with_tuning(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """28 runs and 8 of tuning: one command sends all; killed in the middle and repeated, no row is there twice; then nothing is left."""
+    folder = make_study(tmp_path / "runs" / "demo", 28, 8, 30)
+    words = [*SEGLAB, "sync", str(folder)]
+    process = subprocess.Popen(words, env=wandb_server.environment(), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while sum(run.exit_code is not None for run in wandb_server.runs.values()) < 10 and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    done = {name for name, run in wandb_server.runs.items() if run.exit_code is not None}
+    assert 10 <= len(done) < 36
+    second = subprocess.run(words, env=wandb_server.environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (second.returncode, second.stderr) == (0, "")
+    names = {f"demo-l2-s{seed}" for seed in range(28)} | {f"demo-tuning-l2-s{seed}" for seed in range(1000, 1008)}
+    assert {name: [row["_step"] for row in run.rows] for name, run in wandb_server.runs.items()} == {name: [*range(30)] for name in names}
+    before = dict(wandb_server.operations)
+    third = subprocess.run(words, env=wandb_server.environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (third.returncode, "nothing to upload" in third.stdout) == (0, True)
+    assert dict(wandb_server.operations) == before
 
 
 @pytest.mark.slow
@@ -172,7 +198,7 @@ def test_two_at_once_do_not_upload_one_run(wandb_server: WandbServer, sync: Sync
 @pytest.mark.slow
 def test_an_online_run_is_never_sent_twice(wandb_server: WandbServer, study: Path, tmp_path: Path, sync: Sync) -> None:
     shutil.rmtree(study)
-    words = [sys.executable, str(Path(__file__).with_name("study.py")), str(study), "2", "60"]
+    words = [sys.executable, str(Path(__file__).with_name("study.py")), str(study), "2", "0", "60"]
     subprocess.run(words, check=True, capture_output=True, env=wandb_server.environment())
     assert {len(run.rows) for run in wandb_server.runs.values()} == {60}
     streams = wandb_server.operations["file_stream"]

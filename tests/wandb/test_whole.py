@@ -40,6 +40,22 @@ def assert_rows(server: WandbServer, runs: Path) -> None:
 
 
 @pytest.mark.weekly
+def test_two_studies_in_one_project(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """Two arms and three seeds each: groups of W&B are the arms of one study, and never of both."""
+    for name in ("one", "other"):
+        for arm in ("none", "l2"):
+            command(wandb_server, tmp_path, SCRIPT, "run", "--name", name, "--arm", arm, "--seeds", 3)
+    command(wandb_server, tmp_path, *SEGLAB, "sync", tmp_path / "runs")
+    runs = list(wandb_server.runs.values())
+    assert {run.project for run in runs} == {"seglab"}
+    arms = {f"{study}/{arm}": 3 for study in ("one", "other") for arm in ("none", "l2")}
+    assert Counter(run.group for run in runs) == arms
+    assert Counter(f"{run.config['study']}/{run.config['arm']}" for run in runs) == arms
+    assert len({frozenset(run.config) for run in runs}) == 1
+    assert_rows(wandb_server, tmp_path)
+
+
+@pytest.mark.weekly
 def test_a_tuned_study(wandb_server: WandbServer, tmp_path: Path) -> None:
     said = command(wandb_server, tmp_path, SCRIPT.with_name("tuned_experiment.py"), "run")
     folder = tmp_path / "runs" / "tuned"
