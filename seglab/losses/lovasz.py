@@ -94,9 +94,9 @@ class Lovasz(nn.Module):
 def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:
     """Return the increase of Δ(S) = |S| / |{y = 1} ∪ S| by each pixel, when pixels join S in the order of falling errors.
 
-    A pixel of the class does not change |{y = 1} ∪ S|, and adds 1 / |{y = 1} ∪ S|. Any other pixel enlarges |{y = 1} ∪ S| to u, and adds
-    |{y = 1} \\ S| / u(u − 1). Both expressions are never negative and keep float32's precision; differences of Δ do neither. All sums
-    are of integers, and so exact in any order.
+    A pixel of the class leaves the union u = |{y = 1} ∪ S| as it is, and adds 1 / u. Any other pixel enlarges the union
+    to u, and adds |{y = 1} \\ S| / u(u − 1). Both expressions are never negative and keep float32's precision;
+    differences of Δ do neither. All sums are of integers, and so exact in any order.
 
     Args:
         errors: (B,M) floating, B sets of M pixels; of equal errors the earlier comes first.

@@ -92,7 +92,7 @@ class Choice:
 def finalists(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     """Return the settings of the final round: the best of the first round, at most `FINALISTS`, in the order of `candidates`.
 
-    None if fewer than two settings have not diverged, because there is nothing to decide then.
+    Without two settings that have not diverged there is nothing to decide, and the result is empty.
     """
     finite = [candidate for candidate in candidates if candidate.first > -math.inf]
     best = sorted(finite, key=lambda candidate: -candidate.first)[:FINALISTS]
