@@ -24,3 +24,4 @@ elif sys.argv[1:2] in (["run"], ["launch"]):  # perhaps of a script, whose impor
 
     early.explain_errors(sys.modules["__main__"])
     early.share_threads(sys.argv[1:])
+    early.answer_finished(sys.modules["__main__"], sys.argv[1:])

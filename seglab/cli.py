@@ -1,6 +1,8 @@
 """The `seglab` command. Reading results imports no torch. Training, checking and pruning import it when they start."""
 
 import argparse
+import atexit
+import gc
 import re
 import sys
 from argparse import _SubParsersAction
@@ -30,6 +32,7 @@ TRAINING = {
 def main() -> None:
     """Run the `seglab` command. For bad input, print one line and exit with code 2."""
     prepare_streams()
+    atexit.register(gc.freeze)  # as in `script.main`
     drop_unusable_wandb()
     arguments = sys.argv[1:]
     if fault := _fault(arguments):

@@ -53,7 +53,7 @@ class Evaluation(nn.Module):
         if self.boundary is not None:
             self.boundary.update(prediction, batch.mask, batch.mask_size)
         if self.calibration is not None:
-            self.calibration.update(logits, batch.mask)
+            self.calibration.update(logits, batch.mask, prediction)
         self.names += batch.name
         return prediction
 

@@ -58,6 +58,13 @@ def test_importing_seglab_is_free() -> None:
     assert heavy_imports("import seglab") == []
 
 
+def test_the_end_waits_for_no_collection() -> None:
+    """The handler of the test is registered first, so it is called last."""
+    code = f"import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); {MAIN}"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_help_is_free() -> None:
     assert heavy_imports(MAIN, "--help") == []
 

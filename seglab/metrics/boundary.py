@@ -68,17 +68,20 @@ class BoundaryIoU(Metric):
             ValueError: as `confusion_matrices`, or if `size` does not fit these images; the state is then unchanged.
         """
         confusion_matrices(prediction, mask, self.num_classes, self.ignore_index)  # raises if a pixel cannot be counted
-        dtype, nowhere = narrowest(max(self.num_classes, abs(self.ignore_index))), self.num_classes
-        total = torch.zeros(nowhere + 1, nowhere + 1, dtype=torch.int64, device=mask.device)
-        for (rows, columns), *pair in zip(_sizes(size, mask), prediction.to(dtype), mask.to(dtype), strict=True):
-            labels = torch.stack(pair)[:, :rows, :columns]
-            labels = labels.masked_fill(labels[1] == self.ignore_index, nowhere)
+        valid = mask.to(narrowest(max(self.num_classes, abs(self.ignore_index)))) != self.ignore_index
+        labels = self.num_classes + 1  # class c is label c + 1, and label 0 is no class, so that products remove pixels
+        dtype = torch.uint8 if labels <= 256 else narrowest(labels)
+        pairs = torch.stack([mask.to(dtype), prediction.to(dtype)], 1).add_(1).mul_(valid.unsqueeze(1))
+        total = torch.zeros(labels**2, dtype=torch.int64, device=mask.device)
+        for (rows, columns), pair in zip(_sizes(size, mask), pairs, strict=True):
+            inside = pair[:, :rows, :columns]
             distance = max(1, round(self.ratio * math.hypot(rows, columns)))
-            near = labels.masked_fill(~near_contour(labels, distance, outside=nowhere), nowhere)
-            total += confusion_matrices(near[:1], near[1:], nowhere + 1, ignore_index=-1)[0]
-        both = total.diagonal()[:nowhere]
+            truth, predicted = (inside * near_contour(inside, distance, outside=0)).to(narrowest(labels**2))
+            total += torch.bincount((truth * labels + predicted).flatten(), minlength=labels**2)
+        matrix = total.view(labels, labels)
+        both = matrix.diagonal()[1:]
         self.intersection += both
-        self.union += total.sum(0)[:nowhere] + total.sum(1)[:nowhere] - both
+        self.union += matrix.sum(0)[1:] + matrix.sum(1)[1:] - both
 
     def compute(self) -> Tensor:
         """Return the boundary IoU of each class over all processes, (C,) float64; NaN for a class in neither truth nor prediction."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from seglab.metrics.confusion import confusion_matrices
+from seglab.metrics.confusion import confusion_matrices, narrowest
 from seglab.sample import IGNORE
 
 
@@ -54,32 +54,36 @@ class CalibrationError(Metric):
         self.add_state("hits", torch.zeros(bins, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("confidences", torch.zeros(bins, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, logits: Tensor, mask: Tensor) -> None:
+    def update(self, logits: Tensor, mask: Tensor, prediction: Tensor | None = None) -> None:
         """Add the logits and masks of a batch.
 
         Args:
             logits: (N,C,H,W), any floating dtype. C = 1 is one logit z, of the second of two classes: softmax(0, z).
             mask: (N,H,W), any integer dtype, class indices or `ignore_index`.
+            prediction: (N,H,W), any integer dtype, the first class with the largest logit. None computes it, which takes longer than the
+                rest of the update.
 
         Raises:
             ValueError: if a shape or dtype is wrong, a label is no class, or the logits of a valid pixel have no softmax; the state
                 is then unchanged.
         """
         logits = _class_logits(logits.detach(), mask)
-        predicted = logits.max(1).indices
+        predicted = logits.max(1).indices if prediction is None else prediction
         confusion_matrices(predicted, mask, logits.shape[1], self.ignore_index)  # raises if a pixel cannot be counted
         truth = mask.long()
-        valid = truth != self.ignore_index
-        confidence = logits.softmax(1).amax(1)[valid].double()
-        hit = (predicted == truth)[valid]
-        index = (confidence * self.bins).ceil().long().clamp(1, self.bins) - 1  # exact: a float32 confidence times `bins` fits float64
-        confidences = torch.zeros_like(self.confidences).index_add_(0, index, confidence)
+        # Image by image, because a block of more than 32 MiB is new memory each time, and its first use costs as much as the softmax.
+        confidence = torch.stack([image.softmax(0).amax(0) for image in logits]).double()
+        number = (confidence * self.bins).ceil_().long().clamp_(1, self.bins)  # exact: a float32 confidence times `bins` fits float64
+        number = number.mul_(truth != self.ignore_index).flatten()  # 0: not counted
+        confidences = self.confidences.new_zeros(self.bins + 1).index_add_(0, number, confidence.flatten())[1:]
         if not confidences.isfinite().all():
             raise ValueError(
                 "logits must be finite, or −∞ for a class that cannot be, got NaN or ∞ in a valid pixel: has training diverged?"
             )
-        self.counts += torch.bincount(index, minlength=self.bins)
-        self.hits += torch.bincount(index[hit], minlength=self.bins)
+        cell = number.to(narrowest(2 * self.bins + 1)) * 2 + (predicted == truth).flatten()
+        missed, hit = torch.bincount(cell, minlength=2 * self.bins + 2).view(-1, 2)[1:].unbind(1)
+        self.counts += missed + hit
+        self.hits += hit
         self.confidences += confidences
 
     def compute(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Answer `status`, `cancel`, `compare` and `--help` of an experiment script before the script imports torch. No torch.
+"""Answer `status`, `cancel`, `compare` and `--help` of an experiment script, and `run` of a finished study, before it imports torch. No torch.
 
 `python experiments/regularization.py status` runs the script from its first line, and its imports take seconds, though the answer needs the
 name of the study alone. So `import seglab` calls `answer`, which reads this name from the text of the script:
@@ -27,6 +27,7 @@ from typing import NoReturn, cast
 from typing_extensions import override
 
 from seglab.running.threads import share_early, workers_on
+from seglab.script import finished
 from seglab.script.errors import exit_code
 from seglab.script.reading import READING, Given, add_cancelling_flags, add_comparison_flags, add_place, read
 from seglab.script.streams import prepare_streams
@@ -86,6 +87,22 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
         raise error
 
     sys.exit(exit_code(again))
+
+
+def answer_finished(script: ModuleType, words: Sequence[str]) -> None:
+    """Print the comparison, if `words` ask for a `run` that has finished its study before. `main` then checks that nothing has changed."""
+    file = getattr(script, "__file__", None)
+    if words[0] != "run" or file is None:
+        return
+    study, place = study_name(Path(file)), _Parser(add_help=False, allow_abbrev=False)
+    add_place(place)
+    try:
+        given, _ = place.parse_known_args(underscored(words[1:]))
+    except ArgumentError:
+        return
+    if study is not None:
+        prepare_streams()
+        finished.answer(Path(given.root) / (study if given.name is None else given.name), words)
 
 
 def share_threads(words: Sequence[str]) -> None:

@@ -1,5 +1,7 @@
 """Verbs of an experiment script: `run`, `launch`, `status`, `cancel`, `compare`, and the internal verbs that `run` and jobs start."""
 
+import atexit
+import gc
 import os
 import sys
 import time
@@ -28,6 +30,7 @@ from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.command_line import parse
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
+from seglab.script.finished import keep, show_comparison_once
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
@@ -60,6 +63,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
     prepare_streams()
+    atexit.register(gc.freeze)  # else the collection at the end looks at all objects of torch and Lightning, which takes a second
     drop_unusable_wandb()
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     sys.exit(exit_code(lambda: _dispatch(function, name)))
@@ -157,10 +161,11 @@ def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Consol
     codes = [tune(plan, launcher, jobs, console, wait=wait)] if tunes else []
     plan = final_plan(plan)
     if plan.runs:
+        idle = not plan.unsettled
         codes.append(supervise(plan, launcher, jobs, console, wait=wait))
         trained = time.time()
         if plan.selection == Selection():
-            _compare(plan, set(codes) == {DONE}, console)
+            _compare(plan, set(codes) == {DONE}, idle, console)
         if plan.resources.profile:
             directories = [run.directory(stage.folder) for stage in stages_of(plan) for run in stage.runs]
             show_profile(*parts_of(directories, Times(process_started(), began, trained, time.time())), console)
@@ -177,11 +182,19 @@ def _check(stages: Sequence[Plan]) -> None:
             check_training(stage, check_request(stage, console), console)
 
 
-def _compare(plan: Plan, complete: bool, console: Console) -> None:
-    """Print the comparison of the study. If the runs are not `complete` and no comparison is possible, print the reason."""
-    console.print()
+def _compare(plan: Plan, complete: bool, idle: bool, console: Console) -> None:
+    """Print the comparison of the study, unless it was printed before the imports and this process has done no run since.
+
+    If the runs are not `complete` and no comparison is possible, print the reason.
+    """
     try:
-        show_comparison(plan.folder, Wanted(), console)
+        if idle:
+            show_comparison_once(plan.folder)
+        else:
+            console.print()
+            show_comparison(plan.folder, Wanted(), console)
+        if complete:
+            keep(plan.folder, sys.argv[1:])
     except ValueError as error:
         if complete:
             raise

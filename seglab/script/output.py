@@ -20,6 +20,7 @@ RECORDS = (
     "result.json",
     "metrics.csv",
     "choice.json",
+    "finished.json",
     "failure.json",
     "environment.json",
     "dashboard.json",

@@ -48,7 +48,7 @@ def updates() -> dict[str, Callable[[], object]]:
         "ConfusionMatrix": lambda: whole.update(prediction, small),
         "ConfusionMatrix, per image": lambda: per_image.update(prediction, small),
         "BoundaryIoU": lambda: boundary.update(prediction, small),
-        "CalibrationError": lambda: calibration.update(logits, small),
+        "CalibrationError": lambda: calibration.update(logits, small, prediction),
         "torchmetrics MulticlassJaccardIndex": lambda: jaccard.update(prediction, mask),
         "torchmetrics MeanIoU, nothing ignored": lambda: mean_iou.update(prediction, truth),
     }

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from seglab.metrics import CalibrationError
+from seglab.networks.forward import classes as predicted_classes
 from seglab.sample import IGNORE
 
 
@@ -70,6 +71,19 @@ def test_one_logit_is_two_classes() -> None:
     sure = torch.full((1, 1, 1, 4), 20.0)
     assert of(sure, torch.ones(1, 1, 4).long()).item() == pytest.approx(0, abs=1e-7)
     assert of(-sure, torch.ones(1, 1, 4).long()).item() == pytest.approx(1, abs=1e-7)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10_000), classes=st.integers(1, 6), whole=st.booleans())
+def test_a_given_prediction_changes_nothing(seed: int, classes: int, whole: bool) -> None:
+    """Logits that are whole numbers have ties."""
+    logits, mask = drawn(seed, classes)
+    logits = logits.round() if whole else logits
+    found, expected = CalibrationError(), CalibrationError()
+    found.update(logits, mask, predicted_classes(logits))
+    expected.update(logits, mask)
+    for name in ("counts", "hits", "confidences"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
