@@ -20,6 +20,9 @@ demo: install  ## compare two losses with cross-entropy on embedded data: a tabl
 test: install  ## run the tests that matter most, a file to each core (about 8 minutes on two cores)
 	$(PYTEST) -m "not slow and not weekly and not cluster"
 
+coverage: install  ## run the quick tests, and fail if they pass fewer lines and branches than the floor in pyproject.toml
+	$(PYTEST) -m "not slow and not weekly and not cluster" --cov
+
 test-slow: install  ## run the slow tests, which `make test` leaves out
 	$(PYTEST) -m "slow and not weekly and not cluster"
 
@@ -72,4 +75,4 @@ bench: install  ## what the framework costs: ratios, measured side by side; ONLY
 bench-peers: .venv/bench-peers  ## race a loop by hand, seglab, Lightning, TorchGeo, Hugging Face's Trainer and fastai; installs the last three (about 700 MB)
 	$(BIN)/python -m tests.benchmarks race
 
-.PHONY: help install demo test test-slow test-all test-peers test-weekly test-cluster test-lowest test-newest check docs bench bench-peers
+.PHONY: help install demo test coverage test-slow test-all test-peers test-weekly test-cluster test-lowest test-newest check docs bench bench-peers

@@ -16,7 +16,7 @@ SEGLAB = (
     ("fit", "train one module"),
     ("compare", "compare the runs of a study, or of several"),
     ("status", "show what is done, running and failed"),
-    ("check", "try a loss or a penalty of your own"),
+    ("check", "try a loss of your own"),
     ("predict", "write the masks of new images"),
     ("export", "write a network as ONNX, PT2 or safetensors"),
     ("prune", "write a smaller network without zero filters"),
@@ -27,7 +27,8 @@ SEGLAB = (
 )
 _INTRODUCTION = """# Commands
 
-The help of every command, as it prints it. Written by `make docs`.
+The help of every command, as it prints it. Written by `make docs`. `seglab test` and `seglab validate` take the folder of
+a run, or the flags of `seglab fit` with `--ckpt_path`.
 
 The first part is for every experiment: a script has the flags of its study function besides. Those shown are of
 `experiments/regularization.py`. [Flags](../howto/running.md#flags) says how lists, classes and nulls are typed,

@@ -151,7 +151,8 @@ def _audited(audited: "Audited", console: Console) -> "Report":
 def _command(bare: "Bare", report: "Report", table: Path | None) -> str:
     """Return a command line that trains on a folder."""
     looks = report.survey.looks
-    network = ["--model.network", "segmentation_models_pytorch.Unet", "--model.network.classes", str(bare.num_classes(looks))]
+    network = ["--model.network", "seglab.network", "--model.network.encoder", "resnet18"]
+    network += ["--model.network.num_classes", str(bare.num_classes(looks))]
     return shlex.join(["seglab", "fit", *network, *bare.flags(looks, table), *bare.loading(looks)])
 
 

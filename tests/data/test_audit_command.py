@@ -206,14 +206,14 @@ def test_the_command_that_is_printed_reads_the_folder(
     found, out, err = audit(capsys, "data")
     assert (found, err) == (code, "")
     command = shlex.split(out.splitlines()[-1])
-    assert command[:4] == ["seglab", "fit", "--model.network", "segmentation_models_pytorch.Unet"]
+    assert command[:6] == ["seglab", "fit", "--model.network", "seglab.network", "--model.network.encoder", "resnet18"]
     read = ["--data.source", "ImageMaskFolder", "--data.source.root", "data"]
     classes = "2" if mask in (black_and_white, one_and_255) else "3"
-    assert command[4:10] == ["--model.network.classes", classes, *read]
-    assert command[10:] == [*shlex.split(flags.replace("CSV", str(here / "audit-classes.csv"))), "--data.size", "[32,32]"]
+    assert command[6:12] == ["--model.network.num_classes", classes, *read]
+    assert command[12:] == [*shlex.split(flags.replace("CSV", str(here / "audit-classes.csv"))), "--data.size", "[32,32]"]
     assert sorted(file.name for file in here.iterdir()) == ["audit.html", "data"] or (here / "audit-classes.csv").exists()
     if fields <= FIELDS.keys():
-        code, out, err = audit(capsys, shlex.join(command[6:]))
+        code, out, err = audit(capsys, shlex.join(command[8:]))
         assert code == 0, out + err
 
 
@@ -352,5 +352,5 @@ def test_splits_that_lack_are_divided_by_a_rule(here: Path, capsys: pytest.Captu
     assert "there is no folder of val" in out
     command = shlex.split(out.splitlines()[-1])
     assert "--data.source.splits.test_fraction" in command
-    code, out, err = audit(capsys, shlex.join(command[6:]))
+    code, out, err = audit(capsys, shlex.join(command[8:]))
     assert code == 0, out + err

@@ -151,7 +151,8 @@ def mask_of(pixels: Array) -> Array:
     """
     if pixels.ndim == 3 and pixels.shape[2] > 1:
         colours = {2: " (grey and alpha)", 3: " (RGB)", 4: " (RGBA)"}.get(pixels.shape[2], "")
-        raise UnusableError(f"a mask of {pixels.shape[2]} channels{colours}; expected one, of class indices: convert colours to indices")
+        remedy = "convert colours to indices, or name them in a table, the `classes` of ImageMaskFolder, which `seglab audit` begins"
+        raise UnusableError(f"a mask of {pixels.shape[2]} channels{colours}; expected one, of class indices: {remedy}")
     labels = pixels[..., 0] if pixels.ndim == 3 else pixels
     if labels.ndim != 2:
         raise UnusableError(f"a mask of the shape {pixels.shape}; expected rows × columns")
