@@ -12,12 +12,12 @@ Array = npt.NDArray[Any]
 
 def as_array(image: Tensor) -> Array:
     """Return a (C,H,W) tensor as a contiguous (H,W,C) array, without a copy if `as_tensor` made the tensor."""
-    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
 
 
 def as_tensor(image: Array) -> Tensor:
     """Return an (H,W,C) array as a (C,H,W) tensor over the same memory."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(image).transpose(2, 0, 1))
 
 
 def visible(image: Tensor) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,3 +244,35 @@ def test_collating_and_pickling_keep_everything() -> None:
     assert torch.equal(batch.image[0], Blobs()[0].image)
     data = pickle.loads(pickle.dumps(SegmentationDataModule(Shapes(num_train=4)).train_dataloader().dataset))
     assert len(data) == 4
+
+
+class Seen(Blobs):
+    """Keep the thread of each reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads = set[int]()
+
+    def __getitem__(self, index: int) -> Sample:
+        self.threads.add(threading.get_ident())
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_loader_without_workers_reads_in_threads(split: str) -> None:
+    blobs = Seen()
+    list(getattr(of_blobs(blobs, size=(8, 8), cache=False), f"{split}_dataloader")())
+    assert blobs.reads == 4
+    assert threading.get_ident() not in blobs.threads
+
+
+def test_a_batch_holds_the_samples_of_its_keys() -> None:
+    """The loader asks for a batch at once; the result is that of one sample at a time, with and without a cache."""
+    for cache in (False, True):
+        samples: Any = of_blobs(Blobs(), cache=cache).train_dataloader().dataset
+        keys = [(2, 3), (2, 0), (2, 1)]
+        for one, key in zip(samples.__getitems__(keys), keys, strict=True):
+            alone = samples[key]
+            assert one.name == alone.name == f"blob {key[1]}"
+            assert torch.equal(one.image, alone.image)
+            assert torch.equal(one.mask, alone.mask)

@@ -71,8 +71,8 @@ def _mask_fault(before: Array, image: object, mask: object, every: int) -> str |
         )
     if mask.shape != image.shape[:2]:
         return f"makes the mask {_size(mask)} and the image {_size(image)} (rows × columns), which had one size: give both to each step"
-    labels = _labels(mask[::every]) - _labels(before[::every]) - {IGNORE}
-    if not labels or not (new := sorted(labels - _labels(before))):
+    some = mask[::every]
+    if not _new_labels(before[::every], some) or not (new := _new_labels(before, some)):
         return None
     shown = f"label {new[0]}" if len(new) == 1 else f"labels {', '.join(map(str, new[:3]))}{', …' * (len(new) > 3)}"
     return (
@@ -81,10 +81,10 @@ def _mask_fault(before: Array, image: object, mask: object, every: int) -> str |
     )
 
 
-def _labels(mask: Array) -> set[int]:
-    """Return the labels of a mask (H,W) uint8. OpenCV counts them several times as fast as NumPy."""
-    counts = cv2.calcHist([mask], [0], None, [IGNORE + 1], [0, IGNORE + 1])
-    return set(np.flatnonzero(counts).tolist())
+def _new_labels(before: Array, mask: Array) -> list[int]:
+    """Return the sorted labels of a mask (H,W) uint8, without `IGNORE`, that the mask `before` lacks. NumPy takes several times as long."""
+    known = np.flatnonzero(cv2.calcHist([before], [0], None, [IGNORE], [0, IGNORE])).tolist()
+    return sorted(set(mask.tobytes().translate(None, bytes([*known, IGNORE]))))
 
 
 def _size(array: Array) -> str:

@@ -24,12 +24,13 @@ def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Ba
     The result has the rows and columns of the largest sample, and no fewer than `at_least`.
     """
     images, masks = [sample.image for sample in samples], [sample.mask for sample in samples]
+    sizes = torch.tensor([[one.shape[-2:] for one in tensors] for tensors in (images, masks)])  # one tensor is sent in less time than two
     return Batch(
         image=_stack(images, 0, at_least),
         mask=_stack(masks, IGNORE, at_least),
         name=tuple(sample.name for sample in samples),
-        image_size=torch.tensor([image.shape[-2:] for image in images]),
-        mask_size=torch.tensor([mask.shape[-2:] for mask in masks]),
+        image_size=sizes[0],
+        mask_size=sizes[1],
     )
 
 

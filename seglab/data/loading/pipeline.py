@@ -1,11 +1,12 @@
 """Wrappers around a data set that resize its samples, keep them in memory, or augment them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from seglab.data.arrays import Array, as_array, as_tensor
 from seglab.data.augmentation.contract import fault_of
@@ -47,6 +48,12 @@ class Resized(Dataset[Sample]):
         mask = resize_mask(sample.mask.numpy(), self.size) if self.masks else sample.mask.numpy()
         return Sample(as_tensor(image), torch.from_numpy(mask), sample.name)
 
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return the samples of a batch, for which the loader asks at once. A loader without workers reads them in threads."""
+        if get_worker_info() is None:
+            return list(in_threads(lambda place: self[indices[place]], len(indices)))
+        return [self[index] for index in indices]
+
 
 class Cached(Dataset[Sample]):
     """All samples in memory. They are read once, before the workers are forked. The workers share the memory, and no epoch reads a file."""
@@ -75,7 +82,16 @@ class Augmented(Dataset[Sample]):
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, ...]) -> Sample:
-        sample = self.samples[key[1]]
+        return self._augmented(self.samples[key[1]], key)
+
+    def __getitems__(self, keys: Sequence[tuple[int, ...]]) -> list[Sample]:
+        """Return the samples of a batch. All are read, then all are augmented: a step's code then stays in the processor's cache."""
+        indices = [key[1] for key in keys]
+        read = getattr(self.samples, "__getitems__", None)
+        samples = [self.samples[index] for index in indices] if read is None else read(indices)
+        return [self._augmented(sample, key) for sample, key in zip(samples, keys, strict=True)]
+
+    def _augmented(self, sample: Sample, key: tuple[int, ...]) -> Sample:
         if self.pipeline is None:
             return sample
         before = as_array(sample.image), sample.mask.numpy()

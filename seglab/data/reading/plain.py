@@ -95,7 +95,7 @@ def _is_one_scan(codes: Array) -> bool:
     if len(codes) == 0 or codes[-1] == 0xFF:
         return False
     marked = codes[:-1] == 0xFF
-    marked &= codes[1:] != 0
+    np.minimum(marked.view(np.uint8), codes[1:], out=marked.view(np.uint8))  # "and not 0", without another array of this size
     if not marked.any():
         return True
     after = codes[1:][marked]

@@ -20,13 +20,13 @@ def labels(mask: Array, void: int | None, file: Path) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: the mask cannot hold the label `void`, or another label is outside of 0…255. The message names the file.
     """
+    if mask.dtype == np.uint8 and void is None:
+        return mask
     held = np.iinfo(mask.dtype)
     if void is not None and not held.min <= void <= held.max:
         raise ValueError(
             f"{file}: void is {void}, but this mask of {mask.dtype} can only hold {held.min} to {held.max}: correct void, or the mask"
         )
-    if mask.dtype == np.uint8 and void is None:
-        return mask
     ignored = np.zeros(mask.shape, np.bool_) if void is None else mask == void
     if mask.dtype != np.uint8:
         kept = mask[~ignored]
