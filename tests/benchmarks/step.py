@@ -99,7 +99,7 @@ class Turns:
     @property
     def rounds(self) -> list[tuple[Block, Block]]:
         """The blocks of the trainer and of the loop by hand that count, by round."""
-        return list(zip(self.trainer_times, self.by_hand_times, strict=True))[1 : ROUNDS + 1]
+        return list(zip(self.trainer_times[1 : ROUNDS + 1], self.by_hand_times[1 : ROUNDS + 1], strict=True))
 
 
 class Bare(L.LightningModule):
