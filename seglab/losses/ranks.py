@@ -46,7 +46,9 @@ def sum_over_ranks(local: Tensor) -> Tensor:
 
 def ratio_over_ranks(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Sum two 0-dim tensors over all processes, then divide; return 0, with a gradient of 0, if the denominator is 0."""
-    top, bottom = sum_over_ranks(torch.stack([numerator, denominator.to(numerator.dtype)])).unbind()
+    top, bottom = numerator, denominator.to(numerator.dtype)
+    if many_ranks():
+        top, bottom = sum_over_ranks(torch.stack([top, bottom])).unbind()
     return top / torch.where(bottom == 0, 1.0, bottom)
 
 

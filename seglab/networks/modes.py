@@ -72,13 +72,14 @@ def modes_of(module: nn.Module) -> dict[nn.Module, bool]:
 
 
 def set_modes(modes: Mapping[nn.Module, bool]) -> None:
-    """Call `train(mode)` of each module, parents before their children.
+    """Call `train(mode)` of each module that is in another mode, parents before their children, which the call reaches too.
 
     Setting the attribute `training` alone would skip a `train()` of a module's own, such as the one by which a network of
     `torchvision.models.feature_extraction` exchanges its graph.
     """
     for module, mode in modes.items():
-        module.train(mode)
+        if module.training is not mode:
+            module.train(mode)
 
 
 def _set_flags(modes: Mapping[nn.Module, bool]) -> None:

@@ -1,7 +1,7 @@
 """The stages of a network, shallow to deep, found without knowledge of its encoder."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -71,7 +71,7 @@ def sizes(network: nn.Module) -> tuple[tuple[int, int], tuple[int, int]]:
         ValueError: if the network cannot run on the meta device.
     """
     tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in (*network.named_parameters(), *network.named_buffers())}
-    image, _, logits = _run(network, tensors)
+    image, logits, _ = _run(network, tensors)
     (rows, columns), (height, width) = next(tensors_in(logits)).shape[-2:], image.shape[-2:]
     return (rows, columns), (height, width)
 
@@ -80,28 +80,38 @@ def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
     """Return the parameters that are new in each feature map of the encoder, and all parameters that the outputs depend on."""
     meta = {name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in network.named_parameters()}
     buffers = {name: torch.empty_like(b, device="meta") for name, b in network.named_buffers()}
-    _, features, outputs = _run(network, meta | buffers)
+    image, outputs, features = _run(network, meta | buffers)
+    if not features:  # the network does not call its encoder as a module
+        own = {name.removeprefix("encoder."): tensor for name, tensor in (meta | buffers).items() if name.startswith("encoder.")}
+        with torch.enable_grad():
+            features = _graphs(functional_call(network.get_submodule("encoder"), own, (image,)))
     names = {id(p): name for name, p in meta.items()}
     seen: set[Any] = set()
-    return [{names[i] for i in _leaves([f], seen)} for f in tensors_in(features)], {names[i] for i in _leaves(tensors_in(outputs), set())}
+    return [{names[i] for i in _leaves([f], seen)} for f in features], {names[i] for i in _leaves(_graphs(outputs), set())}
 
 
-def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Tensor, object, object]:
-    """Return an image, the encoder's feature maps and the network's outputs, with meta `tensors` as parameters and buffers.
+def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Tensor, object, list[Any]]:
+    """Run a network with meta `tensors` as parameters and buffers. Return an image, the outputs, and the graphs of the feature maps.
+
+    The graphs are those of the first call of the encoder, taken before a decoder can change a feature map in place. There are none if the
+    network does not call its encoder as a module.
 
     Raises:
         ValueError: if the network runs with none of the image sizes in `_sides`.
     """
-    encoder = {name.removeprefix("encoder."): tensor for name, tensor in tensors.items() if name.startswith("encoder.")}
     failed: Exception | None = None
     for side in _sides(network):
         image = torch.empty(2, in_channels(network), side, side, device="meta")
+        calls: list[list[Any]] = []
+        hook = network.get_submodule("encoder").register_forward_hook(_noted(calls))
         try:
             with torch.enable_grad():
-                features = functional_call(network.get_submodule("encoder"), encoder, (image,))
-                return image, features, functional_call(network, dict(tensors), (image,))
+                outputs = functional_call(network, dict(tensors), (image,))
+            return image, outputs, calls[0] if calls else []
         except (RuntimeError, AssertionError) as error:
             failed = failed or error
+        finally:
+            hook.remove()
     raise ValueError(f"{type(network).__name__} does not run on the meta device, so its stages cannot be found: {failed}") from failed
 
 
@@ -130,12 +140,22 @@ def _groups(network: nn.Module, features: list[set[str]], outputs: set[str]) -> 
     return {stage: [name for name in order if name in names] for stage, names in groups.items() if names}
 
 
-def _leaves(roots: Iterable[Tensor], seen: set[Any]) -> list[int]:
-    """Return the ids of the leaf tensors that `roots` depend on.
+def _noted(calls: list[list[Any]]) -> Callable[[nn.Module, Any, object], None]:
+    """Return a forward hook that appends the graphs of a module's outputs to `calls`."""
+    return lambda _module, _inputs, outputs: calls.append(_graphs(outputs))
+
+
+def _graphs(value: object) -> list[Any]:
+    """Return the node of the autograd graph that made each tensor in `value`; None for a tensor that needs no gradient."""
+    return [tensor.grad_fn for tensor in tensors_in(value)]
+
+
+def _leaves(roots: Iterable[Any], seen: set[Any]) -> list[int]:
+    """Return the ids of the leaf tensors that the nodes `roots` depend on.
 
     The search walks over the autograd graph, as DDP does. It skips nodes in `seen`, and adds each visited node to `seen`.
     """
-    found, todo = [], [root.grad_fn for root in roots]
+    found, todo = [], list(roots)
     while todo:
         node = todo.pop()
         if node is None or node in seen:

@@ -1,4 +1,7 @@
-"""A training step as a study trains, against the same step in a loop by hand: the same network, batches and weights, in one process."""
+"""A training step as a study trains, and one of a bare LightningModule, each in turns with the same step in a loop by hand.
+
+Network, batches and initial weights are the same, and all is in one process.
+"""
 
 import copy
 import statistics
@@ -9,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
@@ -29,10 +33,11 @@ from seglab.running.trainer import trainer_of
 from seglab.sample import Batch
 from seglab.study.identity import record
 from tests.benchmarks.device import DEVICE, synchronize
+from tests.benchmarks.race.lightning_module import trainer
 
 CLASSES = 19
 ROUNDS = 9
-"""Blocks of steps of each of the two that count; one more comes before them, and one after them, whose end is not seen."""
+"""Blocks of steps of each side that count; one more comes before them, and one after them, whose end is not seen."""
 
 
 class Size(NamedTuple):
@@ -68,13 +73,14 @@ class Block(NamedTuple):
 
 
 class Turns:
-    """A loader of batches on which seglab trains. Between two blocks of steps, the loop by hand trains on the same batches."""
+    """A loader of batches on which a trainer trains. Between two blocks of steps, the loop by hand trains on the same batches."""
 
     def __init__(self, batches: Sequence[Batch], steps: int, by_hand: Callable[[Batch, int], None]) -> None:
         self.batches = batches
         self.steps = steps
         self.by_hand = by_hand
-        self.times: dict[str, list[Block]] = {"by hand": [], "seglab": []}
+        self.by_hand_times: list[Block] = []
+        self.trainer_times: list[Block] = []
 
     def __len__(self) -> int:
         return self.steps * (ROUNDS + 2)
@@ -85,26 +91,49 @@ class Turns:
             began = now()
             for place, batch in enumerate(block):
                 self.by_hand(batch, first + place)
-            self.times["by hand"].append(since(began))
+            self.by_hand_times.append(since(began))
             began = now()
             yield from block
-            self.times["seglab"].append(since(began))
+            self.trainer_times.append(since(began))
+
+    @property
+    def rounds(self) -> list[tuple[Block, Block]]:
+        """The blocks of the trainer and of the loop by hand that count, by round."""
+        return list(zip(self.trainer_times[1 : ROUNDS + 1], self.by_hand_times[1 : ROUNDS + 1], strict=True))
+
+
+class Bare(L.LightningModule):
+    """A bare LightningModule: everything that the numbers of a training need, and nothing else."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, -1, 1, 1), persistent=False)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        mask = batch.mask.long()
+        logits = self.network((batch.image.float() / 255 - self.mean) / self.std)
+        pixels = F.cross_entropy(logits, mask, ignore_index=255, reduction="none")
+        return pixels.sum() / (mask != 255).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.network.parameters(), lr=1e-3, weight_decay=0.0)
 
 
 class ByHand:
-    """The loop by hand: everything that the numbers of a training need, and the loss every ten steps."""
+    """The loop by hand: the same computation, and the loss every ten steps."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.network = network.to(DEVICE)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3, weight_decay=0.0)
-        self.mean, self.std = (torch.tensor(values, device=DEVICE).view(1, -1, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        self.module = Bare(network).to(DEVICE)
+        self.optimizer = self.module.configure_optimizers()
         self.losses: list[float] = []
 
     def step(self, batch: Batch, number: int) -> None:
-        image, mask = batch.image.to(DEVICE, non_blocking=True), batch.mask.to(DEVICE, non_blocking=True).long()
-        logits = self.network((image.float() / 255 - self.mean) / self.std)
-        pixels = F.cross_entropy(logits, mask, ignore_index=255, reduction="none")
-        loss = pixels.sum() / (mask != 255).sum()
+        moved = batch._replace(image=batch.image.to(DEVICE, non_blocking=True), mask=batch.mask.to(DEVICE, non_blocking=True))
+        loss = self.module.training_step(moved, number)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -116,45 +145,64 @@ def bench_step(console: Console) -> None:
     """Print a table of the sizes so far, after each of them."""
     cores = f"{torch.get_num_threads()} thread(s)" if DEVICE.type == "cpu" else torch.cuda.get_device_name()
     table = Table(title=f"a training step of a study, {DEVICE.type}, {cores}, {ROUNDS} rounds in turn", title_justify="left")
-    for heading in ("", "by hand, ms", "seglab, ms", "ratio", "spread", "CPU time", "adds, µs"):
+    for heading in ("", "", "by hand, ms", "ms", "ratio", "spread", "CPU time", "adds, µs"):
         table.add_column(heading, justify="right" if heading else "left")
     for size in SIZES:
-        table.add_row(size.name, *cells(size, measured(size)))
+        for name, train in (("seglab", train_as_study), ("bare Lightning", train_bare)):
+            table.add_row(size.name, name, *cells(size, measured(size, train)))
         console.print(table)
 
 
-def cells(size: Size, times: dict[str, list[Block]]) -> list[str]:
+def cells(size: Size, rounds: list[tuple[Block, Block]]) -> list[str]:
     """Return the cells of a row. A ratio is the median over the rounds; the spread is its quartiles."""
-    pairs = list(zip(times["seglab"], times["by hand"], strict=True))
-    ratios = [ours.wall / theirs.wall for ours, theirs in pairs]
+    ratios = [ours.wall / theirs.wall for ours, theirs in rounds]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    cpu = statistics.median(ours.cpu / theirs.cpu for ours, theirs in pairs)
-    added = statistics.median((ours.cpu - theirs.cpu) / size.steps for ours, theirs in pairs)
-    walls = [f"{1e3 * statistics.median(block.wall for block in times[who]) / size.steps:.2f}" for who in ("by hand", "seglab")]
-    return [*walls, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", f"{cpu:.3f}", f"{1e6 * added:.0f}"]
+    cpu = statistics.median(ours.cpu / theirs.cpu for ours, theirs in rounds)
+    added = statistics.median((ours.cpu - theirs.cpu) / size.steps for ours, theirs in rounds)
+    walls = [statistics.median(blocks) / size.steps for blocks in zip(*((theirs.wall, ours.wall) for ours, theirs in rounds), strict=True)]
+    return [*(f"{1e3 * wall:.2f}" for wall in walls), f"{middle:.3f}", f"{low:.3f} to {high:.3f}", f"{cpu:.3f}", f"{1e6 * added:.0f}"]
 
 
-def measured(size: Size) -> dict[str, list[Block]]:
-    """Train as a run of a study does, in turns with the loop by hand, and check that both end with the same weights."""
-    with tempfile.TemporaryDirectory() as root, run_settings(), warnings.catch_warnings():
+def measured(size: Size, train: Callable[[nn.Module, Turns, Size], None]) -> list[tuple[Block, Block]]:
+    """Train in turns with the loop by hand, and check that both end with the same weights. Return the times of each round.
+
+    Args:
+        size: the size of the step.
+        train: trains a network on a loader, by a trainer.
+    """
+    torch.manual_seed(0)
+    network = size.build()
+    hand = ByHand(copy.deepcopy(network))
+    turns = Turns([batch(seed, size.images, size.side) for seed in range(4)], size.steps, hand.step)
+    with run_settings(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        job = job_of(size, Path(root))
-        torch.manual_seed(0)
-        module = job.study.factory("none")()
-        module.logs_rows_only = True  # as `execute` does
-        hand = ByHand(copy.deepcopy(module.network))
-        turns = Turns([batch(seed, size.images, size.side) for seed in range(4)], size.steps, hand.step)
-        trainer = trainer_of(job, "", own(job), Interruption())
-        trainer.fit(module, train_dataloaders=turns)
-    for name, weight in module.network.state_dict().items():
-        if not torch.equal(weight.to(DEVICE), hand.network.state_dict()[name]):
+        train(network, turns, size)
+    for name, weight in network.state_dict().items():
+        if not torch.equal(weight.to(DEVICE), hand.module.network.state_dict()[name]):
             raise RuntimeError(f"{size.name}: {name} differs, so the two have not trained the same")
-    return {who: blocks[1 : ROUNDS + 1] for who, blocks in turns.times.items()}
+    return turns.rounds
+
+
+def train_as_study(network: nn.Module, turns: Turns, size: Size) -> None:
+    """Train a network as a run of a study does."""
+    with tempfile.TemporaryDirectory() as root:
+        job = job_of(size, Path(root))
+        module = SegmentationModule(network, CrossEntropy(), num_classes=CLASSES)
+        module.logs_rows_only = True  # as `execute` does
+        trainer_of(job, "", own(job), Interruption()).fit(module, train_dataloaders=turns)
+
+
+def train_bare(network: nn.Module, turns: Turns, size: Size) -> None:
+    """Train a network by Lightning's trainer without loggers and callbacks."""
+    trainer(epochs=1).fit(Bare(network), turns)
 
 
 def job_of(size: Size, root: Path) -> Job:
-    """Return a run of a study of one arm, of one epoch, without W&B and without looks at the weights, of which a run has twenty."""
-    data = SegmentationDataModule(Shapes(image_size=32, num_train=8, num_val=2, num_test=2), batch_size=4, num_workers=0)
+    """Return a run of a study of one arm, of one epoch, without W&B and without looks at the weights, of which a run has twenty.
+
+    The epoch has ten steps, so that the run writes a row of its log every ten steps, as longer ones do.
+    """
+    data = SegmentationDataModule(Shapes(image_size=32, num_train=40, num_val=2, num_test=2), batch_size=4, num_workers=0)
 
     def arm() -> SegmentationModule:
         return SegmentationModule(size.build(), CrossEntropy(), num_classes=CLASSES)

@@ -208,6 +208,33 @@ def test_a_module_of_the_user_is_one_stage() -> None:
     assert stages(net) == Stages({whole: ["0.weight", "0.bias", "2.weight", "2.bias"]}, [], {whole: ["", "0", "1", "2"]})
 
 
+class Parts(nn.Module):
+    """An encoder, a decoder that changes the feature map in place, and a head."""
+
+    def __init__(self, as_module: bool) -> None:
+        super().__init__()
+        self.as_module = as_module
+        self.encoder = nn.Conv2d(3, 4, 1)
+        self.decoder = nn.Conv2d(4, 4, 1)
+        self.segmentation_head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features: Tensor = self.encoder(image) if self.as_module else self.encoder.forward(image)
+        features += self.decoder(features.detach())
+        logits: Tensor = self.segmentation_head(features)
+        return logits
+
+
+@pytest.mark.parametrize("as_module", [True, False])
+def test_the_encoder_has_its_own_parameters_however_it_is_called(as_module: bool) -> None:
+    found = {stage.name: names for stage, names in stages(Parts(as_module)).stages.items()}
+    assert found == {
+        "encoder.0": ["encoder.weight", "encoder.bias"],
+        "decoder": ["decoder.weight", "decoder.bias"],
+        "head": ["segmentation_head.weight", "segmentation_head.bias"],
+    }
+
+
 class DataDependent(nn.Module):
     """Looks at values, which the meta device does not have."""
 

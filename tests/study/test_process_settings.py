@@ -1,6 +1,7 @@
 """Settings of the process are as before after a run, whether the run succeeds or fails."""
 
 import logging
+import os
 import warnings
 from typing import Any
 
@@ -21,6 +22,7 @@ def state() -> dict[str, Any]:
         "lightning's level": lightnings.level,
         "our level": ours.level,
         "our handlers": list(ours.handlers),
+        "asks NVML for GPUs": os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"),
         "warnings": list(warnings.filters),
     }
 
@@ -52,6 +54,7 @@ def test_all_is_as_it_was(fill: bool, deterministic: bool, fails: bool) -> None:
     assert (seen["fill"], seen["deterministic"], seen["warn only"]) == (False, True, True)
     assert (seen["lightning's level"], seen["our level"]) == (logging.WARNING, logging.INFO)
     assert seen["our handlers"]
+    assert (seen["asks NVML for GPUs"], before["asks NVML for GPUs"]) == ("1" if torch.cuda.is_available() else "0", "1")
 
 
 def raise_after(_: object) -> None:

@@ -11,9 +11,9 @@ from torch import nn
 
 from seglab import AdamW, CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, Study
 from seglab.interruption import listening
-from seglab.running.execute import execute
 from seglab.running.plan import Plan, Script, Selection, agreed_record, save_record
 from seglab.running.resources import Resources
+from seglab.running.worker import work
 from tests.benchmarks.race.shared import DEVICE, RATE, Folder, Size
 
 SEED = 1
@@ -46,6 +46,7 @@ def train(folder: Folder) -> list[float]:
     save_record(plan, agreed_record(plan))
     (job,) = plan.jobs()
     with listening() as interruption:
-        execute(job, interruption)
+        if work([job], interruption) > 0:
+            raise RuntimeError((job.directory / "failure.json").read_text())
     with (job.directory / "metrics.csv").open() as file:
         return [float(row["val/miou"]) for row in csv.DictReader(file) if row["val/miou"]]
