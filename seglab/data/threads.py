@@ -9,9 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_threads(function: Callable[[int], T], length: int) -> Iterator[T]:
-    """Yield `function(i)` for i = 0…length-1 in order, computed in several threads, a few results ahead."""
-    workers = min(8, available_cpus())
+def in_threads(function: Callable[[int], T], length: int, most: int = 8) -> Iterator[T]:
+    """Yield `function(i)` for i = 0…length-1 in order, computed in at most `most` threads, a few results ahead."""
+    workers = min(most, available_cpus())
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:

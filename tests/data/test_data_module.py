@@ -259,11 +259,16 @@ class Seen(Blobs):
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_a_loader_without_workers_reads_in_threads(split: str) -> None:
-    blobs = Seen()
-    list(getattr(of_blobs(blobs, size=(8, 8), cache=False), f"{split}_dataloader")())
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_loader_without_workers_reads_in_the_threads_of_its_run(split: str, threads: int) -> None:
+    blobs, before = Seen(), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        list(getattr(of_blobs(blobs, size=(8, 8), cache=False), f"{split}_dataloader")())
+    finally:
+        torch.set_num_threads(before)
     assert blobs.reads == 4
-    assert threading.get_ident() not in blobs.threads
+    assert (threading.get_ident() in blobs.threads) == (threads == 1)
 
 
 def test_a_batch_holds_the_samples_of_its_keys() -> None:

@@ -149,7 +149,7 @@ def test_a_fit_is_offline(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_commands_about_finished_runs_take_nobody_for_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    log_study(tmp_path / "demo", 1, 3)
+    log_study(tmp_path / "demo", 1, 0, 3)
     for words in (("sync", "demo"), ("dashboard", "demo"), ("report", "--wandb", "demo")):
         done = command(tmp_path, "-c", "from seglab.cli import main; main()", *words)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done

@@ -49,10 +49,14 @@ class Resized(Dataset[Sample]):
         return Sample(as_tensor(image), torch.from_numpy(mask), sample.name)
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
-        """Return the samples of a batch, for which the loader asks at once. A loader without workers reads them in threads."""
-        if get_worker_info() is None:
-            return list(in_threads(lambda place: self[indices[place]], len(indices)))
-        return [self[index] for index in indices]
+        """Return the samples of a batch, for which the loader asks at once.
+
+        A loader without workers reads them in as many threads as torch may use, which is the share of this run.
+        """
+        threads = torch.get_num_threads() if get_worker_info() is None else 1
+        if threads == 1:
+            return [self[index] for index in indices]
+        return list(in_threads(lambda place: self[indices[place]], len(indices), threads))
 
 
 class Cached(Dataset[Sample]):
