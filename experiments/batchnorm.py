@@ -1,16 +1,17 @@
 """What does an L2 penalty do to weights that a batch norm follows?
 
-Batch norm takes the scale of the weights before it out again. There an L2 penalty cannot make the function simpler: it makes the
-weights smaller and so the effective learning rate η/‖w‖² larger (van Laarhoven 2017). Two controls tell the two effects apart: L2 on
-the few weights alone that no norm follows, and L2 with every filter before a norm rescaled to its initial length after each step.
-With frozen batch norms the scale matters again: a study of its own. The report draws ‖w‖ and the effective learning rate of each stage.
+Batch norm takes the scale of the weights before it out again. There an L2 penalty cannot make the function simpler: it
+makes the weights smaller and so the effective learning rate η/‖w‖² larger (van Laarhoven 2017). Two controls tell the
+two effects apart: L2 on the few weights alone that no norm follows, and L2 with every filter before a norm rescaled to
+its initial length after each step. With frozen batch norms the scale matters again: a study of its own. The report
+draws ‖w‖ and the effective learning rate of each stage.
 
     python experiments/batchnorm.py run
     python experiments/batchnorm.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 10 --seeds 7
     python experiments/batchnorm.py run --batch_norm frozen --data.source CamVid --data.source.root D --weights imagenet
 
-Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `none`, `l2-control` (no norm follows) has neither, and
-`l2-fixed-norm` keeps ‖w‖ where it began.
+Expected: `l2` has a smaller ‖w‖ and a larger effective learning rate than `none`, `l2-control` (no norm follows) has
+neither, and `l2-fixed-norm` keeps ‖w‖ where it began.
 """
 
 from collections.abc import Callable, Iterable

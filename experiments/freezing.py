@@ -1,9 +1,10 @@
 """How should a pretrained encoder be fine-tuned: which stages, when, and at which rates?
 
-Arms: from scratch, full fine-tuning (the encoder at a tenth of the rate: the baseline), a frozen encoder, linear probing before
-fine-tuning, gradual unfreezing, layer-wise decayed rates, surgical fine-tuning of the first or the last stage of the encoder,
-FreezeOut, and L2-SP, which pulls weights to the pretrained ones in place of freezing them. All take the same number of optimizer
-steps on the same batches; the report shows which stage trained when, and what each arm cost.
+Arms: from scratch, full fine-tuning (the encoder at a tenth of the rate: the baseline), a frozen encoder, linear
+probing before fine-tuning, gradual unfreezing, layer-wise decayed rates, surgical fine-tuning of the first or the last
+stage of the encoder, FreezeOut, and L2-SP, which pulls weights to the pretrained ones in place of freezing them. All
+take the same number of optimizer steps on the same batches; the report shows which stage trained when, and what each
+arm cost.
 
     python experiments/freezing.py run --weights weights.safetensors
     python experiments/freezing.py run --data.source CamVid --data.source.root D --data.size 120,160 --data.train_fraction 0.1
@@ -13,7 +14,8 @@ steps on the same batches; the report shows which stage trained when, and what e
     python experiments/freezing.py compare
     python experiments/freezing.py compare --metric shift/mean/miou
 
-Expected on CamVid: pretraining is worth more where there are few images (--data.train_fraction 0.1) than with all of them.
+Expected on CamVid: pretraining is worth more where there are few images (--data.train_fraction 0.1) than with all of
+them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,13 +117,17 @@ def study(
         architecture: any of segmentation-models-pytorch, such as FPN or DeepLabV3Plus.
         encoder: any of segmentation-models-pytorch; tu-NAME is one of timm.
         weights: of the encoder: a file, a checkpoint of seglab, or a name on the hub, which needs a network once.
-        batch_norm: train, or frozen at the pretrained statistics in all stages (from scratch, those that a network begins with).
+        batch_norm: train, or frozen at the pretrained statistics in all stages (from scratch, those that a network
+            begins with).
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; among all arms it takes 9 to show a difference.
-        arms: some of full (the baseline), scratch, frozen, lp-ft, gradual, discriminative, surgical-first, surgical-last, freezeout, l2-sp.
-        penalties: some of none, l2, l1, l2-sp; more than none crosses them with the arms, of which l2-sp is then one of the penalties.
+        arms: some of full (the baseline), scratch, frozen, lp-ft, gradual, discriminative, surgical-first,
+            surgical-last, freezeout, l2-sp.
+        penalties: some of none, l2, l1, l2-sp; more than none crosses them with the arms, of which l2-sp is then one of
+            the penalties.
         ratio: strength of a crossed penalty, ‖∇λR‖/‖∇L‖ after warm-up.
-        learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along its cosine.
+        learning_rate: of AdamW for decoder and head, and for all from scratch; falling linearly, under FreezeOut along
+            its cosine.
         encoder_rate: the encoder's learning rate over that of decoder and head, where an arm has no other.
         settings: learning rates tried for each arm, a third to three times of --learning_rate; 1 tunes nothing.
         tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ...

@@ -1,9 +1,10 @@
 """Which loss makes the better segmenter, and which one helps the rare classes?
 
-Arms: cross-entropy (the baseline), weighted by median frequency, and focal; Dice, Tversky and Lovász-softmax, which count regions in the
-place of pixels; cross-entropy beside Dice or beside the gradient loss; the hard pixels alone (OHEM); and the regression losses on
-probabilities. All see the same batches in the same number of optimizer steps. `test/rare_miou`, the mean IoU over the rarer half of the
-classes, is the question about rare classes as one number; the report shows every class.
+Arms: cross-entropy (the baseline), weighted by median frequency, and focal; Dice, Tversky and Lovász-softmax, which
+count regions in the place of pixels; cross-entropy beside Dice or beside the gradient loss; the hard pixels alone
+(OHEM); and the regression losses on probabilities. All see the same batches in the same number of optimizer steps.
+`test/rare_miou`, the mean IoU over the rarer half of the classes, is the question about rare classes as one number; the
+report shows every class.
 
     python experiments/losses.py run
     python experiments/losses.py run --data.source CamVid --data.source.root D --data.size 96,128 --weights weights.safetensors
@@ -12,8 +13,9 @@ classes, is the question about rare classes as one number; the report shows ever
     python experiments/losses.py run --learning_rates 3e-4,1e-3,3e-3              # an equal tuning budget: each loss takes its best
     python experiments/losses.py compare --metric test/rare_miou
 
-Expected on CamVid in a short training: Dice and Tversky find the classes of middling frequency earlier than cross-entropy; the rarest are
-found by weighted cross-entropy and Lovász-softmax alone, at the cost of a frequent one, so that the mean moves less than the classes do.
+Expected on CamVid in a short training: Dice and Tversky find the classes of middling frequency earlier than
+cross-entropy; the rarest are found by weighted cross-entropy and Lovász-softmax alone, at the cost of a frequent one,
+so that the mean moves less than the classes do.
 """
 
 from collections.abc import Callable, Sequence
@@ -84,13 +86,15 @@ def study(
         architecture: any of segmentation-models-pytorch, such as FPN or DeepLabV3Plus.
         encoder: any of segmentation-models-pytorch; tu-NAME is one of timm.
         weights: of the encoder: a file, a checkpoint of seglab, or a name on the hub; from scratch without.
-        losses: some of ce (the baseline), ce-weighted, focal, dice, ce-dice, ce-gradient, lovasz, tversky, ohem, mse, smooth-l1.
+        losses: some of ce (the baseline), ce-weighted, focal, dice, ce-dice, ce-gradient, lovasz, tversky, ohem, mse,
+            smooth-l1.
         loss: one of your own, by its import path; the arm has the name of its class.
         epochs: passes over the training images.
         seeds: trainings per arm, seeds 0, 1, ...; among all losses it takes 9 to show a difference.
         learning_rates: of AdamW; more than one are tried for each arm, which takes the best on the validation split.
         tuning_seeds: trainings of each learning rate, under seeds 1000, 1001, ..., where there are several.
-        final_round: further trainings of the best three learning rates of each arm, under the seeds that follow; 0 for none.
+        final_round: further trainings of the best three learning rates of each arm, under the seeds that follow; 0 for
+            none.
         tunings: independent tunings of each arm, over which the seeds are distributed; see docs/howto/tuning.md.
         boundary_iou: score the boundaries of the classes too.
         calibration_error: score the probabilities too.

@@ -1,10 +1,11 @@
 """Which weight penalty makes the better segmenter, at an equal tuning budget?
 
-Every arm has the same number of settings, learning rate and strength drawn together. The strength of a penalty is the ratio
-‖∇λR‖/‖∇L‖ that it has after warm-up (`Relative`), so that all penalties search the same range; among its settings is no penalty at all (but not with `--search sequential`).
-An equal budget is an equal number of trainings, not an equally dense search: the baseline has one value to tune, and tries each learning
-rate of the penalties' settings. If `compare` notes that arms chose the edge of the range, move it by --learning_rate.
-An arm's setting is chosen on the validation split under seeds of its own, then trained and tested under the seeds of the study.
+Every arm has the same number of settings, learning rate and strength drawn together. The strength of a penalty is the
+ratio ‖∇λR‖/‖∇L‖ that it has after warm-up (`Relative`), so that all penalties search the same range; among its settings
+is no penalty at all (but not with `--search sequential`). An equal budget is an equal number of trainings, not an
+equally dense search: the baseline has one value to tune, and tries each learning rate of the penalties' settings. If
+`compare` notes that arms chose the edge of the range, move it by --learning_rate. An arm's setting is chosen on the
+validation split under seeds of its own, then trained and tested under the seeds of the study.
 
     python experiments/regularization.py run
     python experiments/regularization.py run --data.source CamVid --data.source.root D --data.size 96,128 --epochs 5
@@ -159,10 +160,12 @@ def _check_penalties(penalties: Sequence[str]) -> None:
 
 
 def drawn_settings(count: int, learning_rate: float, search: str = "halton", place: int = 0) -> list[dict[str, float]]:
-    """Return learning rates and ratios, the same for every arm: a third to three times the learning rate, and 1e-4 to 1 for the ratio.
+    """Return settings of learning rate and ratio, the same for every arm.
 
-    The points cover both ranges evenly (Halton 1960), or are drawn at random, on logarithmic axes. The first one has the learning rate
-    itself, and no penalty. Each tuning, by its `place` from 0 on, has other points.
+    The learning rates lie between a third and three times `learning_rate`, and the ratios between 1e-4 and 1.
+
+    The points cover both ranges evenly (Halton 1960), or are drawn at random, on logarithmic axes. The first one has
+    the learning rate itself, and no penalty. Each tuning, by its `place` from 0 on, has other points.
     """
     places = {"x": LinearRange(0, 1), "y": LinearRange(0, 1)}
     if search == "random":

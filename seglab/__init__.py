@@ -1,6 +1,7 @@
 """Fair comparisons of regularization and transfer learning in image segmentation.
 
-The public names stand in `__init__.pyi` and are loaded on first use: `import seglab`, and reading results, must not wait for torch.
+The public names stand in `__init__.pyi` and are loaded on first use: `import seglab`, and reading results, must not
+wait for torch.
 """
 
 import sys

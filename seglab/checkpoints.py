@@ -21,7 +21,8 @@ log = logging.getLogger("seglab")
 class AtomicCheckpoints(CheckpointIO):
     """Writes each checkpoint whole or not at all, and keeps the one that it replaces as `<name>.prev.<suffix>`.
 
-    Lightning's own plugin writes to $TMPDIR and copies the file from there, and a copy to another file system may be cut off.
+    Lightning's own plugin writes to $TMPDIR and copies the file from there, and a copy to another file system may be
+    cut off.
 
     Args:
         identity: names the run, its settings and its seed; saved in each of its checkpoints.
@@ -62,7 +63,8 @@ def check_resumable(part: LRScheduler | Optimizer) -> None:
     """Check that a checkpoint can hold the state of a scheduler or an optimizer.
 
     Raises:
-        ValueError: the state is more than plain numbers, text and tensors, so that an interrupted training could not be resumed.
+        ValueError: the state is more than plain numbers, text and tensors, so that an interrupted training could not be
+            resumed.
     """
     file = io.BytesIO()
     try:
@@ -80,8 +82,8 @@ def check_resumable(part: LRScheduler | Optimizer) -> None:
 def newest(path: Path, identity: str) -> Path | None:
     """Return the newest whole checkpoint of the run with this identity: `path`, the one before it, or None.
 
-    Log the name of each file that is damaged or belongs to another run. Every byte is checked, because torch loads a file with a
-    changed bit without an error.
+    Log the name of each file that is damaged or belongs to another run. Every byte is checked, because torch loads a
+    file with a changed bit without an error.
     """
     for generation in _generations(path):
         fault = _fault(generation, identity)

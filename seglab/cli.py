@@ -63,7 +63,10 @@ def main() -> None:
 
 
 def train_or_evaluate() -> NoReturn:
-    """Run `seglab fit`, `test` or `validate` and exit. A signal is handled from now on, also while torch is imported."""
+    """Run `seglab fit`, `test` or `validate` and exit.
+
+    A signal is handled from now on, also while torch is imported.
+    """
     try:
         with listening() as interruption:
             interruption.deferred = True  # an exception in the middle of an import would leave half a module behind
@@ -95,7 +98,10 @@ def _fault(arguments: Sequence[str]) -> str | None:
 
 
 def _evaluated(folder: Path, verb: "Verb") -> list[str]:
-    """Evaluate the run of a study and exit. If the folder was made by `seglab fit`, return the arguments that evaluate it."""
+    """Evaluate the run of a study and exit.
+
+    If the folder was made by `seglab fit`, return the arguments that evaluate it.
+    """
     from seglab.script.rerun import evaluate_run, fit_arguments
 
     try:
@@ -149,10 +155,11 @@ def read(arguments: Sequence[str]) -> int:
 
 
 def prune(given: argparse.Namespace) -> int:
-    """Run `seglab prune`: export a checkpoint's network, without its zero filters, as a program that runs without seglab.
+    """Run `seglab prune`: export a checkpoint's network, without its zero filters, as a program that needs no seglab.
 
     Raises:
-        ValueError, OSError: the checkpoint cannot be read, the network cannot be pruned, or the program cannot be written.
+        ValueError, OSError: the checkpoint cannot be read, the network cannot be pruned, or the program cannot be
+            written.
     """
     checkpoint = Path(given.checkpoint)
     output = checkpoint.with_name(f"{checkpoint.stem}.pruned.pt2") if given.output is None else Path(given.output)
@@ -181,7 +188,10 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings, allow_abbrev=False)
 
     def parse_args(self, words: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
-        """Parse the words. Words that no flag takes are reported by the parser of the command, which knows the flags."""
+        """Parse the words.
+
+        Words that no flag takes are reported by the parser of the command, which knows the flags.
+        """
         given, others = self.parse_known_args(words)
         if others:
             commands = next(action.choices for action in self._actions if isinstance(action, _SubParsersAction))

@@ -14,7 +14,7 @@ from seglab.sample import Batch
 
 
 class Evaluation(nn.Module):
-    """Counts a split's predictions: the confusion matrix of each image and of all, and other scores if they are asked for.
+    """Counts a split's predictions: the confusion matrix of each image and of all, and other scores on request.
 
     Args:
         num_classes: C ≥ 2.
@@ -78,7 +78,7 @@ class Evaluation(nn.Module):
         return found._replace(mean=means, per_class=per_class)
 
     def matrices(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return the names, and the confusion matrices (N,C,C), truth × prediction, of the images that this rank evaluated."""
+        """Return names and confusion matrices (N,C,C), truth × prediction, of the images that this rank evaluated."""
         images: list[Tensor] = list(self.confusion.images)
         return list(self.names), torch.cat(images).cpu().numpy().astype(np.int64)
 

@@ -12,7 +12,9 @@ ELSEWHERE = 3
 """No run failed, but other processes still work on some; `run --wait` waits for them."""
 
 INTERNAL = 70
-"""seglab itself failed; one line on stderr names the file with the traceback. It is the value of EX_SOFTWARE in sysexits.h."""
+"""seglab itself failed; one line on stderr names the file with the traceback. It is the value of EX_SOFTWARE in
+sysexits.h.
+"""
 
 INTERRUPTED = 75
 """The process was asked to stop; the same command goes on. It is the value of EX_TEMPFAIL in sysexits.h."""

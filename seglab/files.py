@@ -1,4 +1,7 @@
-"""Write a file atomically: whole or not at all. No torch, so that reading and writing results does not wait for its import."""
+"""Write a file atomically: whole or not at all.
+
+No torch, so that reading and writing results does not wait for its import.
+"""
 
 import contextlib
 import os
@@ -12,16 +15,18 @@ from typing import BinaryIO
 def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing bytes, and rename it to `path` when the block ends.
 
-    If the block or the write fails, `path` is as it was and the temporary file is deleted. A process that is killed inside the block
-    leaves the temporary file `.<name>.<host>.<pid>.part`, which `ledger.remove_leftovers` deletes.
+    If the block or the write fails, `path` is as it was and the temporary file is deleted. A process that is killed
+    inside the block leaves the temporary file `.<name>.<host>.<pid>.part`, which `ledger.remove_leftovers` deletes.
 
     Args:
         path: the file to write; its folder exists.
         keep: the name under which a file that is already at `path` is kept; None replaces it.
-        durable: wait until the bytes are on the disk before renaming, so that a power failure cannot leave an empty file.
+        durable: wait until the bytes are on the disk before renaming, so that a power failure cannot leave an empty
+            file.
 
     Raises:
-        OSError: the file cannot be written, for example because the disk is full. If the system names no file, `filename` is `path`.
+        OSError: the file cannot be written, for example because the disk is full. If the system names no file,
+            `filename` is `path`.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp(), "a.txt")
@@ -60,7 +65,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def errors_with_name(path: Path) -> Iterator[None]:
-    """Add the name `path` to an `OSError` that names no file. Raise the `OSError` that is the cause of torch's "unexpected pos" error."""
+    """Add the name `path` to an `OSError` that names no file.
+
+    Raise the `OSError` that is the cause of torch's "unexpected pos" error.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,7 @@
-"""`seglab fit`, `test` and `validate`: train and evaluate without a script, by Lightning's command line on seglab's classes."""
+"""`seglab fit`, `test` and `validate`: train and evaluate without a script, by Lightning's command line.
+
+The command line takes seglab's classes.
+"""
 
 import copy
 import os
@@ -97,7 +100,10 @@ class SeglabCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the command line as an experiment script does, and read the checkpoint that it names, which Lightning would not check."""
+        """Parse the command line as an experiment script does, and read the checkpoint that it names.
+
+        Lightning would not check the checkpoint.
+        """
         self.config = parse(parser, sys.argv[1:])
         self.attempt.verb = verb = self.config["subcommand"]
         path = self.config[verb].get("ckpt_path")
@@ -114,7 +120,10 @@ class SeglabCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Make the trainer, as yet without loggers. A row is logged every ten steps, or at the end of a shorter epoch."""
+        """Make the trainer, as yet without loggers.
+
+        A row is logged every ten steps, or at the end of a shorter epoch.
+        """
         given = self.config_init[self.subcommand].trainer
         kwargs |= trainer_arguments(given, self.checkpoint_io, self.attempt.interruption)
         if given.log_every_n_steps is None and self.subcommand == "fit":
@@ -178,14 +187,20 @@ class SeglabCLI(LightningCLI):
         self.attempt.end = evaluated(self.model, self.datamodule, "val")
 
     def _checked(self) -> str:
-        """Check all samples, and that the network takes the images. Return a sentence on the images' sizes, and notes, each on a line."""
+        """Check all samples, and that the network takes the images.
+
+        Return a sentence on the images' sizes, and notes, each on a line.
+        """
         data = self.datamodule.check()
         if data.images is not None:
             self.model.check_images(data.images)
         return "\n".join([data.sizes, *(f"note: {note}" for note in data.notes)])
 
     def _begin(self, settings: Mapping[str, Any]) -> Path | None:
-        """Make the folder, with the configuration and the loggers, on the first rank; return it, or None for a `fast_dev_run`."""
+        """Make the folder with the configuration and the loggers on rank 0; return it, or None for a `fast_dev_run`.
+
+        The other ranks write nothing, and return the root folder.
+        """
         given = self.config_init[self.subcommand].trainer
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         if given.fast_dev_run:

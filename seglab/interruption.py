@@ -17,11 +17,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that ask to stop: the signal of `kill`, and signals that schedulers send some time before they end a job."""
 
 ECHO_SECONDS = 1.0
-"""Seconds within which a second signal counts as a copy of the first: a scheduler may send one directly and one through the parent."""
+"""Seconds within which a second signal counts as a copy of the first. A scheduler may send one signal directly and one
+through the parent.
+"""
 
 
 LIFELINE = "SEGLAB_LIFELINE"
-"""Environment variable of a process whose standard input is a pipe that its parent keeps open as long as the parent lives."""
+"""Environment variable of a process whose standard input is a pipe that stays open as long as its parent lives."""
 
 
 class Interrupted(BaseException):
@@ -37,12 +39,15 @@ class Interruption:
         self._when = -math.inf
         self._listening = False
         self.deferred = False
-        """Whether the first signal only sets `asked`, which the training reads between two steps. A second signal always stops at once."""
+        """True if the first signal only sets `asked`, which the training reads between two steps. A second signal
+        always stops at once.
+        """
 
     def listen(self) -> None:
         """Set the signal handlers, and receive signals that have arrived since `signals_blocked` began.
 
-        Ctrl-C is ignored unless it is one of `signals`: the process that started this one receives it too, and sends SIGTERM.
+        Ctrl-C is ignored unless it is one of `signals`: the process that started this one receives it too, and sends
+        SIGTERM.
         """
         self._listening = True
         self.listen_again()
@@ -51,7 +56,9 @@ class Interruption:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def stop_with_parent(self) -> None:
-        """Ask this process to stop, as SIGTERM does, when its parent has died. Do nothing if the parent gave it no lifeline.
+        """Ask this process to stop, as SIGTERM does, when its parent has died.
+
+        Do nothing if the parent gave it no lifeline.
 
         A parent that is killed by SIGKILL, as by the system when memory runs out, can send no signal.
         """
@@ -75,7 +82,10 @@ class Interruption:
                 signal.signal(number, self._receive)
 
     def stop_deferring(self) -> None:
-        """Let any later signal stop this process at once. Raise `Interrupted` now if a signal has already asked to stop."""
+        """Let any later signal stop this process at once.
+
+        Raise `Interrupted` now if a signal has already asked to stop.
+        """
         self.deferred = False
         if self.asked:
             raise Interrupted
@@ -92,7 +102,9 @@ class Interruption:
 
 @contextlib.contextmanager
 def listening() -> Iterator[Interruption]:
-    """Handle the signals that reach a command of the user, Ctrl-C and a closed terminal included. Restore the handlers at the end.
+    """Handle the signals that reach a command of the user, Ctrl-C and a closed terminal included.
+
+    Restore the handlers at the end.
 
     A signal that this process was started to ignore, as under `nohup` and behind `&` in a script, stays ignored.
     """

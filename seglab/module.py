@@ -45,7 +45,9 @@ LABELLED = ("iou", "dice", "boundary_iou")
 """Scores that are logged for each class."""
 
 ScoredSplit = Literal["train", "val", "test", "shift"]
-"""Names of the evaluated splits. `shift` stands for one shifted test set after the other; each one replaces the scores of the one before."""
+"""Names of the evaluated splits. `shift` stands for one shifted test set after the other; each one replaces the scores
+of the one before.
+"""
 
 _UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
 
@@ -53,8 +55,8 @@ _UPDATES = {"step": "optimizer steps", "epoch": "epochs"}
 class SegmentationModule(L.LightningModule):
     """Trains and evaluates a segmentation network.
 
-    **Settings.** Two modules are the same run if their `settings()` are equal. The settings of a subclass are the arguments of its
-    `__init__`, each kept as an attribute of the same name:
+    **Settings.** Two modules are the same run if their `settings()` are equal. The settings of a subclass are the
+    arguments of its `__init__`, each kept as an attribute of the same name:
 
         class Mixed(SegmentationModule):
             def __init__(self, network: nn.Module, loss: nn.Module, *, num_classes: int, alpha: float = 0.2) -> None:
@@ -63,31 +65,34 @@ class SegmentationModule(L.LightningModule):
                 self.seen = 0               # no setting: state of a run
 
     Args:
-        network: any `nn.Module` from images (N,C,H,W) to logits (N,`num_classes`,H,W), or (N,1,H,W) for two classes. A network of
-            segmentation-models-pytorch has the stages that schedules and logs use.
-        loss: any `nn.Module` with `forward(logits (N,C,H,W), mask (N,H,W) int64) -> 0-dim Tensor`. If it has `terms`, a mapping from
-            names to 0-dim tensors, these are logged too. If it has `follow(progress)`, this is called before each optimizer step.
+        network: any `nn.Module` from images (N,C,H,W) to logits (N,`num_classes`,H,W), or (N,1,H,W) for two classes. A
+            network of segmentation-models-pytorch has the stages that schedules and logs use.
+        loss: any `nn.Module` with `forward(logits (N,C,H,W), mask (N,H,W) int64) -> 0-dim Tensor`. If it has `terms`, a
+            mapping from names to 0-dim tensors, these are logged too. If it has `follow(progress)`, this is called
+            before each optimizer step.
         num_classes: number of classes, 2 or more.
         ignore_index: mask value that metrics ignore. Give the loss the same value.
         regularizer: a weight penalty. It is applied to gradients or weights, and is not part of the data loss.
         freeze: schedule of the stages' learning rates; None trains all stages at the optimizer's rate.
-        batch_norm: "train": batch norms of training stages use the statistics of the batch and update their running statistics;
-            "frozen": they use their initial statistics. Scales and shifts train in both cases.
+        batch_norm: "train": batch norms of training stages use the statistics of the batch and update their running
+            statistics; "frozen": they use their initial statistics. Scales and shifts train in both cases.
         allow_double_decay: accept an optimizer with weight decay beside a penalty, which is refused otherwise.
         optimizer: makes an optimizer from parameter groups, one named group for each stage.
-        scheduler: a class of `torch.optim.lr_scheduler`, `functools.partial` of a class with its arguments by name, or a function of the
-            optimizer and the total number of updates. A class that decays over the whole training (PolynomialLR, CosineAnnealingLR,
-            OneCycleLR) gets the total by name, unless you give it. A `ReduceLROnPlateau` is updated after each validation; it watches
-            "val/loss" in the mode "min" and "val/miou" in the mode "max".
-        scheduler_interval: unit of the scheduler's numbers: it is updated after each optimizer step ("step") or each epoch ("epoch").
+        scheduler: a class of `torch.optim.lr_scheduler`, `functools.partial` of a class with its arguments by name, or
+            a function of the optimizer and the total number of updates. A class that decays over the whole training
+            (PolynomialLR, CosineAnnealingLR, OneCycleLR) gets the total by name, unless you give it. A
+            `ReduceLROnPlateau` is updated after each validation; it watches "val/loss" in the mode "min" and "val/miou"
+            in the mode "max".
+        scheduler_interval: unit of the scheduler's numbers: it is updated after each optimizer step ("step") or each
+            epoch ("epoch").
         boundary_iou: score the boundaries of the classes too, see `Evaluation`.
         calibration_error: score the predicted probabilities too, see `Evaluation`.
         mean: mean of each image channel, on the scale [0, 1]; one value serves all channels.
         std: standard deviation of each image channel, on the same scale; one value serves all channels.
 
     Raises:
-        ValueError: the network is wrapped by `torch.compile`, or its `train()` and `eval()` do not reach all its modules, as after SMP's
-            `freeze_encoder()`.
+        ValueError: the network is wrapped by `torch.compile`, or its `train()` and `eval()` do not reach all its
+            modules, as after SMP's `freeze_encoder()`.
     """
 
     def __init__(
@@ -134,7 +139,9 @@ class SegmentationModule(L.LightningModule):
         self._image_dtype: torch.dtype | None = None
         """Data type of the images on which the module has trained."""
         self.logs_rows_only = False
-        """Whether training losses are logged only where a row of the log follows: for trainers of which nothing else reads them."""
+        """Log training losses only where a row of the log follows. This is for trainers in which nothing else reads the
+        losses.
+        """
         self._modes: dict[nn.Module, bool] = {}
         """Modes of all modules before an evaluation."""
         self._validated: ScoredSplit = "val"
@@ -158,7 +165,8 @@ class SegmentationModule(L.LightningModule):
         """Build a module from the arguments of its `__init__`, given by name, and load a checkpoint's weights into it.
 
         Raises:
-            ValueError: arguments are missing. A checkpoint holds plain data only, so that it cannot name a network or a loss by itself.
+            ValueError: arguments are missing. A checkpoint holds plain data only, so that it cannot name a network or a
+                loss by itself.
         """
         try:
             return super().load_from_checkpoint(checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs)
@@ -169,11 +177,14 @@ class SegmentationModule(L.LightningModule):
             ) from error
 
     def settings(self) -> dict[str, object]:
-        """Return the module's settings by name: values that, beside network, loss, regularizer, schedules and optimizer, define a run.
+        """Return the module's settings by name.
 
-        The settings are `ignore_index`, `mean`, `std`, `batch_norm` and each argument that a subclass adds in its own `__init__`. All other
-        attributes are state or follow from settings. Permissions (`allow_double_decay`) and additional scores (`boundary_iou`,
-        `calibration_error`) are not settings, because they do not change the training.
+        These settings define a run together with network, loss, regularizer, schedules and optimizer.
+
+        The settings are `ignore_index`, `mean`, `std`, `batch_norm` and each argument that a subclass adds in its own
+        `__init__`. All other attributes are state or follow from settings. Permissions (`allow_double_decay`) and
+        additional scores (`boundary_iou`, `calibration_error`) are not settings, because they do not change the
+        training.
 
         Raises:
             ValueError: a subclass does not keep an argument of its `__init__` as an attribute of the same name.
@@ -187,13 +198,16 @@ class SegmentationModule(L.LightningModule):
         }
 
     def check_images(self, images: Format) -> None:
-        """Raise a ValueError if the network or the normalisation expects another number of channels. A subclass may convert the images."""
+        """Raise a ValueError if the network or the normalisation expects another number of channels.
+
+        A subclass may convert the images.
+        """
         if type(self) is SegmentationModule:
             config = description(self.network).get("config", {})
             check_channels(images, config.get("in_channels"), self.mean.flatten().tolist(), self.std.flatten().tolist())
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return the logits (N,num_classes,H,W) of images (N,C,H,W) of any height and width, with the data set's own range of values.
+        """Return logits (N,num_classes,H,W) of images (N,C,H,W) of any size, with the data set's own range of values.
 
         Raises:
             ValueError: the network gives another number of logits per pixel.
@@ -206,7 +220,7 @@ class SegmentationModule(L.LightningModule):
         return logits
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 with about zero mean and unit variance."""
+        """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 of about mean 0 and variance 1."""
         return normalised(image, self.mean, self.std)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -236,9 +250,10 @@ class SegmentationModule(L.LightningModule):
         return classes(self.full_logits(batch))
 
     def evaluate(self, batch: Batch, split: ScoredSplit) -> Tensor:
-        """Add a batch to the scores of a split, at the size of its masks, and return the predicted classes (N,H',W') int64.
+        """Add a batch to the scores of a split, at the size of its masks; return the predicted classes (N,H',W') int64.
 
-        The logged loss is computed as in training, at the size of the images; masks are resized to it by nearest neighbour.
+        The logged loss is computed as in training, at the size of the images; masks are resized to it by nearest
+        neighbour.
         """
         seen = self._at_own_size(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         prediction = self.evaluation(split).update(_resized(seen, batch.mask.shape[-2:]), batch)
@@ -247,7 +262,7 @@ class SegmentationModule(L.LightningModule):
         return prediction
 
     def full_logits(self, batch: Batch) -> Tensor:
-        """Return the logits (N,C,H',W') at the size of the masks, computed for each image without the padding of its batch."""
+        """Return the logits (N,C,H',W') at the size of the masks, for each image without the padding of its batch."""
         seen = self._at_own_size(batch.image) if _has_one_size(batch) else self._each_alone(batch)
         return _resized(seen, batch.mask.shape[-2:])
 
@@ -257,7 +272,7 @@ class SegmentationModule(L.LightningModule):
         return self(image) if windows is None else torch.cat(list(bands(self, image, windows)), dim=-2)
 
     def _each_alone(self, batch: Batch) -> Tensor:
-        """Return the logits (N,C,H',W') at the size of the masks, computed image by image, so that no padding influences them."""
+        """Return the logits (N,C,H',W') at the size of the masks, image by image, so that padding has no influence."""
         target, full = batch.mask.shape[-2:], []
         for image, (height, width), (rows, columns) in zip(batch.image, batch.image_size.tolist(), batch.mask_size.tolist(), strict=True):
             own = _resized(self._at_own_size(image[None, :, :height, :width]), (rows, columns))
@@ -270,7 +285,10 @@ class SegmentationModule(L.LightningModule):
         self.eval()
 
     def on_validation_model_train(self) -> None:
-        """Restore the modes by `train()`. Lightning would set the attribute `training`, and so skip a `train()` of the network's own."""
+        """Restore the modes by `train()`.
+
+        Lightning would set the attribute `training`, and so skip a `train()` of the network's own.
+        """
         set_modes(self._modes)
         self._modes = {}
 
@@ -292,7 +310,10 @@ class SegmentationModule(L.LightningModule):
 
     @contextlib.contextmanager
     def validating(self, split: ScoredSplit) -> Iterator[None]:
-        """Count validations in this context as evaluations of `split`, for example to score a trained network on its training images."""
+        """Count validations in this context as evaluations of `split`.
+
+        For example, this scores a trained network on its training images.
+        """
         before, self._validated = self._validated, split
         try:
             yield
@@ -313,9 +334,12 @@ class SegmentationModule(L.LightningModule):
         }[split]
 
     def metric_names(self, class_names: Sequence[str]) -> list[str]:
-        """Return the names that a callback or scheduler can monitor: everything logged in training and validation, by `log` of Lightning.
+        """Return all names that training and validation log by Lightning's `log`.
 
-        The list stands before the training. Terms of a loss of your own are in it if its `terms` are known before the first batch.
+        A callback or scheduler can monitor these names.
+
+        The list stands before the training. Terms of a loss of your own are in it if its `terms` are known before the
+        first batch.
 
         Args:
             class_names: names of the classes of the data.
@@ -330,7 +354,10 @@ class SegmentationModule(L.LightningModule):
         return tuple(getattr(self._data(), "class_names", None) or map(str, range(self.num_classes)))
 
     def weights(self) -> dict[str, Weight]:
-        """Return all parameters that can train, by name. Penalties act on those of kind "weight", unless `Where` chooses others."""
+        """Return all parameters that can train, by name.
+
+        Penalties act on those of kind "weight", unless `Where` chooses others.
+        """
         parameters = dict(self.network.named_parameters())
         pretrained = pretrained_parameters(self.network)
         free = scale_free(self.network)
@@ -352,7 +379,8 @@ class SegmentationModule(L.LightningModule):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one named parameter group for each stage, and one for the loss if it has parameters.
 
-        Every stage has its group from the first step on, so that a schedule changes learning rates and never the optimizer.
+        Every stage has its group from the first step on, so that a schedule changes learning rates and never the
+        optimizer.
 
         Raises:
             ValueError: a parameter belongs to neither network nor loss.
@@ -378,10 +406,11 @@ class SegmentationModule(L.LightningModule):
         return Span(start.steps, 1 if self.scheduler_interval == "step" else start.steps_per_epoch)
 
     def configure_optimizers(self) -> Any:
-        """Make the optimizer for `parameter_groups`, and the scheduler for the number of steps that the trainer has planned.
+        """Make the optimizer for `parameter_groups`, and the scheduler for the trainer's planned number of steps.
 
         Raises:
-            ValueError: the scheduler cannot be made or fails within the training, or a checkpoint cannot hold its state or the optimizer's.
+            ValueError: the scheduler cannot be made or fails within the training, or a checkpoint cannot hold its state
+                or the optimizer's.
         """
         optimizer = self.optimizer(self.parameter_groups())
         check_resumable(optimizer)
@@ -428,7 +457,10 @@ class SegmentationModule(L.LightningModule):
         }
 
     def _term_names(self) -> list[str]:
-        """Return the names of the loss's terms, by a forward pass of a copy; of an own loss that refuses drawn logits, those it has now."""
+        """Return the names of the loss's terms, found by a forward pass of a copy on logits of 0.
+
+        If an own loss refuses these logits, return the names that the loss has now.
+        """
         loss = copy.deepcopy(self.loss)
         mask = torch.arange(8 * 8).view(1, 8, 8).expand(2, 8, 8) % self.num_classes
         with torch.no_grad(), torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):
@@ -454,7 +486,10 @@ class SegmentationModule(L.LightningModule):
         return name.startswith("network.") and name.removeprefix("network.") in self.stages.unreachable
 
     def _row_follows(self) -> bool:
-        """Return whether the log gets a row after this step, or the epoch ends, after which a scheduler may watch the loss."""
+        """Return whether the log gets a row after this step, or the epoch ends.
+
+        A scheduler may watch the loss after an epoch.
+        """
         trainer = self.trainer
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         return trainer.is_last_batch or trainer.should_stop or (every > 0 and (trainer.global_step + 1) % every == 0)
@@ -481,7 +516,7 @@ class SegmentationModule(L.LightningModule):
 
 
 def _own_arguments(kind: type[SegmentationModule]) -> list[str]:
-    """Return the names of the arguments of `kind.__init__` and of its bases' that `SegmentationModule.__init__` does not have."""
+    """Return the names of arguments in `kind.__init__` and its bases' that `SegmentationModule.__init__` lacks."""
     known = inspect.signature(SegmentationModule.__init__).parameters
     own: dict[str, None] = {}
     for base in kind.__mro__[: kind.__mro__.index(SegmentationModule)]:

@@ -1,4 +1,4 @@
-"""Optimizers as objects: their fields are their settings, and calling one on parameter groups makes torch's optimizer."""
+"""Optimizers as objects: fields are settings, and calling one on parameter groups makes torch's optimizer."""
 
 import math
 from collections.abc import Iterable
@@ -13,15 +13,16 @@ from torch.optim import Optimizer
 class AdamW:
     """torch's AdamW, for the `optimizer` of a `SegmentationModule`: `SegmentationModule(..., optimizer=AdamW(3e-4))`.
 
-    Weight decay is 0 by default, in contrast to torch's 0.01, because the optimizer's own decay beside a penalty would blur a comparison.
+    Weight decay is 0 by default, in contrast to torch's 0.01, because the optimizer's own decay beside a penalty would
+    blur a comparison.
 
     Args:
         lr: learning rate η.
         weight_decay: decoupled decay w ← w − η·`weight_decay`·w (Loshchilov & Hutter 2019).
         betas: decay rates of the running means of the gradient and of its square.
         eps: ε, added to the denominator.
-        fused: compute the whole step in one kernel, which is faster on a GPU and changes the last digits of the numbers; another setting
-            of a study. None leaves the choice to torch, which does not fuse.
+        fused: compute the whole step in one kernel, which is faster on a GPU and changes the last digits of the
+            numbers; another setting of a study. None leaves the choice to torch, which does not fuse.
 
     Raises:
         ValueError: `lr` or `weight_decay` is not a finite number, 0 or more.

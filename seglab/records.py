@@ -1,9 +1,11 @@
 """Names, folders and records of runs. No torch, so that reading results is fast.
 
-A study's folder is `<root>/<study>/`. It holds `study.json` (the settings that all runs share, and the settings of each arm)
-and one folder for each run, `<arm>/seed-<n>/`. In this folder `result.json` is written last, atomically: a run without it is not done.
+A study's folder is `<root>/<study>/`. It holds `study.json` (the settings that all runs share, and the settings of each
+arm) and one folder for each run, `<arm>/seed-<n>/`. In this folder `result.json` is written last, atomically: a run
+without it is not done.
 
-Both files carry `schema`, the version of their layout. Records of older schemas are read and compared; no run is added to them.
+Both files carry `schema`, the version of their layout. Records of older schemas are read and compared; no run is added
+to them.
 """
 
 import hashlib
@@ -24,18 +26,22 @@ from seglab.files import atomic_write
 SCHEMA = 2
 """Version of the layout of `study.json` and `result.json`, and of the method that describes and hashes settings.
 
-1: settings with the paths of files inside seglab, and its version (seglab 0.1). 2: public names, the user's code by its text, `NUMERICS`.
+1: settings with the paths of files inside seglab, and its version (seglab 0.1). 2: public names, the user's code by its
+text, `NUMERICS`.
 """
 
 NUMERICS = 2
-"""Version of the numbers: each release of seglab that changes the numbers of a run increases it. It is part of a run's identity; the
-version of seglab is not.
+"""Version of the numbers: each release of seglab that changes the numbers of a run increases it. It is part of a run's
+identity; the version of seglab is not.
 
-1: seglab 0.1 and 0.2. 2: seglab 0.3; `OHEM` takes its k from the valid pixels, which changes the numbers where masks hold ignored pixels.
+1: seglab 0.1 and 0.2. 2: seglab 0.3; `OHEM` takes its k from the valid pixels, which changes the numbers where masks
+hold ignored pixels.
 """
 
 CHANGED_BY: Mapping[int, frozenset[str]] = {2: frozenset({"seglab.OHEM"})}
-"""Public names of the classes whose numbers a version of the numbers changed. A version that is not a key changed the numbers of all."""
+"""Public names of the classes whose numbers a version of the numbers changed. A version that is not a key changed the
+numbers of all.
+"""
 
 TUNING = "tuning"
 """Name of the folder of a study's tuning runs, inside the study's folder. It is read like the folder of any study."""
@@ -57,7 +63,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name`; raise a ValueError that lists the allowed characters if `name` cannot be a folder on every file system."""
+    """Return `name`; raise a ValueError with the allowed characters if it cannot be a folder on every file system."""
     if _NAME.fullmatch(name) is None:
         raise ValueError(
             f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"
@@ -146,15 +152,18 @@ class Result:
     per_class: Mapping[str, Mapping[str, tuple[float, ...]]]
     """One value for each class, by split and by score (`iou`, `dice`, `precision`, `recall`)."""
     cost: Mapping[str, float]
-    """`seconds` (training, validation and test), `training_seconds` (without the test), `peak_memory_mib`, `parameters`, `trainable_parameters`, `exact_zeros`
-    (fraction of the weights that a penalty applies to, the same weights in every arm)."""
+    """Costs: `seconds`, `training_seconds`, `peak_memory_mib`, `parameters`, `trainable_parameters`, `exact_zeros`.
+    `seconds` covers training, validation and test, `training_seconds` all but the test. `exact_zeros` is the fraction
+    of the weights that a penalty applies to, the same weights in every arm.
+    """
     commit: str | None
     version: str
     train: Mapping[str, float] = field(default_factory=dict)
-    """Scores as in `val`, on as many training images, without augmentation; empty if training images were not evaluated."""
+    """Scores as in `val`, on as many training images, without augmentation; empty if these were not evaluated."""
     shift: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Scores as in `test` on each shifted test set, by the name of the shift, and their `mean` over the corruptions (see `corruption_mean`).
-    Scores of each class are in `per_class`, under `shift/<name>`. Empty for a study without shifts."""
+    """Scores as in `test` on each shifted test set, by name, and their `mean` over corruptions (see `corruption_mean`).
+    Scores of each class are in `per_class`, under `shift/<name>`. Empty for a study without shifts.
+    """
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -180,7 +189,10 @@ class Result:
         return self._scores()
 
     def score(self, metric: str) -> float:
-        """Return the value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`; a ValueError lists the existing metrics."""
+        """Return the value of `test/miou`, `gap/miou`, `test/iou/<class>` or `cost/<name>`.
+
+        For any other metric, raise a ValueError that lists the existing metrics.
+        """
         split, _, name = metric.partition("/")
         if (value := self.means.get(split, {}).get(name)) is not None:
             return value
@@ -222,8 +234,10 @@ class AcceptedEdit:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Declared analysis of a study: what is tested, on which arms and seeds. It is recorded before the first result, and is not part of a
-    run's identity."""
+    """Declared analysis of a study: what is tested, on which arms and seeds.
+
+    It is recorded before the first result, and is not part of a run's identity.
+    """
 
     baseline: str
     metric: str
@@ -237,13 +251,15 @@ class Analysis:
     looks: tuple[int, ...] = ()
     """Numbers of seeds after which verdicts are given before all seeds are done, in increasing order."""
     always_valid: bool = False
-    """Whether the tests hold after any number of seeds."""
+    """True if the tests hold after any number of seeds."""
     added_seeds: tuple[int, ...] = ()
     """Seeds that an amendment has added after the first result. They are exploratory."""
     dropped_arms: tuple[str, ...] = ()
     """Arms that an amendment has dropped after the first result. They still count in the number of tests."""
     tunings: int = 1
-    """Number of independent tunings of each arm. With more than one, the means over the seeds of each tuning are the pairs of all tests."""
+    """Number of independent tunings of each arm. With more than one, the means over the seeds of each tuning are the
+    pairs of all tests.
+    """
 
     @property
     def tests(self) -> int:
@@ -280,15 +296,19 @@ class StudyRecord:
     shared: Mapping[str, Any]
     """Settings that are equal for every arm: data, epochs, batch size, precision, numerics."""
     arms: Mapping[str, Mapping[str, Any]]
-    """Network, loss, regularizer, schedule, optimizer and code of each arm. Values under `display` are shown only, and are not settings. If the
-    tuning is repeated, each tuning of an arm is an entry, by the name of `arm_of_tuning`."""
+    """Network, loss, regularizer, schedule, optimizer and code of each arm. Values under `display` are shown only, and
+    are not settings. If the tuning is repeated, each tuning of an arm is an entry, by the name of `arm_of_tuning`.
+    """
     factors: tuple[str, ...] = ()
-    """Names of the factors that the arms cross, in the order of the levels in an arm's name. They are not part of a run's identity."""
+    """Names of the factors that the arms cross, in the order of the levels in an arm's name. They are not part of a
+    run's identity.
+    """
     accepted: tuple[AcceptedEdit, ...] = ()
     """Accepted edits of the user's code since the record was written. They are not part of a run's identity."""
     shifts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Settings of each shift under which the runs are tested, by name; `kind` is the class of a corruption and None for another domain.
-    They are not part of a run's identity, because they change no training."""
+    """Settings of each shift in the tests, by name; `kind` is the class of a corruption, None for another domain. They
+    are not part of a run's identity, because they change no training.
+    """
     version: str = ""
     """Version of seglab that created the record."""
     schema: int = SCHEMA
@@ -326,8 +346,8 @@ def identity(record: StudyRecord, run: Run) -> str:
 def corruption_mean(scores: Mapping[str, Mapping[str, float]], shifts: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:
     """Return the mean of each score over the severities of each corruption, then over the corruptions.
 
-    This is the mean performance under corruption (mPC) of Michaelis et al. (2019), arXiv:1907.07484. None without a corruption, or if one
-    has no scores.
+    This is the mean performance under corruption (mPC) of Michaelis et al. (2019), arXiv:1907.07484. None without a
+    corruption, or if one has no scores.
 
     Args:
         scores: scores by the name of the shift.
@@ -351,7 +371,7 @@ def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed_since(numerics: object) -> frozenset[str] | None:
-    """Return the public names of the classes whose numbers changed after a version of the numbers; None if all may have changed."""
+    """Return the public names of classes whose numbers changed after `numerics`; None if all may have changed."""
     if not isinstance(numerics, int) or numerics > NUMERICS:
         return None
     since = range(numerics + 1, NUMERICS + 1)
@@ -361,7 +381,10 @@ def changed_since(numerics: object) -> frozenset[str] | None:
 
 
 def check_schema(folder: Path, record: StudyRecord) -> None:
-    """Raise a ValueError if another version of seglab has recorded the folder with another schema. Such a folder accepts no runs."""
+    """Raise a ValueError if another version of seglab has recorded the folder with another schema.
+
+    Such a folder accepts no runs.
+    """
     if record.schema != SCHEMA:
         raise ValueError(
             f"{folder}: was recorded by seglab {record.version} (schema {record.schema}), and seglab {seglab.__version__} (schema {SCHEMA}) "
@@ -400,7 +423,7 @@ def read_result(path: Path) -> Result:
 
 
 def read_results(folder: Path) -> tuple[list[Result], list[str]]:
-    """Return all readable results in a study's folder, ordered by arm and seed, and one line for each damaged result."""
+    """Return all readable results in a study's folder, ordered by arm and seed, and a line for each damaged result."""
     results, problems = [], []
     for path in sorted(folder.glob("*/seed-*/result.json")):
         try:
@@ -468,7 +491,10 @@ def _read_object(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _converted(path: Path, raw: dict[str, Any], kind: type[T], remedy: str) -> T:
-    """Convert plain data to a dataclass. If the data do not fit, raise a ValueError with the file, the field and the expected type."""
+    """Convert plain data to a dataclass.
+
+    If the data do not fit, raise a ValueError with the file, the field and the expected type.
+    """
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:

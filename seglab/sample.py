@@ -20,12 +20,17 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples stacked. Images of different sizes are padded, at the bottom and the right, to the largest of the batch."""
+    """Samples stacked.
+
+    Images of different sizes are padded, at the bottom and the right, to the largest of the batch.
+    """
 
     image: Tensor
     """(N,C,H,W), the dtype of the samples."""
     mask: Tensor
-    """(N,H',W') uint8. In training H',W' = H,W; in evaluation they are those of the original masks, padded with `IGNORE`."""
+    """(N,H',W') uint8. In training H',W' = H,W; in evaluation they are those of the original masks, padded with
+    `IGNORE`.
+    """
     name: tuple[str, ...]
     """The N names."""
     image_size: Tensor

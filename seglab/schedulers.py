@@ -14,8 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler, PolynomialLR
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler] | Callable[[Optimizer], LRScheduler]
 """Maker of a scheduler: a class, `functools.partial` of a class with arguments by name, or a function.
 
-A function gets the optimizer, and the total number of updates if it has a second parameter. As the annotation of a parameter, this type makes
-every argument of a class a flag: the first alternative leaves the total open, and the second knows the argument that comes second.
+A function gets the optimizer, and the total number of updates if it has a second parameter. As the annotation of a
+parameter, this type makes every argument of a class a flag: the first alternative leaves the total open, and the second
+knows the argument that comes second.
 """
 
 TOTALS = ("T_max", "total_steps", "steps")
@@ -27,7 +28,7 @@ REHEARSED = 100_000
 
 @dataclass(frozen=True)
 class Span:
-    """The optimizer steps of a training, and how many of them lie between two updates of the scheduler: 1, or the steps of an epoch."""
+    """Number of optimizer steps of a training, and of steps between two scheduler updates: 1, or an epoch's steps."""
 
     steps: int
     every: int = 1
@@ -39,7 +40,9 @@ class Span:
 
 
 def make_scheduler(factory: SchedulerFactory, optimizer: Optimizer, span: Span) -> LRScheduler:
-    """Make a scheduler of `optimizer`. A class gets the total number of updates by name, if it has a parameter for it and no value.
+    """Make a scheduler of `optimizer`.
+
+    A class gets the total number of updates by name, if it has a parameter for it and no value.
 
     Raises:
         ValueError: the class lacks an argument or refuses one, or the factory makes no scheduler.
@@ -59,7 +62,9 @@ def make_scheduler(factory: SchedulerFactory, optimizer: Optimizer, span: Span) 
 
 
 def followed(scheduler: LRScheduler, optimizer: Optimizer, span: Span) -> Iterator[list[dict[str, Any]]]:
-    """Yield the optimizer's parameter groups at each optimizer step, and update the scheduler after it. No weight changes.
+    """Yield the optimizer's parameter groups at each optimizer step, and update the scheduler after it.
+
+    No weight changes.
 
     At most the first `REHEARSED` steps are followed.
 
@@ -79,7 +84,10 @@ def followed(scheduler: LRScheduler, optimizer: Optimizer, span: Span) -> Iterat
 
 
 def rehearse(scheduler: LRScheduler, optimizer: Optimizer, span: Span) -> str:
-    """Return the learning rates and momenta of a training as text, such as `0.1 → 0.001 (from step 60)`: the largest of the groups."""
+    """Return the learning rates and momenta of a training as text, each the largest of the groups.
+
+    An example is `0.1 → 0.001 (from step 60)`.
+    """
     rates, momenta = [], []
     for groups in followed(scheduler, optimizer, span):
         rates.append(max(float(group["lr"]) for group in groups))
@@ -93,7 +101,7 @@ def named(factory: SchedulerFactory, scheduler: LRScheduler) -> str:
 
 
 def spoken(factory: SchedulerFactory) -> str:
-    """Return a factory as text: the name of a function, or a class with the arguments that are not its defaults, `StepLR(step_size=30)`."""
+    """Return a factory as text: a function's name, or a class with non-default arguments, `StepLR(step_size=30)`."""
     kind = _class(factory)
     if kind is None:
         function = factory.func if isinstance(factory, partial) else factory
@@ -110,7 +118,10 @@ def _class(factory: SchedulerFactory) -> type[LRScheduler] | None:
 
 
 def _given(factory: SchedulerFactory) -> dict[str, Any]:
-    """Return the arguments of a partial that are given by name. A parser gives None for an argument that is left out."""
+    """Return the arguments of a partial that are given by name.
+
+    A parser gives None for an argument that is left out.
+    """
     keywords: Mapping[str, Any] = factory.keywords if isinstance(factory, partial) else {}
     return {name: value for name, value in keywords.items() if value is not None}
 
@@ -148,7 +159,10 @@ def _total(kind: type[LRScheduler], given: Mapping[str, Any], total: int) -> dic
 
 
 def _takes_total(function: SchedulerFactory) -> bool:
-    """Return whether a function gets the total number of updates: its second parameter has no default, or is called `steps` or the like."""
+    """Return whether a function gets the total number of updates.
+
+    The second parameter of such a function has no default, or is called `steps` or the like.
+    """
     positional = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
@@ -171,7 +185,7 @@ def _reason(error: Exception) -> str:
 
 
 def _course(values: list[float]) -> str:
-    """Return the first, the largest, the smallest and the last of some values, and the step from which the last one stays."""
+    """Return as text the first, largest, smallest and last of some values, and the step from which the last stays."""
     last = values[-1]
     settled = next((step for step in range(len(values) - 1, 0, -1) if values[step - 1] != last), 0)
     between = sorted({values.index(extreme) for extreme in (max(values), min(values)) if extreme not in (values[0], last)})

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 ScaleFree = Literal["filter", "tensor", "no", "unknown"]
-"""Part of a weight that can be scaled without changing the network's output: each output filter by itself, the tensor, or nothing.
+"""Part of a weight whose scale does not change the network's output: each output filter, the tensor, or nothing.
 
-The output does not change because a norm layer follows that uses the statistics of its input. "unknown" if this cannot be found out.
+The output does not change because a norm layer follows that uses the statistics of its input. "unknown" if this cannot
+be found out.
 """
 
 

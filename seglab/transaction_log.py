@@ -1,7 +1,7 @@
 """Read W&B's local log of a run, a `.wandb` file, and write the part of it that the server does not have.
 
-The file has LevelDB's log format (github.com/google/leveldb/blob/main/doc/log_format.md) after a header of 7 bytes, with a plain CRC-32. Each
-record is a `Record` of W&B's protocol buffers.
+The file has LevelDB's log format (github.com/google/leveldb/blob/main/doc/log_format.md) after a header of 7 bytes,
+with a plain CRC-32. Each record is a `Record` of W&B's protocol buffers.
 """
 
 import json
@@ -31,9 +31,11 @@ class Contents:
     """`_step` of the first row; None without a row."""
     rows: int
     is_whole: bool
-    """Whether the log can be read up to its end. A killed process may leave a part of a record, which is read up to there."""
+    """True if the log can be read up to its end. A killed process may leave a part of a record, which is read up to
+    there.
+    """
     has_ended: bool
-    """Whether the process has closed the log."""
+    """True if the process has closed the log."""
 
 
 def read_contents(path: Path) -> Contents:

@@ -1,4 +1,7 @@
-"""W&B's environment variables: which seglab follows, and what is wrong with them, before W&B ends with errors of its own. No torch."""
+"""W&B's environment variables: which ones seglab follows, and what is wrong with them, before W&B itself fails.
+
+No torch.
+"""
 
 import os
 import re
@@ -15,8 +18,10 @@ FOLLOWED = frozenset(
         *("SILENT", "QUIET", "DEBUG", "CORE_DEBUG", "ERROR_REPORTING", "DISABLE_GIT", "DISABLE_CODE", "X_SAVE_REQUIREMENTS"),
     )
 )
-"""Variables of W&B that say where all runs are logged, as whom and how. All others describe one run (WANDB_RUN_ID, WANDB_SWEEP_ID …), and
-several runs under one name or one id would overwrite each other, or they change what seglab logs."""
+"""Variables of W&B that say where all runs are logged, as whom and how. All others describe one run (WANDB_RUN_ID,
+WANDB_SWEEP_ID …), and several runs under one name or one id would overwrite each other, or they change what seglab
+logs.
+"""
 
 _FOLLOWED_KINDS = re.compile("WANDB_X_(GRAPHQL|FILE_STREAM|FILE_TRANSFER|STATS|DISABLE)_.+")
 """Further variables that are followed: those of W&B's requests, and of its measurements of the machine."""
@@ -39,8 +44,9 @@ def is_followed(name: str) -> bool:
 def drop_unusable_wandb(environment: MutableMapping[str, str] = os.environ) -> None:
     """Delete the variables of W&B that would do harm: those that are empty, and the service of another process.
 
-    wandb itself would refuse an empty `WANDB_MODE` or `WANDB_BASE_URL` with its own traceback. A process that uses wandb sets `WANDB_SERVICE`
-    for its children. Its service ends with it, and takes relative paths for those of its own directory.
+    wandb itself would refuse an empty `WANDB_MODE` or `WANDB_BASE_URL` with its own traceback. A process that uses
+    wandb sets `WANDB_SERVICE` for its children. Its service ends with it, and takes relative paths for those of its own
+    directory.
     """
     for name in list(environment):
         if name == "WANDB_SERVICE" or (name.startswith("WANDB_") and not environment[name].strip()):

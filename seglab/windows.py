@@ -1,4 +1,7 @@
-"""Compute the logits of an image of any size by overlapping windows, in bands of rows, so that memory does not grow with its height."""
+"""Compute an image's logits by overlapping windows, in bands of rows, so that memory does not grow with its height.
+
+The image may have any size.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,8 +14,9 @@ from torch import Tensor
 class Windows:
     """Overlapping windows that cover an image. An image that is not larger than a window is computed as a whole.
 
-    The logits of a pixel are a weighted mean over the windows that contain it. The weight of a window is the product of a Hann function
-    of the row and one of the column: it is largest in the middle and nearly 0 at the edges, where a network sees the least context.
+    The logits of a pixel are a weighted mean over the windows that contain it. The weight of a window is the product of
+    a Hann function of the row and one of the column: it is largest in the middle and nearly 0 at the edges, where a
+    network sees the least context.
 
     Args:
         size: rows and columns of a window.
@@ -40,9 +44,12 @@ Network = Callable[[Tensor], Tensor]
 
 
 def bands(network: Network, image: Tensor, windows: Windows | None, device: torch.device | str | None = None) -> Iterator[Tensor]:
-    """Yield the logits (N,K,rows,W) of images (N,C,H,W), from top to bottom, in bands of rows that together have all H rows.
+    """Yield the logits (N,K,rows,W) of images (N,C,H,W) in bands of rows, from top to bottom.
 
-    Only the sums of the logits in one row of windows are held at a time. An image that fits into one window is one band: exactly `network(image)`.
+    Together, the bands have all H rows.
+
+    Only the sums of the logits in one row of windows are held at a time. An image that fits into one window is one
+    band: exactly `network(image)`.
 
     Args:
         network: the function from images to logits.
@@ -76,7 +83,10 @@ def bands(network: Network, image: Tensor, windows: Windows | None, device: torc
 
 
 def _move_up(sums: Tensor, done: int) -> None:
-    """Move all rows of `sums` (...,rows,W) up by `done`, in pieces of `done` rows, which do not overlap; the last rows become 0."""
+    """Move all rows of `sums` (...,rows,W) up by `done`, and set the last `done` rows to 0.
+
+    The rows move in pieces of `done` rows, so that no piece overlaps its target.
+    """
     rows = sums.shape[-2]
     for first in range(0, rows - done, done):
         last = min(first + done, rows - done)

@@ -32,14 +32,20 @@ def _cache_is_removed() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_rank_is_left_behind() -> Iterator[None]:
-    """DDP in this process makes it a rank in its environment, and processes of later tests would wait for ranks that nobody starts."""
+    """Check that a test that launches DDP leaves no rank in the environment of this process.
+
+    Otherwise, processes of later tests would wait for ranks that nobody starts.
+    """
     yield
     assert "LOCAL_RANK" not in os.environ, "put patch.dict(os.environ) around what launches DDP in this process"
 
 
 @pytest.fixture(autouse=True)
 def _signals_are_left_alone() -> Iterator[None]:
-    """Check that a test restores signals. Processes of later tests inherit what is ignored or blocked, and Ctrl-C would not stop them."""
+    """Check that a test restores signals.
+
+    Processes of later tests inherit what is ignored or blocked, and Ctrl-C would not stop them.
+    """
     before = _signals()
     yield
     assert _signals() == before, "put the handlers of signals back, and unblock what was blocked"

@@ -28,8 +28,9 @@ from torch.optim.lr_scheduler import (
 from seglab.schedulers import SchedulerFactory
 
 FEW = ("SequentialLR", "ReduceLROnPlateau")
-"""Schedulers that are tested at each change: several of the training's length, and one that follows a metric. The others are tested by
-`make test-weekly`."""
+"""Schedulers that are tested at each change: several of the training's length, and one that follows a metric. The
+others are tested by `make test-weekly`.
+"""
 
 
 def decay(update: int) -> float:

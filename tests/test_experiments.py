@@ -1,4 +1,4 @@
-"""Every experiment's every arm: it trains, and under one seed all arms start from the same weights and see the same batches."""
+"""Every arm of every experiment trains, and under one seed all arms share initial weights and batches."""
 
 import importlib.util
 import inspect

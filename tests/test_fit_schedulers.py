@@ -1,4 +1,4 @@
-"""`seglab fit` with schedulers by class path: the logged rates are torch's own, and what cannot be made is refused in one line."""
+"""`seglab fit` with schedulers by class path: logged rates are torch's own, and failures are refused in one line."""
 
 import csv
 from pathlib import Path

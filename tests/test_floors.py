@@ -1,7 +1,8 @@
 """The house's floors: imports point down only, and reading results never meets torch.
 
-Imports are read from the source, those inside functions and under TYPE_CHECKING too: a room that writes another's name in an
-annotation knows of it. Public names that are imported from the facade `seglab` count as imports from where its stub says they are defined.
+Imports are read from the source, those inside functions and under TYPE_CHECKING too: a room that writes another's name
+in an annotation knows of it. Public names that are imported from the facade `seglab` count as imports from where its
+stub says they are defined.
 """
 
 import ast
@@ -142,7 +143,10 @@ def test_a_fault_would_be_found(module: str, line: str) -> None:
 
 
 def at_import(module: str) -> set[str]:
-    """Return what importing `module` imports: its statements outside of functions and TYPE_CHECKING, and its packages' `__init__`."""
+    """Return what importing `module` imports, from its statements and from its packages' `__init__`.
+
+    Statements in functions and under TYPE_CHECKING are left out.
+    """
     body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
     found: set[str] = set()
     while body:

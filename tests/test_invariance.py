@@ -122,7 +122,7 @@ def test_what_is_said_to_be_free_is_free(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_is_said_to_matter_matters(name: str) -> None:
-    """Weights of plain convolutions: where the scale does not matter although it is said to, a control would miss them."""
+    """Weights of plain convolutions: if the scale is said to matter but does not, a control would miss them."""
     made = built(name)
     free = scale_free(made)
     assert {key: value for key, value in free.items() if value != "no"} == EXPECTED.get(name, {k: v for k, v in free.items() if v != "no"})

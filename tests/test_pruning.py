@@ -101,7 +101,8 @@ def test_costs_counted_by_hand() -> None:
     whole = small()
     zeroed(whole[0], 1, 2)
     smaller, report = prune_with_report(whole, images(1, 3, 8, 8))
-    # parameters: 4·(27 + 1) + 4·2 + 2·(4 + 1), with 2 filters for 4 then; 2 FLOPs for each of 27·4 and 4·2 weights and 64 pixels
+    # parameters: 4·(27 + 1) + 4·2 + 2·(4 + 1), with 2 filters for 4 then; 2 FLOPs for each of 27·4 and 4·2 weights and
+    # 64 pixels
     assert report.before == Cost(130, 2 * (108 + 8) * 64, 6)
     assert report.after == Cost(66, 2 * (54 + 4) * 64, 4)
     assert (report.zero, report.removed, report.kept) == (2, 2, {})

@@ -43,7 +43,10 @@ def blocks(language: str = "python") -> list[str]:
 
 
 def commands(beginning: str) -> list[str]:
-    """Return the lines of commands that match, without their comments; a command is an indented line, or stands between backticks."""
+    """Return the command lines that match, without comments.
+
+    A command is an indented line, or stands between backticks.
+    """
     text = "\n".join(page.read_text() for page in PAGES)
     lines = re.findall(r"^    (\S.*)$", text, flags=re.MULTILINE) + re.findall(r"`([^`\n]+)`", text)
     return [line.partition(" #")[0] for line in lines if re.match(beginning, line)]
@@ -328,7 +331,10 @@ def test_the_training_without_a_script_is_configured(command: str, tmp_path: Pat
 
 
 def test_the_demo_has_enough_seeds_for_a_verdict() -> None:
-    """The smallest p of the sign-flip test, times the number of contrasts (Holm), is below 0.05; and as many runs are announced as it has."""
+    """The smallest p of the sign-flip test, times the number of contrasts (Holm), is below 0.05.
+
+    The announced number of runs is that of the demo.
+    """
     given = dict(re.findall(r"--(\S+) (\S+)", demo()))
     arms, seeds = len(given["losses"].split(",")), int(given["seeds"])
     assert (arms - 1) * 2 ** (1 - seeds) < 0.05

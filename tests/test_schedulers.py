@@ -1,4 +1,7 @@
-"""In a real training every scheduler of torch has torch's own learning rates and momenta; what it cannot be made of is refused by name."""
+"""In a real training, each scheduler of torch gives torch's own learning rates and momenta.
+
+A scheduler that cannot be made is refused by name.
+"""
 
 import logging
 from collections.abc import Callable

@@ -90,7 +90,7 @@ SCRIPTS = {path.name: path.read_text() for path in sorted(ROOT.glob("experiments
     ("name", "verb"), [*((name, "status") for name in SCRIPTS), ("regularization.py", "compare"), ("regularization.py", "cancel")]
 )
 def test_a_script_answers_before_it_imports_torch(name: str, verb: str, folder: Path, tmp_path: Path) -> None:
-    """Read the folder of the script's own study, whose name another test compares with that of the study that it builds."""
+    """Read the folder of the script's own study; another test compares its name with that of the built study."""
     study = study_name(written(tmp_path, SCRIPTS[name]))
     assert study is not None
     shutil.copytree(folder, tmp_path / "runs" / study)

@@ -105,7 +105,7 @@ class NoLoss(nn.Module):
 
 
 def test_in_a_ragged_window_the_penalty_keeps_its_weight(shapes: SegmentationDataModule) -> None:
-    """Accumulating 2 over 3 batches leaves a window of one: the loss route gives it half a penalty, ours a whole one."""
+    """Accumulating 2 over 3 batches leaves a window of one: half a penalty by the loss route, a whole one by ours."""
 
     def plain_sgd(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=1.0)
@@ -383,7 +383,7 @@ def test_an_accumulation_schedule_that_accumulates_nothing_is_accepted(shapes: S
 
 
 def test_a_trainer_is_for_one_training(shapes: SegmentationDataModule, tmp_path: Path) -> None:
-    """Lightning would leave the second module as it is, because the trainer is at its end, and say so in a log line only."""
+    """Lightning would leave the second module untrained, as the trainer is at its end, and only log a line."""
     trainer = quiet_trainer(max_epochs=1)
     module = built()
     trainer.validate(module, datamodule=shapes, verbose=False)

@@ -1,4 +1,7 @@
-"""A corruption of one's own: white fog, denser with each severity. The image is float32 in [0, 1], and is clipped afterwards."""
+"""A corruption of one's own: white fog, denser with each severity.
+
+The image is float32 in [0, 1], and is clipped afterwards.
+"""
 
 from dataclasses import dataclass
 

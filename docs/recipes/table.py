@@ -1,4 +1,7 @@
-"""A table of Hugging Face, saved to a folder and checked: --data.source HuggingFace --data.source.path squares_table --data.source.mask mask"""
+"""Save a Hugging Face table to a folder and check it.
+
+The flags that read it: --data.source HuggingFace --data.source.path squares_table --data.source.mask mask
+"""
 
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Image

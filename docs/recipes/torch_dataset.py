@@ -1,4 +1,8 @@
-"""A data set of PyTorch: --data.source TorchDataset --data.source.make my.squares --data.source.class_names [background,square]"""
+"""Define a PyTorch data set.
+
+The flags that read it: --data.source TorchDataset --data.source.make my.squares
+--data.source.class_names [background,square]
+"""
 
 import numpy as np
 from PIL import Image

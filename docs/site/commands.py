@@ -1,4 +1,7 @@
-"""Write docs/reference/commands.md: the help of every command. `make docs` runs this, and a test compares a part of the page with it."""
+"""Write docs/reference/commands.md: the help of every command.
+
+`make docs` runs this, and a test compares a part of the page with it.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,7 @@
-"""Show doctests as code. A docstring of seglab has its examples at its end; the reader of the site expects them below a heading."""
+"""Show doctests as code.
+
+A docstring of seglab has its examples at its end; the reader of the site expects them below a heading.
+"""
 
 import re
 from typing import Any

@@ -17,13 +17,14 @@ from seglab.regularizers import Applied, Part, Penalty, Term, Weight, filters, f
 
 
 class WeightDiagnostics(Callback):
-    """Logs numbers about the weights (kind "weight") of each stage, at the first step, every `every_n_steps` and at the last step:
+    """Logs numbers on each stage's weights (kind "weight") every `every_n_steps` steps, and at the first and last step:
 
     - `stage/<stage>/norm`: ‖w‖;
     - `stage/<stage>/zeros`, `/zero_filters`: fraction of weights, and number of output filters, that are exactly zero;
     - `stage/<stage>/drift`: ‖w − w⁰‖/‖w⁰‖, w⁰ being the weights before the training;
     - `stage/<stage>/update`: ‖Δw‖/‖w‖ of this step;
-    - `stage/<stage>/effective_lr`: η/‖w_f‖², averaged over the filters f whose scale a norm layer cancels (van Laarhoven 2017);
+    - `stage/<stage>/effective_lr`: η/‖w_f‖², averaged over the filters f whose scale a norm layer cancels (van
+      Laarhoven 2017);
     - `stage/<stage>/penalty`: λR of the stage; `/ratio`: ‖∇λR‖/‖∇L‖ over its penalized weights;
     - `stage/<stage>/below_beta`: fraction of weights on the quadratic part of a Smooth-L1 penalty.
 
@@ -95,7 +96,10 @@ def _step_order(trainer: L.Trainer) -> StepOrder:
 
 
 class _PenaltyMeasurement:
-    """Measures penalties before a step, without the factors on λ. The step sets these factors, and `found` multiplies them in."""
+    """Measures penalties before a step, without the factors on λ.
+
+    The step sets these factors, and `found` multiplies them in.
+    """
 
     def __init__(self, applied: Applied) -> None:
         self.terms: list[tuple[Term, list[Part], Sequence[Tensor]]] = []

@@ -1,8 +1,9 @@
 """All uses of Lightning's private parts: private attributes, and the layout of the state of its loops.
 
-Each use is a function with its reason and, if known, the Lightning issue whose solution would make it unnecessary. Nothing else
-in seglab may touch these parts. `tests/callbacks/test_lightning_internals.py` calls each function on real objects of the installed
-Lightning and names the attribute that is missing. pyproject.toml limits Lightning to the versions that were tested.
+Each use is a function with its reason and, if known, the Lightning issue whose solution would make it unnecessary.
+Nothing else in seglab may touch these parts. `tests/callbacks/test_lightning_internals.py` calls each function on real
+objects of the installed Lightning and names the attribute that is missing. pyproject.toml limits Lightning to the
+versions that were tested.
 
 Issue numbers are of https://github.com/Lightning-AI/pytorch-lightning.
 """
@@ -19,7 +20,8 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 def batches_started(trainer: L.Trainer) -> int:
     """Return the number of training batches that were started before the present one, over all epochs.
 
-    Reason: `trainer.global_step` counts optimizer steps, and a random seed is needed for each of the batches that one step accumulates.
+    Reason: `trainer.global_step` counts optimizer steps, and a random seed is needed for each of the batches that one
+    step accumulates.
     """
     return int(trainer.fit_loop.epoch_loop.total_batch_idx)
 
@@ -27,8 +29,9 @@ def batches_started(trainer: L.Trainer) -> int:
 def restore_train_loader(trainer: L.Trainer) -> None:
     """Load the state of the training loader from the checkpoint that the trainer resumes from.
 
-    Reason: if `configure_optimizers` asks for `trainer.estimated_stepping_batches`, Lightning makes the loader before it reads the
-    checkpoint, and then never loads the loader's state (issue 20550). Loading the state twice does no harm.
+    Reason: if `configure_optimizers` asks for `trainer.estimated_stepping_batches`, Lightning makes the loader before
+    it reads the checkpoint, and then never loads the loader's state (issue 20550). Loading the state twice does no
+    harm.
     """
     trainer.fit_loop._load_combined_loader_states()
 
@@ -36,20 +39,20 @@ def restore_train_loader(trainer: L.Trainer) -> None:
 def averages_over_epoch(trainer: L.Trainer) -> bool:
     """Return whether `self.log(..., on_epoch=True)` has collected values in the present training epoch.
 
-    Reason: no checkpoint holds these values since Lightning 2.0 (pull request 16516), so a training that has some cannot be resumed
-    exactly within an epoch.
+    Reason: no checkpoint holds these values since Lightning 2.0 (pull request 16516), so a training that has some
+    cannot be resumed exactly within an epoch.
     """
     metrics = trainer.fit_loop.epoch_loop._results.result_metrics
     return any(metric.meta.on_epoch and not metric.has_reset for metric in metrics)
 
 
 def rewind_batch(checkpoint: dict[str, Any]) -> None:
-    """Change a checkpoint that is saved in `on_train_batch_start` so that a resumed training begins with this very batch.
+    """Change a checkpoint saved in `on_train_batch_start` so that a resumed training begins with this very batch.
 
     Before the first batch of an epoch, the resumed training also begins the epoch again and calls its hooks.
 
-    Reason: Lightning counts a batch before its hooks run, so a resumed training skips or repeats a batch (issues 18060, 19815). No public
-    method changes the counts.
+    Reason: Lightning counts a batch before its hooks run, so a resumed training skips or repeats a batch (issues 18060,
+    19815). No public method changes the counts.
     """
     fit_loop = checkpoint["loops"]["fit_loop"]
     batches = fit_loop["epoch_loop.batch_progress"]
@@ -64,9 +67,10 @@ def rewind_batch(checkpoint: dict[str, Any]) -> None:
 
 
 def rewind_validation(checkpoint: dict[str, Any]) -> None:
-    """Change a checkpoint that is saved within a validation so that a resumed training begins with the first batch of this validation.
+    """Change a checkpoint saved within a validation so that a resumed training begins at the validation's first batch.
 
-    Reason: Lightning would skip the batches that were validated already. No checkpoint holds the scores of these batches.
+    Reason: Lightning would skip the batches that were validated already. No checkpoint holds the scores of these
+    batches.
     """
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
     batches["is_last_batch"] = False
@@ -75,13 +79,13 @@ def rewind_validation(checkpoint: dict[str, Any]) -> None:
 
 
 def continue_after_end(checkpoint: dict[str, Any]) -> None:
-    """Change a checkpoint that is saved after a training so that a longer training continues as if this one had not ended.
+    """Change a checkpoint saved after a training so that a longer training continues as if this one had not ended.
 
-    After a whole epoch, the longer training begins with the next epoch. Within an epoch, which `max_steps` can end, it begins with the next
-    batch.
+    After a whole epoch, the longer training begins with the next epoch. Within an epoch, which `max_steps` can end, it
+    begins with the next batch.
 
-    Reason: Lightning counts an epoch that `max_steps` cut off as complete, and takes the batches of a complete epoch for batches of the
-    next one (issue 18060). No public method changes the counts.
+    Reason: Lightning counts an epoch that `max_steps` cut off as complete, and takes the batches of a complete epoch
+    for batches of the next one (issue 18060). No public method changes the counts.
     """
     fit_loop = checkpoint["loops"]["fit_loop"]
     batches = fit_loop["epoch_loop.batch_progress"]
@@ -97,8 +101,8 @@ def continue_after_end(checkpoint: dict[str, Any]) -> None:
 def end_loader_workers(trainer: L.Trainer) -> None:
     """End the worker processes of the training loader.
 
-    Reason: after an exception in a validation, Lightning tears down only the validation loop. The training loader's workers then live
-    until the process exits, which asks them to stop by SIGTERM. They ignore it, and the exit waits.
+    Reason: after an exception in a validation, Lightning tears down only the validation loop. The training loader's
+    workers then live until the process exits, which asks them to stop by SIGTERM. They ignore it, and the exit waits.
     """
     trainer.fit_loop.teardown()
 
@@ -106,8 +110,9 @@ def end_loader_workers(trainer: L.Trainer) -> None:
 def rewrap_ddp(trainer: L.Trainer) -> None:
     """Wrap the module in DDP again, if the strategy is DDP.
 
-    Reason: DDP's reducer knows only the parameters that required a gradient when the module was wrapped. Unfreezing within a training
-    therefore needs a new wrapper, which Lightning's own finetuning callbacks do not make (issue 20340).
+    Reason: DDP's reducer knows only the parameters that required a gradient when the module was wrapped. Unfreezing
+    within a training therefore needs a new wrapper, which Lightning's own finetuning callbacks do not make (issue
+    20340).
     """
     if isinstance(trainer.strategy, DDPStrategy):
         trainer.strategy.model = trainer.lightning_module
@@ -143,10 +148,10 @@ def kill_launched_ranks(trainer: L.Trainer) -> None:
 
 
 def become_rank_zero() -> None:
-    """Make this process rank 0, which alone logs and writes, whatever other launchers have written into its environment.
+    """Make this process rank 0, which alone logs and writes, whatever other launchers wrote into its environment.
 
-    Reason: Lightning reads the rank from variables such as RANK when it is imported, and a training on one device does not
-    set it again.
+    Reason: Lightning reads the rank from variables such as RANK when it is imported, and a training on one device does
+    not set it again.
     """
     utilities.rank_zero_only.rank = 0  # type: ignore[attr-defined]  # an attribute of a function
 
@@ -162,7 +167,7 @@ def csv_path(logger: CSVLogger) -> str:
 def set_csv_columns(logger: CSVLogger, columns: list[str]) -> None:
     """Tell a CSV logger which columns its file has, so that it appends rows to a file that it has not written itself.
 
-    Reason: a new logger knows no columns and would write a second header. It also deletes an existing file when it starts (pull request
-    19446), so a resumed training writes the rows of its checkpoint again.
+    Reason: a new logger knows no columns and would write a second header. It also deletes an existing file when it
+    starts (pull request 19446), so a resumed training writes the rows of its checkpoint again.
     """
     logger.experiment.metrics_keys = columns

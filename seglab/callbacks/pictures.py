@@ -27,9 +27,12 @@ class PredictionPictures(Callback):
     Args:
         directory: folder of the picture.
         palette: (C,3) uint8, the colour of each class.
-        count: number of images of `predictions.png`, spread evenly over the test set, whatever the batch size and the number of ranks.
-        logged: number of test images that are logged, spread in the same way: the same images in every arm and under every seed.
-        validation: number of images that are logged at each validation of a training; on several ranks, images of the first rank.
+        count: number of images of `predictions.png`, spread evenly over the test set, whatever the batch size and the
+            number of ranks.
+        logged: number of test images that are logged, spread in the same way: the same images in every arm and under
+            every seed.
+        validation: number of images that are logged at each validation of a training; on several ranks, images of the
+            first rank.
     """
 
     def __init__(self, directory: Path, palette: NDArray[np.uint8], count: int = 8, logged: int = 8, validation: int = 0) -> None:
@@ -83,12 +86,15 @@ class PredictionPictures(Callback):
 
     @override
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the pictures to the loggers before Lightning logs the scores of the validation, so that both are one row."""
+        """Give the pictures to the loggers before Lightning logs the validation scores, so that one row holds both."""
         if self._pictures and trainer.state.fn == "fit":
             self._log(trainer, "val", [self._pictures[place] for place in sorted(self._pictures)], self._classes(pl_module))
 
     def _keep(self, batch: Any, prediction: Any, wanted: Collection[int], share: tuple[int, int]) -> None:
-        """Keep the images of a batch that are wanted. Image i of this rank is image `rank + ranks · i` of the set; `share` has both."""
+        """Keep the images of a batch that are wanted.
+
+        Image i of this rank is image `rank + ranks · i` of the set; `share` has both.
+        """
         if not isinstance(batch, Batch):
             return
         rank, ranks = share
@@ -113,7 +119,7 @@ class PredictionPictures(Callback):
 
 
 def chosen(count: int, images: int) -> list[int]:
-    """Return the places of `count` images, or of all if there are fewer, spread evenly over the places 0 … `images` - 1."""
+    """Return the indices of `count` images, or of all if there are fewer, spread evenly over 0 … `images` - 1."""
     count = min(count, images)
     return [int((position + 0.5) * images / count) for position in range(count)]
 

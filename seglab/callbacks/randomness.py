@@ -30,8 +30,8 @@ class StepRandomness(Callback):
 def _seed(seed: int, device: torch.device) -> None:
     """Seed the generators of the CPU and of the device, as `torch.manual_seed` does.
 
-    That function also seeds all other kinds of devices. For each kind that this machine lacks it stores a call with its stack, which takes
-    longer than all other work of a callback.
+    That function also seeds all other kinds of devices. For each kind that this machine lacks it stores a call with its
+    stack, which takes longer than all other work of a callback.
     """
     if device.type not in ("cpu", "cuda"):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Train one network on several ranks: DDP for a changing set of trainable parameters, and checks that all ranks hold the same weights."""
+"""Train on several ranks: DDP for a changing set of trainable parameters, and checks that all ranks' weights agree."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from seglab.data import SegmentationDataModule
 class DDPWithOwnSignals(DDPStrategy):
     """DDP that sets this program's signal handlers again at each barrier.
 
-    Lightning installs a handler of SIGTERM just before the barrier with which a training or an evaluation begins. That handler
-    broadcasts within the handler, and may wait for ever for a rank that is in another collective call (Lightning's issue 20806 and pull
-    request 20825).
+    Lightning installs a handler of SIGTERM just before the barrier with which a training or an evaluation begins. That
+    handler broadcasts within the handler, and may wait for ever for a rank that is in another collective call
+    (Lightning's issue 20806 and pull request 20825).
 
     Args:
         listen: sets the signal handlers, for example `Interruption.listen_again`.
@@ -56,7 +56,9 @@ def check_strategy(trainer: L.Trainer, *, freezes: bool) -> None:
 
 
 def check_sampling(trainer: L.Trainer, loaders: object) -> None:
-    """Check that Lightning has not replaced the samplers of a `SegmentationDataModule`, which split the data over ranks themselves.
+    """Check that Lightning has not replaced the samplers of a `SegmentationDataModule`.
+
+    The samplers of the data module already split the data over the ranks.
 
     Args:
         trainer: the trainer.
@@ -75,7 +77,8 @@ def check_sampling(trainer: L.Trainer, loaders: object) -> None:
 def check_batch_norms(before: dict[str, type[nn.Module]], network: nn.Module) -> None:
     """Check that `Trainer(sync_batchnorm=True)` has not changed what the batch norms of a network compute.
 
-    Lightning's conversion drops the activation that timm's batch norms contain (timm's issue 1254). On CPUs torch refuses it by itself.
+    Lightning's conversion drops the activation that timm's batch norms contain (timm's issue 1254). On CPUs torch
+    refuses it by itself.
 
     Args:
         before: the type of each module of the network, by name, before the trainer converted it.
@@ -115,7 +118,7 @@ def check_equal_weights(trainer: L.Trainer, module: nn.Module) -> None:
 
 
 def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
-    """Copy the buffers of the first rank to all others, because each rank has its own statistics in plain batch norms."""
+    """Copy the buffers of the first rank to all others, because plain batch norms differ between ranks."""
     if trainer.world_size > 1:
         for buffer in module.buffers():
             torch.distributed.broadcast(buffer, 0)
@@ -124,8 +127,9 @@ def share_buffers(trainer: L.Trainer, module: nn.Module) -> None:
 class AnyRank:
     """Votes: tells all ranks whether any rank says yes.
 
-    On CPUs the same call returns the answer. On GPUs the next call returns it, because an immediate answer would make the CPU wait for
-    all queued work of the device. The call that returns yes takes no new vote, so that one yes is not reported twice.
+    On CPUs the same call returns the answer. On GPUs the next call returns it, because an immediate answer would make
+    the CPU wait for all queued work of the device. The call that returns yes takes no new vote, so that one yes is not
+    reported twice.
 
     Args:
         device: the device of the process group.
@@ -136,7 +140,7 @@ class AnyRank:
         self._answer = torch.zeros((), pin_memory=device.type == "cuda")
         self._arrived = torch.Event(device) if device.type == "cuda" else None
         self._open = False
-        """Whether there is a vote whose answer has not been read yet."""
+        """True if there is a vote whose answer has not been read yet."""
 
     def __call__(self, yes: bool) -> bool:
         if self._open and self._arrived is not None:

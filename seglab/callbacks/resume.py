@@ -19,12 +19,14 @@ from seglab.interruption import Interrupted, Interruption
 class ResumeCheckpoint(Callback):
     """Saves a checkpoint every few minutes and when the process is asked to stop; then raises `Interrupted`.
 
-    Saves on the first micro-batch of an optimizer step, before that batch is used. At this moment the previous step is complete: its log
-    rows are written, and validation and end-of-epoch hooks have run. All ranks save at the same step, which the first rank chooses. A
-    training that is asked to stop within a validation stops at the next validation batch, and a restart validates from the first batch.
+    Saves on the first micro-batch of an optimizer step, before that batch is used. At this moment the previous step is
+    complete: its log rows are written, and validation and end-of-epoch hooks have run. All ranks save at the same step,
+    which the first rank chooses. A training that is asked to stop within a validation stops at the next validation
+    batch, and a restart validates from the first batch.
 
-    No checkpoint of Lightning holds the values that `self.log(..., on_epoch=True)` collects in a training step. A module that logs such
-    values is saved between epochs only. If it is asked to stop within an epoch, it stops without saving.
+    No checkpoint of Lightning holds the values that `self.log(..., on_epoch=True)` collects in a training step. A
+    module that logs such values is saved between epochs only. If it is asked to stop within an epoch, it stops without
+    saving.
 
     Args:
         path: file of the checkpoint; `trainer.fit(ckpt_path=path)` continues from it.
@@ -38,7 +40,9 @@ class ResumeCheckpoint(Callback):
         self.interruption = interruption
         self._saved_at = 0.0
         self._at_batch_start = False
-        """Whether a checkpoint is being saved before a training batch. A user's own callbacks may save at other moments."""
+        """True if a checkpoint is being saved before a training batch. A user's own callbacks may save at other
+        moments.
+        """
         self._any_rank: Callable[[bool], bool] = bool
         self._common_batches = 0
         """Number of validation batches that every rank has."""

@@ -72,7 +72,7 @@ class Sheet(NamedTuple):
     texts: list[tuple[float, float, str, str]]
     """Each text with its x, the y of its middle, both in pixels of the sheet, and its alignment."""
     boxes: SheetBoxes
-    """Where the panels are."""
+    """Places of the panels."""
 
 
 def draw(pictures: Sequence[PredictedImage], classes: Classes) -> "Figure":
@@ -86,8 +86,8 @@ def draw(pictures: Sequence[PredictedImage], classes: Classes) -> "Figure":
 def write(pictures: Sequence[PredictedImage], classes: Classes, file: IO[bytes]) -> None:
     """Write the sheet as PNG. Its text `seglab` says where the panels are, see `SheetBoxes`.
 
-    The panels are not drawn by matplotlib, which resamples each image: this took a third of a short run. It draws the texts, which stand on
-    white, so that the product of both pictures is the sheet.
+    The panels are not drawn by matplotlib, which resamples each image: this took a third of a short run. It draws the
+    texts, which stand on white, so that the product of both pictures is the sheet.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -185,7 +185,8 @@ def _keys(entries: Sequence[tuple[str, Pixels | tuple[int, int, int]]], cell: in
 def panels(picture: PredictedImage, classes: Classes) -> tuple[Pixels, Pixels, Pixels, Pixels]:
     """Return image, truth, prediction and errors at one size, with the proportions of the masks.
 
-    Pixels that are not counted are hatched. Small pictures are enlarged by a whole number, so that each pixel stays a square.
+    Pixels that are not counted are hatched. Small pictures are enlarged by a whole number, so that each pixel stays a
+    square.
     """
     rows, columns = picture.truth.shape
     scale = SIDE / max(rows, columns)
@@ -229,7 +230,7 @@ def iou_of(picture: PredictedImage, ignore_index: int) -> str:
 
 
 def legend(pictures: Sequence[PredictedImage], classes: Classes) -> list[tuple[str, Pixels | tuple[int, int, int]]]:
-    """Return names and colours: the classes in the pictures, from frequent to rare, then wrong pixels and pixels that are not counted."""
+    """Return names and colours: the classes in the pictures, from frequent to rare, then wrong and ignored pixels."""
     pixels: NDArray[np.int64] = np.zeros(len(classes.names), np.int64)
     ignored = False
     for picture in pictures:

@@ -1,15 +1,17 @@
 """Define the order of a training step.
 
-The order is: backward → unscale → add penalty gradient → clip → decoupled decay → update → prox → restore learning rates. The freezing
-schedule scales the learning rates before the decay.
+The order is: backward → unscale → add penalty gradient → clip → decoupled decay → update → prox → restore learning
+rates. The freezing schedule scales the learning rates before the decay.
 
 Each part has its place for a reason:
 
-- The penalty's gradient is added in `on_before_optimizer_step`. Lightning calls this hook once per optimizer step, not per accumulated
-  batch, after the gradient scaler has unscaled and before clipping.
-- Learning rates and prox use the optimizer's own step hooks, because these do not run for a step that a gradient scaler skips.
-- Weights must not change between the forward pass and the update. Without a gradient scaler, Lightning runs the optimizer's first hook
-  before the forward pass, so decoupled decay is in `on_before_optimizer_step`. With a scaler, the decay is in the optimizer's hook.
+- The penalty's gradient is added in `on_before_optimizer_step`. Lightning calls this hook once per optimizer step, not
+  per accumulated batch, after the gradient scaler has unscaled and before clipping.
+- Learning rates and prox use the optimizer's own step hooks, because these do not run for a step that a gradient scaler
+  skips.
+- Weights must not change between the forward pass and the update. Without a gradient scaler, Lightning runs the
+  optimizer's first hook before the forward pass, so decoupled decay is in `on_before_optimizer_step`. With a scaler,
+  the decay is in the optimizer's hook.
 """
 
 import logging
@@ -39,7 +41,10 @@ log = logging.getLogger("seglab")
 
 
 class StepOrder(Callback):
-    """Applies a module's `regularizer` and `freeze` schedule. Every `SegmentationModule` brings one; do not add it to a trainer."""
+    """Applies a module's `regularizer` and `freeze` schedule.
+
+    Every `SegmentationModule` brings one; do not add it to a trainer.
+    """
 
     def __init__(self) -> None:
         self.applied: Applied | None = None
@@ -61,7 +66,10 @@ class StepOrder(Callback):
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Bind the penalty before a checkpoint is loaded, so that a resumed training computes it from the same initial weights."""
+        """Bind the penalty to the initial weights before a checkpoint is loaded.
+
+        A resumed training then computes the penalty from the same initial weights.
+        """
         module = cast(Trainee, pl_module)
         check_precision(trainer)
         if stage == "fit":
@@ -177,7 +185,10 @@ class StepOrder(Callback):
 
     @override
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Save the scheduler's own learning rates if an exception within a step, when they are scaled, saves a checkpoint."""
+        """Save the scheduler's own learning rates if a checkpoint is saved within a step.
+
+        An exception within a step can save a checkpoint while the learning rates are scaled.
+        """
         if self._depth > 0 and checkpoint.get("optimizer_states"):
             for group, rate in zip(checkpoint["optimizer_states"][0]["param_groups"], self._unscaled, strict=True):
                 group["lr"] = rate
@@ -198,7 +209,9 @@ class StepOrder(Callback):
             self.applied.load_state_dict(state_dict["applied"])
 
     def _scale(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
-        """Multiply each stage's learning rate by the schedule's factor, for this step only. `_finish` restores the scheduler's rates.
+        """Multiply each stage's learning rate by the schedule's factor, for this step only.
+
+        `_finish` restores the scheduler's rates.
 
         torch runs an optimizer's hooks again if a subclass calls `super().step()`; only the outermost call is a step.
         """
@@ -295,8 +308,8 @@ def check_optimizer(module: Trainee, optimizer: Optimizer) -> None:
     """Check that the module's regularizer can act beside `optimizer`.
 
     Raises:
-        ValueError: the regularizer refuses the optimizer, or the optimizer decays weights that the regularizer penalizes too and the
-            module does not set `allow_double_decay`.
+        ValueError: the regularizer refuses the optimizer, or the optimizer decays weights that the regularizer
+            penalizes too and the module does not set `allow_double_decay`.
     """
     regularizer = module.regularizer
     if regularizer is None:

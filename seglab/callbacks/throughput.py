@@ -15,7 +15,9 @@ LONG_WAITING = 10.0
 
 
 class Throughput(Callback):
-    """Logs for each epoch `perf/images_per_s`, over all ranks, and `perf/data_wait`, the fraction of time spent waiting for a batch.
+    """Logs `perf/images_per_s`, over all ranks, and `perf/data_wait` for each epoch.
+
+    `perf/data_wait` is the fraction of time spent waiting for a batch.
 
     A training that waits much ends with one line of advice. The time before an interruption is not counted in it.
     """
@@ -29,7 +31,7 @@ class Throughput(Callback):
 
     @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Continue the measurement of an interrupted epoch: count its time before the interruption, but not the interruption."""
+        """Continue the measurement of an interrupted epoch: count the time before the interruption, not the pause."""
         self._last = time.perf_counter()
         self._began = self._last - self._spent
 

@@ -11,10 +11,11 @@ from seglab.callbacks.trainee import Trainee
 class TrainableStages:
     """Freezes and unfreezes the stages of a module's network.
 
-    A frozen stage has `requires_grad=False`, no gradient and no optimizer state: with a gradient of zero, momentum and decay would move
-    its weights. All its modules are in evaluation mode, so that norm statistics, dropout and drop-path are off. A parameter that was
-    frozen by hand stays frozen, and a module in evaluation mode whose parameters are all frozen by hand stays in evaluation mode. A
-    parameter that no output depends on stays frozen too, because DDP fails on it.
+    A frozen stage has `requires_grad=False`, no gradient and no optimizer state: with a gradient of zero, momentum and
+    decay would move its weights. All its modules are in evaluation mode, so that norm statistics, dropout and drop-path
+    are off. A parameter that was frozen by hand stays frozen, and a module in evaluation mode whose parameters are all
+    frozen by hand stays in evaluation mode. A parameter that no output depends on stays frozen too, because DDP fails
+    on it.
     """
 
     def __init__(self, module: Trainee) -> None:
@@ -49,7 +50,10 @@ class TrainableStages:
         return sum(parameter.numel() for parameter in self.module.network.parameters() if parameter.requires_grad)
 
     def _set_modes(self, names: frozenset[str], by_hand: frozenset[str]) -> None:
-        """Set training and evaluation modes. Modules are looked up by path, because Lightning may have replaced batch norms."""
+        """Set training and evaluation modes.
+
+        Modules are looked up by path, because Lightning may have replaced batch norms.
+        """
         module, network = self.module, self.module.network
         self._in_eval = list(_evaluating_by_hand(network, by_hand))
         for stage, paths in module.stages.modules.items():

@@ -8,8 +8,8 @@ def check_accumulation(trainer: L.Trainer) -> None:
     """Check that every epoch accumulates the same number of batches.
 
     Raises:
-        ValueError: a `GradientAccumulationScheduler` changes the number. Lightning's count of steps ignores it, so that schedules would be
-            planned for a longer training than this one.
+        ValueError: a `GradientAccumulationScheduler` changes the number. Lightning's count of steps ignores it, so that
+            schedules would be planned for a longer training than this one.
     """
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, GradientAccumulationScheduler) and callback.going_to_accumulate_grad_batches():
@@ -20,7 +20,9 @@ def check_accumulation(trainer: L.Trainer) -> None:
 
 
 def check_precision(trainer: L.Trainer) -> None:
-    """Check that the weights are not in half precision. Images are normalised in float32, and so the first layer would fail.
+    """Check that the weights are not in half precision.
+
+    Images are normalised in float32, and so the first layer would fail.
 
     Raises:
         ValueError: they are.
@@ -37,8 +39,8 @@ def check_unused(trainer: L.Trainer) -> None:
     """Check that a trainer begins a training, or continues one from a checkpoint.
 
     Raises:
-        ValueError: it has trained already. Lightning would make a new optimizer and scheduler and count on from the last step, or do nothing
-            at all if that was the end.
+        ValueError: it has trained already. Lightning would make a new optimizer and scheduler and count on from the
+            last step, or do nothing at all if that was the end.
     """
     if trainer.ckpt_path is None and trainer.global_step > 0:
         raise ValueError(

@@ -17,7 +17,8 @@ class Subject:
     """A loss to check. Each check builds a new instance, so that no state carries over from one check to the next.
 
     Args:
-        make: callable that builds the loss: a class, or a `partial` of one. It must be picklable: other processes build it too.
+        make: callable that builds the loss: a class, or a `partial` of one. It must be picklable: other processes build
+            it too.
         classes: number of channels C ≥ 1 of the logits. C = 1 means one logit for each pixel, and two labels.
     """
 
@@ -54,7 +55,8 @@ class Subject:
     def sure(self, mask: Tensor, size: float) -> Tensor:
         """Return logits (N,C,H,W) float32 of a network that is certain of the labels in mask (N,H,W).
 
-        A logit is +`size` in the channel of the pixel's label and −`size` in all other channels. If C = 1, the channel is that of label 1.
+        A logit is +`size` in the channel of the pixel's label and −`size` in all other channels. If C = 1, the channel
+        is that of label 1.
         """
         hits = mask.unsqueeze(1) == torch.arange(self.labels).view(1, -1, 1, 1)[:, -self.classes :]
         return torch.where(hits, size, -size)
@@ -95,10 +97,13 @@ class Trial:
 
 
 def tried(loss: nn.Module, logits: Tensor, mask: Tensor, seed: int = 0) -> Trial:
-    """Call a loss as a training does, and differentiate its value. Random numbers that the loss draws from torch follow `seed`.
+    """Call a loss as a training does, and differentiate its value.
+
+    Random numbers that the loss draws from torch follow `seed`.
 
     Raises:
-        Exception: any exception of the loss, with a note on the line in the loss's file and on the shape and dtype of the logits.
+        Exception: any exception of the loss, with a note on the line in the loss's file and on the shape and dtype of
+            the logits.
         TypeError: if the loss does not return a number that has a gradient.
     """
     leaf = logits.detach().clone().requires_grad_()
@@ -124,7 +129,10 @@ def place(error: Exception, loss: nn.Module) -> str:
 
 
 def number(value: object) -> Tensor:
-    """Return the value of a loss. Raise a TypeError that describes it unless it is a 0-dim floating tensor that has a gradient."""
+    """Return the value of a loss.
+
+    Raise a TypeError that describes it unless it is a 0-dim floating tensor that has a gradient.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"the loss returns {value!r:.40}, which is no tensor")
     if value.ndim > 0 or not value.is_floating_point():

@@ -47,7 +47,9 @@ def keeps_float64(candidate: Subject) -> bool:
 
 
 def gradient_error(loss: nn.Module, logits: Tensor, mask: Tensor, steps: Sequence[float]) -> float:
-    """Return median_d min_h |(L(z+hd) − L(z−hd))/2h − ⟨∇L,d⟩| / ‖∇L‖ over standard normal directions d and the step sizes h in `steps`.
+    """Return median_d min_h |(L(z+hd) − L(z−hd))/2h − ⟨∇L,d⟩| / ‖∇L‖.
+
+    The directions d are standard normal, and the step sizes h are those in `steps`.
 
     An error δ of the gradient, in all elements or in one, gives |⟨δ,d⟩|, with a median of 0.67‖δ‖.
     Few directions meet a kink or a jump of a correct loss, so the median over directions is hardly affected by them.

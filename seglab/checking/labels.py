@@ -46,7 +46,7 @@ def absent_classes(candidate: Subject) -> Outcome:
 
 
 def _share(candidate: Subject) -> float:
-    """Return the gradient of the last class's logit at false positives if the class is absent, divided by that if it is present.
+    """Return the ratio of the last class's logit gradient at false positives: class absent divided by class present.
 
     The false positives are the first 8 rows, which have label 0. If the class is present, it has all other rows.
     Return NaN if the divisor is 0.
@@ -63,7 +63,7 @@ def _share(candidate: Subject) -> float:
 
 
 def ignored_pixels(candidate: Subject) -> Outcome:
-    """Check that the gradient is 0 at pixels without a label, and that the value does not depend on the logits at these pixels."""
+    """Check that the gradient is 0 at pixels without a label, and that their logits do not change the value."""
     loss = candidate.build()
     logits, mask = candidate.batch(ignored=0.2)
     ignored = (mask == IGNORE).unsqueeze(1)

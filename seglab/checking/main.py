@@ -25,7 +25,10 @@ NAMING = "a loss is named by the import path of its class, your own from the wor
 
 
 def main(words: Sequence[str]) -> NoReturn:
-    """Check the loss that `words` name and exit: 0 if nothing failed, 1 if a check failed, 2 for bad input, 75 if interrupted."""
+    """Check the loss that `words` name, and exit.
+
+    The exit code is 0 if nothing failed, 1 if a check failed, 2 for bad input, and 75 if interrupted.
+    """
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
     sys.exit(exit_code(lambda: check(words), resumes=False))
 
@@ -137,7 +140,10 @@ def _parser(path: str, loss: "type[nn.Module] | None") -> tuple[ArgumentParser, 
 
 
 def _instantiated(parser: ArgumentParser, chosen: Namespace) -> Namespace:
-    """Build the objects that a command line names. An exception of a constructor that is no message for people becomes a ValueError."""
+    """Build the objects that a command line names.
+
+    An exception of a constructor that is no message for people becomes a ValueError.
+    """
     try:
         built: Namespace = parser.instantiate(chosen)
         return built

@@ -57,7 +57,7 @@ def _state(loss: nn.Module) -> list[torch.Tensor]:
 
 
 def order(candidate: Subject) -> Outcome:
-    """Check that the value depends neither on the order of the images nor on the memory layout of the logits (channels_last)."""
+    """Check that the value depends neither on the images' order nor on the logits' memory layout (channels_last)."""
     loss = candidate.build()
     logits, mask = candidate.batch(3)
     trial = tried(loss, logits, mask)

@@ -13,7 +13,10 @@ REPETITIONS = 5
 
 
 def cost(candidate: Subject) -> Outcome:
-    """Time forward and backward passes of the loss and of cross-entropy in turn, and compare their medians, without a verdict."""
+    """Time forward and backward passes of the loss and of cross-entropy in turn, and compare their medians.
+
+    The outcome has no verdict.
+    """
     batch = candidate.batch(4, 256, 256)
     pairs = [[_seconds(loss, *batch) for loss in (candidate.build(), CrossEntropy())] for _ in range(REPETITIONS)]
     mine, reference = (median(times) for times in zip(*pairs, strict=True))

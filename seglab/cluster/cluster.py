@@ -1,4 +1,6 @@
-"""The interface to a scheduler. A `Cluster` submits jobs. A `JobContext` describes a job to its own processes. No torch.
+"""The interface to a scheduler.
+
+A `Cluster` submits jobs. A `JobContext` describes a job to its own processes. No torch.
 
 A scheduler of your own is one file with a subclass of each: see docs/howto/schedulers.md.
 """
@@ -24,7 +26,7 @@ class Needs:
     """Processes of the run on each node."""
     nodes: int = 1
     cpu: bool = False
-    """Whether the run computes on the CPU, so that its job asks for no GPU."""
+    """True if the run computes on the CPU, so that its job asks for no GPU."""
 
     @property
     def gpus(self) -> int:
@@ -54,7 +56,7 @@ class QueuedJob:
     place: str = ""
     """Nodes of a running job. Reason, in parentheses, why a pending job waits."""
     ending: bool = False
-    """Whether the job is about to end, so that it takes no further run."""
+    """True if the job is about to end, so that it takes no further run."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class JobContext(ABC):
     """
 
     rank_variables: ClassVar[Collection[str]] = ()
-    """Environment variables that give a process its rank among those that the scheduler starts. Only ranks of a run heed them."""
+    """Environment variables that give a process its rank among those that the scheduler starts. Only ranks of a run
+    heed them.
+    """
 
     @classmethod
     @abstractmethod
@@ -112,12 +116,18 @@ class JobContext(ABC):
 
     @property
     def signals_reach_all(self) -> bool:
-        """Return whether the scheduler signals every process of the job. If False, the first process passes signals on to the others."""
+        """Return whether the scheduler signals every process of the job.
+
+        If False, the first process passes signals on to the others.
+        """
         return True
 
     @abstractmethod
     def should_requeue(self, signals: Collection[int]) -> bool:
-        """Return whether to requeue a job that stopped on `signals`: it reached its time limit or was preempted, and was not cancelled."""
+        """Return whether to requeue a job that stopped on `signals`.
+
+        Requeue a job that reached its time limit or was preempted, but not a job that was cancelled.
+        """
 
     @abstractmethod
     def requeue(self) -> int:
@@ -133,7 +143,9 @@ class JobContext(ABC):
         return 1
 
     def start_on_nodes(self, nodes: int, devices: int) -> list[str]:
-        """Return the words of a command that starts processes on several nodes. It starts the command after it for each device of each node.
+        """Return the words of a command that starts processes on several nodes.
+
+        It starts the command after it for each device of each node.
 
         Raises:
             ValueError: The scheduler cannot start a command on several nodes.
@@ -150,7 +162,10 @@ class JobContext(ABC):
 
 
 class Cluster(ABC):
-    """A scheduler and the options of its jobs. Subclasses are frozen dataclasses; their fields are the flags `--launcher.FIELD`."""
+    """A scheduler and the options of its jobs.
+
+    Subclasses are frozen dataclasses; their fields are the flags `--launcher.FIELD`.
+    """
 
     context: ClassVar[type[JobContext]]
     """Class that describes a job of this scheduler to its own processes."""
@@ -166,15 +181,21 @@ class Cluster(ABC):
 
     @abstractmethod
     def for_run(self, needs: Needs) -> Self:
-        """Return a copy with the nodes, processes and GPUs of one run; raise a ValueError if a field contradicts `needs`."""
+        """Return a copy with one run's nodes, processes and GPUs; raise a ValueError if a field contradicts `needs`."""
 
     @abstractmethod
     def script(self, array: JobArray) -> str:
-        """Return the shell script of the jobs. It runs `job_words(array)` in the current directory and logs to `array.folder/ID.log`."""
+        """Return the shell script of the jobs.
+
+        It runs `job_words(array)` in the current directory and logs to `array.folder/ID.log`.
+        """
 
     @abstractmethod
     def send(self, script: Path, array: JobArray) -> Sequence[str]:
-        """Submit `script` as `array.count` jobs and return their ids; raise a ValueError with the scheduler's words if it refuses."""
+        """Submit `script` as `array.count` jobs and return their ids.
+
+        Raise a ValueError with the scheduler's words if the scheduler refuses the script.
+        """
 
     @classmethod
     @abstractmethod
@@ -187,15 +208,17 @@ class Cluster(ABC):
         """Ask the scheduler to cancel the jobs `ids`; raise a ValueError if it does not answer."""
 
     def explain(self, refusal: str) -> str:
-        """Return the error message for a refused submission: the scheduler's words, and the alternatives that the cluster offers."""
+        """Return the error message for a refused submission: the scheduler's words, and what the cluster offers."""
         return f"the scheduler refuses: {refusal}"
 
     @final
     def job_words(self, array: JobArray, stop_after: int | None = None) -> list[str]:
-        """Return the command of each job as words. The command passes signals on, and requeues the job if `should_requeue` is True.
+        """Return the command of each job as words.
 
-        After `stop_after` seconds the job saves its run and stops, as on SIGUSR1. Use this if the scheduler sends no signal before the
-        time limit.
+        The command passes signals on, and requeues the job if `should_requeue` is True.
+
+        After `stop_after` seconds the job saves its run and stops, as on SIGUSR1. Use this if the scheduler sends no
+        signal before the time limit.
         """
         limit = [] if stop_after is None else ["--stop-after", str(stop_after)]
         return [sys.executable, "-u", "-m", "seglab.cluster.job", *limit, class_path(self.context), *array.command]

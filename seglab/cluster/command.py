@@ -25,7 +25,8 @@ def ask(words: Sequence[str], seconds: float = 60.0) -> str:
     """Run a command of a scheduler and return its output.
 
     Raises:
-        ValueError: The command is missing, fails, or does not answer in time. If the command fails, its own message is raised.
+        ValueError: The command is missing, fails, or does not answer in time. If the command fails, its own message is
+            raised.
     """
     if shutil.which(words[0]) is None:
         raise ValueError(f"there is no {words[0]} on this machine; a scheduler's commands are on the login nodes of its cluster")

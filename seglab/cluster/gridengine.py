@@ -22,7 +22,8 @@ from seglab.cluster.gridengine_job import GridEngineJob
 class GridEngine(Cluster):
     """A cluster with Grid Engine: an array job, whose tasks take one run after another until none is left.
 
-    A task that reaches its time limit, is to be suspended or loses its host is requeued and continues. A deleted task is not requeued.
+    A task that reaches its time limit, is to be suspended or loses its host is requeued and continues. A deleted task
+    is not requeued.
     """
 
     queue: str | None = None
@@ -30,13 +31,17 @@ class GridEngine(Cluster):
     project: str | None = None
     """Project to which the jobs are charged."""
     parallel_environment: str = "smp"
-    """Parallel environment for jobs of several cores on one host, as `qconf -spl` lists them. Jobs of one core need none."""
+    """Parallel environment for jobs of several cores on one host, as `qconf -spl` lists them. Jobs of one core need
+    none.
+    """
     cpus: int = 4
     """Processor cores (slots) of a job."""
     gpus: int | None = None
     """GPUs of a job; default: --devices, and 0 with --accelerator cpu."""
     gpu_resource: str = "gpu"
-    """Name of the resource that counts the GPUs of a job. If the cluster counts GPUs for each slot, choose --launcher.cpus to suit."""
+    """Name of the resource that counts the GPUs of a job. If the cluster counts GPUs for each slot, choose
+    --launcher.cpus to suit.
+    """
     resources: Mapping[str, str] = field(default_factory=dict)
     """Further resources, as in `{"mem_free": "16G"}`."""
     time: str = "12:00:00"
@@ -50,7 +55,9 @@ class GridEngine(Cluster):
     warning: int = 120
     """Seconds before the time limit at which a job saves its run and stops."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """Further options of qsub without their dash, as in `{"p": "-100"}`. The value is empty for an option without one."""
+    """Further options of qsub without their dash, as in `{"p": "-100"}`. The value is empty for an option without
+    one.
+    """
 
     context: ClassVar[type[GridEngineJob]] = GridEngineJob
 
@@ -118,7 +125,10 @@ class GridEngine(Cluster):
         return f"qsub refuses: {reason}.{self._offer(reason)}"
 
     def _offer(self, reason: str) -> str:
-        """Return the values that the cluster offers in place of the refused one; an empty text if Grid Engine does not answer."""
+        """Return the values that the cluster offers in place of the refused one.
+
+        Return an empty text if the reason is not known, or if Grid Engine does not answer.
+        """
         try:
             if "unknown queue" in reason:
                 return f" --launcher.queue: this cluster has {', '.join(ask(['qconf', '-sql']).split())}"
@@ -159,8 +169,8 @@ class GridEngine(Cluster):
     def _resources(self) -> dict[str, str]:
         """Return the resources of a job by name.
 
-        The soft limit s_rt, which announces the end of a job, is not used: Grid Engine 8.1.9 ends a requeued job at s_rt instead of h_rt.
-        The job therefore stops itself before the limit.
+        The soft limit s_rt, which announces the end of a job, is not used: Grid Engine 8.1.9 ends a requeued job at
+        s_rt instead of h_rt. The job therefore stops itself before the limit.
         """
         gpus = {self.gpu_resource: str(self.gpus)} if self.gpus else {}
         return {"h_rt": str(seconds_of(self.time)), **gpus, **self.resources}

@@ -50,7 +50,8 @@ class GridEngineJob(JobContext):
     def should_requeue(self, signals: Collection[int]) -> bool:
         """Return whether SIGUSR1 came, and SIGUSR2 did not.
 
-        With option -notify of qsub, SIGUSR1 comes before a suspension or at the time limit, and SIGUSR2 before a deletion.
+        With option -notify of qsub, SIGUSR1 comes before a suspension or at the time limit, and SIGUSR2 before a
+        deletion.
         """
         return signal.SIGUSR1 in signals and signal.SIGUSR2 not in signals
 

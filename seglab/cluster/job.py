@@ -1,4 +1,4 @@
-"""The first process of a job: `python -m seglab.cluster.job CONTEXT COMMAND...` runs a command, then requeues the job if necessary.
+"""First process of a job: `python -m seglab.cluster.job CONTEXT COMMAND...` runs a command, then requeues if necessary.
 
 No torch.
 """
@@ -46,7 +46,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def run(command: Sequence[str], context: JobContext, stop_after: float | None = None) -> tuple[int, set[int]]:
-    """Run `command` and return its exit code and the signals that came meanwhile. The command receives each signal once."""
+    """Run `command` and return its exit code and the signals that came meanwhile.
+
+    The command receives each signal once.
+    """
     pass_on = not context.signals_reach_all
     heard: set[int] = set()
 

@@ -10,7 +10,9 @@ from seglab.cluster.cluster import Cluster, QueuedJob, Submission
 from seglab.cluster.command import class_at
 
 FOLDER = "jobs"
-"""Name of the folder of submissions in a study's folder. Each submission has a folder with its script, `jobs.json` and a log for each job."""
+"""Name of the folder of submissions in a study's folder. Each submission has a folder with its script, `jobs.json` and
+a log for each job.
+"""
 
 
 def submissions(folder: Path) -> list[Submission]:
@@ -41,7 +43,10 @@ def at_work(queued: Iterable[QueuedJob], submitted: Iterable[Submission], comman
 
 
 def cancel(submitted: Sequence[Submission], patience: float = 60.0) -> list[QueuedJob]:
-    """Cancel the submitted jobs that are in a queue, and wait until they have left it. Return the jobs left after `patience` seconds."""
+    """Cancel the submitted jobs that are in a queue, and wait until they have left it.
+
+    Return the jobs left after `patience` seconds.
+    """
     for cluster, ids in _classes(submitted):
         if queued := {job.id for job in cluster.queued(ids)} & ids:
             cluster.cancel(queued)

@@ -8,7 +8,7 @@ from seglab.cluster.here import job_here
 
 
 def job_with_nodes(wanted: int) -> JobContext:
-    """Return the job that this process runs in; raise a ValueError if it has fewer than `wanted` nodes, or if there is no job."""
+    """Return the job that this process runs in; raise a ValueError without a job or below `wanted` nodes."""
     job = job_here()
     if job is None:
         raise ValueError(
@@ -21,7 +21,10 @@ def job_with_nodes(wanted: int) -> JobContext:
 
 
 def check_reachable() -> None:
-    """Raise a ValueError if this machine cannot resolve the address of rank 0's machine. PyTorch would wait without a message."""
+    """Raise a ValueError if this machine cannot resolve the address of rank 0's machine.
+
+    PyTorch would wait without a message.
+    """
     first = os.environ["MASTER_ADDR"]
     try:
         socket.getaddrinfo(first, int(os.environ["MASTER_PORT"]))

@@ -20,7 +20,8 @@ from seglab.cluster.slurm_job import SlurmJob
 class Slurm(Cluster):
     """A cluster with Slurm: a job array, whose jobs take one run after another until none is left.
 
-    A job that is preempted, reaches its time limit or loses its node is requeued and continues. A cancelled job is not requeued.
+    A job that is preempted, reaches its time limit or loses its node is requeued and continues. A cancelled job is not
+    requeued.
     """
 
     partition: str | None = None
@@ -129,7 +130,10 @@ class Slurm(Cluster):
         return f"sbatch refuses: {reason}.{self._offer(reason)}"
 
     def _offer(self, reason: str) -> str:
-        """Return the values that the cluster offers in place of the refused one; an empty text if Slurm does not answer."""
+        """Return the values that the cluster offers in place of the refused one.
+
+        Return an empty text if the reason is not known, or if Slurm does not answer.
+        """
         try:
             if "partition" in reason.lower():
                 return f" --launcher.partition: this cluster has {', '.join(ask(['sinfo', '--noheader', '--format', '%R']).split())}"
@@ -168,5 +172,8 @@ class Slurm(Cluster):
 
 
 def _arrays(ids: Iterable[str]) -> list[str]:
-    """Return the ids of the job arrays: job ids without task numbers. An array is submitted as a whole, so the list is short."""
+    """Return the ids of the job arrays: job ids without task numbers.
+
+    An array is submitted as a whole, so the list is short.
+    """
     return sorted({job.partition("_")[0] for job in ids})

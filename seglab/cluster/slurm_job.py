@@ -59,7 +59,10 @@ class SlurmJob(JobContext):
     @property
     @override
     def signals_reach_all(self) -> bool:
-        """False if processes are tracked by cgroups, as on most clusters: Slurm then signals only the first process of a step."""
+        """Return False if processes are tracked by cgroups, as on most clusters, or if scontrol does not answer.
+
+        With cgroups, Slurm signals only the first process of a step.
+        """
         printed = _scontrol("show", "config")
         return "ProctrackType" in printed and "proctrack/cgroup" not in printed
 

@@ -23,11 +23,14 @@ class Criteria:
     alpha: float = 0.05
     """Largest adjusted p of a verdict, between 0 and 0.5."""
     margin: float | None = None
-    """Largest difference that does not matter, in raw units of the metric (0.005 is 0.5 points of mIoU). None takes the metric's own margin.
-    A metric without a margin, such as a loss or a cost, has no verdict of equivalence."""
+    """Largest difference that does not matter, in raw units of the metric (0.005 is 0.5 points of mIoU). None takes the
+    metric's own margin. A metric without a margin, such as a loss or a cost, has no verdict of equivalence.
+    """
 
     declared: Analysis | None = None
-    """Declared analysis of the study; None if it is not known. Its arms are the family of tests, and its seeds those that verdicts rest on."""
+    """Declared analysis of the study; None if it is not known. Its arms are the family of tests, and its seeds those
+    that verdicts rest on.
+    """
 
     splits: DataSplits | None = None
     """Data splits over the seeds; None if all seeds share one split. They are a fact of the study, and no choice."""
@@ -44,7 +47,10 @@ class Criteria:
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """Return what differs from the declared analysis, such as `metric val/loss instead of test/miou`. Nothing if it is not known."""
+        """Return what differs from the declared analysis, such as `metric val/loss instead of test/miou`.
+
+        Nothing if it is not known.
+        """
         if self.declared is None:
             return ()
         declared, metric = self.declared, str(self.metric)
@@ -64,17 +70,23 @@ class Criteria:
 
     @property
     def judges(self) -> bool:
-        """Return whether verdicts are given. A cost is judged only if it is the declared metric: its runs share a machine with others."""
+        """Return whether verdicts are given.
+
+        A cost is judged only if it is the declared metric: its runs share a machine with others.
+        """
         return self.metric.split != "cost" or self.declared is None or self.declared.metric == str(self.metric)
 
     @property
     def always_valid(self) -> bool:
-        """Return whether the study declares tests that hold after any number of seeds, and there is a margin that scales them."""
+        """Return whether the study declares tests that hold after any number of seeds, and has a margin for them.
+
+        The margin scales these tests.
+        """
         return self.declared is not None and self.declared.always_valid and self.margin is not None
 
     @property
     def test_share(self) -> float | None:
-        """Number of scored images divided by the number of training images, by which a test over data splits is corrected; None without."""
+        """Ratio of scored to training images, which corrects a test over data splits; None without data splits."""
         return None if self.splits is None else self.splits.share(self.metric.split)
 
     @property

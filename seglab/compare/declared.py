@@ -20,7 +20,10 @@ _FIELDS = {
 
 
 def declared_analysis(record: StudyRecord) -> Analysis:
-    """Return the declared analysis of a record. For a record without one: baseline, metric and arms, and seeds that are not declared."""
+    """Return the declared analysis of a record.
+
+    For a record without one: baseline, metric and arms, and seeds that are not declared.
+    """
     if record.analysis is not None:
         return record.analysis
     return Analysis(record.baseline, record.metric, Metric.parse(record.metric).margin, 0.05, record.arm_names, (), tunings=record.tunings)

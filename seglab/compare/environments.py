@@ -8,7 +8,10 @@ from seglab.records import Run
 
 
 def cpu_threads(folder: Path, runs: Iterable[Run]) -> dict[Run, int]:
-    """Return the number of CPU threads of each run that computed on a CPU. Runs on GPUs, and runs without a readable file, are left out."""
+    """Return the number of CPU threads of each run that computed on a CPU.
+
+    Runs on GPUs, and runs without a readable file, are left out.
+    """
     found = {}
     for run in runs:
         try:
@@ -22,7 +25,10 @@ def cpu_threads(folder: Path, runs: Iterable[Run]) -> dict[Run, int]:
 
 
 def devices(folder: Path, runs: Iterable[Run]) -> tuple[str, ...]:
-    """Return the names of the processors on which runs were trained, each once. Runs without a readable file are left out."""
+    """Return the names of the processors on which runs were trained, each once.
+
+    Runs without a readable file are left out.
+    """
     found = set()
     for run in runs:
         try:

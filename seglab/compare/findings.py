@@ -74,7 +74,10 @@ class Findings:
 
     @cached_property
     def images(self) -> ImageFindings:
-        """How sure each contrast is for new images. Each `confusion.npz` is read once, on first use, unless there are too many."""
+        """Certainty of each contrast for new images.
+
+        Each `confusion.npz` is read once, on first use, unless there are too many.
+        """
         arms = {summary.arm for summary in self.comparison.arms}
         compared = [result for result in self.study.results if result.run.arm in arms]
         split = self.criteria.metric.image_split
@@ -84,7 +87,10 @@ class Findings:
 
     @cached_property
     def logs(self) -> Sequence[RunLog]:
-        """Logs of all finished runs, read on first use. With more arms than a picture shows, without the columns of the stages."""
+        """Logs of all finished runs, read on first use.
+
+        With more arms than a picture shows, without the columns of the stages.
+        """
         wanted = LOGGED if self.pictured is self else {**curves.LOGGED, **health.LOGGED}
         return read_logs(self.study.folder, [result.run for result in self.study.results], wanted)
 

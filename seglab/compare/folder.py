@@ -34,8 +34,8 @@ class StudyFolder:
     ) -> Criteria:
         """Return criteria for this study. What is not given is taken from the declared analysis in `study.json`.
 
-        The default margin is the declared one for the declared metric, and the metric's own margin for another metric. Criteria that differ
-        from the declared analysis are exploratory.
+        The default margin is the declared one for the declared metric, and the metric's own margin for another metric.
+        Criteria that differ from the declared analysis are exploratory.
 
         Raises:
             ValueError: a value is invalid, or no baseline is given and `study.json` is missing or damaged.
@@ -58,7 +58,10 @@ class StudyFolder:
         )
 
     def _unknown_baseline(self) -> str:
-        """Return the message that no `study.json` names the baseline: whether the file is missing or damaged, and what to do."""
+        """Return the message that no `study.json` names the baseline.
+
+        The message says whether the file is missing or damaged, and what to do.
+        """
         path = self.folder / "study.json"
         found = [problem for problem in self.problems if problem.startswith(f"{path}: ")]
         arms = ", ".join(dict.fromkeys(result.run.arm for result in self.results))
@@ -94,7 +97,9 @@ def read_folder(folder: Path) -> StudyFolder:
 
 
 def compare_folder(study: StudyFolder, criteria: Criteria | None = None) -> Comparison:
-    """Return `compare` of a study's results, with the problems of its folder among the notes. None stands for `study.criteria()`.
+    """Return `compare` of a study's results, with the problems of its folder among the notes.
+
+    None stands for `study.criteria()`.
 
     Raises:
         ValueError: see `compare`.
@@ -123,8 +128,8 @@ def _declaration_notes(study: StudyFolder, criteria: Criteria) -> list[str]:
 def compare_folder_factors(study: StudyFolder, comparison: Comparison) -> tuple[Factorial | None, tuple[str, ...]]:
     """Return the effects of the factors that `study.json` names, by the criteria of `comparison`, and notes.
 
-    The effects are None if the study crosses no factors, or if its results are no grid; a note then says why. Notes that `comparison`
-    has already are not repeated.
+    The effects are None if the study crosses no factors, or if its results are no grid; a note then says why. Notes
+    that `comparison` has already are not repeated.
     """
     if study.record is None or not study.record.factors:
         return None, ()
@@ -157,7 +162,10 @@ def _of_other_settings(results: Sequence[Result]) -> list[str]:
 
 
 def _with_whole_mean(result: Result, record: StudyRecord) -> Result:
-    """Return a result without its mean over the corruptions if it lacks one of the study's, so that means of different sets never meet."""
+    """Return a result without its mean over the corruptions if it lacks one of the study's corruptions.
+
+    Means over different sets of corruptions are then never compared.
+    """
     if MEAN not in result.shift or corruption_mean(result.shift, record.shifts) is not None:
         return result
     return replace(result, shift={name: scores for name, scores in result.shift.items() if name != MEAN})

@@ -1,4 +1,4 @@
-"""First screen of the report: what limits the answer, the verdicts in a few words, and what the seeds could have shown."""
+"""First screen of the report: what limits the answer, the verdicts in brief, and what the seeds could have shown."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Front:
     detectable: tuple[str, ...]
     """Lines that say which true difference the seeds show with 80 % power."""
     folded: bool
-    """Whether there are so many contrasts that their sentences are folded."""
+    """True if there are so many contrasts that their sentences are folded."""
 
 
 def front(found: Findings) -> Front:
@@ -58,7 +58,10 @@ def _named(arms: list[str]) -> str:
 
 
 def _detectable(comparison: Comparison) -> tuple[str, ...]:
-    """Return the smallest and the largest difference that a contrast shows, from the spread of its own paired differences."""
+    """Return a sentence on the smallest and the largest difference that a contrast can show.
+
+    The spread of a contrast's own paired differences determines what the contrast can show.
+    """
     criteria, unit = comparison.criteria, comparison.criteria.metric.unit
     judged = [contrast for contrast in comparison.contrasts if contrast.sd_difference > 0 and contrast.verdict != "no verdict"]
     if not judged or criteria.always_valid:  # a test that holds after any number of seeds has another power

@@ -1,4 +1,7 @@
-"""Notes on the health of a study: signs that its numbers do not mean what they seem to mean. A note changes no number and no verdict."""
+"""Notes on the health of a study: signs that its numbers do not mean what they seem to mean.
+
+A note changes no number and no verdict.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,10 +25,14 @@ from seglab.records import Result, Run
 LOGGED: Mapping[str, Index] = {"train/loss": "step", "val/loss": "step", "perf/data_wait": "epoch"}
 
 FEWEST_STEPS = 50
-"""Number of optimizer steps below which a run is too short: 0.9⁵⁰ = 0.5 % of the initial values remain in batch norm's running statistics."""
+"""Number of optimizer steps below which a run is too short. After 50 steps, 0.9⁵⁰ = 0.5 % of the initial values remain
+in batch norm's running statistics.
+"""
 
 TEST_ABOVE_TRAIN = 0.10
-"""Difference of mIoU, test minus train, above which the test split is suspect: new images are seldom easier than known ones."""
+"""Difference of mIoU, test minus train, above which the test split is suspect. New images are seldom easier than known
+ones.
+"""
 
 MUCH_WAITING, LONG_WAITING = 0.10, 10.0
 """Fraction of the training time, and seconds, of waiting for data above which a note is given."""
@@ -50,12 +57,15 @@ class Evidence(NamedTuple):
 
     @property
     def split(self) -> str:
-        """Split whose classes tell whether a training has worked: `val` or `test`. A shifted test set says little about it."""
+        """Split whose classes tell whether a training has worked: `val` or `test`.
+
+        A shifted test set says little about it.
+        """
         return self.metric.image_split
 
     @property
     def rate(self) -> float:
-        """Probability of a false alarm that a check of one arm may have, so that the check of all arms has `health.FALSE_ALARMS`."""
+        """Probability of a false alarm in the check of one arm; all arms together have `health.FALSE_ALARMS`."""
         return health.FALSE_ALARMS / len(self.comparison.arms)
 
     def named(self, runs: Iterable[Run]) -> str:
@@ -116,7 +126,10 @@ def outliers(evidence: Evidence) -> Iterator[str]:
 
 
 def equal_runs(evidence: Evidence) -> Iterator[str]:
-    """Note arms, and seeds of an arm, whose runs have exactly equal scores. Collapsed runs, and runs without any score, share nothing."""
+    """Note arms, and seeds of an arm, whose runs have exactly equal scores.
+
+    Collapsed runs, and runs without any score, share nothing.
+    """
     split = evidence.split
     scores: dict[str, dict[int, bytes]] = {}
     for result in evidence.results:
@@ -137,7 +150,10 @@ def equal_runs(evidence: Evidence) -> Iterator[str]:
 
 
 def absent_classes(evidence: Evidence) -> Iterator[str]:
-    """Note classes that no image of the split has. Their IoU is 0 in a run that predicts them, and undefined in any other run."""
+    """Note classes that no image of the split has.
+
+    Their IoU is 0 in a run that predicts them, and undefined in any other run.
+    """
     split = evidence.split
     tables = {result.run: result.per_class[split] for result in evidence.results if split in result.per_class}
     for label, name in enumerate(evidence.results[0].class_names):

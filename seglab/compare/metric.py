@@ -6,7 +6,9 @@ from seglab.compare.unit import MEBIBYTES, PERCENT, PLAIN, SECONDS, Unit
 from seglab.records import MEAN, SHIFT
 
 SPLITS = ("train", "val", "test", "gap", "cost")
-"""First part of a metric. `gap` is the score on training images minus the score on validation images; `cost` is a cost of the run."""
+"""First part of a metric. `gap` is the score on training images minus the score on validation images; `cost` is a cost
+of the run.
+"""
 
 _EXPECTED = (
     "expected SPLIT/SCORE, or SPLIT/SCORE/CLASS for one class, such as test/miou, gap/miou, test/iou/car or cost/seconds; "
@@ -46,7 +48,9 @@ SCORES = {
     "peak_memory_mib": _cost("peak memory mib", MEBIBYTES),
     "exact_zeros": _cost("exact zeros", PERCENT, smaller_is_better=False),  # the goal of sparsity is more zeros
 }
-"""Scores by name. A score that is not listed is a segmentation score, or a cost without a unit if its split is `cost`."""
+"""Scores by name. A score that is not listed is a segmentation score, or a cost without a unit if its split is
+`cost`.
+"""
 
 
 @dataclass(frozen=True)
@@ -123,12 +127,18 @@ class Metric:
 
     @property
     def smaller_is_better(self) -> bool:
-        """Return whether smaller values are better. For a gap, the direction of its score is reversed: the gap of a loss is usually negative."""
+        """Return whether smaller values are better.
+
+        For a gap, the direction of its score is reversed: the gap of a loss is usually negative.
+        """
         return self._declared.smaller_is_better != (self.split == "gap")
 
     @property
     def has_direction(self) -> bool:
-        """Return whether one of two values can be called better. A gap has no direction: below 0, neither end is over-fitting."""
+        """Return whether one of two values can be called better.
+
+        A gap has no direction: below 0, neither end is over-fitting.
+        """
         return self.split != "gap"
 
     @property
@@ -138,12 +148,15 @@ class Metric:
 
     @property
     def class_split(self) -> str:
-        """Split whose classes are shown beside this metric: that of the metric if it is `val` or a single shift, else `test`."""
+        """Split whose classes are shown with this metric: its own split for `val` or a single shift, else `test`."""
         return self.split if self.split == "val" or self.shift not in (None, MEAN) else "test"
 
     @property
     def image_split(self) -> str:
-        """Split whose images are counted one by one and drawn beside this metric, `val` or `test`. Shifted images are not."""
+        """Split whose images are counted one by one and drawn beside this metric, `val` or `test`.
+
+        Shifted images are not.
+        """
         return self.class_split if self.shift is None else "test"
 
     @property

@@ -30,13 +30,16 @@ PICTURES: tuple[Callable[[Findings], Picture | None], ...] = (
     tuning.picture,
     weights.picture,
 )
-"""The pictures of the report in their order, the first beside the verdicts. A function that returns None has nothing to show."""
+"""The pictures of the report in their order, the first beside the verdicts. A function that returns None has nothing to
+show.
+"""
 
 
 def write_report(found: Findings) -> Path:
     """Write the report into the folder of the study, whole or not at all, and return its path.
 
-    The declared comparison is `report.html`. Any other comparison has a file of its own, such as `report-val-loss.html`.
+    The declared comparison is `report.html`. Any other comparison has a file of its own, such as
+    `report-val-loss.html`.
     """
     target = found.study.folder / report_name(found.criteria)
     write_text(target, render(found))
@@ -137,6 +140,9 @@ def _shown(found: Findings) -> list[Run]:
 
 
 def _predictions(found: Findings) -> list[tuple[str, int, str]]:
-    """Return arm, seed and PNG as a data address for each arm whose run with the lowest seed has a picture of its predictions."""
+    """Return arm, seed and PNG as a data address of the predictions of each arm's run with the lowest seed.
+
+    Arms whose run has no picture of its predictions are left out.
+    """
     paths = [(run, run.directory(found.study.folder) / "predictions.png") for run in _shown(found)]
     return [(run.arm, run.seed, png_address(path.read_bytes())) for run, path in paths if path.is_file()]

@@ -8,7 +8,7 @@ from seglab.records import StudyRecord
 
 @dataclass(frozen=True)
 class DataSplits:
-    """Cross-validation over the seeds of a study: each seed trains and tests on a division of its own of the same images."""
+    """Cross-validation over a study's seeds: each seed trains and tests on its own division of the same images."""
 
     folds: int
     """Number of folds of a repetition. Seed s tests on fold s mod `folds` of repetition s // `folds`."""

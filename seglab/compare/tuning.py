@@ -1,4 +1,4 @@
-"""The tuning of a study, read from the folder of its tuning runs: candidates, choices, costs, and notes on choices that are in doubt."""
+"""Tuning of a study, from the folder of its tuning runs: candidates, choices, costs, and notes on doubtful choices."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ STABLE = 0.8
 
 @dataclass(frozen=True)
 class Declared:
-    """How the arms of a study are tuned."""
+    """Tuning of the arms of a study."""
 
     metric: str
     seeds: tuple[int, ...]
@@ -73,7 +73,7 @@ class TuningFolder:
     declared: Declared
 
     def first_round(self, arm: str) -> list[Candidate] | None:
-        """Return the settings of an arm with their scores of the first round; None if a run has neither a result nor diverged."""
+        """Return an arm's settings with their first-round scores; None if a run has neither a result nor diverged."""
         settings, (seeds, _) = self.declared.settings[arm], self.declared.rounds(arm)
         found = [self._scores(arm, setting, seeds) for setting in settings]
         if any(scores is None for scores in found):
@@ -132,7 +132,10 @@ class Tuning:
 
     @property
     def curves(self) -> dict[str, list[float]]:
-        """Expected first-round score of the best of 1, 2, ... settings of each arm; the mean over its tunings if there are several."""
+        """Expected first-round score of the best of 1, 2, ... settings of each arm.
+
+        With several tunings of an arm, the mean over its tunings.
+        """
         found: dict[str, list[list[float]]] = {}
         for choice in self.choices:
             found.setdefault(arm_and_tuning(choice.arm, self.declared.tunings)[0], []).append(choice.expected_best)
@@ -158,8 +161,8 @@ class Tuning:
     def _edges(self) -> list[str]:
         """Say which chosen settings have the smallest or the largest value that was tried.
 
-        One of two values is always the smallest or the largest: this says nothing where the range goes on. A value of 0 switches a method
-        off, so that none is smaller.
+        One of two values is always the smallest or the largest: this says nothing where the range goes on. A value of 0
+        switches a method off, so that none is smaller.
         """
         places: dict[tuple[str, str, str, str], list[str]] = {}
         for choice in self.choices:
@@ -181,7 +184,10 @@ class Tuning:
         ]
 
     def _end_beyond(self, arm: str, name: str, value: float, side: str) -> float | None:
-        """Return the end of the recorded range if it is beyond a value; None if the value is the end, or if no range is recorded."""
+        """Return the end of the recorded range if it is beyond a value.
+
+        Return None if the value is the end, or if no range is recorded.
+        """
         ends = self.spaces.get(arm, {}).get(name, {})
         if "low" not in ends:
             return None
@@ -207,13 +213,19 @@ class Tuning:
         ]
 
     def _within(self, arm: str, name: str, value: float) -> bool:
-        """Return whether a value is in its recorded range, ends included; True if no range is recorded. Names have three digits."""
+        """Return whether a value is in its recorded range, ends included; True if no range is recorded.
+
+        Names have three digits.
+        """
         ends = self.spaces.get(arm, {}).get(name, {})
         return "low" not in ends or ends["low"] - 0.01 * abs(ends["low"]) <= value <= ends["high"] + 0.01 * abs(ends["high"])
 
 
 def read_tuning(folder: Path, record: StudyRecord | None) -> Tuning | None:
-    """Return the tuning of the study in `folder`; None for a study without tuning. Unreadable results become `problems`."""
+    """Return the tuning of the study in `folder`; None for a study without tuning.
+
+    Unreadable results become `problems`.
+    """
     declared = None if record is None else Declared.read(record)
     if record is None or declared is None:
         return None

@@ -40,7 +40,9 @@ def equals(p: float) -> str:
 
 
 def _decimals(mean: float, sd: float) -> int | None:
-    """Return the decimals with which `sd` has two significant digits, and the mean at most nine; None if `sd` is 0 or infinite.
+    """Return the decimals that show two significant digits of `sd`, and at most nine of the mean.
+
+    Return None if `sd` is 0, infinite or NaN, or if the mean is NaN.
 
     -1 stands for tens.
     """
@@ -103,7 +105,7 @@ class Unit:
         return f"{self.difference(low)} to {self.difference(high)}"
 
     def interval(self, low: float, high: float) -> str:
-        """Return an interval of differences for a table, such as `[−1.61, −0.79]`; nothing if it is NaN or unbounded."""
+        """Return an interval of differences for a table, such as `[−1.61, −0.79]`; nothing if NaN or unbounded."""
         return f"[{self.difference(low)}, {self.difference(high)}]" if math.isfinite(low) else ""
 
 

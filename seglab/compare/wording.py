@@ -57,7 +57,7 @@ def scope(criteria: Criteria) -> str:
 
 
 def over_seeds(seeds: int, pairs: int, criteria: Criteria) -> str:
-    """Return over how many seeds a number is, such as `over 10 seeds and data splits` or `over 12 seeds of 6 tunings`."""
+    """Return the number of seeds as text, such as `over 10 seeds and data splits` or `over 12 seeds of 6 tunings`."""
     text = f"over {_counted(seeds, 'seed')}"
     if criteria.tunings > 1:
         return f"{text} of {_counted(pairs, 'tuning')}"
@@ -72,8 +72,8 @@ def _counted(count: int, what: str) -> str:
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     """Return what the pairs of an inconclusive contrast could have shown, and how many seeds would show the margin.
 
-    An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of seeds, which have another
-    power.
+    An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of
+    seeds, which have another power.
     """
     criteria, n, sd = comparison.criteria, contrast.pairs, contrast.sd_difference
     if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:
@@ -215,7 +215,10 @@ def _largest_p(criteria: Criteria) -> str:
 
 
 def _fewest(criteria: Criteria) -> list[str]:
-    """Return a sentence on the fewest pairs with a verdict; none for tests that hold after any number of seeds, whose p has other steps."""
+    """Return a sentence on the fewest pairs with a verdict.
+
+    Return none for tests that hold after any number of seeds, whose p has other steps.
+    """
     if criteria.always_valid:
         return []
     if criteria.splits is not None:
@@ -239,7 +242,7 @@ def _declaration(criteria: Criteria) -> list[str]:
 
 
 def tuning(record: StudyRecord | None) -> str | None:
-    """Return sentences on the chosen setting of each arm, the method of choice, and what p and the intervals mean then; None without tuning."""
+    """Return sentences on each arm's chosen setting, how it was chosen, and what p covers; None without tuning."""
     budget = None if record is None else record.shared.get("tuning")
     if record is None or not isinstance(budget, Mapping):
         return None

@@ -1,1 +1,4 @@
-"""Put finished runs to W&B: `seglab sync` uploads offline logs, `seglab dashboard` saves a workspace, `seglab report --wandb` a report."""
+"""Send finished runs to W&B.
+
+`seglab sync` uploads offline logs, `seglab dashboard` saves a workspace, and `seglab report --wandb` saves a report.
+"""

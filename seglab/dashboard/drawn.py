@@ -1,4 +1,7 @@
-"""The pictures of report.html at W&B. A run of its own holds them, with the phase `report`, and the report at W&B shows this run."""
+"""The pictures of report.html at W&B.
+
+A run of its own holds them, with the phase `report`, and the report at W&B shows this run.
+"""
 
 import contextlib
 import io

@@ -54,7 +54,7 @@ class LocalLog:
 
 
 def logs_below(folder: Path) -> list[LocalLog]:
-    """Return all logs in a folder of runs, of studies or of one run, in the order of the folders and of their starts."""
+    """Return all logs in a folder of runs, of studies or of one run, in the order of folders and of starts."""
     found = [LocalLog(path) for path in _logs(folder) if _FOLDER.fullmatch(path.parent.name)]
     return sorted(found, key=lambda log: (log.run, log.started, log.path.parent.name))
 
@@ -87,7 +87,7 @@ def not_uploaded(folder: Path) -> list[Path]:
 
 
 def rescored(folder: Path) -> list[Path]:
-    """Return the folders of finished runs whose result has got scores after the end of their log, such as scores under a shift."""
+    """Return the folders of finished runs whose result got scores after their log ended, such as under a shift."""
     return [run for run in finished_below(folder) if lacks_scores(run) and ledger.state(run) != "running"]
 
 
@@ -97,7 +97,9 @@ def lacks_scores(run: Path) -> bool:
 
 
 def lost(folder: Path, logs: Sequence[LocalLog]) -> list[Path]:
-    """Return the folders of finished runs whose log was deleted before it was complete. Their own files still have its numbers.
+    """Return the folders of finished runs whose log was deleted before it was complete.
+
+    Their own files still have its numbers.
 
     Args:
         folder: folder of runs, of studies or of one run.
@@ -129,5 +131,8 @@ def state_of(run: Path) -> dict[str, Any]:
 
 
 def _said_complete(run: Path) -> bool:
-    """Return whether the last attempt of a run has got everything to W&B, or into a log that is whole. A run that says nothing has."""
+    """Return whether the last attempt of a run has got everything to W&B, or into a log that is whole.
+
+    A run that says nothing has.
+    """
     return bool(state_of(run).get("complete", True))

@@ -26,7 +26,8 @@ def sync(given: Namespace, console: Console) -> int:
     """Run `seglab sync FOLDER`. Return 1 if something could not be uploaded.
 
     Raises:
-        ValueError, OSError: the folder holds no log, nobody is logged in, the server does not answer, or the folder cannot be written.
+        ValueError, OSError: the folder holds no log, nobody is logged in, the server does not answer, or the folder
+            cannot be written.
     """
     folder = Path(given.folder)
     if not folder.is_dir():

@@ -1,4 +1,7 @@
-"""Give W&B what no local log of a run holds: rows that an outage or a kill has lost, and the tables and the summary of the end."""
+"""Give W&B the parts of a run that no local log holds.
+
+These are rows that an outage or a kill has lost, and the final tables and summary.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +33,9 @@ def with_missing(attempts: Sequence[Attempts], deleted: Sequence[Path], problems
 
 
 def with_scores(runs: Sequence[Path], problems: list[str]) -> list[Path]:
-    """Give W&B the scores that have joined the results of finished runs, and return the folders of the runs whose scores it has then.
+    """Give W&B the scores that have joined the results of finished runs.
+
+    Return the folders of the runs whose scores W&B then has.
 
     Args:
         runs: folders of the runs. A run that waits in a local log is left alone.

@@ -44,7 +44,10 @@ class Answer:
         self._known = _pages(folder) if runs else set()
 
     def line(self) -> str | None:
-        """Return the line that `run` prints about the answer; None before it, after it was said, and for a page that is known."""
+        """Return the line that `run` prints about the answer.
+
+        Return None before the answer, after the line was returned once, and for a page that is known.
+        """
         for run in self.runs:
             state = state_of(run)
             if not state or _written_at(run) < self._since:  # of an earlier attempt
@@ -95,7 +98,7 @@ def unlogged(runs: Sequence[Path]) -> str:
 
 
 def left_over(folder: Path) -> str | None:
-    """Return a line with the number of runs that are not at W&B and the command that uploads them; None if there are none."""
+    """Return a line with the number of runs not at W&B and the command that uploads them; None without such runs."""
     left = len(not_uploaded(folder))
     return f"W&B: {count(left, 'run')} not uploaded; {sync_command(folder)} does it" if left else None
 

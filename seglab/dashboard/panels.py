@@ -56,7 +56,10 @@ def curves(names: Iterable[str], keys: Keys) -> list[Any]:
 
 
 def answer(metric: str, keys: Keys) -> list[Any]:
-    """Return the panels of the study's question: its metric by arm, by strength, and by the settings in which the runs differ."""
+    """Return the panels of the study's question: its metric by arm, strength and ratio, and parallel coordinates.
+
+    The parallel coordinates lead from the settings in which the runs differ to the best mIoU on val.
+    """
     import wandb_workspaces.reports.v2 as wr
 
     panels = [wr.MarkdownPanel(markdown=NOTE)]
@@ -68,7 +71,10 @@ def answer(metric: str, keys: Keys) -> list[Any]:
 
 
 def coordinates(settings: Iterable[str], score: str, keys: Keys) -> Iterator[Any]:
-    """Yield parallel coordinates from settings to a score; nothing if fewer than two settings differ between the runs that have them."""
+    """Yield parallel coordinates from settings to a score.
+
+    Yield nothing if fewer than two settings differ between the runs that have them, or if no run has the score.
+    """
     import wandb_workspaces.reports.v2 as wr
 
     differing = [name for name in settings if len(set(keys.config.get(name, ())) - {"null"}) > 1]

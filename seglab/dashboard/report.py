@@ -41,7 +41,10 @@ def findings(folder: Path) -> Findings:
 
 
 def markdown(found: Findings) -> str:
-    """Return the answer as Markdown: each verdict as a sentence, the table of `compare`, its warnings, and how the numbers were computed."""
+    """Return the answer as Markdown: verdicts as sentences, the table of `compare`, warnings and the protocol.
+
+    The protocol says how the numbers were computed.
+    """
     comparison = found.comparison
     lines = [*(f"- **{contrast.verdict}**: {wording.sentence(contrast, comparison)}" for contrast in comparison.contrasts), ""]
     lines += [to_markdown(comparison), ""]

@@ -25,7 +25,7 @@ class ServedRun:
 
     rows: int
     has_ended: bool
-    """Whether the server has got the run's exit code."""
+    """True if the server has got the run's exit code."""
 
 
 class Server:

@@ -1,7 +1,8 @@
 """`seglab sync`: upload the logs of runs that W&B does not have, each row once.
 
-`wandb sync` marks a log as uploaded when all of it is. If it is killed before, it would send the rows again that the server already has. Therefore
-the server is asked for its number of rows first, and of a log that it has in part, a copy of the rest is uploaded.
+`wandb sync` marks a log as uploaded when all of it is. If it is killed before, it would send the rows again that the
+server already has. Therefore the server is asked for its number of rows first, and of a log that it has in part, a copy
+of the rest is uploaded.
 """
 
 import contextlib
@@ -101,7 +102,8 @@ def _is_written(run: Path, log: LocalLog, contents: Contents) -> bool:
 def plan(attempts: Attempts, served: ServedRun | None) -> None:
     """Find out which logs of a run are to be uploaded, and from which row on.
 
-    The rows of a run are numbered. An offline log that begins again at 0, though an earlier log has rows, continues the earlier one.
+    The rows of a run are numbered. An offline log that begins again at 0, though an earlier log has rows, continues the
+    earlier one.
     """
     there = 0 if served is None else served.rows
     total = end = 0
@@ -145,7 +147,8 @@ def send(parts: Sequence[LogPart], jobs: int, done: Callable[[int], None]) -> li
 def _staged(parts: Sequence[LogPart], place: Path) -> Iterator[tuple[Path, LocalLog]]:
     """Yield the file that is uploaded for each log: the log itself, or a copy of a part of it.
 
-    If one log of a run has such a copy, all logs of the run are copied, because `wandb sync` orders the logs of a run by their paths.
+    If one log of a run has such a copy, all logs of the run are copied, because `wandb sync` orders the logs of a run
+    by their paths.
     """
     for number, (_, same) in enumerate(groupby(parts, key=lambda part: (part.log.run, part.log.path.name))):
         attempts = list(same)
@@ -162,7 +165,10 @@ def _staged(parts: Sequence[LogPart], place: Path) -> Iterator[tuple[Path, Local
 
 @contextlib.contextmanager
 def claimed(runs: Sequence[Path], problems: list[str]) -> Iterator[set[Path]]:
-    """Yield the folders of the runs that no other process uploads now; two that upload one run would send its rows twice."""
+    """Yield the folders of the runs that no other process uploads now.
+
+    Two processes that upload one run would send its rows twice.
+    """
     leases: dict[Path, ledger.Lease | None] = {}
     try:
         for folder in sorted({run.parent for run in runs}):
@@ -178,7 +184,7 @@ def claimed(runs: Sequence[Path], problems: list[str]) -> Iterator[set[Path]]:
 
 
 def rows_of_table(run: Path) -> int | None:
-    """Return the number of rows of a finished run's `metrics.csv`, each of which is a row at W&B; None if they need not be equal.
+    """Return the number of rows in a finished run's `metrics.csv`, each a row at W&B; None if the two may differ.
 
     Runs of seglab 0.3 and older, which lack `wandb/seglab.json`, logged some rows to one of both only.
     """

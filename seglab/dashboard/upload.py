@@ -1,4 +1,4 @@
-"""Run `wandb sync` in a process of its own, which ends when the process that started it ends: two must never upload one run."""
+"""Run `wandb sync` in a process that ends with the process that started it, so that two never upload one run."""
 
 import os
 import re

@@ -45,7 +45,8 @@ def report(given: Namespace, console: Console) -> int:
     """Run `seglab report --wandb FOLDER`.
 
     Raises:
-        ValueError, OSError: the folder is no study's, nothing is finished, the package is missing, or W&B does not answer.
+        ValueError, OSError: the folder is no study's, nothing is finished, the package is missing, or W&B does not
+            answer.
     """
     folder = Path(given.folder)
     if not given.wandb:

@@ -13,7 +13,9 @@ from seglab.records import write_text
 from seglab.transaction_log import Keys
 
 FILE = "dashboard.json"
-"""The workspaces as JSON, with their addresses, in the study's folder. A saved workspace is replaced when the command is repeated."""
+"""The workspaces as JSON, with their addresses, in the study's folder. A saved workspace is replaced when the command
+is repeated.
+"""
 
 
 def check_installed() -> None:

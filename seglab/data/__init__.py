@@ -1,4 +1,7 @@
-"""Data: a source describes a data set, and loading makes batches of it. Order and augmentation are functions of (seed, epoch, index)."""
+"""Data: a source describes a data set, and loading makes batches of it.
+
+Order and augmentation are functions of (seed, epoch, index).
+"""
 
 from seglab.data.augmentation.augment import default_augmentation
 from seglab.data.augmentation.file import AugmentationFile

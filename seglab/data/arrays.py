@@ -21,7 +21,10 @@ def as_tensor(image: Array) -> Tensor:
 
 
 def visible(image: Tensor) -> npt.NDArray[np.uint8]:
-    """Convert an image (C,H,W) of any dtype to (H,W,3) uint8: its first three channels, or its first as grey, scaled to the full range."""
+    """Convert an image (C,H,W) of any dtype to (H,W,3) uint8: its first three channels, or its first as grey.
+
+    Values that are not uint8 are scaled to the full range.
+    """
     shown = image[:3] if image.shape[0] >= 3 else image[:1].expand(3, -1, -1)
     if shown.dtype != torch.uint8:
         values = shown.float()

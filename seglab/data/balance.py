@@ -1,4 +1,4 @@
-"""Class imbalance in numbers: how many pixels each class has, and the class weights and image probabilities that follow from it.
+"""Class imbalance in numbers: pixels of each class, and the class weights and image probabilities that follow.
 
     pixels = SegmentationDataModule(CamVid(root)).class_pixels()
     loss = CrossEntropy(weight=median_frequency(pixels))
@@ -20,7 +20,9 @@ Numbers = npt.NDArray[np.float64]
 
 
 def class_pixels(dataset: SegmentationDataset) -> Counts:
-    """Count the pixels of each class in each of the N samples, at its original size: (N,C). Ignored pixels are in no column.
+    """Count the pixels of each class in each of the N samples, at its original size: (N,C).
+
+    Ignored pixels are in no column.
 
     Raises:
         ValueError: a sample is bad, for example with a label outside the classes; its file is named.
@@ -30,7 +32,9 @@ def class_pixels(dataset: SegmentationDataset) -> Counts:
 
 
 def inverse_frequency(pixels: Counts) -> tuple[float, ...]:
-    """Return the weights n/(C'·n_c), n_c of n pixels being of class c, and C' classes having pixels: all classes then weigh the same.
+    """Return the weights n/(C'·n_c), with which all classes weigh the same.
+
+    Class c has n_c of all n pixels, and C' classes have pixels.
 
     G. King, L. Zeng, "Logistic regression in rare events data", Political Analysis 9 (2001); scikit-learn's "balanced".
 
@@ -53,9 +57,10 @@ def median_frequency(pixels: Counts) -> tuple[float, ...]:
 
     The median is over the classes that occur.
 
-    D. Eigen, R. Fergus, "Predicting depth, surface normals and semantic labels" (arXiv:1411.4734), section 6.3.2; used by SegNet. Ignored
-    pixels count nowhere. The weights that SegNet published for CamVid (segnet_train.prototxt) do not follow from its masks, whether void
-    counts or not (caffe-segnet, issue 37): up to a common factor they are within 10 % of these, but for `sign`, 2.7 times as large there.
+    D. Eigen, R. Fergus, "Predicting depth, surface normals and semantic labels" (arXiv:1411.4734), section 6.3.2; used
+    by SegNet. Ignored pixels count nowhere. The weights that SegNet published for CamVid (segnet_train.prototxt) do not
+    follow from its masks, whether void counts or not (caffe-segnet, issue 37): up to a common factor they are within 10
+    % of these, but for `sign`, 2.7 times as large there.
 
     Args:
         pixels: (N,C) int64 counts, see `class_pixels`.
@@ -74,12 +79,14 @@ def median_frequency(pixels: Counts) -> tuple[float, ...]:
 
 
 def effective_number(pixels: Counts, beta: float = 0.999999) -> tuple[float, ...]:
-    """Return the weights (1-β)/(1-β^n_c), the inverse effective number of class c's samples, scaled to mean 1 over occurring classes.
+    """Return the weights (1-β)/(1-β^n_c), scaled to mean 1 over occurring classes.
 
-    Y. Cui et al., "Class-balanced loss based on effective number of samples" (arXiv:1901.05555). Samples overlap, so that each further
-    sample adds less information; the effective number is at most 1/(1-β). Here n_c counts pixels. Classes with far fewer than 1/(1-β)
-    pixels (a million by default) are weighted by inverse frequency. Classes with far more pixels have equal weights. β = 0 gives all
-    classes equal weights; β → 1 gives inverse frequency.
+    Before scaling, a weight is the inverse effective number of class c's samples.
+
+    Y. Cui et al., "Class-balanced loss based on effective number of samples" (arXiv:1901.05555). Samples overlap, so
+    that each further sample adds less information; the effective number is at most 1/(1-β). Here n_c counts pixels.
+    Classes with far fewer than 1/(1-β) pixels (a million by default) are weighted by inverse frequency. Classes with
+    far more pixels have equal weights. β = 0 gives all classes equal weights; β → 1 gives inverse frequency.
 
     Args:
         pixels: (N,C) int64 counts, see `class_pixels`.
@@ -103,8 +110,8 @@ def effective_number(pixels: Counts, beta: float = 0.999999) -> tuple[float, ...
 def image_probabilities(pixels: Counts, balanced: float) -> Numbers:
     """Return the probability of each image, (1-s)/N + s·p_i, (N,). The probabilities sum to 1.
 
-    p_i is the probability of image i if first a class is drawn among the classes that occur, then a pixel of this class among all images:
-    the mean over the classes of n_ic / Σ_j n_jc. An image without a labelled pixel has p_i = 0.
+    p_i is the probability of image i if first a class is drawn among the classes that occur, then a pixel of this class
+    among all images: the mean over the classes of n_ic / Σ_j n_jc. An image without a labelled pixel has p_i = 0.
 
     Args:
         pixels: (N,C) int64 counts n_ic, see `class_pixels`.

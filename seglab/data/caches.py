@@ -18,7 +18,9 @@ DECODERS = ("numpy", "pillow", "tifffile", "imagecodecs", "opencv-python-headles
 
 
 def cache_folder() -> Path:
-    """Return the folder of what seglab can compute again: `SEGLAB_CACHE`, or `seglab` in the user's cache folder of the system.
+    """Return the folder of data that seglab can compute again.
+
+    The folder is `SEGLAB_CACHE`, or `seglab` in the user's cache folder of the system.
 
     Raises:
         RuntimeError: the user has no home folder.
@@ -57,7 +59,7 @@ def settings_of(files: PairedFiles) -> bytes:
 
 @cache
 def code_hash() -> str:
-    """Return a hash of the code that reads, checks and resizes samples: that of seglab, and the versions of the libraries."""
+    """Return a hash of the code that reads, checks and resizes samples: seglab's own, and the libraries' versions."""
     digest = hashlib.sha256()
     package = Path(seglab.__file__).parent
     for file in sorted([*package.glob("data/**/*.py"), package / "resizing.py"]):

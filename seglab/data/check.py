@@ -30,7 +30,8 @@ def check_class_names(names: Sequence[str]) -> None:
     """Check that every class name can be a part of a metric's name, such as `test/iou/car`, and that all names differ.
 
     Raises:
-        ValueError: `names` is one text, or a name is no text, is empty, has a slash, a control character or spaces at its ends, or occurs twice.
+        ValueError: `names` is one text, or a name is no text, is empty, has a slash, a control character or spaces at
+            its ends, or occurs twice.
     """
     if isinstance(names, str):
         raise ValueError(f"class_names is the text {names!r}: expected a tuple of names, such as ('background', 'cell')")
@@ -115,7 +116,10 @@ def check_channels(images: Format, in_channels: int | None, mean: Sequence[float
 
 
 def _check_sample(dataset: SegmentationDataset, index: int) -> tuple[Format, tuple[int, int], dict[int, int], str]:
-    """Check a sample. Return the format of its image, its rows and columns, the pixels of each class that it has, and its name."""
+    """Check a sample.
+
+    Return the format of its image, its rows and columns, the pixels of each class that it has, and its name.
+    """
     sample, counts = checked(dataset, index)
     channels, rows, columns = sample.image.shape
     pixels = {label: number for label, number in enumerate(counts.tolist()) if number}

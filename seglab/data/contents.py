@@ -51,8 +51,8 @@ def check_labels(contents: Mapping[Split, Contents], class_names: Sequence[str])
         Notes on classes that some split lacks, each one line.
 
     Raises:
-        ValueError: a split has no labelled pixel, or all labelled pixels of the training split are of one class although there are several
-            classes, or ignored pixels.
+        ValueError: a split has no labelled pixel, or all labelled pixels of the training split are of one class
+            although there are several classes, or ignored pixels.
     """
     for split, found in contents.items():
         if found.samples and not found.pixels:
@@ -89,7 +89,7 @@ def _splits_with(contents: Mapping[Split, Contents], labels: Iterable[int]) -> s
 
 
 def _notes(contents: Mapping[Split, Contents], class_names: Sequence[str]) -> Iterable[str]:
-    """Yield a line on the classes without a pixel in all splits, then in each split, then on splits of a single class."""
+    """Yield a line on classes without a pixel in any split, then in each split, then on splits of a single class."""
     lacking = {split: set(range(len(class_names))) - found.pixels.keys() for split, found in contents.items() if found.samples}
     nowhere = set.intersection(*lacking.values()) if lacking else set()
     if nowhere == {0} and len(class_names) > 2:

@@ -1,15 +1,16 @@
-"""Remember what a check of a split found, in the user's cache folder, so that the next command need not read every file again.
+"""Remember what a check of a split found, in the user's cache folder, so that the files need not be read again.
 
 An entry is found by a key of everything that the check depends on:
 
 - the contents of all masks, hashed in full, and the names and sizes of all files: `PairedFiles.fingerprint`;
-- inode, size, and times of change of every file, in nanoseconds. The system sets `ctime` at each write and rename, and no program can
-  set it back;
+- inode, size, and times of change of every file, in nanoseconds. The system sets `ctime` at each write and rename, and
+  no program can set it back;
 - the classes and the table of labels;
 - the source code of `seglab.data` and the versions of the libraries that decode files.
 
-A changed mask therefore never has the key of the old one. An image that changes gets another `ctime`. Entries hold no labels of single
-samples: training and evaluation always read the files. A missing, damaged or unwritable cache means that the files are read.
+A changed mask therefore never has the key of the old one. An image that changes gets another `ctime`. Entries hold no
+labels of single samples: training and evaluation always read the files. A missing, damaged or unwritable cache means
+that the files are read.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from seglab.files import atomic_write
 
 
 def key_of(dataset: SegmentationDataset) -> str | None:
-    """Return the key of a split; None if what it returns is not known to depend on files alone, as for a user's own data set.
+    """Return the key of a split; None if its samples may depend on more than files, as in a user's own data set.
 
     Raises:
         ValueError: a mask or an image cannot be read.

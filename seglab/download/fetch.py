@@ -20,10 +20,12 @@ class _BrokenError(Exception):
 
 
 def fetch(url: str, file: Path, report: Report, seconds: float = SECONDS) -> None:
-    """Download `url` to `file`. Bytes that are already in `file` are kept, if the server can send the rest alone (HTTP Range).
+    """Download `url` to `file`.
 
-    A connection that breaks is opened again as long as each sends at least one byte. After an error or an interruption, `file` keeps its
-    bytes, and the same call goes on.
+    Bytes that are already in `file` are kept, if the server can send the rest alone (HTTP Range).
+
+    A connection that breaks is opened again as long as each sends at least one byte. After an error or an interruption,
+    `file` keeps its bytes, and the same call goes on.
 
     Args:
         url: address of the file.

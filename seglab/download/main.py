@@ -39,7 +39,8 @@ def main(given: argparse.Namespace) -> int:
 def download(data: Published, root: Path, dry_run: bool, console: Console) -> int:
     """Download and unpack the archives of a data set, except what is already there, and return the exit code.
 
-    An archive that lies in `root` under its own name is used and kept. An interrupted download goes on with the same call.
+    An archive that lies in `root` under its own name is used and kept. An interrupted download goes on with the same
+    call.
 
     Raises:
         ValueError: the data set needs an account, or cannot be downloaded or unpacked.
@@ -74,7 +75,10 @@ def download(data: Published, root: Path, dry_run: bool, console: Console) -> in
 
 
 def _downloaded(archive: Archive, root: Path, console: Console) -> Path:
-    """Return the file of an archive whose checksum is right. Download it unless the user has put it into `root`, or it is there."""
+    """Return the file of an archive whose checksum is right.
+
+    Download it unless the user has put it into `root`, or it is there.
+    """
     own, whole, part = root / archive.name, root / f".{archive.name}", root / f".{archive.name}.part"
     if whole.is_file():
         return whole

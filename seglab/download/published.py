@@ -1,7 +1,8 @@
 """The data sets that `seglab download` knows: archives, checksums, and the files that they contain.
 
-Addresses and MD5 sums of VOC, SBD and Oxford-IIIT Pet: torchvision 0.29. MD5 sums of ADE20K and COCO are published by many users of the
-official archives, not by their authors. CamVid's frames in SegNet's splits, and their terms: the repository of SegNet's tutorial.
+Addresses and MD5 sums of VOC, SBD and Oxford-IIIT Pet: torchvision 0.29. MD5 sums of ADE20K and COCO are published by
+many users of the official archives, not by their authors. CamVid's frames in SegNet's splits, and their terms: the
+repository of SegNet's tutorial.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ class Archive:
     gigabytes: float
     """About the size of the archive, in 10^9 bytes."""
     contents: Mapping[str, int]
-    """Files and folders below the root that are taken from the archive, with the least number of files in them. 1 may be a file."""
+    """Files and folders below the root that are taken from the archive, with the least number of files in them. 1 may
+    be a file.
+    """
     strip: str = ""
     """Folder of the archive whose content is taken."""
     under: str = ""

@@ -1,1 +1,1 @@
-"""One training or evaluation of `seglab fit`, `test` and `validate`: its folder, processes, checkpoints, settings and messages."""
+"""Training or evaluation by `seglab fit`, `test` or `validate`: folder, processes, checkpoints, settings, messages."""

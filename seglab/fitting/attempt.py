@@ -1,4 +1,4 @@
-"""How a command of `seglab fit`, `test` or `validate` ends: its exit code, its last lines, and what it leaves behind."""
+"""End of a command `seglab fit`, `test` or `validate`: its exit code, its last lines, and what it leaves behind."""
 
 import contextlib
 import shlex
@@ -66,7 +66,10 @@ class Attempt:
         return INTERRUPTED
 
     def failed(self, error: Exception) -> int:
-        """Say in one line what was wrong, and where the traceback is if the line cannot tell all. Return the exit code."""
+        """Say in one line what was wrong, and where the traceback is if the line cannot tell all.
+
+        Return the exit code.
+        """
         if self.interruption.asked:  # the signal may have ended processes that this one needs
             return self.interrupted()
         if self.trainer is not None:
@@ -114,7 +117,7 @@ class Attempt:
                 self.folder.parent.parent.rmdir()
 
     def _keep_traceback(self, error: Exception) -> str:
-        """Write the traceback of an error into the folder of the fit, or a temporary file if there is none, and return its path."""
+        """Write an error's traceback into the fit's folder, else into a temporary one, and return the file's path."""
         if self.folder is not None and self.folder.is_dir():
             path = self.folder / "failure.txt"
         else:

@@ -1,4 +1,4 @@
-"""Read the checkpoint that a command names, and check that it fits the network and the data, before anything is written."""
+"""Read the checkpoint that a command names, and check that it fits network and data, before anything is written."""
 
 import zipfile
 from collections.abc import Mapping

@@ -4,7 +4,9 @@ from pathlib import Path
 
 
 def new_folder(root: Path) -> Path:
-    """Make and return the first folder `version_<n>` in `root` that does not exist. Two processes never get the same one.
+    """Make and return the first folder `version_<n>` in `root` that does not exist.
+
+    Two processes never get the same one.
 
     Raises:
         OSError: the folder cannot be made.

@@ -25,10 +25,11 @@ MINUTES = 5.0
 
 
 class FitCheckpoints(ResumeCheckpoint):
-    """Saves `last.ckpt` every few minutes, when the process is asked to stop, and after the training; `best.ckpt` after a best validation.
+    """Saves `last.ckpt` every few minutes, at a request to stop and at the end; `best.ckpt` after a best validation.
 
-    Every checkpoint is saved between two steps, so a fit that continues from one ends bit for bit like an uninterrupted fit. The checkpoint
-    carries the settings of the fit, which `settings.check_same` compares, and the best score of the whole training.
+    Every checkpoint is saved between two steps, so a fit that continues from one ends bit for bit like an uninterrupted
+    fit. The checkpoint carries the settings of the fit, which `settings.check_same` compares, and the best score of the
+    whole training.
 
     Args:
         folder: the folder of the checkpoints; None saves none.
@@ -43,9 +44,9 @@ class FitCheckpoints(ResumeCheckpoint):
         self.best: tuple[float, int] | None = None
         """Highest score of all validations of the training, and its number of steps."""
         self.begun = False
-        """Whether a step was done."""
+        """True if a step was done."""
         self._is_new = False
-        """Whether the best validation is not saved yet."""
+        """True if the best validation is not saved yet."""
         self._at_end = False
 
     @override

@@ -1,7 +1,8 @@
 """Find the processes of a fit, and the one that started the others.
 
-A launcher such as `torchrun` or `mpirun` tells each of its processes its rank in environment variables. These variables also reach
-a `seglab fit` that somebody types in the shell of such a job, where they mean nothing: Lightning would wait for ranks that nobody starts.
+A launcher such as `torchrun` or `mpirun` tells each of its processes its rank in environment variables. These variables
+also reach a `seglab fit` that somebody types in the shell of such a job, where they mean nothing: Lightning would wait
+for ranks that nobody starts.
 """
 
 import os
@@ -21,8 +22,8 @@ _PARENT = "SEGLAB_FIT_PROCESS"
 def settle_processes(wanted: L.Trainer) -> ClusterEnvironment | None:
     """Decide who launches the ranks of a training; return Lightning's object for it, or None to let Lightning find it.
 
-    Variables of a launcher count if the launcher has started as many processes as the training has, or if the training has several nodes.
-    Otherwise they are removed from the environment of this process and of the ranks that it starts.
+    Variables of a launcher count if the launcher has started as many processes as the training has, or if the training
+    has several nodes. Otherwise they are removed from the environment of this process and of the ranks that it starts.
 
     Args:
         wanted: a trainer with the devices and nodes that were asked for.

@@ -20,8 +20,8 @@ def loggers(given: Sequence[Logger] | None, described: Described) -> list[Logger
     """Return the loggers of a fit or an evaluation.
 
     Args:
-        given: the loggers that the user has named; None for the default ones. A `CSVLogger` among them writes into the folder of the fit,
-            because its own choice of a folder is not safe if two fits start at once.
+        given: the loggers that the user has named; None for the default ones. A `CSVLogger` among them writes into the
+            folder of the fit, because its own choice of a folder is not safe if two fits start at once.
         described: the fit.
 
     Raises:
@@ -44,7 +44,10 @@ def loggers(given: Sequence[Logger] | None, described: Described) -> list[Logger
 
 
 def _started(logger: Logger) -> Logger:
-    """Start the run of a W&B logger, and return the logger. Lightning would start it when the folder is made and nothing is refused."""
+    """Start the run of a W&B logger, and return the logger.
+
+    Lightning would start it when the folder is made and nothing is refused.
+    """
     if isinstance(logger, WandbLogger):
         with _login_explained():
             _ = logger.experiment

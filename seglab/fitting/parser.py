@@ -16,7 +16,10 @@ MOVED = {"optimizer": "model.optimizer", "lr_scheduler": "model.scheduler"}
 
 
 class FitParser(LightningArgumentParser):
-    """Reads configuration files: ignores keys of `MOVED` that are null, refuses the others, and names the file if it cannot be read."""
+    """Reads configuration files: ignores keys of `MOVED` that are null, and refuses keys of `MOVED` with a value.
+
+    If a file cannot be read, the error names the file.
+    """
 
     @override
     def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
@@ -48,7 +51,7 @@ class FitParser(LightningArgumentParser):
 
 
 def _of_augmentation(path: Any) -> str | None:
-    """Return what to write for the augmentation in a configuration file that could not be parsed; None if its form is right."""
+    """Return how to write the augmentation of a configuration file that was not parsed; None if its form is right."""
     content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     data = content.get("data") if isinstance(content, dict) else None
     given = data.get("augmentation") if isinstance(data, dict) else None

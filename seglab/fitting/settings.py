@@ -1,7 +1,8 @@
-"""The settings of a fit, which its checkpoints carry, and the comparison with the settings of a fit that continues from one.
+"""Settings of a fit, which its checkpoints carry, and their comparison with a fit that continues from a checkpoint.
 
-A checkpoint restores the state of optimizer, scheduler and data, and this state would silently win over the request: over another learning
-rate, another schedule, another length. A training therefore continues only if it would have come to this very checkpoint by itself.
+A checkpoint restores the state of optimizer, scheduler and data, and this state would silently win over the request:
+over another learning rate, another schedule, another length. A training therefore continues only if it would have come
+to this very checkpoint by itself.
 """
 
 import json
@@ -80,7 +81,8 @@ def settings_of(trainer: L.Trainer, module: SegmentationModule, data: Segmentati
         batch_norm_parts: number of parts of a batch that batch norms compute their statistics over.
 
     Raises:
-        ValueError: parts of the training do not fit together, for example the optimizer and the penalty, or schedule and length.
+        ValueError: parts of the training do not fit together, for example the optimizer and the penalty, or schedule
+            and length.
     """
     start, settings = planned(trainer, data), Settings()
     with torch.random.fork_rng(devices=[]):
@@ -103,7 +105,9 @@ def settings_of(trainer: L.Trainer, module: SegmentationModule, data: Segmentati
 
 
 def check_same(held: Mapping[str, Any], path: Path, now: Mapping[str, Any], module: SegmentationModule) -> None:
-    """Check that a fit with the settings `now` continues from a checkpoint as if it had made it. Log the differences that do no harm.
+    """Check that a fit with the settings `now` continues from a checkpoint as if it had made it.
+
+    Log the differences that do no harm.
 
     Args:
         held: the content of the checkpoint.
@@ -167,7 +171,7 @@ def _differ(function: Callable[[Progress], Any], old: Progress, new: Progress, d
 
 
 def _of_the_scheduler(held: Mapping[str, Any], module: SegmentationModule, now: Progress) -> list[str]:
-    """Return a line for each difference between the saved state of the scheduler and the state that this training would have at `now`.
+    """Return a line for each difference between the scheduler's saved state and its state in this training at `now`.
 
     The state of a `ReduceLROnPlateau` depends on scores; its arguments are among the settings.
     """
@@ -190,7 +194,10 @@ def _of_the_scheduler(held: Mapping[str, Any], module: SegmentationModule, now: 
 
 
 def _rounded(value: Any) -> Any:
-    """Return the state of a scheduler as plain data with floats of 10 digits and lists as dicts, without what only one process knows."""
+    """Return a scheduler's state as plain data: floats with 10 digits, lists as dicts.
+
+    Functions, and values that only one process knows, are left out.
+    """
     if isinstance(value, Mapping):
         left_out = ("_get_lr_called_within_step", "_is_initial", "anneal_func")
         return {str(name): _rounded(item) for name, item in value.items() if name not in left_out and not callable(item)}
@@ -200,7 +207,10 @@ def _rounded(value: Any) -> Any:
 
 
 def _without(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Return settings that are compared as they are: without those named, the length and the curve that follows from it, and the code."""
+    """Return the settings that are compared as they are: without `names`, length, code and learning-rate curve.
+
+    The curve follows from the length of the training.
+    """
     left = {name: value for name, value in settings.items() if name not in (*names, "steps", "code")}
     scheduler = left.get("scheduler")
     if isinstance(scheduler, Mapping):

@@ -31,10 +31,13 @@ class Product(FreezeSchedule):
 
 @dataclass(frozen=True)
 class WarmUp(FreezeSchedule):
-    """Linear warm-up of each stage that `schedule` unfreezes during the training. Its learning rate is that of `schedule` after `over`.
+    """Linear warm-up of each stage that `schedule` unfreezes during the training.
 
-    The optimizer has no statistics yet of a stage that it has not trained, and Adam's first steps are as long as its learning rate.
-    Stages that train from the first step on have no warm-up here: this is left to the optimizer's scheduler.
+    Its learning rate is that of `schedule` after `over`.
+
+    The optimizer has no statistics yet of a stage that it has not trained, and Adam's first steps are as long as its
+    learning rate. Stages that train from the first step on have no warm-up here: this is left to the optimizer's
+    scheduler.
     """
 
     schedule: FreezeSchedule
@@ -58,7 +61,8 @@ class WarmUp(FreezeSchedule):
     def _unfrozen(self, stage: Stage, progress: Progress, steps: int) -> int:
         """Return the last step at which the stage was frozen, by bisection among the last `steps` steps.
 
-        If the stage already trained `steps` steps ago, it is assumed to have trained since, and the step at that time is returned.
+        If the stage already trained `steps` steps ago, it is assumed to have trained since, and the step at that time
+        is returned.
         """
         frozen, trains = max(0, progress.step - steps), progress.step
         if self.schedule.lr_scale(stage, progress.at(frozen)) > 0:

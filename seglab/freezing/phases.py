@@ -9,7 +9,9 @@ from seglab.freezing.schedule import FreezeSchedule
 from seglab.stage import Progress, Stage
 
 LOOKS = 2000
-"""Approximate number of steps at which a schedule is evaluated to find its phases. A change between two of them is located exactly."""
+"""Approximate number of steps at which a schedule is evaluated to find its phases. A change between two of them is
+located exactly.
+"""
 
 Scales = Mapping[str, float]
 
@@ -68,7 +70,7 @@ def phases_of(schedule: FreezeSchedule | None, stages: Sequence[Stage], start: P
 
 
 def phase_table(phases: Sequence[Phase], parameters: Mapping[str, int]) -> list[dict[str, str]]:
-    """Return a row of text for each phase: epochs, steps, stages that train, their parameters, factors on the learning rate.
+    """Return a row of text for each phase: epochs, steps, trained stages, their parameters, learning-rate factors.
 
     Args:
         phases: as `phases_of` returns them.

@@ -1,4 +1,7 @@
-"""A schedule is a pure function of progress. It has no state, so a resumed training follows it without further effort."""
+"""A schedule is a pure function of progress.
+
+It has no state, so a resumed training follows it without further effort.
+"""
 
 import math
 from abc import ABC, abstractmethod
@@ -7,14 +10,16 @@ from collections.abc import Sequence
 from seglab.stage import Progress, Stage
 
 When = int | float
-"""A moment or a duration: an int is a number of epochs, a float a fraction of the training (as in Lightning's `limit_train_batches`)."""
+"""Moment or duration: an int is a number of epochs, a float is a fraction of the training. Lightning's
+`limit_train_batches` has the same rule.
+"""
 
 
 class FreezeSchedule(ABC):
     """Decides, at every step, the learning-rate multiplier of each stage.
 
-    A stage whose multiplier is 0 is frozen: it has no gradient, no decay and no penalty. Its norm and dropout layers are in evaluation
-    mode. Write a schedule as a frozen dataclass with one method.
+    A stage whose multiplier is 0 is frozen: it has no gradient, no decay and no penalty. Its norm and dropout layers
+    are in evaluation mode. Write a schedule as a frozen dataclass with one method.
     """
 
     @abstractmethod
@@ -22,7 +27,7 @@ class FreezeSchedule(ABC):
         """Return the factor, 0 or more, on the learning rate that optimizer and scheduler give."""
 
     def check(self, stages: Sequence[Stage], start: Progress) -> None:  # noqa: B027 - there need not be anything to check
-        """Raise a ValueError if this schedule does not suit a network of these `stages` or a training as long as `start` says.
+        """Raise a ValueError if this schedule does not suit these `stages` or a training as long as `start` says.
 
         This method is called before the training. By default nothing is checked.
         """

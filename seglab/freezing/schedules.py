@@ -42,10 +42,11 @@ class FrozenEncoder(FreezeSchedule):
 
 @dataclass(frozen=True)
 class LPFT(FreezeSchedule):
-    """Linear probing, then fine-tuning: decoder and head train alone for `probe`, then all stages (Kumar et al. 2022, arXiv:2202.10054).
+    """Linear probing, then fine-tuning: decoder and head train alone for `probe`, then all stages (Kumar et al. 2022,
+    arXiv:2202.10054).
 
-    A new head that has settled does not distort pretrained features when the encoder begins to train. `Product([LPFT(0.1),
-    FullFineTuning(0.1)])` trains the encoder at a tenth of the learning rate after the probe.
+    A new head that has settled does not distort pretrained features when the encoder begins to train.
+    `Product([LPFT(0.1), FullFineTuning(0.1)])` trains the encoder at a tenth of the learning rate after the probe.
     """
 
     probe: When = 0.1
@@ -106,9 +107,9 @@ class LayerwiseDecay(FreezeSchedule):
 class Surgical(FreezeSchedule):
     """Only the named stages train (Lee et al. 2023, arXiv:2210.11466).
 
-    Name early stages for a shift of the input, and late stages for a shift of the labels. A name is that of a stage (`encoder.0`, …,
-    `decoder`, `head`), or `encoder` for all of its stages. Name a new decoder or head too:
-    stages that are not named keep their initial weights.
+    Name early stages for a shift of the input, and late stages for a shift of the labels. A name is that of a stage
+    (`encoder.0`, …, `decoder`, `head`), or `encoder` for all of its stages. Name a new decoder or head too: stages that
+    are not named keep their initial weights.
     """
 
     stages: Sequence[str]
@@ -134,11 +135,11 @@ class Surgical(FreezeSchedule):
 class FreezeOut(FreezeSchedule):
     """The learning rate of each stage falls to 0 along half a cosine and stays 0, the shallow stages first.
 
-    Source: Brock et al. 2017, arXiv:1706.04983.
-    Stage l of L ends at the fraction t_l of the training. The t_l are spaced evenly from `first` at the input to 1 at the head.
-    If `cubic`, they are cubed, so that shallow stages end earlier. If `scaled`, a stage begins at 1/t_l times the learning rate, so
-    that all stages have the same sum of learning rates. The cosine is the schedule of the learning rates: give the module no other
-    scheduler. The defaults are the choice of the paper.
+    Source: Brock et al. 2017, arXiv:1706.04983. Stage l of L ends at the fraction t_l of the training. The t_l are
+    spaced evenly from `first` at the input to 1 at the head. If `cubic`, they are cubed, so that shallow stages end
+    earlier. If `scaled`, a stage begins at 1/t_l times the learning rate, so that all stages have the same sum of
+    learning rates. The cosine is the schedule of the learning rates: give the module no other scheduler. The defaults
+    are the choice of the paper.
     """
 
     first: float = 0.8

@@ -1,6 +1,7 @@
-"""Losses: any `nn.Module` whose forward takes logits (N,C,H,W) and a mask (N,H,W) int64 and returns a 0-dim float32 tensor.
+"""Losses: any `nn.Module` whose forward maps logits (N,C,H,W) and a mask (N,H,W) int64 to a 0-dim float32 tensor.
 
-Write a mean over pixels as `ratio_over_ranks(sum, number)`, so that several processes give the gradient of the joint batch.
+Write a mean over pixels as `ratio_over_ranks(sum, number)`, so that several processes give the gradient of the joint
+batch.
 """
 
 from seglab.losses.boundary import BoundaryLoss

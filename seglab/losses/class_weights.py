@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def checked_weight(weight: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Check the weights of the classes and return them as floats; return None for None. A weight of 0 leaves a class out.
+    """Check the weights of the classes and return them as floats; return None for None.
+
+    A weight of 0 leaves a class out.
 
     Raises:
         ValueError: if one is negative, infinite or NaN, or all are 0.

@@ -15,17 +15,18 @@ from seglab.sample import IGNORE
 class CrossEntropy(nn.Module):
     """Weighted mean over valid pixels, −Σ w_y log p_y / Σ w_y with p = softmax(logits), in at least float32.
 
-    The loss equals `torch.nn.functional.cross_entropy`, with one exception: if every pixel is ignored, torch gives NaN, and this loss
-    is 0, with a gradient of 0. While training, both sums run over all processes, so that ranks with different numbers of valid pixels
-    give the gradient of the joint batch.
+    The loss equals `torch.nn.functional.cross_entropy`, with one exception: if every pixel is ignored, torch gives NaN,
+    and this loss is 0, with a gradient of 0. While training, both sums run over all processes, so that ranks with
+    different numbers of valid pixels give the gradient of the joint batch.
 
-    For one logit the loss equals `binary_cross_entropy_with_logits`. The `pos_weight` of that function differs from `weight=[1, pos_weight]`
-    by the denominator: it divides by the number of pixels, this loss by the sum of their weights.
+    For one logit the loss equals `binary_cross_entropy_with_logits`. The `pos_weight` of that function differs from
+    `weight=[1, pos_weight]` by the denominator: it divides by the number of pixels, this loss by the sum of their
+    weights.
 
     Args:
         ignore_index: the mask value of ignored pixels.
-        weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all. `SegmentationDataModule.class_pixels` and
-            `median_frequency` compute it from the training masks.
+        weight: w, one number ≥ 0 per class (two for one logit); `None` is 1 for all.
+            `SegmentationDataModule.class_pixels` and `median_frequency` compute it from the training masks.
         label_smoothing: ε in [0,1): the target is (1−ε)·one-hot + ε/C (Szegedy et al. 2016, arXiv:1512.00567).
 
     Raises:
@@ -47,7 +48,9 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weight", None if weight is None else torch.tensor(self.weight, dtype=torch.float32), persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         Raises:
             ValueError: if a shape or dtype is wrong, or the number of weights is not C.

@@ -1,4 +1,4 @@
-"""Dice: overlap of probabilities and truth, divided by their mean size, class by class; and two losses derived from it."""
+"""Dice: overlap of probabilities and truth, divided by their mean size, for each class; and two derived losses."""
 
 import math
 
@@ -11,21 +11,25 @@ from seglab.sample import IGNORE
 
 
 class Dice(ClassMeanLoss):
-    """Soft Dice loss, mean over classes of 1 − (2Σpy+s)/(Σp+Σy+s) with p = softmax(logits), y = one-hot, sums over valid pixels.
+    """Soft Dice loss, mean over classes of 1 − (2Σpy+s)/(Σp+Σy+s) with p = softmax(logits), y = one-hot.
 
-    The loss of V-Net (Milletari et al. 2016, arXiv:1606.04797), with p and y in place of p² and y² in the denominator; MONAI's
-    `squared_pred` is the loss with squares. It is computed in at least float32.
+    The sums run over the valid pixels.
+
+    The loss of V-Net (Milletari et al. 2016, arXiv:1606.04797), with p and y in place of p² and y² in the denominator;
+    MONAI's `squared_pred` is the loss with squares. It is computed in at least float32.
 
     Args:
-        smooth: s ≥ 0. The default 0 adds nothing. It never leads to a division by 0, because only present classes are divided. A
-            positive s lowers the cost of missing a rare class. MONAI's `smooth_nr` and `smooth_dr` are this s; SMP's `smooth` is s/2.
+        smooth: s ≥ 0. The default 0 adds nothing. It never leads to a division by 0, because only present classes are
+            divided. A positive s lowers the cost of missing a rare class. MONAI's `smooth_nr` and `smooth_dr` are this
+            s; SMP's `smooth` is s/2.
         absent: cost of an absent class; see `ClassMeanLoss`.
         reduction: pixels over which the soft counts are summed; see `RegionLoss`.
         ignore_index: mask value of ignored pixels.
         foreground_only: leave the background of one logit out; see `RegionLoss`.
 
     Raises:
-        ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
+        ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss`
+            allows.
 
     >>> import torch
     >>> sure = torch.tensor([50.0, -50.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
@@ -56,7 +60,9 @@ class Dice(ClassMeanLoss):
 
 
 class LogCoshDice(Dice):
-    """log cosh of the Dice loss (Jadon 2020, arXiv:2006.14822): near 0 about half the square of the Dice loss, so its slope falls to 0.
+    """log cosh of the Dice loss (Jadon 2020, arXiv:2006.14822).
+
+    Near 0 the loss is about half the square of the Dice loss, so its slope falls to 0.
 
     The function is applied to the mean over classes, not to each class. Arguments are those of `Dice`.
 
@@ -73,13 +79,15 @@ class LogCoshDice(Dice):
 
 
 class GeneralizedDice(RegionLoss):
-    """1 − 2 Σ_c w_c Σpy / Σ_c w_c (Σp+Σy) with w_c = 1/(Σy)², and 0 for an absent class (Sudre et al. 2017, arXiv:1707.03237).
+    """1 − 2 Σ_c w_c Σpy / Σ_c w_c (Σp+Σy) with w_c = 1/(Σy)², and 0 for an absent class (Sudre et al. 2017,
+    arXiv:1707.03237).
 
-    The weights give every class the same influence on the one ratio, whatever its size. An absent class has no weight, so its false
-    positives cost only the probability that they take from present classes; MONAI gives an absent class the largest weight of the others.
+    The weights give every class the same influence on the one ratio, whatever its size. An absent class has no weight,
+    so its false positives cost only the probability that they take from present classes; MONAI gives an absent class
+    the largest weight of the others.
 
-    For one logit the ratio runs over background and foreground, as in the paper. MONAI uses the foreground alone, whose w cancels: that
-    loss is `Dice(foreground_only=True)`.
+    For one logit the ratio runs over background and foreground, as in the paper. MONAI uses the foreground alone, whose
+    w cancels: that loss is `Dice(foreground_only=True)`.
 
     Args:
         reduction: pixels over which the soft counts are summed; see `RegionLoss`.

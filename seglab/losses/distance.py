@@ -11,12 +11,14 @@ from seglab.losses.inputs import one_hot
 def boundary_distances(labels: Tensor, num_classes: int) -> Tensor:
     """Return the distance of each pixel to the nearest pixel on the other side of each class's boundary.
 
-    For a pixel outside of a class, this is the distance to the class; for a pixel of the class, the distance to any other class.
-    A pixel of no class is on neither side: no distance is measured to such a pixel, and its own distances are 0. A class that the image
-    lacks, or that all labelled pixels belong to, has no boundary: all its distances are 0.
+    For a pixel outside of a class, this is the distance to the class; for a pixel of the class, the distance to any
+    other class. A pixel of no class is on neither side: no distance is measured to such a pixel, and its own distances
+    are 0. A class that the image lacks, or that all labelled pixels belong to, has no boundary: all its distances are
+    0.
 
-    The transform (Felzenszwalb & Huttenlocher 2012, in OpenCV) is exact but for float32's rounding. It runs on the CPU, once for each
-    class that is in an image: about 1 ms for 256×256 pixels. Labels on another device are copied to the CPU, which waits for that device.
+    The transform (Felzenszwalb & Huttenlocher 2012, in OpenCV) is exact but for float32's rounding. It runs on the CPU,
+    once for each class that is in an image: about 1 ms for 256×256 pixels. Labels on another device are copied to the
+    CPU, which waits for that device.
 
     Args:
         labels: (N,H,W) int64; a pixel whose label is not in 0…C−1 is of no class.
@@ -36,14 +38,17 @@ def boundary_distances(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def signed_distances(labels: Tensor, num_classes: int) -> Tensor:
-    """Return φ of Kervadec et al. 2019 (arXiv:1812.07032), the signed distance of each pixel to the boundary of each class.
+    """Return φ of Kervadec et al. 2019 (arXiv:1812.07032), the signed distance of each pixel to the boundary of each
+    class.
 
-    For a pixel outside of a class, φ is the distance to the class. For a pixel of the class, φ is 1 − the distance to any other class: 0
-    on the outermost pixels of the class, and negative further inside. `one_hot2dist` of the authors' code computes the same, with one
-    exception. For a class that fills the image, that code measures to a pixel that does not exist; here φ is 0.
+    For a pixel outside of a class, φ is the distance to the class. For a pixel of the class, φ is 1 − the distance to
+    any other class: 0 on the outermost pixels of the class, and negative further inside. `one_hot2dist` of the authors'
+    code computes the same, with one exception. For a class that fills the image, that code measures to a pixel that
+    does not exist; here φ is 0.
 
     Args:
-        labels: (N,H,W) int64; a pixel whose label is not in 0…C−1 is of no class: φ is 0 there, and no distance is measured to it.
+        labels: (N,H,W) int64; a pixel whose label is not in 0…C−1 is of no class: φ is 0 there, and no distance is
+            measured to it.
         num_classes: C.
 
     Returns:

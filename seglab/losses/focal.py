@@ -16,12 +16,13 @@ from seglab.sample import IGNORE
 class Focal(nn.Module):
     """Weighted mean over valid pixels, −Σ w_y (1−p_y)^γ log p_y / Σ w_y with p = softmax(logits), in at least float32.
 
-    The focal loss of Lin et al. 2017 (arXiv:1708.02002), with weights w in place of their α. They use one sigmoid per class; this loss
-    uses a softmax, in which every pixel has one class. γ = 0 is `CrossEntropy`.
+    The focal loss of Lin et al. 2017 (arXiv:1708.02002), with weights w in place of their α. They use one sigmoid per
+    class; this loss uses a softmax, in which every pixel has one class. γ = 0 is `CrossEntropy`.
 
-    For one logit the loss equals `torchvision.ops.sigmoid_focal_loss(alpha=-1, reduction="mean")`; its default α = ¼ multiplies the
-    foreground by ¼ and the background by ¾, and divides by the number of pixels. For several classes, the softmax losses of MONAI and
-    kornia are this loss divided by C, because their mean runs over the classes too. SMP takes one sigmoid per class: another loss.
+    For one logit the loss equals `torchvision.ops.sigmoid_focal_loss(alpha=-1, reduction="mean")`; its default α = ¼
+    multiplies the foreground by ¼ and the background by ¾, and divides by the number of pixels. For several classes,
+    the softmax losses of MONAI and kornia are this loss divided by C, because their mean runs over the classes too. SMP
+    takes one sigmoid per class: another loss.
 
     Args:
         gamma: γ ≥ 0. The gradient goes to 0 as p_y goes to 1, for γ below 1 too.
@@ -46,7 +47,9 @@ class Focal(nn.Module):
         self.register_buffer("class_weight", None if weight is None else torch.tensor(self.weight, dtype=torch.float32), persistent=False)
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         Raises:
             ValueError: if a shape or dtype is wrong, or the number of weights is not C.

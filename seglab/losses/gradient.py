@@ -8,16 +8,19 @@ from seglab.sample import IGNORE
 
 
 class GradientLoss(nn.Module):
-    """(1/(|Ω'|·C)) Σ_{Ω',c} (∂x p_c − ∂x y_c)² + (∂y p_c − ∂y y_c)², with p = softmax(logits), y = one-hot, ∂ forward differences.
+    """(1/(|Ω'|·C)) Σ_{Ω',c} (∂x p_c − ∂x y_c)² + (∂y p_c − ∂y y_c)², with p = softmax(logits), y = one-hot.
 
-    Ω' are the valid pixels whose right and lower neighbours are in the image and valid too: nothing is assumed beyond a border or about
-    an ignored pixel. The loss compares two gradients, as the image gradient loss of Mathieu et al. 2016 (arXiv:1511.05440) does. Some
-    articles call the norm of ∂p alone a gradient loss. That norm is total variation: it does not use the truth, and is least for a
-    constant p.
+    ∂x and ∂y are forward differences.
+
+    Ω' are the valid pixels whose right and lower neighbours are in the image and valid too: nothing is assumed beyond a
+    border or about an ignored pixel. The loss compares two gradients, as the image gradient loss of Mathieu et al. 2016
+    (arXiv:1511.05440) does. Some articles call the norm of ∂p alone a gradient loss. That norm is total variation: it
+    does not use the truth, and is least for a constant p.
 
     For one logit both classes cost the same, so that the loss is that of the foreground alone.
 
-    A constant error costs nothing. Therefore add this loss, with a weight of 0.1 to 1, to a loss of values such as `CrossEntropy`.
+    A constant error costs nothing. Therefore add this loss, with a weight of 0.1 to 1, to a loss of values such as
+    `CrossEntropy`.
 
     Args:
         ignore_index: the mask value of ignored pixels.
@@ -33,9 +36,12 @@ class GradientLoss(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
 
-        The loss is 0, with a gradient of 0, if Ω' is empty: if every pixel is ignored, or for images of one row or column.
+        C = 1 is one logit.
+
+        The loss is 0, with a gradient of 0, if Ω' is empty: if every pixel is ignored, or for images of one row or
+        column.
 
         Raises:
             ValueError: if a shape or dtype is wrong.

@@ -10,24 +10,26 @@ from seglab.sample import IGNORE
 
 
 class HausdorffDT(nn.Module):
-    """(1/(|Ω|·C)) Σ_{Ω,c} (p_c − y_c)² (d_p^α + d_y^α), sums over valid pixels Ω (Karimi & Salcudean 2019, arXiv:1904.10030).
+    """(1/(|Ω|·C)) Σ_{Ω,c} (p_c − y_c)² (d_p^α + d_y^α), Ω the valid pixels (Karimi & Salcudean 2019, arXiv:1904.10030).
 
-    p = softmax(logits), y = one-hot. d_y is the distance in pixels to the boundary of class c in the truth of its image. d_p is the
-    distance to the boundary of class c in the prediction p_c > ½. Both are unsigned distances to the nearest pixel on the other side (see
-    `boundary_distances`). A class that is nowhere, or everywhere, has no boundary: its distances are 0. The distances d_p
-    change by jumps, and the gradient treats them as constants.
+    p = softmax(logits), y = one-hot. d_y is the distance in pixels to the boundary of class c in the truth of its
+    image. d_p is the distance to the boundary of class c in the prediction p_c > ½. Both are unsigned distances to the
+    nearest pixel on the other side (see `boundary_distances`). A class that is nowhere, or everywhere, has no boundary:
+    its distances are 0. The distances d_p change by jumps, and the gradient treats them as constants.
 
-    A class that has a boundary in neither truth nor prediction costs nothing, even if its probabilities are just below ½. Add this loss
-    to a region loss, as the authors do.
+    A class that has a boundary in neither truth nor prediction costs nothing, even if its probabilities are just below
+    ½. Add this loss to a region loss, as the authors do.
 
-    For one logit both classes cost the same, so that the loss is that of the foreground alone, as in MONAI. For several classes, MONAI
-    leaves the first one out of the mean unless `include_background=True`.
+    For one logit both classes cost the same, so that the loss is that of the foreground alone, as in MONAI. For several
+    classes, MONAI leaves the first one out of the mean unless `include_background=True`.
 
-    The distances are computed on the CPU. On another device, each call waits until mask and prediction are copied to the CPU.
+    The distances are computed on the CPU. On another device, each call waits until mask and prediction are copied to
+    the CPU.
 
     Args:
         alpha: α > 0, the exponent of the distances: the larger, the more a distant error costs. The authors take 2.
-        ignore_index: the mask value of ignored pixels. They are left out of the mean, and are on neither side of a boundary.
+        ignore_index: the mask value of ignored pixels. They are left out of the mean, and are on neither side of a
+            boundary.
 
     Raises:
         ValueError: if α is not positive and finite.
@@ -45,7 +47,9 @@ class HausdorffDT(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         The loss is 0, with a gradient of 0, if every pixel is ignored.
 

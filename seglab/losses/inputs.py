@@ -1,4 +1,7 @@
-"""Checks of the inputs of every loss. They read shapes and dtypes but no values, and so cause no device synchronisation."""
+"""Checks of the inputs of every loss.
+
+They read shapes and dtypes but no values, and so cause no device synchronisation.
+"""
 
 import torch
 from torch import Tensor
@@ -22,7 +25,9 @@ def check_inputs(logits: Tensor, mask: Tensor) -> None:
 
 
 def class_logits(logits: Tensor, mask: Tensor) -> Tensor:
-    """Check logits and mask, and return one logit per class in at least float32. Every loss is computed from these logits.
+    """Check logits and mask, and return one logit per class in at least float32.
+
+    Every loss is computed from these logits.
 
     One logit z per pixel means two classes, the second being the foreground: softmax(0, z) = (1 − σ(z), σ(z)).
 
@@ -62,5 +67,5 @@ def scored_classes(logits: Tensor, foreground_only: bool) -> slice:
 
 
 def one_hot(mask: Tensor, num_classes: int) -> Tensor:
-    """Return whether each pixel of mask (N,H,W) int64 is of each class: (N,C,H,W) bool, False in all classes for an ignored pixel."""
+    """Return the classes of mask (N,H,W) int64 as one-hot (N,C,H,W) bool, False in all classes for an ignored pixel."""
     return mask.unsqueeze(1) == torch.arange(num_classes, device=mask.device).view(1, -1, 1, 1)

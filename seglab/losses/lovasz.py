@@ -11,27 +11,30 @@ from seglab.sample import IGNORE
 
 
 class Lovasz(nn.Module):
-    """Lovász-softmax, mean over the present classes P of Σ_i e_(i) [Δ(S_i) − Δ(S_{i−1})] (Berman et al. 2018, arXiv:1705.08790).
+    """Lovász-softmax, mean over the present classes P of Σ_i e_(i) [Δ(S_i) − Δ(S_{i−1})] (Berman et al. 2018,
+    arXiv:1705.08790).
 
-    e = |y − p| are the errors of a class at the valid pixels, with p = softmax(logits), y = one-hot. e_(1) ≥ e_(2) ≥ … are the sorted
-    errors, and S_i are the pixels of the i largest errors. Δ(S) = |S| / |{y = 1} ∪ S| is 1 − IoU of the class if the pixels S are wrong
-    and all others right. Hard predictions cost 1 − mean IoU. For soft predictions, a class costs the convex closure of Δ: the largest
-    convex function of the errors that nowhere exceeds Δ at hard predictions. A class that is not in the truth costs only the probability
-    that it takes from present classes.
+    e = |y − p| are the errors of a class at the valid pixels, with p = softmax(logits), y = one-hot. e_(1) ≥ e_(2) ≥ …
+    are the sorted errors, and S_i are the pixels of the i largest errors. Δ(S) = |S| / |{y = 1} ∪ S| is 1 − IoU of the
+    class if the pixels S are wrong and all others right. Hard predictions cost 1 − mean IoU. For soft predictions, a
+    class costs the convex closure of Δ: the largest convex function of the errors that nowhere exceeds Δ at hard
+    predictions. A class that is not in the truth costs only the probability that it takes from present classes.
 
-    For one logit z, the two classes have the probabilities 1 − σ(z) and σ(z). The Lovász hinge of the paper, which SMP and kornia use for one
-    logit, takes 1 ± z as errors: another loss. kornia's Lovász-softmax counts an absent class too, by its largest probability.
+    For one logit z, the two classes have the probabilities 1 − σ(z) and σ(z). The Lovász hinge of the paper, which SMP
+    and kornia use for one logit, takes 1 ± z as errors: another loss. kornia's Lovász-softmax counts an absent class
+    too, by its largest probability.
 
     The pixels are sorted once for each class. The gradient treats the order as a constant, as in the authors' code.
 
     Args:
-        reduction: the pixels over which the sum of a class runs.
-            `"batch"`: all pixels of the batch, over all processes while training. Every rank then sorts the errors of all ranks: the
-            batches must have one shape on all ranks, and time and memory grow with the number of ranks.
-            `"image"`: the pixels of each image; the loss is the mean over images that have a valid pixel.
+        reduction: the pixels over which the sum of a class runs. `"batch"`: all pixels of the batch, over all processes
+            while training. Every rank then sorts the errors of all ranks: the batches must have one shape on all ranks,
+            and time and memory grow with the number of ranks. `"image"`: the pixels of each image; the loss is the mean
+            over images that have a valid pixel.
         ignore_index: the mask value of ignored pixels.
-        foreground_only: whether one logit is scored by its foreground alone, as `classes=[1]` of the authors' code does; the default is
-            the mean over background and foreground. Without a foreground pixel the loss is then 0; theirs is the largest probability.
+        foreground_only: whether one logit is scored by its foreground alone, as `classes=[1]` of the authors' code
+            does; the default is the mean over background and foreground. Without a foreground pixel the loss is then 0;
+            theirs is the largest probability.
 
     Raises:
         ValueError: if `reduction` is none of the words above.
@@ -50,7 +53,9 @@ class Lovasz(nn.Module):
         self.foreground_only = foreground_only
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         The loss is 0, with a gradient of 0, if every pixel is ignored.
 
@@ -69,7 +74,10 @@ class Lovasz(nn.Module):
         return ratio_over_ranks(_mean_of_present(costs, sizes).sum(), valid.any(1).sum())
 
     def _sets(self, pixels: Tensor) -> Tensor:
-        """Reshape (N,C,H,W) to (C,B,M): for each class, B sets of M pixels that are sorted together. A set is the batch or one image."""
+        """Reshape (N,C,H,W) to (C,B,M): for each class, B sets of M pixels that are sorted together.
+
+        A set is the batch or one image.
+        """
         by_image = pixels.transpose(0, 1).flatten(2)
         return by_image.flatten(1).unsqueeze(1) if self.reduction == "batch" else by_image
 
@@ -79,8 +87,8 @@ class Lovasz(nn.Module):
         p is floating, y and valid are bool, all (B,M).
         """
         errors = torch.where(y, 1 - p, p)
-        # The key −1 sorts ignored pixels behind all valid ones, so that no S_i of a valid pixel holds an ignored pixel. The increment of an
-        # ignored pixel is 0, because all pixels of the class come before it.
+        # The key −1 sorts ignored pixels behind all valid ones, so that no S_i of a valid pixel holds an ignored pixel.
+        # The increment of an ignored pixel is 0, because all pixels of the class come before it.
         keys = errors.detach().where(valid, -1.0)
         if self.reduction == "image" or not (p.requires_grad and many_ranks()):
             return (errors * jaccard_increments(keys, y)).sum(1)
@@ -92,7 +100,7 @@ class Lovasz(nn.Module):
 
 
 def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:
-    """Return the increase of Δ(S) = |S| / |{y = 1} ∪ S| by each pixel, when pixels join S in the order of falling errors.
+    """Return each pixel's increase of Δ(S) = |S| / |{y = 1} ∪ S|, when pixels join S in the order of falling errors.
 
     A pixel of the class leaves the union u = |{y = 1} ∪ S| as it is, and adds 1 / u. Any other pixel enlarges the union
     to u, and adds |{y = 1} \\ S| / u(u − 1). Both expressions are never negative and keep float32's precision;
@@ -118,6 +126,9 @@ def jaccard_increments(errors: Tensor, y: Tensor) -> Tensor:
 
 
 def _mean_of_present(costs: Tensor, sizes: Tensor) -> Tensor:
-    """Return the mean (B,) of costs (C,B) over the present classes, whose number of pixels in `sizes` (C,B) is positive; 0 if none is."""
+    """Return the mean (B,) of costs (C,B) over the present classes; 0 if no class is present.
+
+    A class is present if its number of pixels in `sizes` (C,B) is positive.
+    """
     present = sizes > 0
     return costs.where(present, 0.0).sum(0) / present.sum(0).clamp(min=1)

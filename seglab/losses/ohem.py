@@ -10,11 +10,12 @@ from seglab.sample import IGNORE
 
 
 class OHEM(nn.Module):
-    """Mean cross-entropy over the valid pixels whose probability of the true class is below θ, and at least over the hardest k.
+    """Mean cross-entropy over valid pixels whose true class has a probability below θ, and at least over the hardest k.
 
-    Shrivastava et al. 2016 (arXiv:1604.03540), for pixels as in Yu et al. 2018 (arXiv:1808.00897). The k pixels are selected from the
-    joint batch of all processes, not k on each process. All pixels that tie with the k-th are selected. The gradient treats the selection
-    as a constant. Ignored pixels do not count in k: padding changes nothing.
+    Shrivastava et al. 2016 (arXiv:1604.03540), for pixels as in Yu et al. 2018 (arXiv:1808.00897). The k pixels are
+    selected from the joint batch of all processes, not k on each process. All pixels that tie with the k-th are
+    selected. The gradient treats the selection as a constant. Ignored pixels do not count in k: padding changes
+    nothing.
 
     Args:
         threshold: θ in [0,1]; with 0 the loss is the mean over the hardest k alone.
@@ -40,7 +41,9 @@ class OHEM(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         Raises:
             ValueError: if a shape or dtype is wrong.

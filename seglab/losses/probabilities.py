@@ -11,7 +11,7 @@ from seglab.sample import IGNORE
 
 
 class ProbabilityLoss(nn.Module, ABC):
-    """(1/|Ω|) Σ_pixels Σ_c f(p_c − y_c), sums over valid pixels Ω, p = softmax(logits), y = one-hot, in at least float32.
+    """(1/|Ω|) Σ_pixels Σ_c f(p_c − y_c) over valid pixels Ω, p = softmax(logits), y = one-hot, in at least float32.
 
     A subclass defines f in `of_errors`.
     """
@@ -25,7 +25,9 @@ class ProbabilityLoss(nn.Module, ABC):
         """Return f of each of the errors p − y (N,C,H,W), which are in [−1,1]."""
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         Raises:
             ValueError: if a shape or dtype is wrong.
@@ -40,9 +42,12 @@ class ProbabilityLoss(nn.Module, ABC):
 
 
 class Brier(ProbabilityLoss):
-    """Mean over valid pixels of Σ_c (p_c − y_c)² (Brier 1950), a proper score, in [0,2]. Divided by C it is the mean squared error.
+    """Mean over valid pixels of Σ_c (p_c − y_c)² (Brier 1950), a proper score, in [0,2].
 
-    For one logit z the sum runs over both classes: the loss is twice (σ(z) − y)², which scikit-learn and others call the Brier score.
+    Divided by C it is the mean squared error.
+
+    For one logit z the sum runs over both classes: the loss is twice (σ(z) − y)², which scikit-learn and others call
+    the Brier score.
 
     >>> Brier()(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
     tensor(0.5000)
@@ -54,13 +59,17 @@ class Brier(ProbabilityLoss):
 
 
 class SmoothL1Loss(ProbabilityLoss):
-    """Mean over valid pixels of Σ_c h(p_c − y_c), h(e) = e²/2β if |e| < β, else |e| − β/2 (Huber 1964; Girshick 2015, arXiv:1504.08083).
+    """Mean over valid pixels of Σ_c h(p_c − y_c), h(e) = e²/2β if |e| < β, else |e| − β/2.
 
-    For several classes, `torch.nn.functional.smooth_l1_loss` of the probabilities is this loss divided by C, because its mean runs over
-    the classes too. For one logit z, this loss is twice h(σ(z) − y), because the sum runs over both classes.
+    See Huber 1964; Girshick 2015, arXiv:1504.08083.
 
-    The loss is symmetric: a probability that is too small by some amount costs as much as one that is too large by it. Because |e| ≤ 1,
-    the loss with β ≥ 1 is `Brier` divided by 2β. `seglab.SmoothL1` is the same function as a penalty on weights.
+    For several classes, `torch.nn.functional.smooth_l1_loss` of the probabilities is this loss divided by C, because
+    its mean runs over the classes too. For one logit z, this loss is twice h(σ(z) − y), because the sum runs over both
+    classes.
+
+    The loss is symmetric: a probability that is too small by some amount costs as much as one that is too large by it.
+    Because |e| ≤ 1, the loss with β ≥ 1 is `Brier` divided by 2β. `seglab.SmoothL1` is the same function as a penalty
+    on weights.
 
     Args:
         beta: β > 0.

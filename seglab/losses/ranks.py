@@ -26,11 +26,11 @@ class _SumOverRanks(torch.autograd.Function):
 def sum_over_ranks(local: Tensor) -> Tensor:
     """Sum a tensor over all processes, with a gradient.
 
-    Every rank r computes the same loss L(Σ_r s_r) from the sum, and DDP averages the gradients of the R ranks. Rank r has the gradient
-    R·L'(Σ)·∂s_r. The average over ranks is therefore the gradient of one process on the joint batch.
+    Every rank r computes the same loss L(Σ_r s_r) from the sum, and DDP averages the gradients of the R ranks. Rank r
+    has the gradient R·L'(Σ)·∂s_r. The average over ranks is therefore the gradient of one process on the joint batch.
 
-    A tensor that requires no gradient is returned unchanged: in evaluation, ranks may hold different numbers of batches, and a
-    collective would wait for ever.
+    A tensor that requires no gradient is returned unchanged: in evaluation, ranks may hold different numbers of
+    batches, and a collective would wait for ever.
 
     Args:
         local: floating, any shape, the same on every rank.
@@ -45,7 +45,7 @@ def sum_over_ranks(local: Tensor) -> Tensor:
 
 
 def ratio_over_ranks(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Sum two 0-dim tensors over all processes, then divide; return 0, with a gradient of 0, if the denominator is 0."""
+    """Sum two 0-dim tensors over all processes, then divide; return 0 with a gradient of 0 if the denominator is 0."""
     top, bottom = numerator, denominator.to(numerator.dtype)
     if many_ranks():
         top, bottom = sum_over_ranks(torch.stack([top, bottom])).unbind()
@@ -53,7 +53,7 @@ def ratio_over_ranks(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def gathered(local: Tensor) -> Tensor:
-    """Return the tensors of all processes, concatenated along the first dimension in the order of ranks, without a gradient.
+    """Return the tensors of all processes, concatenated along dimension 0 in the order of ranks, without a gradient.
 
     Args:
         local: any shape and dtype, both the same on every rank.
@@ -69,10 +69,13 @@ def many_ranks() -> bool:
 
 
 def kth_largest_over_ranks(local: Tensor, valid: Tensor, part: float, training: bool) -> Tensor:
-    """Return the k-th largest valid value over all processes, 0-dim; k is the number of all valid values times `part`, rounded up.
+    """Return the k-th largest valid value over all processes, 0-dim.
+
+    k is the number of all valid values times `part`, rounded up.
 
     Args:
-        local: (M,) floating, without a gradient; M the same on every rank. An invalid value must be below every valid value.
+        local: (M,) floating, without a gradient; M the same on every rank. An invalid value must be below every valid
+            value.
         valid: (M,) bool, whether each value is valid. If no value is, an invalid value is returned.
         part: k divided by the number of valid values, in (0,1].
         training: whether all ranks take part; in evaluation ranks may hold different numbers of batches.

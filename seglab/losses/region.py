@@ -18,9 +18,10 @@ Reduction = Literal["batch", "image"]
 class RegionLoss(nn.Module, ABC):
     """A function of the soft counts of classes, in at least float32; a subclass defines it in `of_counts`.
 
-    Four defaults differ from those of other libraries. One logit is two classes; MONAI and SMP score its foreground alone. The pixels of the
-    batch are summed; MONAI and kornia sum those of each image, as `reduction="image"` does. An absent class is left out; it counts 1 in
-    the mean of MONAI, and 0 in that of SMP. Nothing is added to numerator and denominator; MONAI adds 10⁻⁵ to both.
+    Four defaults differ from those of other libraries. One logit is two classes; MONAI and SMP score its foreground
+    alone. The pixels of the batch are summed; MONAI and kornia sum those of each image, as `reduction="image"` does. An
+    absent class is left out; it counts 1 in the mean of MONAI, and 0 in that of SMP. Nothing is added to numerator and
+    denominator; MONAI adds 10⁻⁵ to both.
 
     Args:
         reduction: the pixels over which the soft counts are summed.
@@ -46,7 +47,9 @@ class RegionLoss(nn.Module, ABC):
         """Return the loss (…) of counts (…,C); it must be 0 where there is no valid pixel."""
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32. C = 1 is one logit.
+        """Compute the loss of logits (N,C,H,W), any floating dtype, for a mask (N,H,W) int64: 0-dim, at least float32.
+
+        C = 1 is one logit.
 
         The loss is 0, with a gradient of 0, if every pixel is ignored.
 
@@ -68,14 +71,15 @@ class ClassMeanLoss(RegionLoss):
     """The mean over classes of the cost of each; a subclass defines the cost of a present class in `of_class`.
 
     Args:
-        absent: the cost of an absent class, one that has no valid pixel in the truth.
-            `"skip"`: none; the mean runs over present classes. False positives of an absent class then cost only the probability that
-            they take from present classes.
-            `"penalize"`: its mean probability Σp/|Ω|; the mean runs over all classes, so that false positives keep a gradient.
+        absent: the cost of an absent class, one that has no valid pixel in the truth. `"skip"`: none; the mean runs
+            over present classes. False positives of an absent class then cost only the probability that they take from
+            present classes. `"penalize"`: its mean probability Σp/|Ω|; the mean runs over all classes, so that false
+            positives keep a gradient.
         reduction: see `RegionLoss`.
         ignore_index: the mask value of ignored pixels.
-        foreground_only: whether one logit is scored by its foreground alone, as MONAI and SMP do; the default is the mean over background
-            and foreground. Without a foreground pixel the loss is then 0, unless `absent="penalize"`.
+        foreground_only: whether one logit is scored by its foreground alone, as MONAI and SMP do; the default is the
+            mean over background and foreground. Without a foreground pixel the loss is then 0, unless
+            `absent="penalize"`.
 
     Raises:
         ValueError: if `absent` or `reduction` is none of these words.
@@ -91,7 +95,10 @@ class ClassMeanLoss(RegionLoss):
 
     @abstractmethod
     def of_class(self, counts: SoftCounts) -> Tensor:
-        """Return the costs (…,C) of classes with counts (…,C); the cost of an absent class is not used, but must be finite."""
+        """Return the costs (…,C) of classes with counts (…,C).
+
+        The cost of an absent class is not used, but must be finite.
+        """
 
     def of_counts(self, counts: SoftCounts) -> Tensor:
         """Return the mean of the costs over the scored classes, an absent class being treated as `absent` says."""

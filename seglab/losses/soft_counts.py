@@ -47,6 +47,9 @@ def soft_counts(logits: Tensor, mask: Tensor, ignore_index: int) -> SoftCounts:
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Divide element by element; return 0, with a gradient of 0, where the denominator is 0 or so small that its reciprocal is infinite."""
+    """Divide element by element; return 0, with a gradient of 0, where the denominator is 0 or subnormal.
+
+    The reciprocal of a subnormal number may be infinite.
+    """
     some = denominator >= torch.finfo(denominator.dtype).tiny
     return (numerator / denominator.where(some, 1.0)).where(some, 0.0)

@@ -1,4 +1,7 @@
-"""Tversky: overlap divided by a union with chosen weights of false positives and false negatives. With weights of 1 it is Jaccard."""
+"""Tversky: overlap divided by a union with chosen weights of false positives and false negatives.
+
+With weights of 1 it is Jaccard.
+"""
 
 import math
 
@@ -10,10 +13,11 @@ from seglab.sample import IGNORE
 
 
 class Tversky(ClassMeanLoss):
-    """Mean over classes of 1 − (TP+s)/(TP+αFP+βFN+s): TP = Σpy, FP = Σp − TP, FN = Σy − TP (Salehi et al. 2017, arXiv:1706.05721).
+    """Mean over classes of 1 − (TP+s)/(TP+αFP+βFN+s): TP = Σpy, FP = Σp − TP, FN = Σy − TP (Salehi et al. 2017,
+    arXiv:1706.05721).
 
-    α = β = ½ is `Dice` (with s/2), α = β = 1 is `Jaccard`. With β > α a false negative costs more than a false positive. MONAI and SMP
-    have α = β = ½ as their default.
+    α = β = ½ is `Dice` (with s/2), α = β = 1 is `Jaccard`. With β > α a false negative costs more than a false
+    positive. MONAI and SMP have α = β = ½ as their default.
 
     Args:
         alpha: α ≥ 0, the weight of false positives.
@@ -58,17 +62,17 @@ class Tversky(ClassMeanLoss):
 
 
 class FocalTversky(Tversky):
-    """Mean over classes of (1−TI)^γ, TI the Tversky index, γ inside of the mean (Abraham & Khan 2018, arXiv:1810.07842).
+    """Mean over classes of (1−TI)^γ, TI the Tversky index, γ inside the mean (Abraham & Khan 2018, arXiv:1810.07842).
 
-    The authors write the exponent as 1/γ with γ = 4/3, and take the sum over classes. Here γ is the exponent itself, and the mean is taken,
-    so that γ = 1 is `Tversky`. SMP's `TverskyLoss(gamma=…)` raises the mean over classes to γ instead: the same for
-    one logit with `foreground_only`, another loss otherwise.
+    The authors write the exponent as 1/γ with γ = 4/3, and take the sum over classes. Here γ is the exponent itself,
+    and the mean is taken, so that γ = 1 is `Tversky`. SMP's `TverskyLoss(gamma=…)` raises the mean over classes to γ
+    instead: the same for one logit with `foreground_only`, another loss otherwise.
 
     Args:
         alpha: α ≥ 0, the weight of false positives.
         beta: β ≥ 0, the weight of false negatives.
-        gamma: the exponent, above 0. Below 1 (the default is ¾), the larger the TI of a class, the larger its weight in the gradient.
-            Above 1, the larger its TI, the smaller its weight.
+        gamma: the exponent, above 0. Below 1 (the default is ¾), the larger the TI of a class, the larger its weight in
+            the gradient. Above 1, the larger its TI, the smaller its weight.
         smooth: s ≥ 0; see `Dice`.
         absent: cost of an absent class; see `ClassMeanLoss`.
         reduction: pixels over which the soft counts are summed; see `RegionLoss`.
@@ -109,10 +113,12 @@ class FocalTversky(Tversky):
 
 
 class Jaccard(ClassMeanLoss):
-    """Soft Jaccard (IoU) loss, mean over classes of 1 − (Σpy+s)/(Σp+Σy−Σpy+s) (Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22).
+    """Soft Jaccard (IoU) loss, mean over classes of 1 − (Σpy+s)/(Σp+Σy−Σpy+s).
 
-    Some call intersection over union Dice; this class is that loss. MONAI's `DiceLoss(jaccard=True)` is this loss with a smoothing of
-    s/2 in numerator and denominator.
+    See Rahman & Wang 2016, doi:10.1007/978-3-319-50835-1_22.
+
+    Some call intersection over union Dice; this class is that loss. MONAI's `DiceLoss(jaccard=True)` is this loss with
+    a smoothing of s/2 in numerator and denominator.
 
     Args:
         smooth: s ≥ 0; see `Dice`.
@@ -122,7 +128,8 @@ class Jaccard(ClassMeanLoss):
         foreground_only: leave the background of one logit out; see `RegionLoss`.
 
     Raises:
-        ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss` allows.
+        ValueError: if `smooth` is negative or not finite, or `absent` or `reduction` is not a word that `ClassMeanLoss`
+            allows.
     """
 
     def __init__(

@@ -9,23 +9,27 @@ from torch import Tensor, nn
 from seglab.stage import Progress
 
 TermWeight = float | Callable[[Progress], float]
-"""Weight of a loss, 0 or more: a number, or a function from the progress to a number. The function is pure: a resume restores nothing."""
+"""Weight of a loss, 0 or more: a number, or a function from the progress to a number. The function is pure: a resume
+restores nothing.
+"""
 
 
 class WeightedSum(nn.Module):
     """Σ_k weight_k · loss_k(logits, mask) over named losses.
 
-    After a forward pass, `terms` holds the value of each loss by its name: 0-dim, detached, and not multiplied by its weight. The values
-    stay on the device, so that only printing them synchronises. `SegmentationModule` logs them as `train/loss/<name>`.
+    After a forward pass, `terms` holds the value of each loss by its name: 0-dim, detached, and not multiplied by its
+    weight. The values stay on the device, so that only printing them synchronises. `SegmentationModule` logs them as
+    `train/loss/<name>`.
 
     Args:
         losses: at least one loss, by a name without a dot.
-        weights: one weight for each of these names: a number ≥ 0, or a function of the progress of the training, such as
-            `seglab.LinearWarmup(0.1)` or `seglab.Cosine(1.0, 0.1)`. Before any training, the function is evaluated at the first step;
-            after a training, at the last step.
+        weights: one weight for each of these names: a number ≥ 0, or a function of the progress of the training, such
+            as `seglab.LinearWarmup(0.1)` or `seglab.Cosine(1.0, 0.1)`. Before any training, the function is evaluated
+            at the first step; after a training, at the last step.
 
     Raises:
-        ValueError: if there is no loss, the names differ, a name cannot name a module, or a weight is negative or not finite.
+        ValueError: if there is no loss, the names differ, a name cannot name a module, or a weight is negative or not
+            finite.
 
     >>> from seglab.losses import CrossEntropy, Dice
     >>> loss = WeightedSum({"ce": CrossEntropy(), "dice": Dice()}, {"ce": 1.0, "dice": 0.5})
@@ -59,7 +63,7 @@ class WeightedSum(nn.Module):
         self.now = now
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Compute each loss of logits (N,C,H,W) and mask (N,H,W) int64, and return their weighted sum: 0-dim, at least float32."""
+        """Return the weighted sum of the losses of logits (N,C,H,W) and mask (N,H,W) int64: 0-dim, at least float32."""
         values = {name: loss(logits, mask) for name, loss in self.losses.items()}
         self.terms = {name: value.detach() for name, value in values.items()}
         return torch.stack([self.now[name] * _wide(value) for name, value in values.items()]).sum()

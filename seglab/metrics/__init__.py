@@ -1,7 +1,8 @@
 """Metrics of a data set: pixels are first summed over batches and processes, then divided.
 
-The metrics therefore depend neither on the batch size, nor on padding, nor on the number of processes. `scores` of one image's matrix are
-the scores of that image. `image_scores` are means of these over images; their names begin with `image_`.
+The metrics therefore depend neither on the batch size, nor on padding, nor on the number of processes. `scores` of one
+image's matrix are the scores of that image. `image_scores` are means of these over images; their names begin with
+`image_`.
 """
 
 from seglab.metrics.boundary import BoundaryIoU

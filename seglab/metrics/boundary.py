@@ -15,13 +15,13 @@ from seglab.sample import IGNORE
 class BoundaryIoU(Metric):
     """Boundary IoU of each class over a data set (Cheng et al. 2021, arXiv:2103.16562): |G_d∩P_d| / |G_d∪P_d|.
 
-    G_d are the pixels of the truth G of a class that have a pixel outside of G at most d rows and d columns away. P_d are the same for
-    the prediction P. These are the pixels that d erosions by 3×3 remove, as in the authors' code. Pixels outside of the image are of no
-    class, so that the border of the image is contour. Ignored pixels are removed from truth and prediction alike: both have the same
-    hole, and the rim of the hole is contour.
+    G_d are the pixels of the truth G of a class that have a pixel outside of G at most d rows and d columns away. P_d
+    are the same for the prediction P. These are the pixels that d erosions by 3×3 remove, as in the authors' code.
+    Pixels outside of the image are of no class, so that the border of the image is contour. Ignored pixels are removed
+    from truth and prediction alike: both have the same hole, and the rim of the hole is contour.
 
-    d is 2 % of the diagonal of the image, at least 1. It is computed from the size of each image without padding, so that padding changes
-    nothing. Pixels are summed over all images, batches and processes before they are divided.
+    d is 2 % of the diagonal of the image, at least 1. It is computed from the size of each image without padding, so
+    that padding changes nothing. Pixels are summed over all images, batches and processes before they are divided.
 
     Args:
         num_classes: C ≥ 2.
@@ -62,7 +62,8 @@ class BoundaryIoU(Metric):
         Args:
             prediction: class indices.
             mask: class indices or `ignore_index`.
-            size: (N,2) integer, rows and columns of each image; pixels below and to the right are padding. None: all images are H×W.
+            size: (N,2) integer, rows and columns of each image; pixels below and to the right are padding. None: all
+                images are H×W.
 
         Raises:
             ValueError: as `confusion_matrices`, or if `size` does not fit these images; the state is then unchanged.
@@ -84,12 +85,12 @@ class BoundaryIoU(Metric):
         self.union += matrix.sum(0)[1:] + matrix.sum(1)[1:] - both
 
     def compute(self) -> Tensor:
-        """Return the boundary IoU of each class over all processes, (C,) float64; NaN for a class in neither truth nor prediction."""
+        """Return the boundary IoU (C,) float64 over all processes; NaN for a class in neither truth nor prediction."""
         return self.intersection.double() / self.union
 
 
 def near_contour(labels: Tensor, distance: int, outside: int) -> Tensor:
-    """Return whether the square of 2·`distance` + 1 pixels around each pixel holds another label than that of the pixel.
+    """Return whether the square of 2·`distance` + 1 pixels around each pixel holds a label other than the pixel's own.
 
     These are the pixels that `distance` erosions by 3×3 remove from the pixels of each label, for all labels at once.
 
@@ -111,7 +112,8 @@ def near_contour(labels: Tensor, distance: int, outside: int) -> Tensor:
 def _over_windows(extreme: Callable[[Tensor, Tensor], Tensor], values: Tensor, dim: int, width: int) -> Tensor:
     """Return the minimum or maximum over each window of `width` values along `dim`.
 
-    Each round combines two overlapping or adjacent windows of the round before, so that the width of the windows at most doubles.
+    Each round combines two overlapping or adjacent windows of the round before, so that the width of the windows at
+    most doubles.
     """
     span = 1
     while span < width:

@@ -9,15 +9,16 @@ from seglab.sample import IGNORE
 
 
 class CalibrationError(Metric):
-    """Expected calibration error over the valid pixels of a data set (Guo et al. 2017, arXiv:1706.04599): Σ_b n_b/n · |acc_b − conf_b|.
+    """Expected calibration error over the valid pixels of a data set (Guo et al. 2017, arXiv:1706.04599): Σ_b n_b/n ·
+    |acc_b − conf_b|.
 
-    The confidence of a pixel is its largest probability. The pixel is in the bin b whose interval ((b−1)/bins, b/bins] holds its
-    confidence, b = 1…bins. n_b is the number of pixels in bin b, acc_b the share of them that is predicted right, and conf_b their mean
-    confidence. n is the number of valid pixels. Sums are in float64.
+    The confidence of a pixel is its largest probability. The pixel is in the bin b whose interval ((b−1)/bins, b/bins]
+    holds its confidence, b = 1…bins. n_b is the number of pixels in bin b, acc_b the share of them that is predicted
+    right, and conf_b their mean confidence. n is the number of valid pixels. Sums are in float64.
 
-    One logit z is two classes, so that its confidence is the larger of σ(z) and 1 − σ(z). `binary_calibration_error` of torchmetrics puts
-    the pixels in bins by σ(z), and compares its mean with the share of foreground: another number, which distinguishes an error for
-    p = 0.3 from one for p = 0.7. Of equal probabilities, the first class is predicted.
+    One logit z is two classes, so that its confidence is the larger of σ(z) and 1 − σ(z). `binary_calibration_error` of
+    torchmetrics puts the pixels in bins by σ(z), and compares its mean with the share of foreground: another number,
+    which distinguishes an error for p = 0.3 from one for p = 0.7. Of equal probabilities, the first class is predicted.
 
     Args:
         bins: number of bins of equal width, at least 1.
@@ -60,18 +61,19 @@ class CalibrationError(Metric):
         Args:
             logits: (N,C,H,W), any floating dtype. C = 1 is one logit z, of the second of two classes: softmax(0, z).
             mask: (N,H,W), any integer dtype, class indices or `ignore_index`.
-            prediction: (N,H,W), any integer dtype, the first class with the largest logit. None computes it, which takes longer than the
-                rest of the update.
+            prediction: (N,H,W), any integer dtype, the first class with the largest logit. None computes it, which
+                takes longer than the rest of the update.
 
         Raises:
-            ValueError: if a shape or dtype is wrong, a label is no class, or the logits of a valid pixel have no softmax; the state
-                is then unchanged.
+            ValueError: if a shape or dtype is wrong, a label is no class, or the logits of a valid pixel have no
+                softmax; the state is then unchanged.
         """
         logits = _class_logits(logits.detach(), mask)
         predicted = logits.max(1).indices if prediction is None else prediction
         confusion_matrices(predicted, mask, logits.shape[1], self.ignore_index)  # raises if a pixel cannot be counted
         truth = mask.long()
-        # Image by image, because a block of more than 32 MiB is new memory each time, and its first use costs as much as the softmax.
+        # Image by image, because a block of more than 32 MiB is new memory each time, and its first use costs as much
+        # as the softmax.
         confidence = torch.stack([image.softmax(0).amax(0) for image in logits]).double()
         number = (confidence * self.bins).ceil_().long().clamp_(1, self.bins)  # exact: a float32 confidence times `bins` fits float64
         number = number.mul_(truth != self.ignore_index).flatten()  # 0: not counted

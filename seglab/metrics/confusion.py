@@ -11,7 +11,7 @@ from seglab.sample import IGNORE
 
 
 def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignore_index: int = IGNORE) -> Tensor:
-    """Count the pixels of each image by truth and prediction; ignored pixels are not counted, whatever their prediction.
+    """Count the pixels of each image by truth and prediction; ignored pixels never count, whatever their prediction.
 
     The count is deterministic.
 
@@ -35,8 +35,8 @@ def confusion_matrices(prediction: Tensor, mask: Tensor, num_classes: int, ignor
     prediction, mask = _checked(prediction, "prediction"), _checked(mask, "mask")
     if prediction.shape != mask.shape or not mask.numel():
         raise ValueError(f"prediction and mask must have one shape, and pixels, got {tuple(prediction.shape)} and {tuple(mask.shape)}")
-    # Every label from the lowest to the highest that may occur has a row, ignored or not. So no pixel is compared with ignore_index:
-    # the comparison takes as long as the count.
+    # Every label from the lowest to the highest that may occur has a row, ignored or not. So no pixel is compared with
+    # ignore_index: the comparison takes as long as the count.
     first, last = min(0, ignore_index), max(num_classes - 1, ignore_index)
     rows, ignored = last - first + 1, ignore_index - first
     # The check precedes the conversion to a narrow dtype, in which 65536 would become 0.
@@ -59,7 +59,8 @@ class ConfusionMatrix(Metric):
     Args:
         num_classes: C ≥ 2.
         ignore_index: the mask value of ignored pixels; none of the classes.
-        per_image: whether to keep the matrix of every image too, 4·C² bytes each, and to add the means of `image_scores`.
+        per_image: whether to keep the matrix of every image too, 4·C² bytes each, and to add the means of
+            `image_scores`.
 
     Raises:
         ValueError: if there are fewer than two classes, or `ignore_index` is one of them.
@@ -109,7 +110,8 @@ class ConfusionMatrix(Metric):
         """Set all counts to 0, and remove the matrices of images."""
         super().reset()
         if self.per_image:
-            # A rank without an image needs a tensor to gather. The empty tensor of torchmetrics has another number of dimensions and dtype.
+            # A rank without an image needs a tensor to gather. The empty tensor of torchmetrics has another number of
+            # dimensions and dtype.
             self.images.append(self.matrix.new_zeros(0, self.num_classes, self.num_classes, dtype=torch.int32))
 
 
@@ -128,7 +130,10 @@ def check_classes(num_classes: int, ignore_index: int) -> None:
 
 
 def narrowest(values: int) -> torch.dtype:
-    """Return the narrowest of int16, int32 and int64 that holds 0…`values`. Counting int16 takes a third of the time of int64."""
+    """Return the narrowest of int16, int32 and int64 that holds 0…`values`.
+
+    Counting int16 takes a third of the time of int64.
+    """
     return next(dtype for dtype in (torch.int16, torch.int32, torch.int64) if values <= torch.iinfo(dtype).max)
 
 

@@ -4,7 +4,8 @@ from torch import Tensor
 
 
 def image_scores(matrices: Tensor) -> dict[str, Tensor]:
-    """Average the scores of single images, as Wang et al. 2023 (arXiv:2310.19252) and Metrics Reloaded (Maier-Hein et al. 2024) advise.
+    """Average the scores of single images, as Wang et al. 2023 (arXiv:2310.19252) and Metrics Reloaded (Maier-Hein et
+    al. 2024) advise.
 
     | score | is |
     |---|---|
@@ -12,8 +13,9 @@ def image_scores(matrices: Tensor) -> dict[str, Tensor]:
     | `image_dice` | the mean over images of the image's mean Dice |
     | `image_miou_worst10` | the mean mIoU of the 10 % of images with the lowest mIoU, rounded down but at least one image |
 
-    A class in neither the truth nor the prediction of an image does not count in this image. A class that is predicted and not in the
-    truth counts as 0; Wang et al. leave it out. An image without a valid pixel does not count. The order of the images changes no score.
+    A class in neither the truth nor the prediction of an image does not count in this image. A class that is predicted
+    and not in the truth counts as 0; Wang et al. leave it out. An image without a valid pixel does not count. The order
+    of the images changes no score.
 
     Args:
         matrices: (N,C,C) integer, the confusion matrix of each image, rows truth, columns prediction.

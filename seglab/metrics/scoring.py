@@ -25,11 +25,12 @@ class Scores(NamedTuple):
     | `class_accuracy` | the mean of `recall` over classes in the truth |
     | `fwiou` | Σ_c \\|T\\|·iou / Σ_c \\|T\\|, IoU weighted by frequency (Long et al. 2015, arXiv:1411.4038) |
 
-    Two classes are background and foreground, and both are in every mean. The scores of the foreground alone, which scikit-learn and
-    torchmetrics give for binary labels, are `per_class["iou"][1]` and so on. Where a score is undefined here, scikit-learn and
-    torchmetrics give 0, and kornia's `mean_iou` 1. A class that is predicted and not in the truth is not in `class_accuracy`;
-    torchmetrics' macro accuracy counts it as 0. MONAI and `torchmetrics.segmentation` take the mean of the scores of each image, which
-    depends on how the pixels are cut into images.
+    Two classes are background and foreground, and both are in every mean. The scores of the foreground alone, which
+    scikit-learn and torchmetrics give for binary labels, are `per_class["iou"][1]` and so on. Where a score is
+    undefined here, scikit-learn and torchmetrics give 0, and kornia's `mean_iou` 1. A class that is predicted and not
+    in the truth is not in `class_accuracy`; torchmetrics' macro accuracy counts it as 0. MONAI and
+    `torchmetrics.segmentation` take the mean of the scores of each image, which depends on how the pixels are cut into
+    images.
     """
 
     per_class: dict[str, Tensor]
@@ -39,7 +40,7 @@ class Scores(NamedTuple):
     confusion: Tensor
     """The confusion matrices (…,C,C) int64 of the scores: rows truth, columns prediction."""
     images: Tensor | None = None
-    """(N,C,C) int32, one matrix per image in the order of updates, rank after rank; None unless `ConfusionMatrix` kept them."""
+    """(N,C,C) int32, one per image in order of updates, rank after rank; None unless `ConfusionMatrix` kept them."""
 
 
 def scores(matrix: Tensor) -> Scores:
@@ -61,7 +62,7 @@ def scores(matrix: Tensor) -> Scores:
 
 
 def _rarer_half(truth: Tensor) -> Tensor:
-    """Return which classes are the rarer half of the present ones, (…,C) bool, from the numbers of pixels `truth` (…,C).
+    """Return which of the present classes are the rarer half, (…,C) bool, from the numbers of pixels `truth` (…,C).
 
     The half is rounded down, but at least one class. Of classes with equally many pixels the first is taken.
     """

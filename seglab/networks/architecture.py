@@ -57,7 +57,9 @@ _EXPECTED: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
         _is_whole,
     ),
 )
-"""Names of options, what is expected of their values in words, and as a check. SMP itself checks which words there are."""
+"""Names of options, what is expected of their values in words, and as a check. SMP itself checks which words there
+are.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ class Architecture:
         network(Architecture("Unet", decoder_attention_type="scse"), "resnet18", num_classes=4)
         network(Architecture("FPN", decoder_dropout=0.5), "resnet18", num_classes=4)
 
-    None leaves an option as SMP has it by default. `seglab.network` refuses an option that the architecture lacks. Two arguments of SMP
-    are no options, because a loss takes logits of pixels: `activation`, which would change the logits, and `aux_params`, which adds a
-    classification of the whole image.
+    None leaves an option as SMP has it by default. `seglab.network` refuses an option that the architecture lacks. Two
+    arguments of SMP are no options, because a loss takes logits of pixels: `activation`, which would change the logits,
+    and `aux_params`, which adds a classification of the whole image.
 
     Raises:
         ValueError: an option is out of its range.
@@ -84,9 +86,11 @@ class Architecture:
     encoder_output_indices: Sequence[int] | None = None
     """blocks of the transformer whose features the decoder takes, one for each level of `encoder_depth`."""
     decoder_channels: int | Sequence[int] | None = None
-    """filters of the decoder: one number for each level, deep to shallow, for Unet, UnetPlusPlus and MAnet; else one number."""
+    """filters of the decoder: one per level, deep to shallow, for Unet, UnetPlusPlus and MAnet; else one number."""
     decoder_use_norm: bool | str | None = None
-    """norm of the decoder: "batchnorm" or true; "identity" or false is none. SMP's other norms do not work with its decoders."""
+    """norm of the decoder: "batchnorm" or true; "identity" or false is none. SMP's other norms do not work with its
+    decoders.
+    """
     decoder_attention_type: str | None = None
     """attention in the decoder: "scse"."""
     decoder_interpolation: str | None = None

@@ -1,4 +1,4 @@
-"""Batch norms that take mean and variance over the images of all processes, so that outputs do not depend on the number of processes."""
+"""Batch norms over the images of all processes, so that outputs do not depend on the number of processes."""
 
 from typing import Any
 
@@ -14,11 +14,12 @@ from typing_extensions import override
 class JointBatchNorm(LayerSync):
     """A plugin for `Trainer(plugins=[JointBatchNorm()])` in place of `sync_batchnorm=True`.
 
-    Lightning's own conversion drops the activation that timm's batch norms contain (timm's issue 1254), and works on GPUs only.
+    Lightning's own conversion drops the activation that timm's batch norms contain (timm's issue 1254), and works on
+    GPUs only.
 
     Args:
-        on_gpu: whether the network computes on CUDA devices, for which torch has kernels. None takes this from the device of the
-            LightningModule that is converted.
+        on_gpu: whether the network computes on CUDA devices, for which torch has kernels. None takes this from the
+            device of the LightningModule that is converted.
     """
 
     def __init__(self, on_gpu: bool | None = None) -> None:

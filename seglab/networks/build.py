@@ -1,4 +1,4 @@
-"""Networks of segmentation-models-pytorch (SMP) by the names of architecture and encoder, and their descriptions in plain data."""
+"""Networks of segmentation-models-pytorch (SMP) by architecture and encoder, and their descriptions as plain data."""
 
 import hashlib
 import inspect
@@ -31,21 +31,25 @@ def network(
     """Build any SMP network: images (N,in_channels,H,W) float → logits (N,num_classes,H,W).
 
     Args:
-        architecture: an SMP class, such as `Unet`, `FPN` or `DeepLabV3Plus`, or an `Architecture`, which has the options of one.
+        architecture: an SMP class, such as `Unet`, `FPN` or `DeepLabV3Plus`, or an `Architecture`, which has the
+            options of one.
         encoder: an SMP encoder (`resnet18`, `mit_b0`, …), or `tu-` and a timm model (`tu-convnext_atto`).
         num_classes: the number of logits per pixel.
-        weights: the source of pretrained weights. `None`: from scratch. A `.pt`, `.pth` or `.safetensors` file: the state dict of an
-            encoder, or of a whole model that has the encoder below one prefix, with the names of torchvision, timm or SMP, of any floating
-            dtype. A `.ckpt` of seglab: its encoder, and its decoder and its head if their names and shapes are the same in this network.
-            Any other word is the name of weights on the hub, such as "imagenet". Weights that do not fill the whole encoder are refused.
-        in_channels: the number of channels of the images. A pretrained first layer is repeated over channels and scaled by SMP or timm.
+        weights: the source of pretrained weights. `None`: from scratch. A `.pt`, `.pth` or `.safetensors` file: the
+            state dict of an encoder, or of a whole model that has the encoder below one prefix, with the names of
+            torchvision, timm or SMP, of any floating dtype. A `.ckpt` of seglab: its encoder, and its decoder and its
+            head if their names and shapes are the same in this network. Any other word is the name of weights on the
+            hub, such as "imagenet". Weights that do not fill the whole encoder are refused.
+        in_channels: the number of channels of the images. A pretrained first layer is repeated over channels and scaled
+            by SMP or timm.
 
     Returns:
         The network, in train mode. `loaded_weights` reports what was loaded, `weights_summary` in words.
 
     Raises:
-        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be downloaded, an encoder
-            that the architecture cannot use, or options that it lacks or that give logits of another size than the image.
+        ValueError: for an unknown architecture or encoder, weights that do not exist, do not fit or cannot be
+            downloaded, an encoder that the architecture cannot use, or options that it lacks or that give logits of
+            another size than the image.
     """
     chosen = Architecture(architecture) if isinstance(architecture, str) else architecture
     if chosen.name not in architectures():
@@ -68,7 +72,8 @@ def network(
 
 
 def unet(encoder: str, num_classes: int, weights: str | Path | None = None) -> nn.Module:
-    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder. Arguments and errors are those of `network`.
+    """Build a U-Net (Ronneberger et al. 2015, arXiv:1505.04597) on an encoder. Arguments and errors are those of
+    `network`.
 
     For options, such as an attention in the decoder, use `network(Architecture("Unet", ...), ...)`.
     """
@@ -78,9 +83,10 @@ def unet(encoder: str, num_classes: int, weights: str | Path | None = None) -> n
 def description(network: nn.Module) -> dict[str, Any]:
     """Return plain JSON data that identify a network.
 
-    The description of an SMP network has its class and configuration, without the origin of its weights. `rebuilt` builds the network
-    from them. The description of any other module has its class path. Two hashes tell networks apart: `layers_sha256`, of the names and
-    classes of the layers, and `repr_sha256`, of their settings too, which is comparable under the same `libraries`.
+    The description of an SMP network has its class and configuration, without the origin of its weights. `rebuilt`
+    builds the network from them. The description of any other module has its class path. Two hashes tell networks
+    apart: `layers_sha256`, of the names and classes of the layers, and `repr_sha256`, of their settings too, which is
+    comparable under the same `libraries`.
     """
     cls = type(network)
     layers = "\n".join(f"{path}: {type(module).__name__}(" for path, module in network.named_modules())
@@ -96,7 +102,10 @@ def description(network: nn.Module) -> dict[str, Any]:
 
 
 def _hash(layers: str) -> str:
-    """Return the SHA-256 of a text about layers, equal before and after a trainer has converted batch norms to those of several processes."""
+    """Return the SHA-256 of a text about layers, in which synchronized and ordinary batch norms are the same.
+
+    A trainer may convert batch norms to those of several processes.
+    """
     plain = re.sub(r"\b(_Joint|_JointAct|SyncBatchNorm|SyncBatchNormAct|BatchNorm[123]d|BatchNormAct2d)\(", "BatchNorm(", layers)
     return hashlib.sha256(plain.encode()).hexdigest()
 

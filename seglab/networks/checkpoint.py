@@ -30,12 +30,15 @@ _INTEGERS = ("uint8", "uint16")
 
 
 class TrainedNetwork(nn.Module):
-    """A trained network with the normalisation and the class names of its training; `seglab.load` makes it, in evaluation mode.
+    """A trained network with the normalisation and the class names of its training.
 
-    Call it on images (N,C,H,W) of any height and width to get logits (N,num_classes,H,W); one logit of two classes is (N,1,H,W). Images
-    are uint8, uint16, or float with the values of the training images, which for training on uint8 or uint16 are those divided by their
-    maximum, [0, 1]. Grey images (N,1,H,W) are repeated for each channel, as in the training, if `mean` or `std` has a value for each. The
-    logits are those of the `SegmentationModule` that was trained, bit for bit.
+    `seglab.load` makes it, in evaluation mode.
+
+    Call it on images (N,C,H,W) of any height and width to get logits (N,num_classes,H,W); one logit of two classes is
+    (N,1,H,W). Images are uint8, uint16, or float with the values of the training images, which for training on uint8 or
+    uint16 are those divided by their maximum, [0, 1]. Grey images (N,1,H,W) are repeated for each channel, as in the
+    training, if `mean` or `std` has a value for each. The logits are those of the `SegmentationModule` that was
+    trained, bit for bit.
 
     Args:
         network: the network, from normalised images to logits.
@@ -86,17 +89,21 @@ class TrainedNetwork(nn.Module):
 
     @torch.inference_mode()
     def predict(self, image: npt.NDArray[Any] | Tensor, windows: Windows | None = None) -> npt.NDArray[np.uint8] | Tensor:
-        """Return the class of each pixel, as an evaluation does: images are resized as in the training, and their logits back.
+        """Return the class of each pixel as an evaluation does: images are resized as in training, and logits back.
 
-            mask = seglab.load("runs/regularization/l2/seed-0").predict(image)                                  # (H,W,C) to (H,W)
-            mask = seglab.load("runs/regularization/l2/seed-0").predict(image, seglab.Windows((512, 512)))      # a large image
+            mask = seglab.load("runs/regularization/l2/seed-0").predict(image)                                  #
+            (H,W,C) to (H,W) mask = seglab.load("runs/regularization/l2/seed-0").predict(image, seglab.Windows((512,
+            512)))      # a large image
 
         Args:
-            image: an array (H,W,C) or (H,W), or a tensor (N,C,H,W) on any device; uint8, uint16 or float, see the class.
-            windows: the overlapping windows by which a larger image is computed, after it has been resized; None computes it as a whole.
+            image: an array (H,W,C) or (H,W), or a tensor (N,C,H,W) on any device; uint8, uint16 or float, see the
+                class.
+            windows: the overlapping windows by which a larger image is computed, after it has been resized; None
+                computes it as a whole.
 
         Returns:
-            Class indices: an array (H,W) uint8 for an array, a tensor (N,H,W) int64 on the network's device for a tensor.
+            Class indices: an array (H,W) uint8 for an array, a tensor (N,H,W) int64 on the network's device for a
+                tensor.
 
         Raises:
             ValueError: shape, data type or range of the image are not those of the training, or a logit is NaN.
@@ -151,16 +158,18 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
         print(net.class_names)
 
     Args:
-        path: a checkpoint of `seglab fit` or of a study, or the folder of a run, whose `checkpoints/last.ckpt` is loaded.
-        network: the network into which the weights are loaded, built as for the training. A network of segmentation-models-pytorch is
-            built from the checkpoint if it is None; a network of the user's own class must be given.
+        path: a checkpoint of `seglab fit` or of a study, or the folder of a run, whose `checkpoints/last.ckpt` is
+            loaded.
+        network: the network into which the weights are loaded, built as for the training. A network of
+            segmentation-models-pytorch is built from the checkpoint if it is None; a network of the user's own class
+            must be given.
 
     Returns:
         The network on the CPU, in evaluation mode.
 
     Raises:
-        ValueError: the file is no such checkpoint or is damaged, `network` is missing or is not the network of the training, or the
-            module had a `forward` of its own.
+        ValueError: the file is no such checkpoint or is damaged, `network` is missing or is not the network of the
+            training, or the module had a `forward` of its own.
     """
     file = checkpoint_file(Path(path))
     held = _held(file)
@@ -225,7 +234,10 @@ def checkpoint_file(path: Path) -> Path:
 
 
 def _held(file: Path) -> Any:
-    """Return the content of a checkpoint, or of a `.safetensors` file that `seglab export` has written, in the layout of a checkpoint."""
+    """Return the content of a checkpoint or of a `.safetensors` file.
+
+    A file that `seglab export` has written is returned in the layout of a checkpoint.
+    """
     held = content(file)
     if file.suffix != ".safetensors":
         return held
@@ -238,10 +250,10 @@ def _held(file: Path) -> Any:
 
 
 def compared(saved: Mapping[str, Any], network: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parts of a saved description, and of the description of `network`, that are equal if the networks are equal.
+    """Return the parts of a saved description and of `network`'s description that are equal if the networks are equal.
 
-    Older descriptions have no hash of layers. The import path of a class is not compared: it is another one in the script that defines the
-    class. Neither are the settings of layers if another version of a library wrote them.
+    Older descriptions have no hash of layers. The import path of a class is not compared: it is another one in the
+    script that defines the class. Neither are the settings of layers if another version of a library wrote them.
     """
     described = description(network)
     same_libraries = saved.get("libraries") == described["libraries"]

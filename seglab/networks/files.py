@@ -26,7 +26,7 @@ _OF_TORCH_LOAD = (
     OSError,
     zipfile.BadZipFile,
 )
-"""Exceptions of `torch.load` for files that are truncated, altered or of another kind, as found with 4,000 such files."""
+"""Exceptions of `torch.load` for files that are truncated, altered or of another kind, found with 4,000 such files."""
 
 
 def content(file: Path) -> Any:
@@ -53,7 +53,7 @@ def content(file: Path) -> Any:
 
 
 def state_dict(content: object, file: Path) -> dict[str, Tensor]:
-    """Return the state dict in the content of a file: the whole content, or the only mapping from names to tensors at its top level.
+    """Return the state dict in a file's content: the whole content, or its only top-level mapping of names to tensors.
 
     Raises:
         ValueError: if there is no state dict, or more than one.
@@ -69,7 +69,10 @@ def state_dict(content: object, file: Path) -> dict[str, Tensor]:
 
 
 def _check_sums(file: Path) -> None:
-    """Check the checksums of the archive that `torch.save` writes, because `torch.load` reads a file with a changed bit without an error."""
+    """Check the checksums of the archive that `torch.save` writes.
+
+    `torch.load` reads a file with a changed bit without an error.
+    """
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             if (broken := archive.testzip()) is not None:

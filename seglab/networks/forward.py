@@ -13,7 +13,7 @@ FULL = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 
 def normalised(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 with about zero mean and unit variance.
+    """Convert images (N,C,H,W), uint8, uint16 or float32 in [0, 1], to float32 of about mean 0 and variance 1.
 
     `mean` and `std` (1,C,1,1) or (1,1,1,1) are on the scale [0, 1].
     """
@@ -21,7 +21,7 @@ def normalised(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def padded_forward(network: nn.Module, image: Tensor) -> Tensor:
-    """Return the logits (N,C,H,W) of normalised images (N,C,H,W), which are padded with zeros to a size that the network accepts."""
+    """Return the logits (N,C,H,W) of normalised images (N,C,H,W), zero-padded to a size that the network accepts."""
     height, width = image.shape[-2:]
     divisor = size_divisor(network)
     logits: object = network(F.pad(image, (0, -width % divisor, 0, -height % divisor)))
@@ -44,7 +44,7 @@ def _no_logits(network: nn.Module, output: object) -> str:
 
 
 def classes(logits: Tensor) -> Tensor:
-    """Return the class (N,H,W) int64 of the largest of the logits (N,C,H,W); for one logit (N,1,H,W), whether it is above 0.
+    """Return the class (N,H,W) int64 of the largest logit of (N,C,H,W); for one logit (N,1,H,W), whether it is above 0.
 
     `max(1)` is used because `argmax(1)` takes 15 times as long on a CPU.
     """

@@ -21,13 +21,12 @@ _IMAGES = 2
 
 @cached_by_structure
 def scale_free(network: nn.Module) -> dict[str, ScaleFree]:
-    """Return which part of each parameter can be scaled without changing the output of `network` in train mode, by parameter name.
+    """Return the part of each parameter that can be scaled without changing `network`'s output in train mode, by name.
 
-    "filter": each filter (output channel) by itself, for a convolution whose outputs go into batch or instance norms and nowhere else.
-    "tensor": the tensor as a whole, for a convolution without bias whose outputs go into norm layers and nowhere else, with a group or
-    layer norm among them.
-    "no": all other parameters.
-    "unknown": all parameters, if the network does not run on the meta device on images of 224 × 224.
+    "filter": each filter (output channel) by itself, for a convolution whose outputs go into batch or instance norms
+    and nowhere else. "tensor": the tensor as a whole, for a convolution without bias whose outputs go into norm layers
+    and nowhere else, with a group or layer norm among them. "no": all other parameters. "unknown": all parameters, if
+    the network does not run on the meta device on images of 224 × 224.
     """
     meta = {name: torch.empty_like(parameter, device="meta", requires_grad=True) for name, parameter in network.named_parameters()}
     buffers = {name: torch.empty_like(buffer, device="meta") for name, buffer in network.named_buffers()}
@@ -83,7 +82,7 @@ _OUTPUT = object()
 
 
 def _graph(outputs: Iterable[Tensor]) -> tuple[dict[Any, list[Any]], dict[int, Any]]:
-    """Return the consumers of each node of the autograd graph, and the leaf node of each parameter by the parameter's id.
+    """Return the consumers of each node of the autograd graph, and each parameter's leaf node by the parameter's id.
 
     The consumers of a node are the nodes that use its output.
     """

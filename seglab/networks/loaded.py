@@ -18,7 +18,9 @@ class LoadedWeights:
     loaded: tuple[str, ...]
     """Names of the network's parameters and buffers that were loaded."""
     skipped: tuple[str, ...]
-    """Names in the file of tensors that were not loaded. Empty for weights on the hub, where these names are unknown."""
+    """Names in the file of tensors that were not loaded. Empty for weights on the hub, where these names are
+    unknown.
+    """
     missing: tuple[str, ...]
     """Names of the network's parameters and buffers that were not loaded, and so are new."""
 
@@ -42,7 +44,7 @@ def pretrained_parameters(network: nn.Module) -> frozenset[str]:
 
 
 def weights_summary(network: nn.Module) -> str:
-    """Describe in one to three lines what `network` loaded, what was skipped in the file, and which part of `network` is new."""
+    """Describe in one to three lines what `network` loaded, what was skipped in the file, and what is new."""
     report = loaded_weights(network)
     if report is None:
         return f"from scratch: {sum(parameter.numel() for parameter in network.parameters()):,} parameters are new"
@@ -53,7 +55,7 @@ def weights_summary(network: nn.Module) -> str:
 
 
 def remember(network: nn.Module, source: str, loaded: Iterable[str], skipped: Iterable[str] = ()) -> None:
-    """Store on a network a report of which of its parameters and buffers were loaded, by name, and of what was skipped in the file."""
+    """Store on a network which of its parameters and buffers were loaded, by name, and what was skipped in the file."""
     taken, own = set(loaded), network.state_dict()
     report = LoadedWeights(source, tuple(n for n in own if n in taken), tuple(sorted(skipped)), tuple(n for n in own if n not in taken))
     network.loaded_weights = report  # type: ignore[assignment]

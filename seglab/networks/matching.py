@@ -27,8 +27,9 @@ class Match(NamedTuple):
 def matches(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], in_channels: int) -> list[Match]:
     """Return all ways to find names of the encoder (`own`) in a file (`theirs`) below one prefix, the best first.
 
-    timm flattens the names of its encoders: `stages.0.conv` is `stages_0.conv` there. Points therefore count as underscores.
-    SMP puts `model.` before these names. A prefix that all names of the encoder have may therefore be absent from the file.
+    timm flattens the names of its encoders: `stages.0.conv` is `stages_0.conv` there. Points therefore count as
+    underscores. SMP puts `model.` before these names. A prefix that all names of the encoder have may therefore be
+    absent from the file.
     """
     found: dict[frozenset[tuple[str, str]], Match] = {}
     for root in _roots(own):
@@ -57,7 +58,8 @@ def foreign(match: Match, encoder: nn.Module, theirs: Iterable[str]) -> list[str
 def _fits(own: Tensor, other: Tensor, in_channels: int) -> bool:
     """Return whether `own` can hold `other`. Both must be floating, or neither.
 
-    The shapes are the same, or `other` holds the filters (O,3,h,w) of a first convolution and `own` has the shape (O,in_channels,h,w).
+    The shapes are the same, or `other` holds the filters (O,3,h,w) of a first convolution and `own` has the shape
+    (O,in_channels,h,w).
     """
     first = own.ndim == other.ndim == 4 and own.shape[1] == in_channels and other.shape[1] == 3
     shape = (own.shape[0], 3, *own.shape[2:]) if first else own.shape
@@ -80,7 +82,10 @@ def _named(own: Mapping[str, Tensor], theirs: Iterable[str], root: str) -> dict[
 
 
 def _roots(names: Iterable[str]) -> list[str]:
-    """Return the module paths that all names begin with, each with a point at its end, the longest first. The last one is empty."""
+    """Return the module paths that all names begin with, each with a point at its end, the longest first.
+
+    The last one is empty.
+    """
     first, *others = names
     return [*(f"{path}." for path in _above(first) if all(name.startswith(f"{path}.") for name in others)), ""]
 

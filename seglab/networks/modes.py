@@ -10,11 +10,12 @@ from seglab.networks.loaded import some
 def check_modes(network: nn.Module) -> None:
     """Check that `eval()` and `train()` of a network reach its modules. The modes stay as they are.
 
-    A `train()` of the network's own may skip modules: that of SMP skips the encoder after `freeze_encoder()`, so that drop-path stays on
-    in an evaluation.
+    A `train()` of the network's own may skip modules: that of SMP skips the encoder after `freeze_encoder()`, so that
+    drop-path stays on in an evaluation.
 
     Raises:
-        ValueError: `eval()` leaves a module in training mode, or `train()` leaves a module in evaluation mode although its parameters train.
+        ValueError: `eval()` leaves a module in training mode, or `train()` leaves a module in evaluation mode although
+            its parameters train.
     """
     before = modes_of(network)
     try:
@@ -72,10 +73,11 @@ def modes_of(module: nn.Module) -> dict[nn.Module, bool]:
 
 
 def set_modes(modes: Mapping[nn.Module, bool]) -> None:
-    """Call `train(mode)` of each module that is in another mode, parents before their children, which the call reaches too.
+    """Call `train(mode)` of each module that is in another mode, parents before their children, which the call reaches
+    too.
 
-    Setting the attribute `training` alone would skip a `train()` of a module's own, such as the one by which a network of
-    `torchvision.models.feature_extraction` exchanges its graph.
+    Setting the attribute `training` alone would skip a `train()` of a module's own, such as the one by which a network
+    of `torchvision.models.feature_extraction` exchanges its graph.
     """
     for module, mode in modes.items():
         if module.training is not mode:

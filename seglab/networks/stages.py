@@ -21,13 +21,15 @@ class Stages(NamedTuple):
     stages: dict[Stage, list[str]]
     """Names of the parameters by stage. Each parameter is in one stage or in `unreachable`."""
     unreachable: list[str]
-    """Names of the parameters that no output depends on. They never get a gradient, and DDP fails on them unless they are frozen."""
+    """Names of the parameters that no output depends on. They never get a gradient, and DDP fails on them unless they
+    are frozen.
+    """
     modules: dict[Stage, list[str]]
     """Paths of the modules that lie within one stage, with their children, by stage.
 
-    Dropout, drop-path and activation modules between them are included. Call `eval()` on each module to freeze the statistics and
-    randomness of the stage. A container of several stages is in no stage. Paths are kept in place of modules, because modules may be
-    replaced later (by synchronised batch norms).
+    Dropout, drop-path and activation modules between them are included. Call `eval()` on each module to freeze the
+    statistics and randomness of the stage. A container of several stages is in no stage. Paths are kept in place of
+    modules, because modules may be replaced later (by synchronised batch norms).
     """
 
 
@@ -35,9 +37,9 @@ class Stages(NamedTuple):
 def stages(network: nn.Module) -> Stages:
     """Find the stages of a network by reachability, without knowledge of its encoder.
 
-    A parameter belongs to the shallowest of the encoder's feature maps that depends on it. The network runs on the meta device with
-    meta parameters, so nothing is computed, copied or changed. A module without `encoder`, `decoder` and `segmentation_head` is one
-    stage `network` of part "decoder", so schedules that freeze encoders train all of it.
+    A parameter belongs to the shallowest of the encoder's feature maps that depends on it. The network runs on the meta
+    device with meta parameters, so nothing is computed, copied or changed. A module without `encoder`, `decoder` and
+    `segmentation_head` is one stage `network` of part "decoder", so schedules that freeze encoders train all of it.
 
     Raises:
         ValueError: if the network cannot run on the meta device.
@@ -56,8 +58,8 @@ def stages(network: nn.Module) -> Stages:
 def in_channels(network: nn.Module) -> int:
     """Return the number of channels of a network's images.
 
-    For an SMP network this is the number in its configuration. For other modules this is a guess: the number of channels of the first
-    filters, which is too small if the first convolution has groups.
+    For an SMP network this is the number in its configuration. For other modules this is a guess: the number of
+    channels of the first filters, which is too small if the first convolution has groups.
     """
     config: Mapping[str, Any] = getattr(network, "_hub_mixin_config", None) or {}
     first = next((p.shape[1] for p in network.parameters() if p.ndim == 4), 3)
@@ -77,7 +79,7 @@ def sizes(network: nn.Module) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
-    """Return the parameters that are new in each feature map of the encoder, and all parameters that the outputs depend on."""
+    """Return the parameters new in each feature map of the encoder, and all parameters that the outputs depend on."""
     meta = {name: torch.empty_like(p, device="meta", requires_grad=True) for name, p in network.named_parameters()}
     buffers = {name: torch.empty_like(b, device="meta") for name, b in network.named_buffers()}
     image, outputs, features = _run(network, meta | buffers)
@@ -91,10 +93,12 @@ def _dependencies(network: nn.Module) -> tuple[list[set[str]], set[str]]:
 
 
 def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Tensor, object, list[Any]]:
-    """Run a network with meta `tensors` as parameters and buffers. Return an image, the outputs, and the graphs of the feature maps.
+    """Run a network with meta `tensors` as parameters and buffers.
 
-    The graphs are those of the first call of the encoder, taken before a decoder can change a feature map in place. There are none if the
-    network does not call its encoder as a module.
+    Return an image, the outputs, and the graphs of the feature maps.
+
+    The graphs are those of the first call of the encoder, taken before a decoder can change a feature map in place.
+    There are none if the network does not call its encoder as a module.
 
     Raises:
         ValueError: if the network runs with none of the image sizes in `_sides`.
@@ -118,8 +122,8 @@ def _run(network: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[Tensor, obj
 def _sides(network: nn.Module) -> Iterator[int]:
     """Yield sides of images to try: 224, then 256, then the side that a timm encoder was made for.
 
-    224 also suits patches of 14 and windows of 7. PAN at an output stride of 32 needs at least 256. A timm encoder of a fixed size
-    may accept only its own side.
+    224 also suits patches of 14 and windows of 7. PAN at an output stride of 32 needs at least 256. A timm encoder of a
+    fixed size may accept only its own side.
     """
     yield from (224, 256)
     for module in network.get_submodule("encoder").modules():
@@ -130,7 +134,10 @@ def _sides(network: nn.Module) -> Iterator[int]:
 
 
 def _groups(network: nn.Module, features: list[set[str]], outputs: set[str]) -> dict[str, list[str]]:
-    """Return the names of parameters by name of stage, in order of depth. Parameters that the outputs do not depend on are left out."""
+    """Return the names of parameters by name of stage, in order of depth.
+
+    Parameters that the outputs do not depend on are left out.
+    """
     rest = outputs.difference(*features)
     decoder = {name for name in rest if name.startswith("decoder.")}
     past_features = {name for name in rest if name.startswith("encoder.")}
@@ -146,14 +153,17 @@ def _noted(calls: list[list[Any]]) -> Callable[[nn.Module, Any, object], None]:
 
 
 def _graphs(value: object) -> list[Any]:
-    """Return the node of the autograd graph that made each tensor in `value`; None for a tensor that needs no gradient."""
+    """Return the node of the autograd graph that made each tensor in `value`; None for a tensor that needs no
+    gradient.
+    """
     return [tensor.grad_fn for tensor in tensors_in(value)]
 
 
 def _leaves(roots: Iterable[Any], seen: set[Any]) -> list[int]:
     """Return the ids of the leaf tensors that the nodes `roots` depend on.
 
-    The search walks over the autograd graph, as DDP does. It skips nodes in `seen`, and adds each visited node to `seen`.
+    The search walks over the autograd graph, as DDP does. It skips nodes in `seen`, and adds each visited node to
+    `seen`.
     """
     found, todo = [], list(roots)
     while todo:
@@ -170,8 +180,8 @@ def _leaves(roots: Iterable[Any], seen: set[Any]) -> list[int]:
 def _modules(network: nn.Module, stages: Mapping[Stage, list[str]]) -> dict[Stage, list[str]]:
     """Return the paths of modules by stage.
 
-    A module without parameters belongs to the deepest stage of the sibling before it. If it is the first child, it belongs to the
-    shallowest stage of its parent.
+    A module without parameters belongs to the deepest stage of the sibling before it. If it is the first child, it
+    belongs to the shallowest stage of its parent.
     """
     within = _stages_within(stages)
     before: dict[str, Stage] = {}

@@ -1,6 +1,7 @@
 """Cache of results that follow from the structure of a network.
 
-Every run of an arm builds its network anew. A result is computed once for all networks of a process that have the same structure.
+Every run of an arm builds its network anew. A result is computed once for all networks of a process that have the same
+structure.
 """
 
 import copy
@@ -34,7 +35,7 @@ def cached_by_structure(find: Callable[[nn.Module], T]) -> Callable[[nn.Module],
 
 
 def structure(network: nn.Module) -> bytes | None:
-    """Return a hash of the structure of a network: its classes, all attributes, and the shape, dtype and identity of tensors.
+    """Return a hash of a network's structure: its classes, all attributes, and shape, dtype and identity of tensors.
 
     Return None for a network that cannot be pickled. In one process, equal hashes mean equal structures.
     """
@@ -47,7 +48,7 @@ def structure(network: nn.Module) -> bytes | None:
 
 
 class _Structure(pickle.Pickler):
-    """Pickles a module with every tensor replaced by (index, dtype, shape, requires_grad), so that shared tensors keep one index.
+    """Pickles a module with tensors replaced by (index, dtype, shape, requires_grad); shared tensors keep one index.
 
     Classes and functions are replaced by their name and id, because a notebook may define a name a second time.
     """

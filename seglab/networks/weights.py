@@ -16,8 +16,8 @@ from seglab.networks.stages import in_channels, stages
 def load_weights(network: nn.Module, file: Path, encoder: str) -> None:
     """Load the weights in a file into a network that SMP built on `encoder`.
 
-    A checkpoint of seglab fills the encoder, and decoder and head if their names and shapes are the same. Any other file fills only
-    the encoder.
+    A checkpoint of seglab fills the encoder, and decoder and head if their names and shapes are the same. Any other
+    file fills only the encoder.
 
     Raises:
         ValueError: if the file cannot be read, or does not have the whole encoder. The network is unchanged then.
@@ -70,7 +70,10 @@ def _misfit(match: Match, needed: set[str], own: Mapping[str, Tensor], state: Ma
 
 
 def _unused(network: nn.Module) -> set[str]:
-    """Return the encoder's parameters that no output depends on, and the buffers of modules that have only such parameters."""
+    """Return the encoder's parameters that no output depends on.
+
+    Return also the buffers of modules that have only such parameters.
+    """
     unused = {name.removeprefix("encoder.") for name in stages(network).unreachable}
     buffers: set[str] = set()
     for path, module in network.get_submodule("encoder").named_modules():

@@ -30,7 +30,7 @@ class Export(NamedTuple):
     checkpoint_sha256: str
     trained: TrainedNetwork
     files: Mapping[str, Agreement]
-    """How each file agrees with the network, by its name."""
+    """Agreement of each file with the network, by the file's name."""
 
 
 def card(export: Export) -> str:

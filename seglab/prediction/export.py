@@ -1,4 +1,7 @@
-"""The command line of `seglab export`: a trained network as files that run elsewhere, each compared with the network, and a model card."""
+"""Command line of `seglab export`: a model card, and a trained network as files that run elsewhere.
+
+Each file is compared with the network.
+"""
 
 import hashlib
 import json
@@ -32,7 +35,8 @@ def export(given: Namespace) -> int:
     """Export the network of a command line, and return an exit code.
 
     Raises:
-        ValueError: the network cannot be loaded or exported, or the folder holds another export; then nothing is written.
+        ValueError: the network cannot be loaded or exported, or the folder holds another export; then nothing is
+            written.
         OSError: a file cannot be written.
     """
     from seglab.networks.checkpoint import checkpoint_file, load

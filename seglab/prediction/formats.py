@@ -19,7 +19,7 @@ from seglab.networks.forward import normalised
 from seglab.pruning.program import saved
 
 EXACT = 1e-4
-"""Largest allowed difference between the logits of the network and of a file, relative to the largest logit: rounding in float32."""
+"""Largest allowed difference between logits of network and file, relative to the largest logit: float32 rounding."""
 
 _OTHER = "; another format may hold it: pt2, onnx, or safetensors, which holds the weights of every network"
 
@@ -29,7 +29,7 @@ Forward = Callable[[Tensor], Tensor]
 
 
 class Agreement(NamedTuple):
-    """How far the logits of an exported file are from those of the network, on random images of several sizes."""
+    """Distance of the logits of an exported file from those of the network, on random images of several sizes."""
 
     sizes: tuple[tuple[int, ...], ...]
     """Shapes (N,C,H,W) of the images."""
@@ -55,14 +55,15 @@ class FileFormat(NamedTuple):
     use: str
     """Program that uses the file {file}."""
     any_size: bool
-    """Whether the file takes images of any size. A program takes those from `smallest` on."""
+    """True if the file takes images of any size. A program takes those from `smallest` on."""
 
 
 class _Whole(nn.Module):
     """Normalisation, padding, network and cropping as one graph, for images of any size.
 
-    The steps are those of `padded_forward`. They are written so that the tracer can prove that every size takes the same steps: sizes are
-    multiples of the divisor by their form, and the logits are cropped by indices, because a slice has another memory layout at some sizes.
+    The steps are those of `padded_forward`. They are written so that the tracer can prove that every size takes the
+    same steps: sizes are multiples of the divisor by their form, and the logits are cropped by indices, because a slice
+    has another memory layout at some sizes.
     """
 
     def __init__(self, trained: TrainedNetwork) -> None:
@@ -82,12 +83,15 @@ class _Whole(nn.Module):
 
 
 def image_dtype(trained: TrainedNetwork) -> torch.dtype:
-    """Return the data type of the images that an exported program takes: that of the training, float32 if it is not known."""
+    """Return the image data type of an exported program: that of the training, float32 if it is not known."""
     return {"uint8": torch.uint8, "uint16": torch.uint16}.get(trained.image_dtype or "", torch.float32)
 
 
 def smallest(trained: TrainedNetwork) -> int:
-    """Return the smallest number of rows or columns for which a program is checked. A program may refuse smaller images by an error."""
+    """Return the smallest number of rows or columns for which a program is checked.
+
+    A program may refuse smaller images by an error.
+    """
     return max(2 * size_divisor(trained.network), 64)
 
 
@@ -99,7 +103,9 @@ def random_images(trained: TrainedNetwork, shape: tuple[int, ...], seed: int) ->
 
 
 def agreement(trained: TrainedNetwork, forward: Forward) -> Agreement:
-    """Compare a file with its network on random images of three sizes. Two have sides that are no multiples of the divisor.
+    """Compare a file with its network on random images of three sizes.
+
+    Two have sides that are no multiples of the divisor.
 
     Raises:
         ValueError: the logits differ by more than rounding.
@@ -234,7 +240,7 @@ FORMATS: Mapping[str, FileFormat] = {
 
 
 def describe(trained: TrainedNetwork, network: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an exported file says of itself, from the `description` of its network: the same names as in a checkpoint."""
+    """Return the metadata of an exported file, from the `description` of its network; names as in a checkpoint."""
     return {
         "network": dict(network),
         "class_names": list(trained.class_names),

@@ -28,8 +28,8 @@ class ChannelsError(ValueError):
 def named_images(words: Sequence[str], output: Path) -> list[Named]:
     """Return the images that are named: files, patterns such as "D/**/*.png", and folders with their subfolders.
 
-    The name of a file's outputs is its own. Below a folder that is named, it is the path from this folder. Files below `output` and
-    hidden files are left out of folders.
+    The name of a file's outputs is its own. Below a folder that is named, it is the path from this folder. Files below
+    `output` and hidden files are left out of folders.
 
     Raises:
         ValueError: a word names no image, or the outputs of two images would have one name.
@@ -71,7 +71,9 @@ def _is_hidden(path: Path) -> bool:
 
 
 def read(file: Path, channels: int) -> Array:
-    """Read an image (H,W,C), uint8, uint16 or float32, with the number of channels that a network takes, or one for a network of three.
+    """Read an image (H,W,C), uint8, uint16 or float32, with the number of channels that a network takes.
+
+    For a network of three channels, an image of one channel is read too.
 
     Raises:
         ChannelsError: the image has another number of channels.

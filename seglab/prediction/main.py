@@ -28,7 +28,8 @@ def predict(given: Namespace) -> int:
     """Predict the images of a command line, and return an exit code.
 
     Raises:
-        ValueError: the request cannot be fulfilled; nothing has been written unless an image has the wrong number of channels.
+        ValueError: the request cannot be fulfilled; nothing has been written unless an image has the wrong number of
+            channels.
         OSError: a file cannot be written.
     """
     output = Path(given.output)

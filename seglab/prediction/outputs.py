@@ -1,4 +1,7 @@
-"""Files of a prediction: the mask of each image, and on request a picture of it and the probabilities. Each is written whole or not at all."""
+"""Files of a prediction: the mask of each image, and on request a picture of it and the probabilities.
+
+Each is written whole or not at all.
+"""
 
 import csv
 import io
@@ -34,7 +37,7 @@ Mask = npt.NDArray[np.uint8]
 
 
 class Outputs(NamedTuple):
-    """Where the files of a prediction go, and which there are."""
+    """Files of a prediction: their folder, and which there are."""
 
     folder: Path
     overlays: bool
@@ -95,7 +98,10 @@ def settle(folder: Path, settings: dict[str, Any], class_names: Sequence[str], p
 
 
 def state_of(image: Path) -> str:
-    """Return size and time of change of an image file. A mask keeps them, so that the mask of a replaced image is predicted again."""
+    """Return size and time of change of an image file.
+
+    A mask keeps them, so that the mask of a replaced image is predicted again.
+    """
     found = image.stat()
     return f"{found.st_size} bytes, changed {found.st_mtime_ns} ns"
 
@@ -119,7 +125,10 @@ def write_overlay(path: Path, image: Array, mask: Mask, palette: Mask) -> None:
 
 
 def _thinned(pixels: Array, step: int) -> Array:
-    """Return every `step`-th row and column of pixels, of which few rows at a time are in memory if they are mapped from a file."""
+    """Return every `step`-th row and column of pixels.
+
+    If the pixels are mapped from a file, only few rows at a time are in memory.
+    """
     parts = []
     for top in range(0, len(pixels), 64 * step):
         parts.append(np.array(pixels[top : top + 64 * step : step, ::step]))
@@ -135,9 +144,10 @@ def _write(path: Path, save: Callable[[BinaryIO], None]) -> None:
 
 @contextmanager
 def probabilities(path: Path, size: tuple[int, int], classes: int) -> Iterator[Callable[[Tensor], None]]:
-    """Write an array (H,W,C) float16 of probabilities into an .npz file, row by row, so that it is never in memory as a whole.
+    """Write probabilities (H,W,C) float16 into an .npz file, row by row, so that they are never in memory as a whole.
 
-    Give the function that the context returns the logits (1,C,rows,W) of the next rows. One logit becomes two probabilities.
+    Give the function that the context returns the logits (1,C,rows,W) of the next rows. One logit becomes two
+    probabilities.
     """
 
     def add(logits: Tensor) -> None:

@@ -28,7 +28,7 @@ class Predictor:
     windows: Windows | None = None
     views: Views = field(default_factory=Views)
     half: bool = False
-    """Whether a GPU computes in 16 bits (float16)."""
+    """True if a GPU computes in 16 bits (float16)."""
 
     @property
     def device(self) -> torch.device:

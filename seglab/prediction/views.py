@@ -1,4 +1,4 @@
-"""Views of an image, flipped and at several scales, over which a network's probabilities are averaged (test-time augmentation)."""
+"""Views of an image, flipped and at several scales, for averaging probabilities (test-time augmentation)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,8 @@ class Views:
     """Flips and scales of an image. Each scale is combined with each flip.
 
     Args:
-        flips: "horizontal" adds the image with left and right exchanged, "both" also upside down and turned by 180 degrees.
+        flips: "horizontal" adds the image with left and right exchanged, "both" also upside down and turned by 180
+            degrees.
         scales: factors of the image's size.
 
     Raises:

@@ -22,7 +22,10 @@ class Channels(NamedTuple):
 
 
 class Ties:
-    """A disjoint-set forest of channels. The channels of a set are kept or removed together; some sets must stay, for a reason."""
+    """A disjoint-set forest of channels.
+
+    The channels of a set are kept or removed together; some sets must stay, for a reason.
+    """
 
     def __init__(self) -> None:
         self._parent: list[int] = []
@@ -73,12 +76,15 @@ def unknown(count: int) -> Tensor:
 
 
 def normed(constant: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Return the constants (C,) behind a batch norm in eval mode, `scale * x + shift`. A scale of 0 makes every channel constant."""
+    """Return the constants (C,) behind a batch norm in eval mode, `scale * x + shift`.
+
+    A scale of 0 makes every channel constant.
+    """
     return torch.where(scale == 0, shift, constant * scale + shift)
 
 
 def convolved(constant: Tensor, weight: Tensor, bias: Tensor | None, *, padded: bool) -> Tensor:
-    """Return the constants (O,) behind a convolution with `weight` (O,I,kH,kW), from the constants (I,) before the convolution.
+    """Return the constants (O,) after a convolution with `weight` (O,I,kH,kW), from the constants (I,) before it.
 
     If the convolution is zero-padded, only the constant 0 is preserved: any other constant is cut off at the borders.
     """
@@ -89,7 +95,7 @@ def convolved(constant: Tensor, weight: Tensor, bias: Tensor | None, *, padded: 
 
 
 def pointwise(node: Node, constants: Sequence[Tensor]) -> Tensor:
-    """Return the constants (C,) behind an elementwise operation, by running the operation on the `constants` of the node's inputs.
+    """Return the constants (C,) after an elementwise operation, by running it on the `constants` of the node's inputs.
 
     The constants of each input are (C,) or (1,). A product with a known 0 is 0, even if the other factor is not known.
     """
@@ -103,7 +109,7 @@ def pointwise(node: Node, constants: Sequence[Tensor]) -> Tensor:
 
 
 def _typed(constant: Tensor, source: Node) -> Tensor:
-    """Return the constants as (1,C,1,1), in the dtype of the node's result if that is integer or boolean, else in float64."""
+    """Return the constants as (1,C,1,1), in the dtype of the node's result if integer or boolean, else in float64."""
     dtype: torch.dtype = source.meta["val"].dtype
     return constant.view(1, -1, 1, 1).to(torch.float64 if dtype.is_floating_point else dtype)
 
@@ -118,7 +124,7 @@ def _run(node: Node, pixels: dict[Node, Tensor]) -> Tensor:
 
 
 def is_pointwise(node: Node) -> bool:
-    """Return whether each element of the result depends on the same element of the inputs alone, and on no random number."""
+    """Return whether each element of the result depends only on the same input element, and on no random number."""
     tags = getattr(node.target, "tags", ())
     aten = torch.ops.aten
     untagged = (aten.hardswish.default, aten.log_sigmoid.default)
@@ -154,7 +160,10 @@ def is_spatial(node: Node) -> bool:
 
 
 def lasting(node: Node, constant: Tensor) -> Tensor:
-    """Return the constants (C,) behind a spatial operation; NaN where the operation changes the constant, as padding can at the border."""
+    """Return the constants (C,) after a spatial operation; NaN where the operation changes the constant.
+
+    For example, padding can change the constant at the border.
+    """
     aten = torch.ops.aten
     if node.target is aten.avg_pool2d.default:
         padded = any(argument(node, 3, "padding", [0])) and argument(node, 5, "count_include_pad", True)
@@ -171,5 +180,5 @@ def _pad_mode(node: Node) -> str:
 
 
 def argument(node: Node, place: int, name: str, default: Any) -> Any:
-    """Return the argument of a node at position `place` or with the keyword `name`; `default` if the node has neither."""
+    """Return the argument of a node at position `place` or with keyword `name`; `default` if the node has neither."""
     return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)

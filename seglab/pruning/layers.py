@@ -29,7 +29,9 @@ class Convolution(NamedTuple):
     used: Tensor
     """(O,I) bool: whether the filter has a weight other than 0 for the input channel."""
     padded: bool
-    """Whether zero padding or the gaps of a transposed convolution reach the output. If so, no bias can replace a constant input."""
+    """True if zero padding or the gaps of a transposed convolution reach the output. If so, no bias can replace a
+    constant input.
+    """
 
 
 class PerChannel(NamedTuple):
@@ -144,7 +146,10 @@ class _Reader:
         return None
 
     def _pointwise(self, node: Node, values: Sequence[Channels]) -> Channels:
-        """Tie the channels that the operation combines. Pin a channel that is broadcast to many, as in spatial attention."""
+        """Tie the channels that the operation combines.
+
+        Pin a channel that is broadcast to many, as in spatial attention.
+        """
         widest = max((value.ids for value in values), key=len)
         for value in values:
             if len(value.ids) == len(widest):
@@ -217,7 +222,8 @@ class _Modules:
     def owner(self, tensors: Sequence[Node], kind: Any) -> str | None:
         """Return the path of the module of type `kind` that holds these tensors as its weights and buffers.
 
-        Return None if a tensor is computed from others, is used by several operations, or is shared with another module.
+        Return None if a tensor is computed from others, is used by several operations, or is shared with another
+        module.
         """
         names = [self._names.get(node.name, "") for node in tensors]
         paths = {name.rpartition(".")[0] for name in names}

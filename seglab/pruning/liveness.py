@@ -12,7 +12,7 @@ BORDER = "its constant stands for others' at zero-padded borders"
 LAST = "the last of its layer"
 
 _STEADY = 1e-3
-"""Least ratio of a constant to the largest one, for it to carry other constants: a smaller divisor would magnify rounding."""
+"""Least ratio of a constant that carries others to the largest one: a smaller divisor would magnify rounding."""
 
 
 class Kept:
@@ -33,8 +33,8 @@ class Kept:
     def of(cls, layers: Layers) -> Self:
         """Return the fewest sets that preserve every output.
 
-        A channel is removed if each convolution that mixes it with others knows its constant, or has zero weights for it in all filters
-        that stay.
+        A channel is removed if each convolution that mixes it with others knows its constant, or has zero weights for
+        it in all filters that stay.
         """
         kept = cls(layers)
         while any(grow(layers.convolutions, kept) for grow in (_needed_by_weights, _needed_at_borders, _needed_to_be_there)):
@@ -43,7 +43,10 @@ class Kept:
 
 
 def dropped_at_borders(layer: Convolution, kept: Kept) -> Tensor:
-    """Return which inputs of a zero-padded layer are removed although their constant is not 0 and a kept filter uses them: (I,) bool."""
+    """Return which inputs of a zero-padded layer are removed although a kept filter uses them: (I,) bool.
+
+    An input with the constant 0 does not count.
+    """
     return _weighted(layer, kept) & ~kept.mask[layer.inputs] & (layer.seen.nan_to_num() != 0) & layer.padded
 
 
@@ -68,7 +71,8 @@ def _needed_by_weights(convolutions: list[Convolution], kept: Kept) -> bool:
 def _needed_at_borders(convolutions: list[Convolution], kept: Kept) -> bool:
     """Keep one more constant channel if a zero-padded layer needs one to carry others; return whether one was added.
 
-    The channel is the one that serves most of the layers in need; of equal ones, the one with the largest sum of absolute constants.
+    The channel is the one that serves most of the layers in need; of equal ones, the one with the largest sum of
+    absolute constants.
     """
     votes: dict[int, list[float]] = {}
     for layer in convolutions:
@@ -82,7 +86,7 @@ def _needed_at_borders(convolutions: list[Convolution], kept: Kept) -> bool:
 
 
 def _needed_to_be_there(convolutions: list[Convolution], kept: Kept) -> bool:
-    """Keep one filter of each layer that would have none, a zero filter if there is one; return whether any was added."""
+    """Keep one filter, a zero filter if possible, of each layer that would have none; return whether any was added."""
     before = len(kept.reasons)
     for layer in convolutions:
         if not kept.mask[layer.outputs].any():

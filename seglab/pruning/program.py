@@ -36,11 +36,12 @@ class Written(NamedTuple):
 
 
 def write_pruned(network: nn.Module, path: Path, *, size: Sequence[int], metadata: Mapping[str, object], channels: int = 3) -> Written:
-    """Prune `network`, check that the outputs have not changed, and write the pruned network as a `torch.export` program.
+    """Prune `network`, check that the outputs are unchanged, and write the pruned network as a `torch.export` program.
 
-    The program takes any number N of float32 images (N,channels,H,W) of this `size` (H,W). `torch.export.load(path).module()` reads it.
-    `torch.export.load(path, extra_files=(files := {"seglab.json": ""}))` reads `metadata` as JSON. The check is in float64, on random
-    images of this size and, if the network takes it, of one larger size.
+    The program takes any number N of float32 images (N,channels,H,W) of this `size` (H,W).
+    `torch.export.load(path).module()` reads it. `torch.export.load(path, extra_files=(files := {"seglab.json": ""}))`
+    reads `metadata` as JSON. The check is in float64, on random images of this size and, if the network takes it, of
+    one larger size.
 
     Raises:
         ValueError: if the network cannot be pruned or exported, or the outputs differ; then nothing is written.
@@ -52,7 +53,10 @@ def write_pruned(network: nn.Module, path: Path, *, size: Sequence[int], metadat
 
 
 def _checked(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[nn.Module, nn.Module, Report]:
-    """Prune the network, compare the outputs in float64, and return both networks in eval mode and float32, with the report."""
+    """Prune the network, compare the outputs in float64, and return both networks with the report.
+
+    The returned networks are in eval mode and float32.
+    """
     if min(size) < 1:
         raise ValueError(f"size: expected the height and width of an image, got {tuple(size)}")
     generator = torch.Generator().manual_seed(0)
@@ -104,7 +108,7 @@ def check_equal(network: nn.Module, pruned: nn.Module, image: Tensor) -> None:
 
 
 def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[float, float]:
-    """Measure a forward pass of `image` (N,C,H,W) by both networks in turns, and return the two median times in milliseconds."""
+    """Return the median milliseconds of a forward pass of `image` (N,C,H,W) by each network, measured in turns."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_REPEATS):
         for network, taken in zip((whole, pruned), times, strict=True):
@@ -116,7 +120,7 @@ def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[fl
 
 
 def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, object]) -> int:
-    """Write the program atomically, after a check that its outputs are those of the network; return its size in bytes."""
+    """Write the program atomically, after a check that its outputs are the network's; return its size in bytes."""
     content = saved(_exported(pruned, image), metadata)
     loaded = torch.export.load(io.BytesIO(content)).module()
     for batch in (image, image.tile(3, 1, 1, 1)):
@@ -140,7 +144,7 @@ def _exported(network: nn.Module, image: Tensor) -> ExportedProgram:
 
 
 def saved(program: ExportedProgram, metadata: Mapping[str, object]) -> bytes:
-    """Return the bytes of a `.pt2` file with a program and its description, without the paths of this machine's source files."""
+    """Return the bytes of a `.pt2` file with a program and its description, without paths of local source files."""
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     file = io.BytesIO()

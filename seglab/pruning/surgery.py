@@ -47,21 +47,22 @@ class Report:
 def prune(network: nn.Module, image: Tensor) -> nn.Module:
     """Return a smaller network with the same outputs in eval mode, without the filters that are exactly zero.
 
-    The output of a zero filter is a constant: its bias after batch norm and activation. The constant is added to the bias of the
-    convolutions that read it. If zero padding cuts off the constant at the borders, one constant channel stays and carries the constants
-    of all others. So the outputs agree to rounding, borders included, for images of every size on which the network runs the same
-    operations. Filters whose output is read by zero weights only, and filters that a batch norm scales by 0, are removed as well.
+    The output of a zero filter is a constant: its bias after batch norm and activation. The constant is added to the
+    bias of the convolutions that read it. If zero padding cuts off the constant at the borders, one constant channel
+    stays and carries the constants of all others. So the outputs agree to rounding, borders included, for images of
+    every size on which the network runs the same operations. Filters whose output is read by zero weights only, and
+    filters that a batch norm scales by 0, are removed as well.
 
     These stay:
 
     - filters that a residual sum or a gate ties to filters that are not zero;
-    - filters whose output is read by an operation through which channels are not followed: a group norm, linear layer, attention,
-      reshaping and others;
+    - filters whose output is read by an operation through which channels are not followed: a group norm, linear layer,
+      attention, reshaping and others;
     - grouped convolutions that are not depthwise, and shared modules.
 
     Args:
-        network: any `nn.Module` that `torch.export` can trace; it is not changed. The modules of the result are copies of the same
-            classes and names. `Conv2d`, `ConvTranspose2d` and `BatchNorm2d` have fewer channels.
+        network: any `nn.Module` that `torch.export` can trace; it is not changed. The modules of the result are copies
+            of the same classes and names. `Conv2d`, `ConvTranspose2d` and `BatchNorm2d` have fewer channels.
         image: (N,C,H,W) float, of a size that the network takes; its values do not matter.
 
     Raises:
@@ -119,10 +120,10 @@ def _cut_convolution(module: Any, layer: Convolution, kept: Kept) -> None:
 
 
 def _folded(weight: Tensor, layer: Convolution, kept: Kept) -> tuple[Tensor, Tensor]:
-    """Return the weights (O,I,kH,kW) and the addition to the bias (O,) that make up for the removed inputs j with constants c_j.
+    """Return weights (O,I,kH,kW) and the bias correction (O,) that make up for removed inputs j with constants c_j.
 
-    Without padding, Σ_j c_j Σ w_j is added to the bias. With zero padding, w_r + Σ_j (c_j / c_r) w_j replaces the weight w_r of a kept
-    input r with the constant c_r.
+    Without padding, Σ_j c_j Σ w_j is added to the bias. With zero padding, w_r + Σ_j (c_j / c_r) w_j replaces the
+    weight w_r of a kept input r with the constant c_r.
     """
     constant = layer.seen.nan_to_num().where(~kept.mask[layer.inputs], 0.0)
     if not layer.padded:

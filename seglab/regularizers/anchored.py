@@ -11,10 +11,12 @@ from seglab.regularizers.weight import Weight
 
 @dataclass(frozen=True)
 class Anchored(Wrapper):
-    """R(w − w⁰) on pretrained weights, w⁰ being their start, and R(w) on new weights (Li et al. 2018: L2-SP, L1-SP, group lasso-SP).
+    """R(w − w⁰) on pretrained weights, w⁰ being their start, and R(w) on new weights (Li et al. 2018: L2-SP, L1-SP,
+    group lasso-SP).
 
-    `Anchored(L2(1e-4), new=L2(1e-3))` is L2-SP with its authors' strengths for Cityscapes. The weight loader reports which weights are
-    pretrained. The prox is w⁰ + prox_R(v − w⁰), so that under `Proximal(L1)` weights stay exactly at w⁰.
+    `Anchored(L2(1e-4), new=L2(1e-3))` is L2-SP with its authors' strengths for Cityscapes. The weight loader reports
+    which weights are pretrained. The prox is w⁰ + prox_R(v − w⁰), so that under `Proximal(L1)` weights stay exactly at
+    w⁰.
 
     A checkpoint holds w⁰, and so grows by the size of the pretrained weights.
 

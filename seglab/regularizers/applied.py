@@ -1,7 +1,7 @@
 """The objects that apply a bound regularizer. A training step calls only these.
 
-`Regularizer.bind` makes them. `Applied` has one method for each moment of a step at which a regularizer may act; `Term` is one penalty
-on its weights, and its subclasses say how the penalty is applied.
+`Regularizer.bind` makes them. `Applied` has one method for each moment of a step at which a regularizer may act; `Term`
+is one penalty on its weights, and its subclasses say how the penalty is applied.
 """
 
 from abc import ABC
@@ -38,7 +38,9 @@ class StepSizes(Protocol):
 
 
 class Applied(ABC):  # noqa: B024 - a subclass acts at some of four moments, none of which is mandatory
-    """A regularizer that is bound to the weights of one network. The training step calls its methods, in the order given here.
+    """A regularizer that is bound to the weights of one network.
+
+    The training step calls its methods, in the order given here.
 
     A regularizer acts only on weights that have a gradient: a frozen stage is neither changed nor counted.
     """
@@ -50,7 +52,10 @@ class Applied(ABC):  # noqa: B024 - a subclass acts at some of four moments, non
         """Read the gradients of the data loss, before a penalty is added to them. Called once per optimizer step."""
 
     def before_update(self, progress: Progress, factor: float = 1.0) -> None:  # noqa: B027
-        """Act on the gradients with strength `factor`·λ, after unscaling and before clipping. Called once per optimizer step."""
+        """Act on the gradients with strength `factor`·λ, after unscaling and before clipping.
+
+        Called once per optimizer step.
+        """
 
     def decouple(self, steps: StepSizes) -> None:  # noqa: B027
         """Act on the weights before the optimizer's update. Not called for a step that a gradient scaler skips."""
@@ -91,7 +96,7 @@ class Term(Applied):
     """
 
     by_prox: ClassVar[bool] = False
-    """Whether the penalty is applied by its proximal operator; only one such term may act on a weight."""
+    """True if the penalty is applied by its proximal operator; only one such term may act on a weight."""
 
     def __init__(self, regularizer: Penalty, weights: Mapping[str, Weight]) -> None:
         self.weights = {name: weight for name, weight in weights.items() if weight.penalized}
@@ -171,7 +176,7 @@ class Term(Applied):
                 yield alone, [part._replace(filters=slice(first, first + size))]
 
     def _settle(self) -> None:
-        """Move anchors and penalty state to the device of the weights, and drop the portions that refer to earlier tensors."""
+        """Move anchors and penalty state to the weights' device, and drop portions that refer to earlier tensors."""
         self._works = {}
         self.weights = {
             name: weight if weight.anchor is None else weight._replace(anchor=weight.anchor.to(weight.tensor))
@@ -183,8 +188,9 @@ class Term(Applied):
 class ByGradient(Term):
     """Adds ∇λR to the gradients once per optimizer step: the same update as λR in the loss, without a graph.
 
-    If gradients are accumulated over k batches, a penalty in the loss is divided by k in each batch. It then counts too little in
-    the last window of an epoch, if that window is shorter than k. Here the penalty always has its full weight.
+    If gradients are accumulated over k batches, a penalty in the loss is divided by k in each batch. It then counts too
+    little in the last window of an epoch, if that window is shorter than k. Here the penalty always has its full
+    weight.
     """
 
     def before_update(self, progress: Progress, factor: float = 1.0) -> None:

@@ -12,10 +12,12 @@ from seglab.regularizers.weight import Weight
 
 @dataclass(frozen=True)
 class Decoupled(Wrapper):
-    """Applies `inner` outside of the optimizer: w ← w − η∇λR(w) just before the update, η being the learning rate of the weight's stage.
+    """Applies `inner` outside of the optimizer: w ← w − η∇λR(w) just before the update.
 
-    `Decoupled(L2(λ))` under Adam is AdamW's weight decay λ (Loshchilov & Hutter 2019): the second moment does not divide the penalty's
-    gradient. Typical λ are therefore larger than for a penalty in the loss, 1e-3 to 1e-1.
+    η is the learning rate of the weight's stage.
+
+    `Decoupled(L2(λ))` under Adam is AdamW's weight decay λ (Loshchilov & Hutter 2019): the second moment does not
+    divide the penalty's gradient. Typical λ are therefore larger than for a penalty in the loss, 1e-3 to 1e-1.
 
     Raises:
         ValueError: on `bind`, if a `Proximal` or another `Decoupled` is around it.

@@ -15,12 +15,12 @@ from seglab.regularizers.weight import Part, Weight
 
 @dataclass(frozen=True)
 class FixedNorm(Regularizer):
-    """Rescales weights to their initial norm after each update, if a norm layer makes the output independent of their scale.
+    """Rescales weights to their initial norm after each update, if a norm layer makes the output scale-invariant.
 
-    Rescales each output filter before a batch norm, and the whole tensor before a group or layer norm. The network's function does not
-    change, as long as the norm layers train, and ‖w‖ no longer changes the effective learning rate. A comparison of
-    `Sum([L2(λ), FixedNorm()])` with `L2(λ)` therefore shows how much of a penalty's effect comes from the learning rate. The penalty
-    itself is 0.
+    Rescales each output filter before a batch norm, and the whole tensor before a group or layer norm. The network's
+    function does not change, as long as the norm layers train, and ‖w‖ no longer changes the effective learning rate. A
+    comparison of `Sum([L2(λ), FixedNorm()])` with `L2(λ)` therefore shows how much of a penalty's effect comes from the
+    learning rate. The penalty itself is 0.
 
     Raises:
         ValueError: on `bind`, if no weight is known to precede a norm layer, or if a wrapper applies it as a penalty.

@@ -14,20 +14,23 @@ from seglab.regularizers.regularizer import Regularizer
 from seglab.regularizers.weight import Steps
 
 ROOT_STEPS = 8
-"""Number of Newton steps for a filter's norm. From the lower bound they converge quadratically; one is enough for equal step sizes."""
+"""Number of Newton steps for a filter's norm. From the lower bound they converge quadratically; one is enough for equal
+step sizes.
+"""
 
 
 @dataclass(frozen=True)
 class GroupLasso(Regularizer):
     """λΣ_g √|g|·‖w_g‖, a group g being an output filter of |g| weights (Yuan & Lin 2006).
 
-    Wen et al. 2016 (arXiv:1608.03665), who apply the penalty to convolutions, leave out √|g|, and so does the L2,1 norm of pyproximal.
-    If all filters have 64×3×3 weights, λ here equals 24λ there. If their lengths differ, the penalties differ: of two filters with the same
-    norm, one of 81 weights costs three times as much here as one of 9 weights, and the same there.
+    Wen et al. 2016 (arXiv:1608.03665), who apply the penalty to convolutions, leave out √|g|, and so does the L2,1 norm
+    of pyproximal. If all filters have 64×3×3 weights, λ here equals 24λ there. If their lengths differ, the penalties
+    differ: of two filters with the same norm, one of 81 weights costs three times as much here as one of 9 weights, and
+    the same there.
 
-    The gradient is λ√|g|·w_g/‖w_g‖, and 0 at 0; the prox is max(0, 1−τ√|g|/‖v_g‖)·v_g. If the elements of a filter have different step
-    sizes, as under Adam, the prox has no closed form. It is w_i = v_i·s/(s+a_i), with a_i = t_iλ√|g| and s = ‖w‖ the root of
-    Σ(v_i/(s+a_i))² = 1, and 0 if Σ(v_i/a_i)² ≤ 1.
+    The gradient is λ√|g|·w_g/‖w_g‖, and 0 at 0; the prox is max(0, 1−τ√|g|/‖v_g‖)·v_g. If the elements of a filter have
+    different step sizes, as under Adam, the prox has no closed form. It is w_i = v_i·s/(s+a_i), with a_i = t_iλ√|g| and
+    s = ‖w‖ the root of Σ(v_i/(s+a_i))² = 1, and 0 if Σ(v_i/a_i)² ≤ 1.
 
     Raises:
         ValueError: `strength` is not a finite number, 0 or more.
@@ -55,7 +58,8 @@ class GroupLasso(Regularizer):
         for weight, size in zip(weights, list[Tensor | float](step), strict=True):
             rows, threshold = filters(weight), self._factor(weight) * size
             if isinstance(threshold, Tensor) and threshold.ndim:
-                # on a GPU, launching many small kernels takes longer than computing; on a CPU, only small pieces fit the cache
+                # on a GPU, launching many small kernels takes longer than computing; on a CPU, only small pieces fit
+                # the cache
                 piece = (rows.shape[1], rows.device, rows.dtype) if rows.is_cuda else len(pieces)
                 alike, thresholds = pieces.setdefault(piece, ([], []))
                 alike.append(weight)

@@ -15,9 +15,9 @@ from seglab.regularizers.regularizer import Regularizer
 class HoyerSquare(Regularizer):
     """λΣ_l (Σ|w|)²/Σw² over weight tensors l (Yang et al. 2020, DeepHoyer, arXiv:1908.09979); 0 for a tensor of zeros.
 
-    For one tensor the ratio is 1 if a single weight is not zero, and the number of weights if all have one magnitude. It is the same for
-    2w and w, so that batch norm cannot undo the penalty. The gradient is 2λρ(sign(w) − ρw), ρ = Σ|w|/Σw²: a step against it makes small
-    weights smaller and large weights larger.
+    For one tensor the ratio is 1 if a single weight is not zero, and the number of weights if all have one magnitude.
+    It is the same for 2w and w, so that batch norm cannot undo the penalty. The gradient is 2λρ(sign(w) − ρw), ρ =
+    Σ|w|/Σw²: a step against it makes small weights smaller and large weights larger.
 
     Raises:
         ValueError: `strength` is not a finite number, 0 or more.

@@ -11,11 +11,13 @@ from seglab.regularizers.relative import Relative
 
 
 def penalties_at(ratio: float) -> dict[str, Regularizer]:
-    """Return penalties of equal strength by name: each has the ratio ‖∇λR‖/‖∇L‖ = `ratio` when its warm-up ends (see `Relative`).
+    """Return penalties of equal strength, by name.
 
-    Two penalties have no such ratio. "decoupled-l2" does not act on the gradients, and acts from the first step on: `ratio` is its λ.
-    "l2-sp" is 0 at the pretrained weights, where the ratio would be measured: it has the strengths of X. Li et al. (arXiv:1802.01483) for
-    segmentation.
+    Each has the ratio ‖∇λR‖/‖∇L‖ = `ratio` when its warm-up ends (see `Relative`).
+
+    Two penalties have no such ratio. "decoupled-l2" does not act on the gradients, and acts from the first step on:
+    `ratio` is its λ. "l2-sp" is 0 at the pretrained weights, where the ratio would be measured: it has the strengths of
+    X. Li et al. (arXiv:1802.01483) for segmentation.
 
     >>> penalties_at(0.03)["l1"]
     Relative(inner=Proximal(inner=L1(strength=1.0), preconditioned=True), ratio=0.03, after=0.05, steps=10)
@@ -26,7 +28,9 @@ def penalties_at(ratio: float) -> dict[str, Regularizer]:
 
 
 def penalties_of(strength: float) -> dict[str, Regularizer]:
-    """Return penalties by name, each with λ = `strength`. Equal λ are not equal strengths: each penalty has a scale of its own.
+    """Return penalties by name, each with λ = `strength`.
+
+    Equal λ are not equal strengths: each penalty has a scale of its own.
 
     The exception is "l2-sp", which has the strengths of X. Li et al. (arXiv:1802.01483) for segmentation.
 

@@ -14,11 +14,12 @@ from seglab.regularizers.regularizer import Regularizer
 
 @dataclass(frozen=True)
 class Orthogonality(Regularizer):
-    """λΣ_l ‖WᵀW − I‖²_F over weight tensors l, the columns of W (|g|, G) being output filters (Bansal et al. 2018, soft orthogonality).
+    """λΣ_l ‖WᵀW − I‖²_F over weight tensors l, the columns of W (|g|, G) being output filters (Bansal et al. 2018, soft
+    orthogonality).
 
-    If a tensor has more filters than a filter has weights, the filters cannot all be orthogonal. WWᵀ then takes the place of WᵀW, which
-    changes the value by the constant G − |g| and leaves the gradient, 4λW(WᵀW − I). A step costs one matrix product of each tensor with
-    its Gram matrix.
+    If a tensor has more filters than a filter has weights, the filters cannot all be orthogonal. WWᵀ then takes the
+    place of WᵀW, which changes the value by the constant G − |g| and leaves the gradient, 4λW(WᵀW − I). A step costs
+    one matrix product of each tensor with its Gram matrix.
 
     Raises:
         ValueError: `strength` is not a finite number, 0 or more.

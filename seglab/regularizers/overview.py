@@ -19,7 +19,7 @@ log = logging.getLogger("seglab")
 
 
 def log_overview(regularizer: Regularizer, applied: Applied) -> None:
-    """Log the number of parameters that each penalty acts on, by stage, and warn if a Smooth-L1 penalty is practically L2."""
+    """Log the number of parameters under each penalty, by stage, and warn if a Smooth-L1 penalty is practically L2."""
     log.info("%r", regularizer)
     for term in applied.terms():
         log.info("%s", "\n".join(lines(term)))
@@ -32,7 +32,7 @@ def log_overview(regularizer: Regularizer, applied: Applied) -> None:
 
 
 def lines(term: Term) -> list[str]:
-    """Return a table with the tensors, parameters, parameters before a norm layer and anchored parameters of each stage."""
+    """Return a table of tensors, parameters, parameters before a norm layer and anchored parameters by stage."""
     found = [f"{type(term).__name__} on stage     tensors   parameters  before a norm   anchored"]
     stages = defaultdict(list)
     for weight in term.weights.values():

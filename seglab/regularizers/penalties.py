@@ -43,8 +43,9 @@ class L1(Regularizer):
 class L2(Regularizer):
     """½λΣw², with gradient λw and prox v/(1+τ).
 
-    Because of the ½, the gradient equals the gradient of SGD's `weight_decay=λ`; Keras' L2 has no ½, and its λ is half of this one. Under Adam the penalty differs from decoupled weight
-    decay, because the second moment divides the penalty's gradient (Loshchilov & Hutter 2019).
+    Because of the ½, the gradient equals the gradient of SGD's `weight_decay=λ`; Keras' L2 has no ½, and its λ is half
+    of this one. Under Adam the penalty differs from decoupled weight decay, because the second moment divides the
+    penalty's gradient (Loshchilov & Hutter 2019).
 
     Raises:
         ValueError: `strength` is not a finite number, 0 or more.
@@ -70,9 +71,11 @@ class L2(Regularizer):
 class ElasticNet(Regularizer):
     """λ₁Σ|w| + ½λ₂Σw², with gradient λ₁·sign(w) + λ₂w and prox S(v,tλ₁)/(1+tλ₂) (Zou & Hastie 2005).
 
-    Zou & Hastie have no ½. scikit-learn's `ElasticNet(alpha, l1_ratio)` is this penalty with λ₁ = α·l1_ratio and λ₂ = α(1 − l1_ratio).
+    Zou & Hastie have no ½. scikit-learn's `ElasticNet(alpha, l1_ratio)` is this penalty with λ₁ = α·l1_ratio and λ₂ =
+    α(1 − l1_ratio).
 
-    Near zero it behaves as L1, so that weights can become sparse. Some texts call this penalty with λ₁ = λ₂ "Smooth-L1".
+    Near zero it behaves as L1, so that weights can become sparse. Some texts call this penalty with λ₁ = λ₂
+    "Smooth-L1".
 
     Raises:
         ValueError: `l1` or `l2` is not a finite number, 0 or more.
@@ -105,12 +108,14 @@ class SmoothL1(Regularizer):
 
     This h is the one of `torch.nn.functional.smooth_l1_loss`; `huber_loss` is β times as large.
 
-    Near zero it behaves as L2, so that weights never become sparse. If β ≥ max|w| it is exactly `L2(λ/β)`. An absolute β such as 0.5
-    has this effect in most networks: the largest initial weight of a ResNet-34 is 0.49. Prefer `kappa`: β is then κ times the standard
-    deviation of each weight tensor at the start of training, and stays constant. The prox is v − τ·clip(v/(β+τ), ±1).
+    Near zero it behaves as L2, so that weights never become sparse. If β ≥ max|w| it is exactly `L2(λ/β)`. An absolute
+    β such as 0.5 has this effect in most networks: the largest initial weight of a ResNet-34 is 0.49. Prefer `kappa`: β
+    is then κ times the standard deviation of each weight tensor at the start of training, and stays constant. The prox
+    is v − τ·clip(v/(β+τ), ±1).
 
     Raises:
-        ValueError: `strength` is not a finite number, 0 or more; or not exactly one of `kappa` and `beta` is a finite number above 0.
+        ValueError: `strength` is not a finite number, 0 or more; or not exactly one of `kappa` and `beta` is a finite
+            number above 0.
     """
 
     strength: float

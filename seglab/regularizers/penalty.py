@@ -9,8 +9,8 @@ A new penalty is a frozen dataclass with one method:
         def penalty(self, weights: Sequence[Tensor]) -> Tensor:
             return self.strength * torch.stack([weight.pow(4).sum() for weight in weights]).sum()
 
-`Regularizer` (`regularizer.py`) is a `Penalty` that can be bound to the weights of a network. `applied.py` holds the objects that binding
-makes and that a training step calls.
+`Regularizer` (`regularizer.py`) is a `Penalty` that can be bound to the weights of a network. `applied.py` holds the
+objects that binding makes and that a training step calls.
 """
 
 import math
@@ -27,12 +27,15 @@ from seglab.regularizers.weight import Steps
 class Penalty(ABC):
     """A weight penalty λR(w): a frozen, stateless description whose fields are its hyper-parameters.
 
-    Only `penalty` must be written. Autograd gives the gradient; write `gradient` if a closed form is faster. Write `prox` to make
-    the penalty usable in `Proximal`. R is a sum over all given weights, never a mean, so that λ means the same whatever trains.
+    Only `penalty` must be written. Autograd gives the gradient; write `gradient` if a closed form is faster. Write
+    `prox` to make the penalty usable in `Proximal`. R is a sum over all given weights, never a mean, so that λ means
+    the same whatever trains.
     """
 
     separable: ClassVar[bool] = False
-    """Whether R is a sum over output filters (dimension 0 of each weight), so that it can be computed on some filters at a time."""
+    """True if R is a sum over output filters (dimension 0 of each weight). R can then be computed on some filters at a
+    time.
+    """
 
     @abstractmethod
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
@@ -62,11 +65,11 @@ class Penalty(ABC):
         return self
 
     def select(self, index: Sequence[int]) -> "Penalty":
-        """Return the fixed penalty of a subset of its weights, given by position; itself if it treats all weights alike."""
+        """Return the fixed penalty of a subset of weights, by position; itself if it treats all weights alike."""
         return self
 
     def state(self) -> dict[str, Any]:
-        """Return the values that `fixed` computed and that change during training, as plain data and tensors for a checkpoint."""
+        """Return values that `fixed` computed and training changes, as plain data and tensors for a checkpoint."""
         return {}
 
     def with_state(self, state: Mapping[str, Any], device: torch.device) -> "Penalty":

@@ -16,8 +16,9 @@ from seglab.suggestions import did_you_mean
 class PerStage(Regularizer):
     """Applies a regularizer to each named stage, and none to the others.
 
-    `PerStage({"encoder": L2(1e-4), "encoder.0": L2(0), "decoder": L1(1e-6)})`: a key is the name of a stage (`encoder.0`, …, `decoder`,
-    `head`), or `encoder` for all stages of the encoder. If two keys cover a stage, the longer one counts.
+    `PerStage({"encoder": L2(1e-4), "encoder.0": L2(0), "decoder": L1(1e-6)})`: a key is the name of a stage
+    (`encoder.0`, …, `decoder`, `head`), or `encoder` for all stages of the encoder. If two keys cover a stage, the
+    longer one counts.
 
     Raises:
         ValueError: no stage is named or, on `bind`, the network has no stage of a name.

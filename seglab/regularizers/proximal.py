@@ -19,10 +19,10 @@ from seglab.regularizers.weight import Part, Steps, Weight
 class Proximal(Wrapper):
     """Applies `inner` by its proximal operator: the optimizer steps on the data loss alone, then w ← prox_{tλR}(w).
 
-    If `preconditioned`, t is the step size of each element, and the training minimises L + λR (ProxGen, Yun et al. 2021): η/(√v̂+ε)
-    under Adam and AdamW, η/(1−μ) under SGD with momentum μ. Otherwise t is the learning rate, as in AdamW's own decay. Under SGD without
-    momentum the two are equal. On a lasso with 45 true zeros, AdamW finds all 45 preconditioned, 3 otherwise, and none with the plain
-    gradient.
+    If `preconditioned`, t is the step size of each element, and the training minimises L + λR (ProxGen, Yun et al.
+    2021): η/(√v̂+ε) under Adam and AdamW, η/(1−μ) under SGD with momentum μ. Otherwise t is the learning rate, as in
+    AdamW's own decay. Under SGD without momentum the two are equal. On a lasso with 45 true zeros, AdamW finds all 45
+    preconditioned, 3 otherwise, and none with the plain gradient.
 
     Raises:
         ValueError: `inner` has no proximal operator or, on `bind`, a wrapper around it applies it in another way.

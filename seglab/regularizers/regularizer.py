@@ -1,4 +1,7 @@
-"""`Regularizer`: a penalty that can be bound to the weights of a network. `Wrapper`: the base of classes that change how a penalty acts."""
+"""`Regularizer`: a penalty that can be bound to the weights of a network.
+
+`Wrapper`: the base of classes that change how a penalty acts.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,8 +16,8 @@ from seglab.regularizers.weight import Weight
 class Regularizer(Penalty):
     """A penalty that can be bound to the weights of a network: the class to extend.
 
-    A new penalty writes `penalty` alone, see `Penalty`. A wrapper, which changes how, where or when a penalty acts, extends `Wrapper` and
-    overrides `bind`.
+    A new penalty writes `penalty` alone, see `Penalty`. A wrapper, which changes how, where or when a penalty acts,
+    extends `Wrapper` and overrides `bind`.
     """
 
     @property
@@ -24,12 +27,18 @@ class Regularizer(Penalty):
 
     @property
     def acts_last(self) -> bool:
-        """Return whether the regularizer must act on the weights after all others, because the others would change the property that it sets."""
+        """Return whether the regularizer must act on the weights after all others.
+
+        Otherwise the others would change the property that this regularizer sets.
+        """
         return any(part.acts_last for part in self.parts())
 
     @property
     def decays_weights(self) -> bool:
-        """Return whether the regularizer penalizes weights, so that an optimizer's `weight_decay` beside it would penalize them twice."""
+        """Return whether the regularizer penalizes weights.
+
+        If it does, an optimizer's `weight_decay` would penalize the weights a second time.
+        """
         parts = self.parts()
         return any(part.decays_weights for part in parts) if parts else True
 
@@ -37,7 +46,8 @@ class Regularizer(Penalty):
         """Check that the regularizer can act beside `optimizer`.
 
         Raises:
-            ValueError: the regularizer cannot, for example because it does not know the step size of this kind of optimizer.
+            ValueError: the regularizer cannot, for example because it does not know the step size of this kind of
+                optimizer.
         """
         for part in self.parts():
             part.check_optimizer(optimizer)
@@ -47,11 +57,14 @@ class Regularizer(Penalty):
         return ()
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
-        """Return the object that applies this regularizer to a network's weights. Call it once, after the weights are loaded.
+        """Return the object that applies this regularizer to a network's weights.
+
+        Call it once, after the weights are loaded.
 
         Args:
             weights: all parameters of the network, by name.
-            route: makes the object that applies a penalty; None adds the penalty's gradient. Wrappers without their own route pass it on.
+            route: makes the object that applies a penalty; None adds the penalty's gradient. Wrappers without their own
+                route pass it on.
 
         Raises:
             ValueError: the regularizer cannot act on these weights.

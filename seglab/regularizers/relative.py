@@ -1,4 +1,4 @@
-"""Set a penalty's strength relative to the gradient of the data loss, so that one number means the same for every penalty."""
+"""Set a penalty's strength relative to the data loss's gradient, so that one number means the same for each penalty."""
 
 import logging
 import math
@@ -20,15 +20,18 @@ log = logging.getLogger("seglab")
 
 @dataclass(frozen=True)
 class Relative(Wrapper):
-    """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`. λ is measured once and then fixed; the strength of `inner` must only be above 0.
+    """`inner` with λ such that ‖∇λR‖/‖∇L‖ = `ratio`.
 
-    Both gradient norms are taken over the penalized weights that train, and averaged over `steps` optimizer steps. The measurement starts
-    at `after`, a fraction of the training. Until the measurement ends, nothing is penalized. The gradient of an anchored penalty is
-    measured on the weights' drift from their anchors up to that point. The measured factor on λ is logged as `train/penalty_factor`.
+    λ is measured once and then fixed; the strength of `inner` must only be above 0.
+
+    Both gradient norms are taken over the penalized weights that train, and averaged over `steps` optimizer steps. The
+    measurement starts at `after`, a fraction of the training. Until the measurement ends, nothing is penalized. The
+    gradient of an anchored penalty is measured on the weights' drift from their anchors up to that point. The measured
+    factor on λ is logged as `train/penalty_factor`.
 
     Raises:
-        ValueError: an argument is out of range; when training starts, if it is too short for the measurement; after the measurement,
-            if the penalty's gradient is 0.
+        ValueError: an argument is out of range; when training starts, if it is too short for the measurement; after the
+            measurement, if the penalty's gradient is 0.
     """
 
     inner: Regularizer
@@ -99,7 +102,10 @@ class Measured(AppliedWrapper):
 
 
 def gradient_norms(applied: Applied) -> tuple[float, float]:
-    """Return ‖∇L‖ and ‖∇λR‖ (λ without factors) over the penalized weights that have a gradient. Call it before a penalty is added."""
+    """Return ‖∇L‖ and ‖∇λR‖ (λ without factors) over the penalized weights that have a gradient.
+
+    Call it before a penalty is added.
+    """
     data: dict[int, Tensor] = {}
     penalty: dict[int, Tensor] = {}
     with torch.no_grad():

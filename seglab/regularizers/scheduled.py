@@ -50,7 +50,9 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Scheduled(Wrapper):
-    """`inner` with λ·factor(progress): `Scheduled(L2(1e-4), LinearWarmup(0.1))`. The factor may be any function of the progress.
+    """`inner` with λ·factor(progress): `Scheduled(L2(1e-4), LinearWarmup(0.1))`.
+
+    The factor may be any function of the progress.
 
     A step with factor 0 costs nothing.
 

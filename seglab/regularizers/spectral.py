@@ -19,10 +19,11 @@ FIRST_ITERATIONS = 30
 class Spectral(Regularizer):
     """½λΣ_l σ₁(W_l)² over weight tensors l, W (G, |g|) having the output filters as rows (Yoshida & Miyato 2017).
 
-    σ₁ is that of the matrix W, as in `torch.nn.utils.spectral_norm`, not that of the convolution, which depends on the image's size.
+    σ₁ is that of the matrix W, as in `torch.nn.utils.spectral_norm`, not that of the convolution, which depends on the
+    image's size.
 
-    `penalty` of this class is exact, by singular value decomposition. A training uses an estimate of the leading singular vectors u and
-    v, which one power iteration per step improves, and the gradient λσ₁uvᵀ.
+    `penalty` of this class is exact, by singular value decomposition. A training uses an estimate of the leading
+    singular vectors u and v, which one power iteration per step improves, and the gradient λσ₁uvᵀ.
 
     Raises:
         ValueError: `strength` is not a finite number, 0 or more.
@@ -48,7 +49,10 @@ class Spectral(Regularizer):
 
 @dataclass(frozen=True)
 class PowerIteration(Regularizer):
-    """`Spectral` with an estimate of the left singular vector u (G,) of each weight, which each call of `gradient` improves in place."""
+    """`Spectral` with an estimate of the left singular vector u (G,) of each weight.
+
+    Each call of `gradient` improves the estimate in place.
+    """
 
     strength: float
     left: tuple[Tensor, ...]

@@ -25,8 +25,8 @@ class OptimizerStepSizes:
     def preconditioned(self, weights: Sequence[Tensor], views: Sequence[View] | None = None) -> Steps:
         """Return η/(√v̂+ε) of each element under Adam, v̂ being the bias-corrected second moment (Kingma & Ba 2015).
 
-        Under SGD with momentum μ and dampening d, return η(1−d)/(1−μ) of each weight: torch's momentum is a sum of gradients, so a
-        gradient moves a weight that far in the end.
+        Under SGD with momentum μ and dampening d, return η(1−d)/(1−μ) of each weight: torch's momentum is a sum of
+        gradients, so a gradient moves a weight that far in the end.
 
         Raises:
             ValueError: the optimizer is of another kind.
@@ -81,6 +81,9 @@ def _reach(group: dict[str, Any]) -> float:
 
 
 def _root_of_correction(step: Tensor, group: dict[str, Any]) -> Any:
-    """Return √(1−β₂ᵗ) as a number, or as a 0-dim tensor if the step count is on a GPU, so that the CPU does not wait for it."""
+    """Return √(1−β₂ᵗ) as a number, or as a 0-dim tensor if the step count is on a GPU.
+
+    The CPU then does not wait for the step count.
+    """
     correction = (1.0 - group["betas"][1] ** step) ** 0.5
     return correction if step.is_cuda else float(correction)

@@ -17,8 +17,8 @@ from seglab.stage import Progress
 class Sum(Regularizer):
     """R₁ + R₂ + …, each applied in its own way: `Sum([Proximal(L1(1e-5)), Decoupled(L2(1e-2))])`.
 
-    At most one summand may apply a proximal operator to a weight: two in a row are in general not the proximal operator of the sum. Summands
-    that `acts_last` act after the others; otherwise the order is as given.
+    At most one summand may apply a proximal operator to a weight: two in a row are in general not the proximal operator
+    of the sum. Summands that `acts_last` act after the others; otherwise the order is as given.
 
     Raises:
         ValueError: there is no summand or, on `bind`, two proximal operators act on one weight.
@@ -49,7 +49,7 @@ class Sum(Regularizer):
 
 
 class AppliedSum(Applied):
-    """Applies several regularizers at each moment of a step: first all act on the gradients, then all on the weights."""
+    """Applies several regularizers at each moment of a step: first all act on gradients, then all on weights."""
 
     def __init__(self, members: Sequence[Applied]) -> None:
         self.members = list(members)

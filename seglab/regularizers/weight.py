@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from seglab.stage import ScaleFree
 
 Kind = Literal["weight", "bias", "norm"]
-"""`norm`: scale or shift of a norm layer; `bias`: any other parameter with at most one dimension; `weight`: all other parameters."""
+"""`norm`: scale or shift of a norm layer; `bias`: other parameters with at most one dimension; `weight`: all others."""
 
 Steps = Sequence[Tensor] | Sequence[float]
 """One step size per weight: a number, or a tensor of the weight's shape."""
@@ -23,13 +23,13 @@ class Weight(NamedTuple):
     stage: str
     """Name of the stage that holds the parameter."""
     pretrained: bool
-    """Whether the weight loader filled the parameter."""
+    """True if the weight loader filled the parameter."""
     kind: Kind = "weight"
     scale_free: ScaleFree = "unknown"
     transposed: bool = False
-    """Whether output filters lie along dimension 1, as in a transposed convolution; otherwise they lie along dimension 0."""
+    """True if output filters lie along dimension 1, as in a transposed convolution; otherwise along dimension 0."""
     penalized: bool = True
-    """Whether penalties act on the parameter. `Where` sets this field."""
+    """True if penalties act on the parameter. `Where` sets this field."""
     anchor: Tensor | None = None
     """Value from which penalties measure the parameter, of its shape; None is 0. `Anchored` sets this field."""
 
@@ -47,7 +47,7 @@ class Part(NamedTuple):
         return (tensor.transpose(0, 1) if self.weight.transposed else tensor)[self.filters]
 
     def values(self) -> Tensor:
-        """Return the filters in full precision, measured from the anchor; a view of the weight if that needs no arithmetic."""
+        """Return the filters in full precision, measured from the anchor; a view if that needs no arithmetic."""
         values = full_precision(self.view(self.weight.tensor))
         return values if self.weight.anchor is None else values - self.view(self.weight.anchor)
 
@@ -79,7 +79,7 @@ def kinds_of_parameters(network: nn.Module) -> dict[str, Kind]:
 
 
 def transposed_weights(network: nn.Module) -> set[str]:
-    """Return the names of weights whose output filters lie along dimension 1: transposed convolutions that are not depthwise."""
+    """Return the names of weights with output filters along dimension 1: transposed, not depthwise, convolutions."""
     transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     return {
         f"{path}.weight".lstrip(".")

@@ -10,11 +10,13 @@ from seglab.regularizers.weight import Weight
 
 @dataclass(frozen=True)
 class Where(Wrapper):
-    """Applies `inner` to a chosen set of parameters. Without `Where`, a penalty acts on all weights and on nothing else.
+    """Applies `inner` to a chosen set of parameters.
 
-    Batch norm cancels the scale of the weights before it. An L2 penalty on them does not make the function simpler, but sets the effective
-    learning rate (van Laarhoven 2017). `Where(L2(λ), before_norm=False)` is the control: L2 only on weights that no norm layer follows. If
-    one `Where` is inside another, the inner one counts.
+    Without `Where`, a penalty acts on all weights and on nothing else.
+
+    Batch norm cancels the scale of the weights before it. An L2 penalty on them does not make the function simpler, but
+    sets the effective learning rate (van Laarhoven 2017). `Where(L2(λ), before_norm=False)` is the control: L2 only on
+    weights that no norm layer follows. If one `Where` is inside another, the inner one counts.
 
     Raises:
         ValueError: on `bind`, if `before_norm` is False and it is unknown which weights a norm layer follows.
@@ -22,11 +24,11 @@ class Where(Wrapper):
 
     inner: Regularizer
     biases: bool = False
-    """Whether biases are penalized."""
+    """True if biases are penalized."""
     norms: bool = False
-    """Whether scales and shifts of norm layers are penalized."""
+    """True if scales and shifts of norm layers are penalized."""
     before_norm: bool = True
-    """Whether weights are penalized whose scale a norm layer cancels."""
+    """True if weights are penalized whose scale a norm layer cancels."""
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         if not self.before_norm and any(weight.scale_free == "unknown" for weight in weights.values() if weight.kind == "weight"):

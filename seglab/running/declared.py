@@ -1,4 +1,4 @@
-"""The declared analysis of a study: it binds from the first result on, and changes only by an amendment that is shown for ever."""
+"""Declared analysis of a study: binding from the first result on, changed only by an amendment shown for ever."""
 
 import dataclasses
 import datetime
@@ -13,8 +13,8 @@ def agreed_analysis(
 ) -> tuple[Analysis, tuple[Amendment, ...]]:
     """Return the analysis that the study in `folder` declares from now on, and all amendments.
 
-    Without a result the request is declared. After the first result, fewer arms or seeds are no change: the rest stays open. A folder
-    without a declared analysis, of seglab 0.3 or older, declares that of the request.
+    Without a result the request is declared. After the first result, fewer arms or seeds are no change: the rest stays
+    open. A folder without a declared analysis, of seglab 0.3 or older, declares that of the request.
 
     Args:
         folder: folder of the study.
@@ -49,7 +49,7 @@ def agreed_analysis(
 
 
 def new_declaration(recorded: StudyRecord | None, agreed: StudyRecord) -> list[str]:
-    """Return a line if an old folder gets its first declared analysis, or if its analysis is amended; no line for any other folder."""
+    """Return a line if an old folder gets its first declared analysis, or its analysis is amended; else no line."""
     now = agreed.analysis
     if recorded is None or now is None or recorded.analysis == now:
         return []
@@ -93,8 +93,8 @@ def changed(there: Analysis, wanted: Analysis) -> list[str]:
 def amended(there: Analysis, wanted: Analysis) -> Analysis:
     """Return the analysis after an amendment: that of the request, except that seeds which are new become exploratory.
 
-    If the tests hold after any number of seeds, and did so before, new seeds join the declared ones. No amendment drops a declared seed:
-    whoever stops at the number of seeds whose p pleases is wrong too often.
+    If the tests hold after any number of seeds, and did so before, new seeds join the declared ones. No amendment drops
+    a declared seed: whoever stops at the number of seeds whose p pleases is wrong too often.
 
     Raises:
         ValueError: the request has none of the declared seeds.

@@ -24,7 +24,7 @@ def environment(on_gpu: bool) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return the git commit of the working directory, followed by `+` if tracked files have been changed since; None outside of git."""
+    """Return the git commit of the working directory, with `+` if tracked files changed since; None outside of git."""
     try:
         head = _git("rev-parse", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no")

@@ -26,7 +26,9 @@ from seglab.study.identity import check_same
 
 
 def execute(job: Job, interruption: Interruption) -> Result:
-    """Train and evaluate a job. An interrupted training continues from its checkpoint. `result.json` is written last, atomically.
+    """Train and evaluate a job.
+
+    An interrupted training continues from its checkpoint. `result.json` is written last, atomically.
 
     A finished job is not trained again: its last weights are tested under the shifts that its result lacks.
 
@@ -104,7 +106,10 @@ def _kept(job: Job) -> tracking.Kept:
 
 
 def _clear(directory: Path) -> None:
-    """Delete the output and the half-written files of an interrupted attempt. Keep the checkpoints from which the run resumes."""
+    """Delete the output and the half-written files of an interrupted attempt.
+
+    Keep the checkpoints from which the run resumes.
+    """
     patterns = ("checkpoints/last.ckpt", "metrics.csv", "progress.json", "profile.json", "predictions.png", "confusion.npz", "hpc_ckpt_*")
     for pattern in (*patterns, "*.part", "*.part.*", "checkpoints/*.part"):
         for leftover in directory.glob(pattern):

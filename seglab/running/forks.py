@@ -1,8 +1,9 @@
 """A fork server: a process that has imported what a worker needs, and forks one worker after another.
 
-`run` imports torch once. Before it computes anything, it forks the server, which waits. To start a worker, the server forks again. The new
-process gets the worker's command line, environment, standard streams and session, and does what the script's `main` does in a process that
-was started afresh. Where a fork could differ from a new process, no worker is forked (see `ForkServer.started`), and the caller starts one.
+`run` imports torch once. Before it computes anything, it forks the server, which waits. To start a worker, the server
+forks again. The new process gets the worker's command line, environment, standard streams and session, and does what
+the script's `main` does in a process that was started afresh. Where a fork could differ from a new process, no worker
+is forked (see `ForkServer.started`), and the caller starts one.
 """
 
 import contextlib
@@ -46,13 +47,14 @@ class ForkServer:
         self._start = ["python", *start]
         self._ended: dict[int, int] = {}
         self.lost = False
-        """Whether the server has ended."""
+        """True if the server has ended."""
 
     @classmethod
     def started(cls, start: Sequence[str], become: Callable[[], int]) -> "ForkServer | None":
         """Fork a server, before this process computes anything. Return None where this is not possible.
 
-        The server forks no worker if the process has threads, open GPUs or temporary folders, or if a forked process cannot compute.
+        The server forks no worker if the process has threads, open GPUs or temporary folders, or if a forked process
+        cannot compute.
 
         Args:
             start: words after `python` that start this script.
@@ -77,7 +79,8 @@ class ForkServer:
     def start(self, command: Sequence[str], environment: Mapping[str, str], log: int) -> "ForkedWorker | None":
         """Fork a worker with this command line and environment, whose output goes to the file descriptor `log`.
 
-        Return None if the server cannot: the environment has other variables that libraries read when they are loaded, or the server has ended.
+        Return None if the server cannot: the environment has other variables that libraries read when they are loaded,
+        or the server has ended.
         """
         words = list(command)
         if words[: len(self._start)] != self._start or self.lost or not _as_loaded(environment):
@@ -233,7 +236,7 @@ def _tell(server: socket.socket, kind: int, pid: int, code: int) -> None:
 
 
 def _become_worker(descriptors: Sequence[int], mask: set[int]) -> None:
-    """Make this process one that looks as if it was started with the command that the first file of `descriptors` describes."""
+    """Make this process look as if started with the command that the first file of `descriptors` describes."""
     os.setsid()
     request, lifeline, log = descriptors
     for source, target in ((lifeline, 0), (log, 1), (log, 2)):
@@ -253,7 +256,8 @@ def _become_worker(descriptors: Sequence[int], mask: set[int]) -> None:
 def _is_fit_for_forks() -> bool:
     """Return whether this process can be forked into workers.
 
-    A temporary folder would be deleted when the first worker ends. A GPU cannot be used in a fork of the process that has opened it.
+    A temporary folder would be deleted when the first worker ends. A GPU cannot be used in a fork of the process that
+    has opened it.
     """
     if any(isinstance(thing, tempfile.TemporaryDirectory) for thing in gc.get_objects()) or _holds_gpu():
         return False

@@ -29,7 +29,9 @@ class Job:
     """Command line that repeats the run, as words."""
     resources: Resources
     tuning: bool = False
-    """Whether the run serves to choose a setting. A tuning run is never scored on the test split. If it diverges, it is not repeated."""
+    """True if the run serves to choose a setting. A tuning run is never scored on the test split. If it diverges, it is
+    not repeated.
+    """
 
     @property
     def directory(self) -> Path:
@@ -53,7 +55,10 @@ class Job:
 
     @property
     def origin(self) -> str:
-        """Text in each checkpoint of the run: hash of the settings, and seed. A run continues only from its own checkpoints."""
+        """Text in each checkpoint of the run: hash of the settings, and seed.
+
+        A run continues only from its own checkpoints.
+        """
         return f"{self.identity} seed {self.run.seed}"
 
     @property
@@ -95,7 +100,8 @@ class Job:
 def lacking_shifts(study: Study, run: Run, folder: Path) -> tuple[str, ...]:
     """Return the names of the shifts of a study under which a run has no score yet.
 
-    A finished run has none for a shift that was added to the study later. A damaged result lacks nothing: the run has to be repeated.
+    A finished run has none for a shift that was added to the study later. A damaged result lacks nothing: the run has
+    to be repeated.
     """
     path = run.directory(folder) / "result.json"
     if not study.shifts or not path.exists():

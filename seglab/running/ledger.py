@@ -1,8 +1,8 @@
 """Leases on runs: files that record which process works on which run. No lock, no server, no torch.
 
-A worker claims a run by creating `lease.0` in the run's folder, and renews the time stamp of the lease as a heartbeat. If the owner dies,
-another worker takes over the run by creating `lease.1`, and so on. Creating a file that must not exist is atomic on every file system,
-NFS included. A lease that names its owner is never deleted.
+A worker claims a run by creating `lease.0` in the run's folder, and renews the time stamp of the lease as a heartbeat.
+If the owner dies, another worker takes over the run by creating `lease.1`, and so on. Creating a file that must not
+exist is atomic on every file system, NFS included. A lease that names its owner is never deleted.
 """
 
 import contextlib
@@ -59,8 +59,8 @@ class Owner:
     def is_certainly_dead(self) -> bool:
         """Return whether the owner is known to be dead.
 
-        Its process no longer exists on this host, or it belonged to an earlier run of this requeued job. For other owners, the time stamp
-        of the lease decides.
+        Its process no longer exists on this host, or it belonged to an earlier run of this requeued job. For other
+        owners, the time stamp of the lease decides.
         """
         me = Owner.this_process()
         if self.job and self.job == me.job and self.restarts < me.restarts:
@@ -79,8 +79,8 @@ class Owner:
 class Lease:
     """The right to work on one run. A thread sends the heartbeat until `release`.
 
-    As a context manager, a lease releases the run at the end of its block. If an `Exception` leaves the block, a failure of the run is
-    counted.
+    As a context manager, a lease releases the run at the end of its block. If an `Exception` leaves the block, a
+    failure of the run is counted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +104,10 @@ class Lease:
         self._write("failed")
 
     def release(self) -> None:
-        """Let other workers claim the run. Call this when the result is written, or when this worker gives up the run."""
+        """Let other workers claim the run.
+
+        Call this when the result is written, or when this worker gives up the run.
+        """
         self._stop.set()
         self._thread.join()
         self._write("released")
@@ -143,7 +146,10 @@ def claim(directory: Path) -> Lease | None:
 
 
 def owner(directory: Path) -> Owner | None:
-    """Return the owner of the run in `directory`; None if there is no lease, its owner is dead, or its heartbeat is too old."""
+    """Return the owner of the run in `directory`.
+
+    Return None without a lease, after its release, if its owner is dead, or if its heartbeat is too old.
+    """
     return _holder(directory, _generation(directory))
 
 
@@ -169,7 +175,7 @@ def state(directory: Path) -> State:
 
 
 def settled(directory: Path, tuning: bool = False) -> bool:
-    """Return whether nothing is left to do for the run in `directory`: it has a result, or it is a tuning run that has diverged."""
+    """Return whether nothing is left to do for the run in `directory`: it has a result, or its tuning run diverged."""
     return (directory / "result.json").exists() or (tuning and has_diverged(directory))
 
 
@@ -211,7 +217,10 @@ def _generation(directory: Path) -> int:
 
 
 def _file_server_now(directory: Path) -> float:
-    """Return the present time of the clock that stamps the leases. On a network file system this is the file server's clock."""
+    """Return the present time of the clock that stamps the leases.
+
+    On a network file system this is the file server's clock.
+    """
     probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
     try:
         probe.touch()

@@ -1,4 +1,7 @@
-"""Launchers start workers. They take commands as lists of words, so that each command can also be pasted into a shell."""
+"""Launchers start workers.
+
+They take commands as lists of words, so that each command can also be pasted into a shell.
+"""
 
 import contextlib
 import math
@@ -22,15 +25,16 @@ class Launcher(Protocol):
     """Runs commands somewhere."""
 
     def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
-        """Start each command, with its output in a file of the folder `logs`, and return the exit codes when all commands have ended.
+        """Start each command, with its output in a file of folder `logs`; return the exit codes when all have ended.
 
-        While commands run, `watch` is called repeatedly. On a KeyboardInterrupt, ask the processes to stop and wait for them.
+        While commands run, `watch` is called repeatedly. On a KeyboardInterrupt, ask the processes to stop and wait for
+        them.
         """
 
 
 @dataclass(frozen=True)
 class Local:
-    """Launcher on this machine: each command is a process with its own GPUs, if any, and an equal share of the CPU threads.
+    """Launcher on this machine: each command is a process with its own GPUs, if any, and an equal share of CPU threads.
 
     A process is forked by `server`, or started afresh.
     """
@@ -99,8 +103,8 @@ def _stop(processes: Sequence[Worker]) -> None:
 def _interrupted_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise a KeyboardInterrupt, as Ctrl-C does.
 
-    A signal that this process ignores, as SIGHUP under nohup, stays ignored. When a terminal is closed, SIGHUP comes both from the shell
-    and from the system: a second signal within `ECHO_SECONDS` counts as a copy of the first.
+    A signal that this process ignores, as SIGHUP under nohup, stays ignored. When a terminal is closed, SIGHUP comes
+    both from the shell and from the system: a second signal within `ECHO_SECONDS` counts as a copy of the first.
     """
     last = -math.inf
 

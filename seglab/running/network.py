@@ -21,8 +21,9 @@ def lay_out(network: nn.Module, study: Study) -> None:
 def translate(network: nn.Module, study: Study) -> None:
     """Translate a network by `torch.compile` if the study asks for it. The names of its parameters stay as they are.
 
-    Each size of a batch has a translation of its own, so that the numbers of a step do not depend on earlier steps. A network that needs
-    more than `TRANSLATIONS` raises an error: torch would go on without a translation, with other last digits.
+    Each size of a batch has a translation of its own, so that the numbers of a step do not depend on earlier steps. A
+    network that needs more than `TRANSLATIONS` raises an error: torch would go on without a translation, with other
+    last digits.
 
     Raises:
         ValueError: this version of torch does not let the number be set.

@@ -1,4 +1,4 @@
-"""Plans: the runs that a command line selects, the commands that repeat them, and the check against the record in the study's folder."""
+"""Plans: runs that a command line selects, commands that repeat them, and the check against the study's record."""
 
 import dataclasses
 import os
@@ -69,7 +69,7 @@ class Plan:
     amend: str | None = None
     """Reason why the declared analysis changes after the first result; None accepts no change."""
     try_arms: bool = True
-    """Whether each new arm is tried before anything is written."""
+    """True if each new arm is tried before anything is written."""
 
     @property
     def folder(self) -> Path:
@@ -163,16 +163,21 @@ class Plan:
 def agreed_record(plan: Plan) -> StudyRecord:
     """Return the record of the plan's folder, with the plan's arms added.
 
-    A folder holds one setting, and one declared analysis. New arms and seeds may join before the first result, or by an amendment.
+    A folder holds one setting, and one declared analysis. New arms and seeds may join before the first result, or by an
+    amendment.
 
     Raises:
-        ValueError: the folder holds runs of other settings, or results of another declared analysis; the message lists the differences.
+        ValueError: the folder holds runs of other settings, or results of another declared analysis; the message lists
+            the differences.
     """
     return _merged(plan, record(plan.study, plan.arms, plan.resources.batch_norm_parts))
 
 
 def check_shared(plan: Plan) -> None:
-    """Raise a ValueError if the plan's folder holds runs of other shared settings. This works before settings of tuned arms are chosen."""
+    """Raise a ValueError if the plan's folder holds runs of other shared settings.
+
+    This works before settings of tuned arms are chosen.
+    """
     _merged(plan, record(plan.study, [], plan.resources.batch_norm_parts))
 
 
@@ -233,7 +238,10 @@ def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
 
 
 def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:
-    """Return a line for every arm whose tuning had other candidates. More candidates would give this arm a larger tuning budget."""
+    """Return a line for every arm whose tuning had other candidates.
+
+    More candidates would give this arm a larger tuning budget.
+    """
     if plan.tunes is None:
         return []
     there, now = _settings_of(existing.arms), _settings_of(plan.arms)

@@ -16,7 +16,7 @@ _ASKS_NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 @contextlib.contextmanager
 def run_settings() -> Iterator[None]:
-    """Set everything that a run changes in its process (torch's determinism, logs, warnings), and restore it at the end.
+    """Set all that a run changes in its process (torch's determinism, logs, warnings), and restore it at the end.
 
     Freed memory stays with the process from now on.
     """
@@ -27,10 +27,12 @@ def run_settings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _determinism() -> Iterator[None]:
-    """Switch off the filling of new tensors. At the end, restore this switch and the deterministic mode that the trainer sets.
+    """Switch off the filling of new tensors.
 
-    `fill_uninitialized_memory` is a debugging aid of the deterministic mode that costs a pass over every new tensor. No result depends
-    on it (https://github.com/pytorch/pytorch/issues/117081).
+    At the end, restore this switch and the deterministic mode that the trainer sets.
+
+    `fill_uninitialized_memory` is a debugging aid of the deterministic mode that costs a pass over every new tensor. No
+    result depends on it (https://github.com/pytorch/pytorch/issues/117081).
     """
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     enabled, warn_only = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -48,8 +50,9 @@ def _determinism() -> Iterator[None]:
 def _gpus_counted_by_cuda() -> Iterator[None]:
     """Let torch count GPUs by CUDA on a machine without GPUs.
 
-    torch counts them in each optimizer step. Lightning lets it ask NVML, which leaves a GPU usable after a fork. Without GPUs, torch then
-    looks for the library of NVML anew each time, which takes a quarter of a millisecond a step.
+    torch counts them in each optimizer step. Lightning lets it ask NVML, which leaves a GPU usable after a fork.
+    Without GPUs, torch then looks for the library of NVML anew each time, which takes a quarter of a millisecond a
+    step.
     """
     before = os.environ.get(_ASKS_NVML)
     if before is None or torch.cuda.is_available():

@@ -1,4 +1,7 @@
-"""Measure where the time of a run goes: seconds by part, and a trace that a browser shows. Costs nothing unless it is asked for."""
+"""Measure where the time of a run goes: seconds by part, and a trace that a browser shows.
+
+Costs nothing unless it is asked for.
+"""
 
 import contextlib
 import json
@@ -48,7 +51,8 @@ _TRAINING = ("step", "training")
 class Profile(Profiler):
     """Adds up the time of each part of a run. Time within an inner part does not count in the outer one.
 
-    A part ends when the device has done its work. This makes a training on a GPU slower, and gives each part what it costs.
+    A part ends when the device has done its work. This makes a training on a GPU slower, and gives each part what it
+    costs.
 
     Args:
         on_gpu: wait for the CUDA device at the end of each part.
@@ -102,7 +106,7 @@ class Profile(Profiler):
         """Print nothing: `run` shows a table of all its runs."""
 
     def write(self, directory: Path) -> None:
-        """Write `profile.json`: the sums, and the spans in the format of Chrome's tracing, which https://ui.perfetto.dev opens."""
+        """Write `profile.json`: sums, and spans in Chrome's tracing format, which https://ui.perfetto.dev opens."""
         events = [
             {"name": name, "ph": "X", "ts": 1e6 * began, "dur": 1e6 * seconds, "pid": 0, "tid": 0} for name, began, seconds in self._spans
         ]
@@ -135,7 +139,7 @@ def part(profile: Profile | None, name: str) -> contextlib.AbstractContextManage
 
 
 def process_started() -> float:
-    """Return the time at which this process started, in seconds since 1970; the present time if the system does not tell."""
+    """Return the start time of this process in seconds since 1970; the present time if the system does not tell."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         age = float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")

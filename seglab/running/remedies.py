@@ -39,8 +39,8 @@ class TrialError(ValueError):
 def translated(error: Exception, shapes: str | None = None, otherwise: str = "correct the network, the loss or the penalty") -> Exception:
     """Return the error that the user reads in place of an error of a trial.
 
-    An error that seglab or the user's code raises for people stays as it is, and so does an accident of the user's code without a known
-    remedy: it is shown with its place. Any other error becomes a `TrialError`.
+    An error that seglab or the user's code raises for people stays as it is, and so does an accident of the user's code
+    without a known remedy: it is shown with its place. Any other error becomes a `TrialError`.
 
     Args:
         error: the error, with its traceback from the trial on.

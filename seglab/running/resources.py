@@ -20,7 +20,9 @@ _CHANGE_NOTHING = frozenset({"wandb", "wandb_model", "wandb_diff", "logger", "di
 
 @dataclass(frozen=True)
 class Resources:
-    """Devices, logging, checkpoints and retries of a run. Each field is a flag, and its documentation is the flag's help.
+    """Devices, logging, checkpoints and retries of a run.
+
+    Each field is a flag, and its documentation is the flag's help.
 
     Raises:
         ValueError: a number is outside of its range.
@@ -31,8 +33,9 @@ class Resources:
     num_nodes: int = 1
     """Machines of one run, in a job of a cluster."""
     sync_batchnorm: bool = True
-    """Compute batch norm over the whole batch, so that the number of devices changes no result. False computes it on each device, which
-    is faster, and another setting of the study."""
+    """Compute batch norm over the whole batch, so that the number of devices changes no result. False computes it on
+    each device, which is faster, and another setting of the study.
+    """
     accelerator: Accelerator = "auto"
     """Kind of device; auto is gpu if the machine has one, else cpu."""
     wandb: WandbMode = "auto"
@@ -46,11 +49,15 @@ class Resources:
     diagnostics: int = 20
     """Approximate number of times that a run measures the weights of each stage; 0 is never."""
     checkpoint_minutes: float = 10.0
-    """Minutes from one checkpoint of a run to the next; 0 saves before every step. An interrupted run continues from the last one."""
+    """Minutes from one checkpoint of a run to the next; 0 saves before every step. An interrupted run continues from
+    the last one.
+    """
     retries: int = 0
     """Number of times that a failed run is tried again."""
     precision: Precision | None = None
-    """Precision, such as bf16-mixed, which is fast on GPUs; another setting of the study. Default: as the study says, else 32-true."""
+    """Precision, such as bf16-mixed, which is fast on GPUs; another setting of the study. Default: as the study says,
+    else 32-true.
+    """
     channels_last: bool = False
     """Lay out weights as channels_last, faster in bf16-mixed on many GPUs; another setting of the study."""
     compile: bool = False
@@ -77,7 +84,10 @@ class Resources:
 
     @property
     def is_first_process(self) -> bool:
-        """Return whether this process has rank 0 of its run. Lightning sets the ranks; on several nodes, `JobContext.ranks` sets them."""
+        """Return whether this process has rank 0 of its run.
+
+        Lightning sets the ranks; on several nodes, `JobContext.ranks` sets them.
+        """
         return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK"))
 
     @property

@@ -47,15 +47,17 @@ def retest(job: Job, split: EvaluatedSplit) -> Mapping[str, float]:
 
 
 def add_shifts(job: Job, interruption: Interruption) -> Result:
-    """Test the last weights of a finished job under the shifts that its result lacks, in one process, and add the scores to its result.
+    """Test a finished job's last weights, in one process, under the shifts that its result lacks.
+
+    The scores are added to the result.
 
     Args:
         job: the job.
         interruption: stops this process at once; its signal handlers stay in place.
 
     Raises:
-        ValueError: the file of the weights is missing, the result is damaged or of other settings, or script, data or code have changed
-            since the training.
+        ValueError: the file of the weights is missing, the result is damaged or of other settings, or script, data or
+            code have changed since the training.
     """
     result = recorded(job)
     if not job.lacking_shifts or not job.resources.is_first_process:

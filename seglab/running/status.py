@@ -1,4 +1,7 @@
-"""The state of each run of a study (done, running, failed with its cause), read only from the run's folder. No torch."""
+"""The state of each run of a study (done, running, failed with its cause), read only from the run's folder.
+
+No torch.
+"""
 
 import json
 import time
@@ -48,7 +51,7 @@ def runs_in(folder: Path) -> list[Run]:
 
 
 def status_table(folder: Path, runs: Sequence[Run]) -> Table:
-    """Return a table with one row an arm: numbers of runs that are done, running, failed and open, and notes on them."""
+    """Return a table with a row for each arm: numbers of done, running, failed and open runs, and notes on them."""
     statuses = [run_status(run, folder) for run in runs]
     table = Table(
         title=f"{folder}: {sum(status.state == 'done' for status in statuses)} of {len(statuses)} runs done", title_justify="left"

@@ -1,4 +1,7 @@
-"""Number of workers on a machine, and the CPU threads of each, which libraries read from `OMP_NUM_THREADS` when imported. No torch."""
+"""Number of workers on a machine, and the CPU threads of each, which libraries read from `OMP_NUM_THREADS` at import.
+
+No torch.
+"""
 
 import os
 import sys
@@ -14,7 +17,9 @@ _READERS = frozenset({"numpy", "scipy", "torch", "cv2"})
 
 
 def workers_on(gpus: int, devices: int, runs_per_device: int | None = None) -> int:
-    """Return the number of runs at a time on a machine: `runs_per_device` on each GPU, or group of `devices` GPUs; without GPUs, on the CPU.
+    """Return the number of runs at a time on a machine: `runs_per_device` on each GPU, or group of `devices` GPUs.
+
+    Without GPUs, the runs are on the CPU.
 
     >>> workers_on(4, devices=1), workers_on(4, devices=2, runs_per_device=3), workers_on(0, devices=1, runs_per_device=2)
     (4, 6, 2)
@@ -37,7 +42,10 @@ def share_early(workers: int) -> None:
 
 
 def worker_environment(workers: int) -> dict[str, str]:
-    """Return the environment of each of `workers`: this process's own, with a share of the cores unless the user has set the threads."""
+    """Return the environment of each of `workers`: this process's own, with a share of the cores.
+
+    If the user has set the number of threads, that number stays.
+    """
     environment = {name: value for name, value in os.environ.items() if name != SHARED}
     if VARIABLE not in environment or SHARED in os.environ:
         environment[VARIABLE] = str(share(workers))

@@ -43,7 +43,7 @@ class Trained:
     data: SegmentationDataModule
 
     def evaluate(self, spent: Spent) -> dict[str, float]:
-        """Score the network on the test split if the job has it, then on the training split; return the cost of the run.
+        """Score the network on the test split if the job has it, then on the training split; return the run's cost.
 
         The cost contains the test, and not the evaluation on the training split.
         """
@@ -66,7 +66,9 @@ class Trained:
         return {split: self._gathered(split) for split in self.job.splits}
 
     def shifted(self, names: Sequence[str]) -> dict[str, Scores]:
-        """Score the network on shifted test sets of the study, and return the scores by the name of the shift. No cost contains this.
+        """Score the network on shifted test sets of the study, and return the scores by the name of the shift.
+
+        No cost contains this.
 
         Raises:
             RuntimeError: an image was not counted exactly once.
@@ -119,7 +121,7 @@ class Trained:
         return Matrices(names, matrices, None if groups is None else [groups[place] for place in places])
 
     def _counted(self, split: ScoredSplit) -> list[tuple[list[str], NDArray[np.int64]]]:
-        """Return the names and the matrices of the images that each rank has counted in the last evaluation of a split."""
+        """Return names and matrices of the images that each rank has counted in the last evaluation of a split."""
         parts: list[Any] = [self.module.evaluation(split).matrices()]
         if self.trainer.world_size > 1:
             mine, parts = parts[0], [None] * self.trainer.world_size
@@ -128,7 +130,9 @@ class Trained:
 
 
 def places_of(shares: Sequence[int]) -> list[int]:
-    """Return the places in the split of the images of all ranks, rank after rank: rank r of R evaluates the images r, r + R, r + 2R, …
+    """Return the places in the split of the images of all ranks, rank after rank.
+
+    Rank r of R evaluates the images r, r + R, r + 2R, …
 
     Args:
         shares: number of images of each rank.
@@ -166,7 +170,7 @@ def _check_count(counted: int, expected: int, what: str) -> None:
 
 
 def write_matrices(path: Path, matrices: Mapping[EvaluatedSplit, Matrices]) -> None:
-    """Write two or three arrays for each split: `<split>_names` (N,), and `<split>` (N,C,C), numbers of pixels by truth × prediction.
+    """Write arrays of each split: `<split>_names` (N,), and `<split>` (N,C,C), numbers of pixels by truth × prediction.
 
     `<split>_groups` (N,) is there if the source names groups.
     """

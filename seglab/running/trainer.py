@@ -75,7 +75,10 @@ def _diagnostics(job: Job) -> list[Callback]:
 
 
 def _loggers(job: Job, weights: str) -> list[Logger] | bool:
-    """Return the loggers of the first rank; the other ranks log nothing. `weights` tells where the initial weights are from."""
+    """Return the loggers of the first rank; the other ranks log nothing.
+
+    `weights` tells where the initial weights are from.
+    """
     if not job.resources.is_first_process:
         return False
     at = tracking.Circumstances(job.directory, job.command, planned(job.study).steps, weights, job.tuning)
@@ -88,7 +91,10 @@ def _strategy(resources: Resources, interruption: Interruption) -> Strategy | st
 
 
 def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
-    """Return the plugin that computes batch norm statistics over all processes; none for one process or `--sync_batchnorm false`."""
+    """Return the plugin that computes batch norm statistics over all processes.
+
+    There is none for one process or with `--sync_batchnorm false`.
+    """
     if resources.processes == 1 or not resources.sync_batchnorm:
         return []
     from seglab.networks.batch_norm import JointBatchNorm  # imports timm, for which `--help` must not wait
@@ -97,7 +103,9 @@ def _joint_batch_norm(resources: Resources) -> list[LayerSync]:
 
 
 def _validation_interval(epochs: int) -> int:
-    """Return the number of epochs from one validation to the next: ten validations or a few more, the last of them after the last epoch.
+    """Return the number of epochs between validations: the largest divisor of `epochs` with at least ten validations.
+
+    The last validation follows the last epoch.
 
     A run of fewer than ten epochs is validated after each.
     """

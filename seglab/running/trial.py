@@ -1,4 +1,7 @@
-"""Try a training before it begins: one optimizer step and one evaluation, on images of the data. Nothing is written or kept."""
+"""Try a training before it begins: one optimizer step and one evaluation, on images of the data.
+
+Nothing is written or kept.
+"""
 
 import contextlib
 import gc
@@ -161,7 +164,7 @@ class _Watch(Callback):
     def __init__(self, interruption: Interruption) -> None:
         self.interruption = interruption
         self.where = ""
-        """What is computed, as text; empty before the first batch."""
+        """Current computation, as text; empty before the first batch."""
         self._image: tuple[int, ...] = ()
         self._logits: tuple[int, ...] | None = None
         """Shapes of the last batch, and of what the network gave for it."""
@@ -219,7 +222,10 @@ class _Watch(Callback):
 
 @contextlib.contextmanager
 def _alone(device: torch.device) -> Iterator[str]:
-    """Hide logs and warnings. At the end, restore random states and settings of the process. Yield a folder that is then deleted."""
+    """Hide logs and warnings.
+
+    At the end, restore random states and settings of the process. Yield a folder that is then deleted.
+    """
     python, drawn, hidden = random.getstate(), np.random.get_state(), logging.root.manager.disable  # noqa: NPY002 - a user may draw from it
     try:
         with (

@@ -42,7 +42,10 @@ def work(jobs: Sequence[Job], interruption: Interruption) -> int:
 
 
 def _take(job: Job, failed: set[Run], interruption: Interruption) -> bool:
-    """Try a job if it is open and has no owner; return whether it was tried. Update `failed`, the runs whose last try failed."""
+    """Try a job if it is open and has no owner; return whether it was tried.
+
+    Update `failed`, the runs whose last try failed.
+    """
     if job.is_settled:
         remove(job.resume_checkpoint)  # left by a process that was killed after it wrote the result
         remove_leftovers(job.directory)
@@ -65,7 +68,8 @@ def _try(job: Job, interruption: Interruption) -> None:
     """Bring a job to its result, in this process or, on several devices, in separate processes.
 
     Raises:
-        RunFailedError: the run failed. The cause is written into its folder, so that the worker can go on with other runs.
+        RunFailedError: the run failed. The cause is written into its folder, so that the worker can go on with other
+            runs.
         Interrupted: this process was asked to stop.
     """
     try:
@@ -83,7 +87,7 @@ def _try(job: Job, interruption: Interruption) -> None:
 
 
 def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
-    """Write the cause to `failure.json` if it is the first failure of the run, and the traceback to `log.txt` each time."""
+    """Write the cause to `failure.json` at the first failure of the run, and the traceback to `log.txt` each time."""
     cause = f"{type(error).__name__}: {_first_line(error, directory, batch_size)}"
     with contextlib.suppress(OSError):  # for example a full disk; the lease records the failure too
         if not (directory / "failure.json").exists():
@@ -95,8 +99,8 @@ def write_failure(directory: Path, error: Exception, batch_size: int) -> None:
 def _as_own_process(command: Sequence[str], resources: Resources) -> None:
     """Train a run on several devices in separate processes.
 
-    On one node, Lightning starts the other ranks by repeating the command of rank 0. Rank 0 must therefore be started by the command of
-    this run, not by the worker's. On several nodes, the scheduler starts all ranks.
+    On one node, Lightning starts the other ranks by repeating the command of rank 0. Rank 0 must therefore be started
+    by the command of this run, not by the worker's. On several nodes, the scheduler starts all ranks.
     """
     words = words_here(command)
     words[words.index("run")] = "execute"
@@ -117,7 +121,10 @@ def _as_own_process(command: Sequence[str], resources: Resources) -> None:
 
 
 def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
-    """Wait for a process and pass signals on to it. Return its exit code, and whether this process was asked to stop meanwhile."""
+    """Wait for a process and pass signals on to it.
+
+    Return its exit code, and whether this process was asked to stop meanwhile.
+    """
     interrupted = False
     while True:
         try:
@@ -128,7 +135,9 @@ def _passing_signals_on(process: "subprocess.Popen[bytes]") -> tuple[int, bool]:
 
 
 def end_with_worker() -> None:
-    """End this rank when the worker that started it dies, because another worker then takes over the worker's lease and the run.
+    """End this rank when the worker that started it dies.
+
+    Another worker then takes over the worker's lease and the run.
 
     Lightning's launcher passes the standard input and the environment of rank 0 on to the other ranks.
     """

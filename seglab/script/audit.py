@@ -112,7 +112,10 @@ def _of_folder(folder: Path, page: Path, console: Console) -> int:
 
 
 def _class_table(page: Path, rows: str | None) -> Path | None:
-    """Write a table of the colours of masks beside the page, unless there is one, which may have names by now. Return its path."""
+    """Write a table of the colours of masks beside the page, unless there is one, which may have names by now.
+
+    Return its path.
+    """
     from seglab.files import atomic_write
 
     if rows is None:

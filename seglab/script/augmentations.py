@@ -35,7 +35,7 @@ def augmentation_named(text: str) -> str:
 
 
 def augmentation_fault(flag: str, text: str, arguments: Sequence[str]) -> str | None:
-    """Return what is wrong with an augmentation as a user types it, after the name of its flag; None if nothing is seen.
+    """Return what is wrong with an augmentation as typed, after the name of its flag; None if nothing is seen.
 
     Args:
         flag: the flag, with its dashes.

@@ -19,7 +19,8 @@ FORM = "a class is named by its import path, your own from the working directory
 def class_named(path: str, base: type) -> Callable[..., Any]:
     """Return the class at an import path, or the function whose annotated return type is such a class.
 
-    A public class of seglab that extends `base` may be named without `seglab.`, and any imported class that does by its name alone.
+    A public class of seglab that extends `base` may be named without `seglab.`, and any imported class that does by its
+    name alone.
 
     Raises:
         ValueError: there is no such class, its file cannot be imported, or it does not extend `base`.
@@ -52,7 +53,7 @@ def _alone(name: str, base: type) -> type | None:
 
 
 def class_in(module: ModuleType, name: str, base: type) -> Any:
-    """Return the object of this name in a module; if there is none, raise a ValueError that lists the module's classes."""
+    """Return the object of this name in a module; else raise a ValueError that lists the module's classes."""
     if not hasattr(module, name):
         raise ValueError(f"{module.__name__} has no class {name!r}{_like(name, base, module)}")
     return getattr(module, name)
@@ -71,7 +72,8 @@ def imported(file: str) -> ModuleType:
 def reason(error: BaseException) -> str:
     """Return the message of an exception in one line, with the place in the user's file where it was raised.
 
-    The message of a ValueError is written for people and stands alone. Other messages are unclear without the type and the place.
+    The message of a ValueError is written for people and stands alone. Other messages are unclear without the type and
+    the place.
     """
     message = " ".join(str(error).split())
     if isinstance(error, ValueError):
@@ -104,7 +106,10 @@ def _expected(base: type) -> str:
 
 
 def _like(name: str, base: type, module: ModuleType | None = None) -> str:
-    """Return a hint at the class of a module with the closest name, and at the others; without a module, at the classes of seglab."""
+    """Return a hint at the class of a module with the closest name, and at the other classes.
+
+    Without a module, the hint is at the classes of seglab.
+    """
     if module is None or module is seglab:
         return did_you_mean(name, [f"seglab.{one}" if one in seglab.__all__ else one for one in known_classes(base)], "seglab.")
     own = [
@@ -117,7 +122,10 @@ def _like(name: str, base: type, module: ModuleType | None = None) -> str:
 
 
 def known_classes(base: type) -> dict[str, type]:
-    """Return the public, concrete classes of seglab, and its schedulers, that extend `base` and no class of another library beside it."""
+    """Return seglab's public, concrete classes and its cluster schedulers that extend `base`.
+
+    A class that also extends a class of another library is left out.
+    """
     from seglab.cluster.here import CLUSTERS
 
     public = {name: getattr(seglab, name) for name in seglab.__all__} | {cluster.__name__: cluster for cluster in CLUSTERS}

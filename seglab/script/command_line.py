@@ -1,4 +1,4 @@
-"""The words of a command line: rewrite what can be meant in one way only, and explain in one line what cannot be parsed.
+"""Words of a command line: rewrite what has one possible meaning, and explain in one line what cannot be parsed.
 
 A parser of jsonargparse is given, of a script or of `seglab fit`, with verbs or without. No torch.
 """
@@ -45,7 +45,9 @@ class _Flag(NamedTuple):
     """With its dashes, in the spelling of the parser."""
     value: str | None
     action: Action | None
-    """The flag of the parser; for an argument of a class, such as `--loss.gamma`, the flag of the class. None if there is no such flag."""
+    """The flag of the parser; for an argument of a class, such as `--loss.gamma`, the flag of the class. None if there
+    is no such flag.
+    """
 
     @property
     def whole(self) -> bool:
@@ -61,7 +63,10 @@ class _Flag(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A command line with verbs: the words up to the verb, the verb, and the words after it. Without verbs, all words are `rest`."""
+    """A command line with verbs: the words up to the verb, the verb, and the words after it.
+
+    Without verbs, all words are `rest`.
+    """
 
     before: list[str]
     verb: str | None
@@ -105,7 +110,7 @@ class _Line(NamedTuple):
             yield _Flag(name, value, action)
 
     def fault(self, error: str) -> str | None:
-        """Return what is wrong with the words, if it can be seen without the parser, which gave this error; else None."""
+        """Return what is wrong with the words, if seen without the parser, which gave this error; else None."""
         if self.verbs and self.parser not in self.verbs.values():
             return self._no_verb()
         before: _Flag | None = None
@@ -150,7 +155,8 @@ class _Line(NamedTuple):
         Args:
             flag, path: as typed.
             base: what the class has to extend.
-            given_first: number of first arguments that need not be typed, because the caller gives them; None if no argument lacks.
+            given_first: number of first arguments that need not be typed, because the caller gives them; None if no
+                argument lacks.
         """
         if path == "null":
             return f"{flag}: null is no class, and one is needed; leave {flag} out for its default"
@@ -256,7 +262,8 @@ def _verbs(parser: ArgumentParser) -> dict[str, Any]:
 def _spelled(parser: ArgumentParser, name: str) -> str:
     """Return a flag with underscores for hyphens, so that users may type either.
 
-    The keys of an argument that is a mapping stay as typed, as in `--launcher.options.mail-type`: the user has chosen them.
+    The keys of an argument that is a mapping stay as typed, as in `--launcher.options.mail-type`: the user has chosen
+    them.
     """
     known = parser._option_string_actions
     under = "--" + name[2:].replace("-", "_")

@@ -1,4 +1,7 @@
-"""`run --dry_run`: print the runs of a plan with their states, and the command of each run. Plain text: there may be ten thousand runs."""
+"""`run --dry_run`: print the runs of a plan with their states, and the command of each run.
+
+Plain text: there may be ten thousand runs.
+"""
 
 from collections.abc import Sequence
 
@@ -14,7 +17,10 @@ from seglab.study.study import Study
 
 
 def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
-    """Print what `run` would do: a table for each stage, what the study can show, then the command of each run; `full` commands name defaults too."""
+    """Print what `run` would do: a table for each stage, what the study can show, then the command of each run.
+
+    With `full`, the commands also name flags that have their default values.
+    """
     for stage in stages:
         print(dry_run_table(stage, stage.all_runs))
         if stage.tunes is None:
@@ -60,7 +66,10 @@ def _following(plan: Plan) -> list[str]:
 
 
 def _budget(study: Study, arms: int) -> list[str]:
-    """Return a line with the number of tuning runs in all, if the tuning is repeated. `arms` counts each tuning of an arm."""
+    """Return a line with the number of tuning runs in all, if the tuning is repeated.
+
+    `arms` counts each tuning of an arm.
+    """
     if study.tunings == 1 or study.budget is None:
         return []
     own = study.budget * len(study.tuning_seeds) + min(FINALISTS, study.budget) * len(study.final_round_seeds)

@@ -1,7 +1,9 @@
-"""Answer `status`, `cancel`, `compare` and `--help` of an experiment script, and `run` of a finished study, before it imports torch. No torch.
+"""Answer `status`, `cancel`, `compare` and `--help` of an experiment script, and `run` of a finished study, before it
+imports torch. No torch.
 
-`python experiments/regularization.py status` runs the script from its first line, and its imports take seconds, though the answer needs the
-name of the study alone. So `import seglab` calls `answer`, which reads this name from the text of the script:
+`python experiments/regularization.py status` runs the script from its first line, and its imports take seconds, though
+the answer needs the name of the study alone. So `import seglab` calls `answer`, which reads this name from the text of
+the script:
 
     def study(...) -> Study:
         ...
@@ -10,9 +12,10 @@ name of the study alone. So `import seglab` calls `answer`, which reads this nam
     if __name__ == "__main__":
         main(study)
 
-If `study` computes the name, the script may say what it is by default: `main(study, name="freezing")`. The answer is then given, and the
-process ends, as `main` would do. If the text leaves any doubt, `answer` does nothing: the script goes on, and `main` calls the study function
-for the name. What was imported before seglab still takes its time, so `from seglab import ...` stands before the imports that are slow.
+If `study` computes the name, the script may say what it is by default: `main(study, name="freezing")`. The answer is
+then given, and the process ends, as `main` would do. If the text leaves any doubt, `answer` does nothing: the script
+goes on, and `main` calls the study function for the name. What was imported before seglab still takes its time, so
+`from seglab import ...` stands before the imports that are slow.
 """
 
 import ast
@@ -36,7 +39,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def answer(script: ModuleType, words: Sequence[str]) -> None:
-    """Do the verb and exit, if `words`, the command line of `script`, ask for one of `READING` and the script's text names its study."""
+    """Do the verb and exit, if `words` ask for one of `READING` and the text of `script` names its study.
+
+    `words` is the command line of `script`.
+    """
     file = getattr(script, "__file__", None)
     if not words or words[0] not in READING or file is None:
         return
@@ -48,7 +54,10 @@ def answer(script: ModuleType, words: Sequence[str]) -> None:
 
 
 def print_help(script: ModuleType) -> None:
-    """Print the list of verbs and exit, if a script only imports and defines before it calls `main` of seglab. Its flags are not listed."""
+    """Print the list of verbs and exit, if a script only imports and defines before it calls `main` of seglab.
+
+    Its flags are not listed.
+    """
     file = getattr(script, "__file__", None)
     try:
         tree = ast.parse(Path(file or "").read_bytes())
@@ -66,10 +75,10 @@ def print_help(script: ModuleType) -> None:
 
 
 def explain_errors(script: ModuleType) -> None:
-    """Let an error in the imports and definitions of an experiment script end the process as an error in `main` does: by one line.
+    """Make an error in an experiment script's imports or definitions end the process with one line, as in `main`.
 
-    Do nothing if the text of the script does not import `main` from seglab, or if something else handles errors already. An error before
-    the script imports seglab, and a syntax error of the script itself, stay Python's.
+    Do nothing if the text of the script does not import `main` from seglab, or if something else handles errors
+    already. An error before the script imports seglab, and a syntax error of the script itself, stay Python's.
     """
     file = getattr(script, "__file__", None)
     if file is None or sys.excepthook is not sys.__excepthook__:
@@ -90,7 +99,10 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 def answer_finished(script: ModuleType, words: Sequence[str]) -> None:
-    """Print the comparison, if `words` ask for a `run` that has finished its study before. `main` then checks that nothing has changed."""
+    """Print the comparison, if `words` ask for a `run` that has finished its study before.
+
+    `main` then checks that nothing has changed.
+    """
     file = getattr(script, "__file__", None)
     if words[0] != "run" or file is None:
         return
@@ -106,7 +118,9 @@ def answer_finished(script: ModuleType, words: Sequence[str]) -> None:
 
 
 def share_threads(words: Sequence[str]) -> None:
-    """Give this process the threads that a worker of `run` will have, so that it can be forked into one. `words` are its command line.
+    """Give this process the threads that a worker of `run` will have, so that it can be forked into one.
+
+    `words` are its command line.
 
     If this is another number of workers than there will be, they are started afresh: no number of a run depends on it.
     """
@@ -127,8 +141,8 @@ def share_threads(words: Sequence[str]) -> None:
 def study_name(file: Path) -> str | None:
     """Return the name of the study that a script builds by default; None if its text is not enough to be sure.
 
-    It is enough if the script only imports and defines, and at its end calls `main` with `name` in quotes, or with a function that it defines
-    and whose every `return` is a `Study` of the same name in quotes.
+    It is enough if the script only imports and defines, and at its end calls `main` with `name` in quotes, or with a
+    function that it defines and whose every `return` is a `Study` of the same name in quotes.
     """
     try:
         tree = ast.parse(file.read_bytes())
@@ -161,7 +175,10 @@ def _bound(tree: ast.Module) -> list[str]:
 
 
 def _is_definition(node: ast.stmt) -> bool:
-    """Return whether a statement imports, defines or assigns, or is a docstring. Others could change the working directory."""
+    """Return whether a statement imports, defines or assigns, or is a docstring.
+
+    Others could change the working directory.
+    """
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant)
     return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign)

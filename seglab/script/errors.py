@@ -20,7 +20,9 @@ from seglab.study.names import is_own_file
 from seglab.suggestions import did_you_mean
 
 MESSAGES = (ValueError, ArgumentError, ImportError, OSError)
-"""Types of the errors whose text is written for the user. Others are accidents, and so are these if they escape from the user's code."""
+"""Types of the errors whose text is written for the user. Others are accidents, and so are these if they escape from
+the user's code.
+"""
 
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
@@ -80,7 +82,9 @@ _NO_SUCH_CLASS = re.compile(
 
 
 def exit_code(command: Callable[[], int], resumes: bool = True) -> int:
-    """Call a command and return its exit code. Print an exception as one line on stderr, and return the exit code that it stands for.
+    """Call a command and return its exit code.
+
+    Print an exception as one line on stderr, and return the exit code that it stands for.
 
     Args:
         command: returns the exit code of its success or failure.
@@ -112,8 +116,8 @@ def reported(error: Exception) -> int:
 def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, int]:
     """Return an error as one line, and its exit code.
 
-    An error that the user's code raises by accident is shown with its place in that code; an error of seglab itself as unexpected. The
-    traceback of both is kept, and the line names its file.
+    An error that the user's code raises by accident is shown with its place in that code; an error of seglab itself as
+    unexpected. The traceback of both is kept, and the line names its file.
 
     Args:
         error: any exception.
@@ -135,7 +139,7 @@ def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, 
 
 
 def _is_raised_for_the_user(frame: traceback.FrameSummary) -> bool:
-    """Return whether a `raise` statement in seglab or in the user's code raised an error, and not the failure of an operation."""
+    """Return whether a `raise` statement in seglab or the user's code raised an error, and not a failed operation."""
     ours = is_own_file(frame.filename) or Path(frame.filename).is_relative_to(Path(seglab.__file__).parent)
     return ours and (frame.line or "").startswith("raise ")
 
@@ -166,7 +170,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """Return what an error belongs to, such as `arm l2`: the notes that were added to it on its way, the last one first."""
+    """Return what an error belongs to, such as `arm l2`: the notes added on its way, the last one first."""
     return list(reversed(getattr(error, "__notes__", [])))
 
 
@@ -186,7 +190,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _as_class(found: re.Match[str]) -> str:
-    """Return a message that names the missing class, the class with the closest name, and the form in which classes are named."""
+    """Return a message with the missing class, the class with the closest name, and the form of a class's name."""
     name = found[1] or found[2] or found[3] or ""
     what = f"there is no class {name!r}" if found[1] or found[3] else found[0]
     hint = did_you_mean(name, [f"seglab.{one}" for one in seglab.__all__], "seglab.")

@@ -1,7 +1,10 @@
-"""Answer `run` of a finished study before the script imports torch, if the same command has finished it before. No torch.
+"""Answer `run` of a finished study before the script imports torch, if the same command has finished it before.
 
-The answer is the comparison, which needs the results alone. The check that script, data and settings are still those of the folder needs
-torch; it follows, in `main`. So a changed script is refused as ever, a few seconds after the comparison of what is there.
+No torch.
+
+The answer is the comparison, which needs the results alone. The check that script, data and settings are still those of
+the folder needs torch; it follows, in `main`. So a changed script is refused as ever, a few seconds after the
+comparison of what is there.
 """
 
 import functools
@@ -19,7 +22,9 @@ FILE = "finished.json"
 
 
 def answer(folder: Path, words: Sequence[str]) -> None:
-    """Print the comparison of the study in `folder`, if the command line `words` has finished it before and all its results are there."""
+    """Print the comparison of the study in `folder`, if the command line `words` has finished it before and all its
+    results are there.
+    """
     try:
         runs = _finished(folder, words)
         if runs:

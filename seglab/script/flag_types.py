@@ -10,7 +10,10 @@ NUMBERS = (int, float, bool)
 
 
 def type_of(action: Action) -> Any:
-    """Return the type that a flag was given; None for a flag without one, such as a switch. jsonargparse keeps it in `_typehint`."""
+    """Return the type of a flag; None if the flag has none, such as a switch.
+
+    jsonargparse keeps the type in `_typehint`.
+    """
     return getattr(action, "_typehint", action.type)
 
 
@@ -34,7 +37,7 @@ def is_optional(kind: Any) -> bool:
 
 
 def class_of(kind: Any) -> type | None:
-    """Return the class that a flag names a subclass of, or whose instances its function returns; None if a flag takes plain values.
+    """Return the class that a flag names a subclass of, or whose instances its function returns; None for plain values.
 
     >>> from collections import Counter
     >>> class_of(Counter | None), class_of(Callable[[], Counter]), class_of(int)
@@ -54,7 +57,7 @@ def class_of(kind: Any) -> type | None:
 
 
 def arguments_given(kind: Any) -> int:
-    """Return the number of arguments that the caller of a function of this type gives at least; 0 if the type is no function.
+    """Return the least number of arguments that a caller gives to a function of this type; 0 if it is no function.
 
     >>> arguments_given(Callable[[int, str], list] | Callable[[int], list]), arguments_given(int)
     (1, 0)
@@ -73,7 +76,7 @@ def is_factory(kind: Any) -> bool:
 
 
 def items_of(kind: Any) -> tuple[Any, ...] | None:
-    """Return the types of a list's items, of a tuple's places; None if the type is no list, or accepts a single value too.
+    """Return the types of a list's items or a tuple's places; None if it is no list, or accepts a single value too.
 
     >>> from collections.abc import Sequence
     >>> items_of(Sequence[str]), items_of(tuple[int, int] | None), items_of(list[int] | int)

@@ -1,4 +1,4 @@
-"""The text of `--help`: a line or two for each flag, the classes of seglab that a flag accepts, and no class of a library."""
+"""Text of `--help`: a line or two for each flag, the classes of seglab that it accepts, and no library's class."""
 
 import argparse
 import re
@@ -23,7 +23,7 @@ MOST = 250
 
 
 class Help(DefaultHelpFormatter):
-    """Help text without the usage of each flag, without flags that only read files or print help, and with short types."""
+    """Help text without each flag's usage, without flags that only read files or print help, and with short types."""
 
     def __init__(self, prog: str, indent_increment: int = 2, max_help_position: int = 34, width: int | None = None) -> None:
         lines = min(120, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 120
@@ -82,7 +82,10 @@ class Help(DefaultHelpFormatter):
 
 
 def _is_auxiliary(action: argparse.Action) -> bool:
-    """Return whether a flag stays out of the list: it prints a help text, or reads a file in place of the flags below it."""
+    """Return whether a flag stays out of the list: it prints help, or reads a file in place of the flags below it.
+
+    A flag that is computed from another flag stays out too.
+    """
     names = action.option_strings
     return type(action).__name__ == "ActionLink" or (
         bool(names)

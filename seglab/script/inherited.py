@@ -1,8 +1,9 @@
 """Forget what other launchers have written into the environment of this process.
 
-A shell within a job of Slurm, `mpirun`, `torchrun` or an agent of a W&B sweep describes ranks and runs by environment variables. Lightning,
-torch and W&B obey them, and a training that the user starts by hand would become rank 3 of 4, or a run of another name. Seglab starts its
-ranks itself, and names its runs itself. It obeys such variables only in `execute`, the process of a rank, where seglab has set them.
+A shell within a job of Slurm, `mpirun`, `torchrun` or an agent of a W&B sweep describes ranks and runs by environment
+variables. Lightning, torch and W&B obey them, and a training that the user starts by hand would become rank 3 of 4, or
+a run of another name. Seglab starts its ranks itself, and names its runs itself. It obeys such variables only in
+`execute`, the process of a rank, where seglab has set them.
 """
 
 import os
@@ -19,7 +20,9 @@ RANKS = re.compile(
     "|PL_(GLOBAL_SEED|SEED_WORKERS)"
     "|OMPI_COMM_WORLD_.*|PMI_.*|PMIX_.*|MPI_LOCAL(RANKID|NRANKS)|JSM_NAMESPACE_.*"
 )
-"""Variables that give a process its rank. Those of schedulers are `JobContext.rank_variables`; what describes the job itself stays."""
+"""Variables that give a process its rank. Those of schedulers are `JobContext.rank_variables`; what describes the job
+itself stays.
+"""
 
 
 def forget_other_launchers(environment: MutableMapping[str, str] = os.environ) -> None:

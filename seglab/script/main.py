@@ -1,4 +1,7 @@
-"""Verbs of an experiment script: `run`, `launch`, `status`, `cancel`, `compare`, and the internal verbs that `run` and jobs start."""
+"""Verbs of an experiment script: `run`, `launch`, `status`, `cancel`, `compare`, and internal verbs.
+
+`run` and jobs start the internal verbs.
+"""
 
 import atexit
 import gc
@@ -49,7 +52,9 @@ WORKING = ("work", "work-tuning")
 """Verbs of a worker."""
 
 LISTENING = (*WORKING, "execute")
-"""Verbs that save a checkpoint when their process is asked to stop. `run` and the jobs of a cluster start these verbs."""
+"""Verbs that save a checkpoint when their process is asked to stop. `run` and the jobs of a cluster start these
+verbs.
+"""
 
 
 def main(function: StudyFunction, name: str | None = None) -> None:
@@ -57,8 +62,9 @@ def main(function: StudyFunction, name: str | None = None) -> None:
 
     Args:
         function: returns the study, or a list with one for each data set; its parameters are flags.
-        name: the name of the study that the function returns by default. It makes `status`, `cancel` and `compare` fast if the function
-            computes the name; they read a name in quotes from the script's text (see `script/early.py`).
+        name: the name of the study that the function returns by default. It makes `status`, `cancel` and `compare` fast
+            if the function computes the name; they read a name in quotes from the script's text (see
+            `script/early.py`).
 
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
@@ -147,7 +153,10 @@ def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, 
 
 
 def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Console) -> int:
-    """Bring the plan's runs to a result on this machine, then compare the study. `given` are the flags, and `forks` starts the workers."""
+    """Bring the plan's runs to a result on this machine, then compare the study.
+
+    `given` are the flags, and `forks` starts the workers.
+    """
     began = time.time()
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
@@ -183,7 +192,8 @@ def _check(stages: Sequence[Plan]) -> None:
 
 
 def _compare(plan: Plan, complete: bool, idle: bool, console: Console) -> None:
-    """Print the comparison of the study, unless it was printed before the imports and this process has done no run since.
+    """Print the comparison of the study, unless it was printed before the imports and this process has done no run
+    since.
 
     If the runs are not `complete` and no comparison is possible, print the reason.
     """
@@ -202,7 +212,10 @@ def _compare(plan: Plan, complete: bool, idle: bool, console: Console) -> None:
 
 
 def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Console) -> int:
-    """Submit the first unfinished stage of the study to the cluster. A study with tuned arms has two stages, and is launched twice."""
+    """Submit the first unfinished stage of the study to the cluster.
+
+    A study with tuned arms has two stages, and is launched twice.
+    """
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
     resources = plan.resources

@@ -26,7 +26,9 @@ RECORDS = (
     "dashboard.json",
     "wandb_report.json",
 )
-"""Names of files of a study, which no output may replace. All other files of a run are in the run's folder, `seed-N`."""
+"""Names of files of a study, which no output may replace. All other files of a run are in the run's folder,
+`seed-N`.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Output:
     """Form of a comparison, and the file into which it is written.
 
     Raises:
-        ValueError: the folder of the file does not exist, or the file is a folder, a page in HTML, or a file that seglab writes itself.
+        ValueError: the folder of the file does not exist, or the file is a folder, a page in HTML, or a file that
+            seglab writes itself.
     """
 
     form: str = "table"
@@ -62,7 +65,9 @@ class Output:
 
     @classmethod
     def chosen(cls, form: str | None, path: str | None) -> "Output":
-        """Return the output that the flags --format and --output ask for. Without --format the suffix of the file gives the form.
+        """Return the output that the flags --format and --output ask for.
+
+        Without --format the suffix of the file gives the form.
 
         Raises:
             ValueError: --format is not given and no form has the suffix of the file, or see `Output`.
@@ -94,7 +99,10 @@ PRINTED = Output()
 
 
 def text_of(form: str, found: "Findings", classes: bool) -> str:
-    """Return a comparison in a form of `FORMS` except `table`. `classes` adds the classes to Markdown and LaTeX; JSON always has them."""
+    """Return a comparison in a form of `FORMS` except `table`.
+
+    `classes` adds the classes to Markdown and LaTeX; JSON always has them.
+    """
     from seglab.compare.forms import document, latex, markdown, spreadsheet
 
     if form == "json":

@@ -171,7 +171,10 @@ def study_parameters(function: StudyFunction, given: Namespace) -> Namespace:
 
 
 def study_parser(function: StudyFunction) -> ArgumentParser:
-    """Return a parser whose flags are the parameters of a study function. A data module becomes `--data.source` and `--data.NAME`."""
+    """Return a parser whose flags are the parameters of a study function.
+
+    A data module becomes `--data.source` and `--data.NAME`.
+    """
     parser = ArgumentParser(exit_on_error=False)
     data = _data_modules(function)
     parser.add_argument_group("study").add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
@@ -188,7 +191,10 @@ def _data_modules(function: StudyFunction) -> dict[str, inspect.Parameter]:
 
 
 def _is_data(parameter: inspect.Parameter) -> bool:
-    """Return whether a parameter is annotated as a data module. With `from __future__ import annotations` the annotation is text."""
+    """Return whether a parameter is annotated as a data module.
+
+    With `from __future__ import annotations` the annotation is text.
+    """
     annotation = parameter.annotation
     return annotation is SegmentationDataModule or str(annotation).rpartition(".")[2] == SegmentationDataModule.__name__
 
@@ -199,7 +205,10 @@ def flags_of(function: StudyFunction, parameters: Namespace) -> tuple[str, ...]:
 
 
 def changed_flags_of(function: StudyFunction, parameters: Namespace) -> tuple[str, ...]:
-    """Return the flags of the parameters that differ from their defaults. All flags, if these few would not give the same parameters."""
+    """Return the flags of the parameters that differ from their defaults.
+
+    All flags, if these few would not give the same parameters.
+    """
     parser, groups = study_parser(function), _data_modules(function)
     plain = _plain(parser, parameters)
     few = _words(_plain(parser, parameters, skip_default=True), groups, _plain(parser, parser.get_defaults()))
@@ -219,7 +228,9 @@ def _plain(parser: ArgumentParser, parameters: Namespace, *, skip_default: bool 
 def _words(
     parameters: Mapping[str, Any], groups: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[str, ...]:
-    """Return parameters as flags: a class as its import path, then each argument as `--name.argument`; a group as `--name.member`.
+    """Return parameters as flags: a class as its import path, then each argument as `--name.argument`.
+
+    A group has flags of the form `--name.member`.
 
     A class that `defaults` names too is left out, and only its arguments are named.
     """

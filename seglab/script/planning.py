@@ -19,7 +19,7 @@ from seglab.script.tuning import choices
 
 
 def planning_lines(plan: Plan) -> list[str]:
-    """Return what the declared analysis of a plan can show at its last look, with the spread of the tuning runs where they exist.
+    """Return what a plan's declared analysis can show at its last look, with the spread of tuning runs if they exist.
 
     There are no lines for tests that hold after any number of seeds, which have another power.
     """
@@ -68,7 +68,7 @@ def _of_looks(declared: Analysis) -> list[str]:
 
 
 def _of_tuning(plan: Plan, declared: Analysis) -> list[str]:
-    """Return a line with the numbers of seeds that follow from the tuning runs; no line without at least two tuning seeds."""
+    """Return a line with the numbers of seeds that follow from tuning; no line for fewer than two tuning seeds."""
     metric = Metric.parse(plan.study.tuning_metric)
     differences = paired_differences(choices(plan.study, plan.folder / TUNING), declared.baseline)
     freedom = sum(len(own) - 1 for own in differences)
@@ -95,7 +95,10 @@ def _of_tuning(plan: Plan, declared: Analysis) -> list[str]:
 
 
 def paired_differences(found: Sequence[Choice], baseline: str) -> list[statistics.Floats]:
-    """Return the differences (t,) of each arm's chosen setting from the baseline's, over the t tuning seeds; arms without a choice aside."""
+    """Return the differences (t,) of each arm's chosen setting from the baseline's, over the t tuning seeds.
+
+    Arms without a choice are left out.
+    """
     best = {choice.arm: np.array(choice.best.scores) for choice in found if choice.best is not None}
     if baseline not in best:
         return []

@@ -1,4 +1,4 @@
-"""Check all that could end every run of a study, before anything is written: place, settings, samples, and one step of each arm."""
+"""Check, before anything is written, all that could end every run: place, settings, samples and a step of each arm."""
 
 import time
 from collections.abc import Sequence

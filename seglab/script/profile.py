@@ -46,7 +46,9 @@ class Times(NamedTuple):
 
 
 def parts_of(directories: Sequence[Path], times: Times) -> tuple[dict[str, float], int]:
-    """Return the seconds of each part of a `run` over all its processes, in the order of their times, and the number of training steps.
+    """Return the seconds of each part of a `run` over all its processes, and the number of training steps.
+
+    The parts are in the order of their times.
 
     Args:
         directories: folders of the runs. Runs that this `run` has not done count nothing.

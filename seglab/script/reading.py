@@ -1,4 +1,7 @@
-"""`status`, `compare` and `cancel`, which read the folders of studies and train nothing. No torch, so that they start at once."""
+"""`status`, `compare` and `cancel`, which read the folders of studies and train nothing.
+
+No torch, so that they start at once.
+"""
 
 import io
 import sys
@@ -24,7 +27,10 @@ READING = ("status", "cancel", "compare")
 
 
 class Given(Protocol):
-    """Values of the flags of a verb in `READING`. Only `compare` has the flags of `add_comparison_flags`, and only `cancel` has --dry_run."""
+    """Values of the flags of a verb in `READING`.
+
+    Only `compare` has the flags of `add_comparison_flags`, and only `cancel` has --dry_run.
+    """
 
     root: str
     name: str | None
@@ -58,7 +64,7 @@ def terminal() -> Console:
 
 
 def study_folders(path: Path) -> list[Path]:
-    """Return `path` if it is a study's folder, else the folders of the studies in it; raise a ValueError if there are none."""
+    """Return `path` if it is a study's folder, else the study folders in it; raise a ValueError if there are none."""
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; expected a study's folder, such as runs/regularization, or the folder of several")
     if _is_study(path):
@@ -173,7 +179,10 @@ class Wanted:
 
 
 def show_comparison(folder: Path, wanted: Wanted, console: Console) -> int:
-    """Print or write the comparison of a study; return 1 if there is nothing to compare yet. The printed table comes with `report.html`."""
+    """Print or write the comparison of a study; return 1 if there is nothing to compare yet.
+
+    The printed table comes with `report.html`.
+    """
     from seglab.compare import analyse, read_folder, write_report  # scipy and numpy: not for `status`
     from seglab.compare.report import report_name
 
@@ -244,6 +253,9 @@ def _is_study(folder: Path) -> bool:
 
 
 def tuning_folder(folder: Path) -> Path | None:
-    """Return the folder of a study's tuning runs; None without such runs. A study that is named "tuning" is not a folder of tuning runs."""
+    """Return the folder of a study's tuning runs; None without such runs.
+
+    A study that is named "tuning" is not a folder of tuning runs.
+    """
     record = read_record(folder / TUNING)
     return folder / TUNING if record is not None and record.study.endswith(f"-{TUNING}") else None

@@ -29,7 +29,9 @@ def read_all(verb: str, names: Sequence[str], given: Given) -> int:
 
 
 def show_sets(paths: Sequence[Path], wanted: Wanted, console: Console) -> int:
-    """Print or write the comparison over the data sets of several studies. The printed table comes with a page beside the first folder.
+    """Print or write the comparison over the data sets of several studies.
+
+    The printed table comes with a page beside the first folder.
 
     Raises:
         ValueError: a folder is not one study, or the studies do not belong together.

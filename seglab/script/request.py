@@ -95,7 +95,9 @@ def start_words() -> tuple[str, ...]:
 
 
 def _check_factories(function: StudyFunction, given: Namespace, built: Namespace) -> None:
-    """Build each class once that the study builds itself, such as a loss. An error of its constructor gets the name of its flag.
+    """Build each class once that the study builds itself, such as a loss.
+
+    An error of its constructor gets the name of its flag.
 
     Classes within the data, such as an augmentation, are instances already.
     """
@@ -110,7 +112,10 @@ def _check_factories(function: StudyFunction, given: Namespace, built: Namespace
 
 
 def default_names(function: StudyFunction, said: str | None) -> list[str]:
-    """Return the names of the studies that the script builds by default, for verbs that only read: the name that `main` is given, if any."""
+    """Return the names of the studies that the script builds by default, or the name that `main` is given.
+
+    The verbs that only read use these names.
+    """
     if said is not None:
         return [said]
     parser = study_parser(function)

@@ -12,7 +12,7 @@ Verb = Literal["test", "validate"]
 
 
 def fit_arguments(folder: Path, verb: Verb) -> list[str] | None:
-    """Return the arguments of `seglab` that evaluate a training of `seglab fit`; None if another command made the folder.
+    """Return the arguments of `seglab` that evaluate a training of `seglab fit`; None for another command's folder.
 
     Raises:
         ValueError: the folder has no checkpoint.

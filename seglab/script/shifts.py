@@ -15,7 +15,9 @@ def takes_shifts(kind: Any) -> bool:
 
 
 def shifts_named(text: str) -> str:
-    """Return the value that a parser takes for corruptions as a user types them. A JSON object and null stay as they are.
+    """Return the value that a parser takes for corruptions as a user types them.
+
+    A JSON object and null stay as they are.
 
     >>> shifts_named("noise-3")
     '{"noise-3": {"class_path": "seglab.GaussianNoise", "init_args": {"severity": 3}}}'

@@ -1,4 +1,7 @@
-"""Make the standard streams of a command usable, whatever the shell, a service manager or `cron` has made of them. No torch."""
+"""Make the standard streams of a command usable, whatever the shell, a service manager or `cron` has made of them.
+
+No torch.
+"""
 
 import io
 import os
@@ -10,8 +13,8 @@ from pathlib import Path
 def prepare_streams() -> None:
     """Open the standard streams that the parent has closed, and let the output replace what its encoding lacks.
 
-    A closed stream is None in Python, and its number goes to the next file that is opened, into which C code then prints. Without UTF-8,
-    a `±` in the table of a comparison would be an error.
+    A closed stream is None in Python, and its number goes to the next file that is opened, into which C code then
+    prints. Without UTF-8, a `±` in the table of a comparison would be an error.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in this order: the lowest free number is that of the stream
         if getattr(sys, name) is None:
@@ -21,7 +24,10 @@ def prepare_streams() -> None:
 
 
 def is_read() -> bool:
-    """Return whether the standard output still has a reader. If it has none, as behind `| head`, discard what is printed from now on."""
+    """Return whether the standard output still has a reader.
+
+    If it has none, as behind `| head`, discard what is printed from now on.
+    """
     number, poll = sys.stdout.fileno(), select.poll()
     poll.register(number, 0)  # errors are reported always
     if not poll.poll(0):

@@ -14,7 +14,10 @@ from seglab.script.supervise import prepare
 
 
 def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
-    """Submit one job for each unfinished run, at most `cluster.jobs`. Jobs that are already in the queue for these runs are subtracted."""
+    """Submit one job for each unfinished run, at most `cluster.jobs`.
+
+    Jobs that are already in the queue for these runs are subtracted.
+    """
     cluster.check()
     todo = prepare(plan, console)
     if not todo:

@@ -59,12 +59,18 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
 
 @cache
 def _say_once(line: str, console: Console) -> None:
-    """Print a line, unless the console has it already: a tuned study has two stages, which are supervised one after the other."""
+    """Print a line, unless the console has it already.
+
+    A tuned study has two stages, which are supervised one after the other.
+    """
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
-    """Check the request, write the study's record, and return the runs to do. If `wait`, other processes may work on all of them."""
+    """Check the request, write the study's record, and return the runs to do.
+
+    If `wait`, other processes may work on all of them.
+    """
     agreed = check_request(plan, console)
     todo = plan.unsettled
     recorded = read_record(plan.folder)
@@ -87,7 +93,10 @@ def prepare(plan: Plan, console: Console, *, wait: bool = False) -> list[Run]:
 
 
 def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
-    """Raise a ValueError if a single run is requested and another process works on it. If many runs are requested, the others are done."""
+    """Raise a ValueError if a single run is requested and another process works on it.
+
+    If many runs are requested, the others are done.
+    """
     if plan.selection.arm is not None and plan.selection.seed is not None and len(todo) == 1:
         directory = todo[0].directory(plan.folder)
         holder = ledger.owner(directory) if directory.exists() else None
@@ -96,7 +105,10 @@ def _check_free(plan: Plan, todo: Sequence[Run]) -> None:
 
 
 def _left_by_others(plan: Plan, console: Console) -> list[Run]:
-    """Wait until other processes have settled their runs or have left some; return the runs that they left. A failed run is not left."""
+    """Wait until other processes have settled their runs or have left some; return the runs that they left.
+
+    A failed run is not left.
+    """
     held = _held(plan, plan.unsettled)
     if held:
         console.print(f"waiting for {count(len(held), 'run')} that other processes work on", highlight=False)

@@ -1,8 +1,9 @@
 """Tuning: choose the setting of each arm among its candidates, in rounds.
 
-Every setting is tried under the tuning seeds; then the best settings compete under further seeds. A sequential search proposes its settings
-in several rounds. What is to be tried next is a function of the results so far and of the tuning folder's `study.json`, so that every
-process on every machine comes to the same runs. A proposed setting is recorded there, with its values, before its first run starts.
+Every setting is tried under the tuning seeds; then the best settings compete under further seeds. A sequential search
+proposes its settings in several rounds. What is to be tried next is a function of the results so far and of the tuning
+folder's `study.json`, so that every process on every machine comes to the same runs. A proposed setting is recorded
+there, with its values, before its first run starts.
 
 The choice is recomputed from the results each time it is needed. `choice.json` is written for people and never read.
 """
@@ -59,8 +60,8 @@ def tuning_plan(plan: Plan, *, propose_more: bool = False) -> Plan:
 
     Args:
         plan: the plan of the study.
-        propose_more: whether a sequential search proposes its next round if the earlier rounds are complete. Only a process that records the
-            proposals before it starts their runs may do so; workers do what is recorded.
+        propose_more: whether a sequential search proposes its next round if the earlier rounds are complete. Only a
+            process that records the proposals before it starts their runs may do so; workers do what is recorded.
     """
     study = so_far(plan.study, plan.folder / TUNING, propose_more=propose_more)
     return dataclasses.replace(plan, study=study.tuning(), tunes=study)
@@ -86,7 +87,8 @@ def stages_of(plan: Plan) -> list[Plan]:
     """Return the plans that `run` does one after the other.
 
     Raises:
-        ValueError: the plan's folder holds runs of other shared settings, such as settings chosen over other tuning seeds.
+        ValueError: the plan's folder holds runs of other shared settings, such as settings chosen over other tuning
+            seeds.
     """
     if plan.study.budget is None:
         return [plan]
@@ -98,7 +100,10 @@ def stages_of(plan: Plan) -> list[Plan]:
 
 
 def so_far(study: Study, folder: Path, *, propose_more: bool = False) -> Study:
-    """Return the study with what follows from the tuning runs in `folder`: proposed settings, and the finalists of a complete first round."""
+    """Return the study with what follows from the tuning runs in `folder`.
+
+    These are proposed settings, and the finalists of a complete first round.
+    """
     record = read_record(folder)
     recorded = study.with_tuned({arm: _with_recorded(arm, tuned, record) for arm, tuned in study.tuned.items()})
     runs = TuningFolder(folder, record, _declared(recorded))
@@ -106,7 +111,10 @@ def so_far(study: Study, folder: Path, *, propose_more: bool = False) -> Study:
 
 
 def _with_recorded(arm: str, tuned: Tuned, record: StudyRecord | None) -> Tuned:
-    """Return an arm of a sequential search with the settings that `study.json` records. Other recorded settings leave it as it is."""
+    """Return an arm of a sequential search with the settings that `study.json` records.
+
+    Other recorded settings leave it as it is.
+    """
     if tuned.search is None or record is None:
         return tuned
     names = [name for name in record.arms if arm_and_setting(name)[0] == arm]
@@ -131,7 +139,7 @@ def _advanced(arm: str, tuned: Tuned, runs: TuningFolder, propose_more: bool) ->
 
 
 def choices(study: Study, folder: Path) -> list[Choice]:
-    """Return a choice for every arm whose tuning runs in `folder` are all settled: each has a result, or has diverged."""
+    """Return a choice for every arm whose tuning runs in `folder` all have a result or have diverged."""
     known = so_far(study, folder)
     runs = TuningFolder(folder, read_record(folder), _declared(known))
     complete = [arm for arm, tuned in known.tuned.items() if len(tuned.settings) == tuned.budget]
@@ -209,7 +217,7 @@ def _finite(value: float) -> float | None:
 
 
 def _show(found: Sequence[Choice], study: Study, console: Console) -> None:
-    """Print every candidate with its score, the chosen ones marked, and the expected score of the best of 1, 2, … candidates."""
+    """Print all candidates with scores, the chosen ones marked, and the expected best score of 1, 2, … candidates."""
     if not found:
         return
     metric = Metric.parse(study.tuning_metric)

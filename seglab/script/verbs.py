@@ -17,7 +17,10 @@ VERBS = {
 
 
 def script_parser(description: str | None, verbs: Mapping[str, ArgumentParser]) -> ArgumentParser:
-    """Return the parser of a script whose docstring is `description`, with its verbs. The help does not list verbs that are not in `VERBS`."""
+    """Return the parser of a script whose docstring is `description`, with its verbs.
+
+    The help does not list verbs that are not in `VERBS`.
+    """
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False, formatter_class=Help)
     added = parser.add_subcommands(required=True, dest="command", title="verbs", metavar="VERB", description="VERB --help lists its flags.")
     for name, verb in verbs.items():

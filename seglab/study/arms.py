@@ -32,10 +32,12 @@ class SequentialSearch:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A tuned arm: candidate settings of one method by name. The study trains the best setting on `val` under its seeds.
+    """A tuned arm: candidate settings of one method by name.
 
-    If one arm of a study is tuned, all arms are, each with the same number of settings. A baseline without a penalty tunes its learning
-    rate:
+    The study trains the best setting on `val` under its seeds.
+
+    If one arm of a study is tuned, all arms are, each with the same number of settings. A baseline without a penalty
+    tunes its learning rate:
 
         Study(..., arms={
             "none": Tuned({f"lr={lr:g}": arm(None, lr) for lr in (1e-4, 1e-3, 1e-2)}),
@@ -45,11 +47,15 @@ class Tuned:
 
     settings: Mapping[str, Arm]
     space: Space = field(default_factory=dict)
-    """The ranges that the settings were drawn from, which the report shows. They change no run. Empty if they are not known."""
+    """The ranges that the settings were drawn from, which the report shows. They change no run. Empty if they are not
+    known.
+    """
     search: "SequentialSearch | None" = None
     """Proposes more settings when those that are there have been tried; None if `settings` are all."""
     finalists: tuple[str, ...] = ()
-    """Settings that compete in the final round of the tuning. seglab fills them in when the results say which they are."""
+    """Settings that compete in the final round of the tuning. seglab fills this field in when the results say which
+    settings these are.
+    """
 
     def __post_init__(self) -> None:
         if not self.settings:
@@ -64,12 +70,13 @@ class Tuned:
     def over(cls, space: Space, candidates: Sequence[Values], build: Build) -> Self:
         """Return an arm that tries each candidate.
 
-            space = {"lr": LogRange(1e-4, 1e-2)}
-            Tuned.over(space, halton_candidates(space, 8), lambda values: SegmentationModule(..., optimizer=AdamW(values["lr"])))
+            space = {"lr": LogRange(1e-4, 1e-2)} Tuned.over(space, halton_candidates(space, 8), lambda values:
+            SegmentationModule(..., optimizer=AdamW(values["lr"])))
 
         Args:
             space: the ranges. A candidate may have a value outside of them, such as a strength of 0.
-            candidates: the values of each candidate, as `grid_candidates`, `random_candidates` and `halton_candidates` return them.
+            candidates: the values of each candidate, as `grid_candidates`, `random_candidates` and `halton_candidates`
+                return them.
             build: builds the module of a candidate.
 
         Raises:
@@ -80,10 +87,11 @@ class Tuned:
 
     @classmethod
     def sequential(cls, space: Space, trials: int, build: Build, *, rounds: int = 3, seed: int = 0) -> Self:
-        """Return an arm whose settings are proposed in rounds by a tree-structured Parzen estimator (Bergstra et al. 2011), with Optuna.
+        """Return an arm whose settings are proposed in rounds by a tree-structured Parzen estimator (Bergstra et al.
+        2011), with Optuna.
 
-        The first round is `halton_candidates`. Each later round is proposed when all runs of the earlier rounds have ended, and is a function of the
-        seed and of their scores. It is recorded before its first run starts.
+        The first round is `halton_candidates`. Each later round is proposed when all runs of the earlier rounds have
+        ended, and is a function of the seed and of their scores. It is recorded before its first run starts.
 
         Args:
             space: the ranges.
@@ -134,7 +142,10 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Proposed:
-    """A setting that a sequential search has proposed. `study.json` records its values, so that every process tries the same setting."""
+    """A setting that a sequential search has proposed.
+
+    `study.json` records its values, so that every process tries the same setting.
+    """
 
     tuned: Tuned
     setting: str
@@ -180,7 +191,10 @@ def check_fair(arms: Iterable[str], tuned: Mapping[str, Tuned]) -> None:
 
 
 def check_factory(what: str, factory: object) -> None:
-    """Raise a ValueError unless `factory` is a function, or already `Tuned` or `Chosen`. A module is no function, though Python can call it."""
+    """Raise a ValueError unless `factory` is a function, or already `Tuned` or `Chosen`.
+
+    A module is no function, though Python can call it.
+    """
     if isinstance(factory, nn.Module) or not (callable(factory) or isinstance(factory, Tuned)):
         raise ValueError(
             f"{what}: is a {type(factory).__name__}; expected a function without arguments that builds a SegmentationModule, as in "

@@ -1,8 +1,8 @@
 """Hash the source of the user's code. An edited loss is another loss, and so another setting.
 
-The source of a definition is its syntax tree without comments, docstrings and formatting. A definition depends on the user's other
-definitions that it names, directly or indirectly: functions, classes, base classes, and module-level values such as `BETA = 0.5`. The rest
-of a file does not count.
+The source of a definition is its syntax tree without comments, docstrings and formatting. A definition depends on the
+user's other definitions that it names, directly or indirectly: functions, classes, base classes, and module-level
+values such as `BETA = 0.5`. The rest of a file does not count.
 """
 
 import ast
@@ -19,7 +19,10 @@ from seglab.study.source import PLAIN, Chain, Definition, bare, changes_in, impo
 
 
 def captured(function: FunctionType) -> dict[str, Any]:
-    """Return the variables of an enclosing function that a function uses (its closure). Variables without a value yet are left out."""
+    """Return the variables of an enclosing function that a function uses (its closure).
+
+    Variables without a value yet are left out.
+    """
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     found = {}
     for name, cell in cells:
@@ -33,10 +36,10 @@ def captured(function: FunctionType) -> dict[str, Any]:
 class Sources:
     """Collects the source of definitions, and of the definitions that they name.
 
-    Different definitions can share a public name, such as two lambdas of a function, or `utils.f` of two packages. They are numbered in the
-    order in which they are found. If the source of a definition cannot be found, for example after typing it at a Python prompt, its byte
-    code is collected. A file counts as it was when this process first read it, because that version is close to the code that the process
-    runs.
+    Different definitions can share a public name, such as two lambdas of a function, or `utils.f` of two packages. They
+    are numbered in the order in which they are found. If the source of a definition cannot be found, for example after
+    typing it at a Python prompt, its byte code is collected. A file counts as it was when this process first read it,
+    because that version is close to the code that the process runs.
     """
 
     def __init__(self) -> None:
@@ -50,7 +53,10 @@ class Sources:
         return dict(sorted(found.items()))
 
     def named(self, thing: Any) -> str:
-        """Return the public name of a class or function, with a number if another definition has the same name. Calls `follow`."""
+        """Return the public name of a class or function, with a number if another definition has the same name.
+
+        Calls `follow`.
+        """
         self.follow(thing)
         name, thing = public_name(thing), thing.__func__ if isinstance(thing, MethodType) else thing
         followed = name in self.texts and isinstance(thing, type | FunctionType) and is_own(thing)
@@ -92,10 +98,12 @@ class Sources:
             self._count_value(namespace, name)
 
     def _count_value(self, namespace: Mapping[str, Any], name: str) -> None:
-        """Collect the statements of a user's module that assign or change `name`. If `name` is imported, collect those of its own module.
+        """Collect the statements of a user's module that assign or change `name`.
 
-        The definition of a function or class is left out, because `follow` collects it. A definition that a decorator has turned into
-        another kind of object is included, because `follow` cannot find it.
+        If `name` is imported, collect those of its own module.
+
+        The definition of a function or class is left out, because `follow` collects it. A definition that a decorator
+        has turned into another kind of object is included, because `follow` cannot find it.
         """
         module = sys.modules.get(str(namespace.get("__name__")))
         if module is None or vars(module) is not namespace or not is_own(module):
@@ -157,7 +165,7 @@ def _used(thing: type | FunctionType) -> Iterator[tuple[Mapping[str, Any], Itera
 
 
 def _evaluated_outside(node: ast.AST) -> list[ast.AST]:
-    """Return the parts that Python evaluates when it executes a definition: decorators, defaults, and a class's bases and assignments."""
+    """Return the parts evaluated when a definition runs: decorators, defaults, a class's bases and assignments."""
     if isinstance(node, ast.ClassDef):
         return [child for child in ast.iter_child_nodes(node) if not isinstance(child, Definition)]
     if isinstance(node, ast.Lambda):
@@ -203,7 +211,10 @@ def _module(name: str, importer: ModuleType) -> ModuleType | None:
 
 
 def _names_of_code(code: CodeType) -> list[Chain]:
-    """Return the global names that byte code loads. Local variables are left out, also if a global variable has the same name."""
+    """Return the global names that byte code loads.
+
+    Local variables are left out, also if a global variable has the same name.
+    """
     found: list[Chain] = []
     chain: Chain = ()
     for instruction in dis.get_instructions(code):

@@ -6,7 +6,7 @@ from seglab.records import CROSSING, check_name, levels_of
 
 
 def check_factors(factors: Sequence[str], arms: Sequence[str]) -> None:
-    """Raise a ValueError unless the names of `arms` form the full grid of the levels of two factors: `none+full`, `l2+full`, ..."""
+    """Raise a ValueError unless `arms` name the full grid of two factors' levels: `none+full`, `l2+full`, ..."""
     if isinstance(factors, str) or len(factors) != 2:
         given = repr(factors) if isinstance(factors, str) else list(factors)
         raise ValueError(

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 
 def raise_failures(failures: Mapping[str, Exception]) -> None:
-    """Raise the errors of arms, with a note that names the arms; nothing if there are none. Arms that fail alike share one error.
+    """Raise the errors of arms, with a note that names the arms; nothing if there are none.
+
+    Arms that fail alike share one error.
 
     Args:
         failures: the error of each arm that has failed, by arm.

@@ -1,7 +1,9 @@
-"""Identity: two runs are the same run if their settings are equal. This module describes a study's settings and compares descriptions.
+"""Identity: two runs are the same run if their settings are equal.
 
-`settings.py` decides which values are settings, and `code.py` hashes the user's code. The user can accept an edit of code that changes no
-number: the record then lists the edit, and its description of the runs stays as it was.
+This module describes a study's settings and compares descriptions.
+
+`settings.py` decides which values are settings, and `code.py` hashes the user's code. The user can accept an edit of
+code that changes no number: the record then lists the edit, and its description of the runs stays as it was.
 """
 
 import dataclasses
@@ -87,14 +89,17 @@ def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
 
 
 def describe(arm: Arm, start: Progress) -> dict[str, Any]:
-    """Return the description of an arm: network, loss, penalty, schedule, optimizer and scheduler, with their settings and the user's code.
+    """Return the description of an arm: its parts, with their settings and the user's code.
 
-    The arm is built under two seeds. A tensor that is equal in both builds, such as a pretrained weight, does not depend on the seed. It
-    belongs to the arm's description.
+    The parts are network, loss, penalty, schedule, optimizer and scheduler.
+
+    The arm is built under two seeds. A tensor that is equal in both builds, such as a pretrained weight, does not
+    depend on the seed. It belongs to the arm's description.
 
     Raises:
-        ValueError: both builds return the same network object, so that each run would continue the training of the previous run; or the
-            scheduler cannot be made, fails within the training, or has a state that no checkpoint can hold.
+        ValueError: both builds return the same network object, so that each run would continue the training of the
+            previous run; or the scheduler cannot be made, fails within the training, or has a state that no checkpoint
+            can hold.
     """
     with torch.random.fork_rng(devices=[]):
         module, other = built(arm, 0), built(arm, 1)
@@ -111,7 +116,7 @@ def describe(arm: Arm, start: Progress) -> dict[str, Any]:
 
 
 def _display(arm: Arm, module: SegmentationModule, start: Progress) -> dict[str, Any]:
-    """Return what the record of an arm only displays: phases of its schedule, its search space, the values of a proposed setting."""
+    """Return what an arm's record only displays: schedule phases, search space, values of a proposed setting."""
     phases = {"phases": phase_rows(module, start)} if module.freeze_schedule is not None else {}
     space = {"space": describe_space(arm.tuned.space)} if isinstance(arm, Chosen) and arm.tuned.space else {}
     return {**phases, **space, **({"values": dict(arm.values)} if isinstance(arm, Proposed) else {})}
@@ -141,13 +146,13 @@ def describe_module(module: SegmentationModule, start: Progress) -> dict[str, An
 
 
 def planned(study: Study) -> Progress:
-    """Return the progress at the beginning of a run: step 0, the total number of optimizer steps, and the steps of an epoch."""
+    """Return the progress at the beginning of a run: step 0, total optimizer steps, and steps of an epoch."""
     per_epoch = -(-len(study.data.train_dataloader()) // study.accumulate)
     return Progress(0, study.epochs * per_epoch, per_epoch)
 
 
 def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
-    """Raise a ValueError if a run's settings differ from the record, because its script, its data or its code have changed."""
+    """Raise a ValueError if a run's settings differ from the record, because script, data or code have changed."""
     now = record(study, [study.entry(run)], batch_norm_parts)
     lines = [*changes(recorded, now), *shift_changes(recorded, now)]
     if recorded.entry(run) not in recorded.arms:
@@ -157,7 +162,7 @@ def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: 
 
 
 def refused_images(recorded: StudyRecord, images: Format) -> dict[str, Exception]:
-    """Return an error for each arm whose network or normalisation expects another number of channels than the images have.
+    """Return an error for each arm whose network or normalisation expects another number of channels than the images'.
 
     Arms whose module is of the user's own class are not checked, because it may convert the images.
     """
@@ -175,7 +180,8 @@ def refused_images(recorded: StudyRecord, images: Format) -> dict[str, Exception
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
     """Return a line for each difference in the shared settings and in the arms of both records.
 
-    Accepted edits are not differences, and a newer version of the numbers is not if it changed the numbers of no arm of `now`.
+    Accepted edits are not differences, and a newer version of the numbers is not if it changed the numbers of no arm of
+    `now`.
     """
     shared = _as_recorded(now.shared, recorded.shared, recorded)
     if _same_numbers(recorded, now):
@@ -191,7 +197,8 @@ def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
 def described_shift(shift: Shift, data: SegmentationDataModule) -> dict[str, Any]:
     """Return the settings of a shift, the content of its domain, and the user's code that it uses.
 
-    `kind` is the class of the shift, whose severities are averaged first in the mean over the corruptions; None for another domain.
+    `kind` is the class of the shift, whose severities are averaged first in the mean over the corruptions; None for
+    another domain.
     """
     settings = Settings()
     described = settings.plain(data.shift_identity(shift))
@@ -200,14 +207,17 @@ def described_shift(shift: Shift, data: SegmentationDataModule) -> dict[str, Any
 
 
 def shift_changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
-    """Return a line for each difference in a shift that both records name. A shift that only one of them names is no difference."""
+    """Return a line for each difference in a shift that both records name.
+
+    A shift that only one of them names is no difference.
+    """
     common = [name for name in now.shifts if name in recorded.shifts]
     pairs = {name: (recorded.shifts[name], _as_recorded(now.shifts[name], recorded.shifts[name], recorded)) for name in common}
     return [f"shift {name}: {line}" for name, (there, here) in pairs.items() for line in differences(there, here)]
 
 
 def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
-    """Return the record with every edit of the user's code between `recorded` and `now` listed as accepted, for the reason `why`."""
+    """Return the record with every edit of the user's code from `recorded` to `now` accepted, for the reason `why`."""
     edits = dict[tuple[str, str | None, str | None], None]()
     pairs = [(recorded.shared, now.shared), *((recorded.arms[arm], now.arms[arm]) for arm in now.arms if arm in recorded.arms)]
     pairs += [(recorded.shifts[name], now.shifts[name]) for name in now.shifts if name in recorded.shifts]
@@ -219,10 +229,10 @@ def accept(recorded: StudyRecord, now: StudyRecord, why: str) -> StudyRecord:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return a line for each value that differs between two descriptions: `path: old → new`, or the name of an edited definition.
+    """Return a line per value that differs between two descriptions: `path: old → new`, or an edited definition's name.
 
-    An option that one description lacks equals an option that is off, None or False. Therefore a new option of a library's class does not
-    change the description of a user's class that extends it.
+    An option that one description lacks equals an option that is off, None or False. Therefore a new option of a
+    library's class does not change the description of a user's class that extends it.
     """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         if path.rpartition(".")[2] == "code":
@@ -240,8 +250,8 @@ def _is_off_and_new(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 def _same_numbers(recorded: StudyRecord, now: StudyRecord) -> bool:
     """Return whether no version of the numbers since `recorded` changed the numbers of an arm of `now`.
 
-    A class of the user's own may use a changed class that the description does not name. Its arm counts as changed, unless the class is
-    the network.
+    A class of the user's own may use a changed class that the description does not name. Its arm counts as changed,
+    unless the class is the network.
     """
     changed = changed_since(recorded.shared.get("numerics"))
     if not changed:
@@ -250,7 +260,7 @@ def _same_numbers(recorded: StudyRecord, now: StudyRecord) -> bool:
 
 
 def _named(arm: Mapping[str, Any]) -> set[str]:
-    """Return all strings in an arm's settings, among them the public names of all its classes, except those in the network and the code."""
+    """Return all strings in an arm's settings, public class names included, except those in network and code."""
     return _texts([value for name, value in settings_of(arm).items() if name not in ("network", "code")])
 
 
@@ -266,7 +276,7 @@ def _edited(name: str, old: str | None, new: str | None) -> str:
 
 
 def _as_recorded(now: Mapping[str, Any], there: Mapping[str, Any], record: StudyRecord) -> Mapping[str, Any]:
-    """Return the description `now` in which each accepted edit of the user's code has the hash that the record holds."""
+    """Return the description `now`, with the recorded hash of each accepted edit of the user's code."""
     code, old = dict(now.get("code", {})), there.get("code", {})
     for edit in record.accepted:
         if code.get(edit.name) == edit.now and old.get(edit.name) == edit.recorded:
@@ -310,7 +320,7 @@ def _kind(thing: object) -> str:
 
 
 def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:
-    """Return the class and configuration of a network, and a hash of its structure: layers, their settings, shapes of parameters."""
+    """Return a network's class and configuration, and a hash of its structure: layers, settings, parameter shapes."""
     config = {name: value for name, value in description(network).get("config", {}).items() if value is not None and value is not False}
     structure = hash_plain(settings.plain(network))
     return {"class": settings.named(type(network)), **({"config": config} if config else {}), "structure": structure}
@@ -319,8 +329,8 @@ def _network(network: nn.Module, settings: Settings) -> dict[str, Any]:
 def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: int) -> None:
     """Check the regularizer before any training: raise the errors that it would raise when its training starts.
 
-    Examples: a stage that does not exist, `Anchored` without pretrained weights, a training too short for the measurement of `Relative`,
-    an optimizer with weight decay beside a penalty.
+    Examples: a stage that does not exist, `Anchored` without pretrained weights, a training too short for the
+    measurement of `Relative`, an optimizer with weight decay beside a penalty.
     """
     check_optimizer(module, optimizer)
     if module.regularizer is not None:
@@ -328,10 +338,10 @@ def _check_regularizer(module: SegmentationModule, optimizer: Optimizer, steps: 
 
 
 def _check_losses(module: SegmentationModule) -> None:
-    """Check the losses of seglab before any training: raise the errors that they would raise for this number of classes.
+    """Check seglab's losses before any training: raise the errors that they would raise for this number of classes.
 
-    Examples: another number of class weights, `foreground_only`. For two classes, the network may give one logit or two; which one is known
-    only when it runs.
+    Examples: another number of class weights, `foreground_only`. For two classes, the network may give one logit or
+    two; which one is known only when it runs.
     """
     if module.num_classes > 2:
         logits, mask = torch.zeros(1, module.num_classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.int64)
@@ -341,7 +351,7 @@ def _check_losses(module: SegmentationModule) -> None:
 
 
 def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -> dict[str, Any] | None:
-    """Return the settings of the freezing schedule, and a hash of its factors over the training; None without a schedule."""
+    """Return the freezing schedule's settings, and a hash of its factors over the training; None without a schedule."""
     if module.freeze_schedule is None:
         return None
     followed = range(0, start.steps, max(1, start.steps // SIMULATED_FACTORS))
@@ -350,7 +360,7 @@ def _freezing(module: SegmentationModule, start: Progress, settings: Settings) -
 
 
 def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
-    """Return a hash of the weights and buffers that are equal in both networks, such as pretrained weights and constants."""
+    """Return a hash of the weights and buffers equal in both networks, such as pretrained weights and constants."""
     twin = other.state_dict()
     tensors = {name: value for name, value in one.state_dict().items() if isinstance(value, torch.Tensor) and name in twin}
     parts = [f"{name} {hash_tensor(value)}" for name, value in tensors.items() if torch.equal(value, twin[name])]
@@ -360,8 +370,8 @@ def _equal_tensors(one: nn.Module, other: nn.Module) -> str:
 def _optimizer(optimizer: Optimizer, module: SegmentationModule, settings: Settings) -> dict[str, Any]:
     """Return the optimizer's options that all parameter groups share, and the other options of each group.
 
-    Options that are None or False are left out. The names of the parameters count only if they are not grouped by stage, for example if
-    biases have a group without weight decay.
+    Options that are None or False are left out. The names of the parameters count only if they are not grouped by
+    stage, for example if biases have a group without weight decay.
     """
     groups = [
         {name: settings.plain(value) for name, value in group.items() if name != "params" and value is not None and value is not False}
@@ -387,7 +397,10 @@ def _optimizer(optimizer: Optimizer, module: SegmentationModule, settings: Setti
 
 
 def _scheduler(module: SegmentationModule, optimizer: Optimizer, start: Progress, settings: Settings) -> dict[str, Any] | None:
-    """Return the scheduler's class, and a hash of the learning rates and momenta that it sets for each group over the training."""
+    """Return the scheduler's class, and a hash of its learning rates and momenta for each group over the training.
+
+    Return the options of a `ReduceLROnPlateau` in place of the hash.
+    """
     if module.scheduler is None:
         return None
     span = module.scheduler_span(start)

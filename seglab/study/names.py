@@ -15,7 +15,7 @@ _PACKAGES = ("site-packages", "dist-packages")
 
 
 def is_own(thing: Any) -> bool:
-    """Return whether a class, function or module is the user's own, not part of Python, an installed package or seglab."""
+    """Return whether a class, function or module is the user's, not of Python, an installed package or seglab."""
     module = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
     if not isinstance(module, str) or module.partition(".")[0] in ("seglab", *sys.builtin_module_names):
         return False
@@ -30,7 +30,8 @@ def public_name(thing: Any) -> str:
 
     - seglab: `seglab.L2`, whichever file of seglab defines it;
     - installed package: the shortest path by which it can be imported, such as `torch.nn.Conv2d`;
-    - user: the file's stem and the name in the file, such as `my_losses.MyLoss`. The name is the same in a script and an imported module.
+    - user: the file's stem and the name in the file, such as `my_losses.MyLoss`. The name is the same in a script and
+      an imported module.
     """
     module, name = getattr(thing, "__module__", None) or "builtins", thing.__qualname__
     if module.partition(".")[0] == "seglab":
@@ -41,14 +42,15 @@ def public_name(thing: Any) -> str:
 
 
 def stem(file: str | None) -> str:
-    """Return a file's name without folder and suffix; `__main__` for the cell of a notebook, which has no file on disk."""
+    """Return a file's name without folder and suffix; `__main__` for a notebook cell, which has no file on disk."""
     return Path(file).stem if file is not None and Path(file).exists() else "__main__"
 
 
 def file_of(thing: Any) -> str | None:
-    """Return the file that defines a class, function or module; None without a file, for example for code typed at a Python prompt.
+    """Return the file that defines a class, function or module; None without a file, as for code at a Python prompt.
 
-    Python records no file for a class that is defined in a notebook. The file of one of its methods is returned instead.
+    Python records no file for a class that is defined in a notebook. The file of one of its methods is returned
+    instead.
     """
     code = getattr(thing.__func__ if isinstance(thing, MethodType) else thing, "__code__", None)
     if isinstance(code, CodeType):
@@ -62,7 +64,10 @@ def file_of(thing: Any) -> str | None:
 
 
 def functions_of(cls: type) -> Iterator[FunctionType]:
-    """Yield the functions that a class defines itself: methods, class methods, properties. Inherited functions are left out."""
+    """Yield the functions that a class defines itself: methods, class methods, properties.
+
+    Inherited functions are left out.
+    """
     for value in vars(cls).values():
         for function in (value, *(getattr(value, name, None) for name in ("__func__", "fget", "fset", "fdel", "func", "__wrapped__"))):
             if isinstance(function, FunctionType) and function.__module__ == cls.__module__:
@@ -70,7 +75,10 @@ def functions_of(cls: type) -> Iterator[FunctionType]:
 
 
 def is_own_file(file: str) -> bool:
-    """Return whether code from a file is the user's own, not part of Python, an installed package or seglab. Generated code is not."""
+    """Return whether code from a file is the user's own, not part of Python, an installed package or seglab.
+
+    Generated code is not.
+    """
     return not file.startswith("<") and not _is_installed(file) and not Path(file).is_relative_to(_SEGLAB)
 
 

@@ -1,10 +1,11 @@
 """Sequential search: propose settings from the scores of earlier settings, by a tree-structured Parzen estimator.
 
-J. Bergstra, R. Bardenet, Y. Bengio, B. Kégl, "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011. Optuna computes the proposals; it
-is an optional dependency, `seglab[tuning]`.
+J. Bergstra, R. Bardenet, Y. Bengio, B. Kégl, "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011. Optuna
+computes the proposals; it is an optional dependency, `seglab[tuning]`.
 
-Settings are proposed in rounds, not one by one, so that several workers have something to do. A round is a function of the search and of
-the scores of all earlier rounds alone. It depends neither on the order in which runs end nor on their machines.
+Settings are proposed in rounds, not one by one, so that several workers have something to do. A round is a function of
+the search and of the scores of all earlier rounds alone. It depends neither on the order in which runs end nor on their
+machines.
 """
 
 import importlib.util
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from seglab.study.space import Choice, LogRange, Space, Values, check_space, halton_candidates, name_of
 
 ATTEMPTS = 100
-"""Number of times that the estimator is asked for a setting that has not been tried. A small space of choices may have none left."""
+"""Number of times that the estimator is asked for a setting that has not been tried. A small space of choices may have
+none left.
+"""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@
 | function, class | its public name; for the user's own also its source and the variables of its closure |
 | tensor, array | its values, or a hash of many values |
 
-Two things are never settings: private attributes of a library's objects, and the file in which seglab or a library defines a class.
-Therefore neither an update of a library nor a moved file changes the settings.
+Two things are never settings: private attributes of a library's objects, and the file in which seglab or a library
+defines a class. Therefore neither an update of a library nor a moved file changes the settings.
 """
 
 import dataclasses
@@ -43,12 +43,14 @@ _OFF = (None, False)
 
 
 class Settings:
-    """Turns objects into plain data that are equal in every process, and collects the user's code that the objects depend on."""
+    """Turns objects into plain data, equal in every process, and collects the user's code that they depend on."""
 
     def __init__(self) -> None:
         self._sources = Sources()
         self._open: set[int] = set()
-        """Ids of the objects whose description has begun and not ended, so that an object that contains itself ends the recursion."""
+        """Ids of the objects whose description has begun and not ended. With them, the description of an object that
+        contains itself ends.
+        """
 
     @property
     def code(self) -> dict[str, str]:
@@ -111,12 +113,18 @@ class Settings:
         return {name: self.plain(getattr(value, name)) for name in sorted(added)}
 
     def _key(self, value: Any) -> str:
-        """Return a mapping's key or a set's member as text: its settings if it is a class or its `str` has an address, else its `str`."""
+        """Return a mapping's key or a set's member as text, by its `str`.
+
+        A class, or an object whose `str` has an address, is returned by its settings.
+        """
         text = str(value)
         return json.dumps(self.plain(value), sort_keys=True) if isinstance(value, type) or _ADDRESS.search(text) else text
 
     def _definition(self, thing: Any, depth: int) -> Any:
-        """Return the name of a function or class; for a user's function also the variables of its closure and its defaults."""
+        """Return the name of a function or class; for a user's lambda or nested function also closure and defaults.
+
+        For a bound method, return its object too.
+        """
         name = self.named(thing)
         if isinstance(thing, MethodType):
             return {"method": name, "of": self.plain(thing.__self__, depth + 1)}
@@ -176,7 +184,10 @@ def setting_names(value: Any) -> list[str]:
 
 
 def _says_itself(value: Any) -> str | None:
-    """Return the `repr` of a library's object if it states all settings, as for an albumentations pipeline; None for other objects."""
+    """Return the `repr` of a library's object if it states all settings; None for other objects.
+
+    The `repr` of an albumentations pipeline states all settings.
+    """
     if is_own(type(value)) or isinstance(value, nn.Module) or dataclasses.is_dataclass(value):
         return None
     try:
@@ -244,5 +255,8 @@ def _values_captured(function: FunctionType) -> dict[str, Any]:
 
 
 def _is_made(value: Any) -> bool:
-    """Return whether functions of this source may differ: the function was defined in another function, or has a closure."""
+    """Return whether functions of this source may differ: defined in another function, or with a closure.
+
+    Lambdas are included.
+    """
     return isinstance(value, FunctionType) and ("<" in value.__qualname__ or value.__closure__ is not None)

@@ -1,4 +1,4 @@
-"""Find source code: the syntax tree and text of a user's class or function, and the statements of a module that define a name.
+"""Find source code: syntax tree and text of a user's class or function, and a module's statements that define a name.
 
 Each file is read once; later edits of the file are not seen by this process.
 """
@@ -53,7 +53,7 @@ def bare(node: ast.AST) -> str:
 
 
 def nodes_of(thing: type | FunctionType) -> list[ast.AST]:
-    """Return the syntax trees of a class or function in its file; several if the file defines the name more than once."""
+    """Return the syntax trees of a class or function in its file; several if its name is defined more than once."""
     file = file_of(thing)
     if file is None:
         return []
@@ -77,7 +77,7 @@ def inside(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _lambdas(tree: ast.AST, code: CodeType) -> list[ast.AST]:
-    """Return the lambda that was compiled to `code`: the innermost lambda that begins on its line and contains all its instructions.
+    """Return the lambda compiled to `code`: the innermost one that begins on its line and contains all instructions.
 
     If no lambda contains them all, return every lambda that begins on the line.
     """
@@ -96,7 +96,10 @@ def _end(node: ast.Lambda) -> tuple[int, int]:
 
 
 def _assigned(statement: ast.stmt) -> set[str]:
-    """Return the names that a module's statement defines, assigns or changes (`x[0] = 1`, `x.append(1)`), also inside `if` or `try`."""
+    """Return the names that a module's statement defines, assigns or changes, also inside `if` or `try`.
+
+    Changes are, for example, `x[0] = 1` and `x.append(1)`.
+    """
     if isinstance(statement, Definition):
         return {statement.name}
     found = set()
@@ -137,7 +140,10 @@ def _first_line(node: Definition) -> int:
 
 @functools.cache
 def _functions(file: str) -> dict[int, list[ast.AST]]:
-    """Return the definitions of a file by first line. The first line of a decorated definition is its first decorator."""
+    """Return the definitions of a file by first line.
+
+    The first line of a decorated definition is its first decorator.
+    """
     found: dict[int, list[ast.AST]] = {}
     for node in ast.walk(_tree(file)):
         if isinstance(node, Definition):

@@ -1,7 +1,7 @@
-"""Search spaces: the ranges of the values that an arm tunes, and candidates drawn from them as a grid, at random or quasi-random.
+"""Search spaces: ranges of the values that an arm tunes, and candidates drawn as a grid, at random or quasi-random.
 
-A candidate is a mapping of names to values, such as `{"lr": 1e-3, "ratio": 0.03}`. All functions are functions of their arguments alone:
-the same call gives the same candidates on every machine.
+A candidate is a mapping of names to values, such as `{"lr": 1e-3, "ratio": 0.03}`. All functions are functions of their
+arguments alone: the same call gives the same candidates on every machine.
 """
 
 import itertools
@@ -122,16 +122,21 @@ def grid_candidates(space: Space, count: int) -> list[Values]:
 
 
 def random_candidates(space: Space, count: int, seed: int = 0) -> list[Values]:
-    """Return `count` independent candidates (Bergstra & Bengio 2012, "Random search for hyper-parameter optimization")."""
+    """Return `count` independent random candidates.
+
+    See Bergstra & Bengio 2012, "Random search for hyper-parameter optimization".
+    """
     _check_count("random_candidates", space, count)
     return [_at(space, row) for row in np.random.default_rng(seed).random((count, len(space)))]
 
 
 def halton_candidates(space: Space, count: int, seed: int | None = None) -> list[Values]:
-    """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960), from the sequence's second point on.
+    """Return `count` candidates that cover the space more evenly than random ones do (Halton 1960).
 
-    With a seed, all points are shifted by the same random vector modulo 1 (Cranley & Patterson 1976): each seed gives other candidates, which
-    cover the space as evenly.
+    The candidates begin at the second point of the sequence.
+
+    With a seed, all points are shifted by the same random vector modulo 1 (Cranley & Patterson 1976): each seed gives
+    other candidates, which cover the space as evenly.
     """
     from scipy.stats import qmc  # takes a second to import
 

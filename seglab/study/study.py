@@ -24,7 +24,8 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]
 class Study:
     """One question, answered by training every arm under every seed with the same data, batches and number of steps.
 
-    A seed fixes initialisation, order and augmentation, the same for every arm: the runs of a seed are a pair to compare.
+    A seed fixes initialisation, order and augmentation, the same for every arm: the runs of a seed are a pair to
+    compare.
     """
 
     name: str
@@ -34,14 +35,15 @@ class Study:
     baseline: str
     """Name of the arm that all others are compared with."""
     arms: Mapping[str, Arm | Tuned | Sequence[Arm | Tuned]]
-    """Factory of each arm, by name; or candidate settings of each arm, the same number for all (an equal tuning budget). A list of `Tuned` gives
-    each of several `tunings` candidates of its own."""
+    """Factory of each arm, by name; or candidate settings of each arm, equally many for all (an equal tuning budget). A
+    list of `Tuned` gives each of several `tunings` candidates of its own.
+    """
     metric: str = "test/miou"
     precision: Precision = "32-true"
     channels_last: bool = False
-    """Whether the weights of convolutions lie in memory channel by channel of each pixel, which changes the last digits of the numbers."""
+    """Keep weights of convolutions in channels-last memory format, which changes the last digits of the numbers."""
     compile: bool = False
-    """Whether `torch.compile` translates the network, which changes the last digits of the numbers."""
+    """True if `torch.compile` translates the network, which changes the last digits of the numbers."""
     accumulate: int = 1
     """Batches per optimizer step."""
     gradient_clip: float | None = None
@@ -49,33 +51,44 @@ class Study:
     tuning_seeds: Sequence[int] = (1000, 1001, 1002, 1003, 1004)
     """Seeds under which each setting of a tuned arm is tried. They differ from all `seeds`."""
     final_round: int = 5
-    """Number of further seeds, after the last of `tuning_seeds`, under which the best three settings of each arm compete. The chosen setting
-    has the largest mean over all its tuning seeds. 0 chooses by `tuning_seeds` alone."""
+    """Number of further seeds, after the last of `tuning_seeds`, under which each arm's best three settings compete.
+    The chosen setting has the largest mean over all its tuning seeds. 0 chooses by `tuning_seeds` alone.
+    """
     tuning_metric: str = "val/miou"
     """Metric that chooses the setting of a tuned arm."""
     tuning_folds: int | None = None
-    """Number of folds into which the training and validation samples are divided for the tuning runs: the run of seed s validates on fold
-    s mod `tuning_folds` and trains on the others. The final runs have the split of the source. None tunes on the split of the source."""
+    """Number of folds into which the training and validation samples are divided for the tuning runs. The run of seed s
+    validates on fold s mod `tuning_folds` and trains on the others. The final runs have the split of the source. None
+    tunes on the split of the source.
+    """
     tunings: int = 1
-    """Number of independent tunings of each arm, each with tuning seeds of its own. The setting that tuning s mod `tunings` has chosen is
-    trained under seed s. The comparison then tests the means over the seeds of each tuning, and covers the choice of the settings. 1 takes
-    the chosen settings as given."""
+    """Number of independent tunings of each arm, each with tuning seeds of its own. The setting that tuning s mod
+    `tunings` has chosen is trained under seed s. The comparison then tests the means over the seeds of each tuning, and
+    covers the choice of the settings. 1 takes the chosen settings as given.
+    """
     factors: Sequence[str] = ()
-    """Names of two factors that the arms cross, such as ("penalty", "schedule") for the arms none+full, l2+full, none+frozen, l2+frozen.
-    The comparison then adds the effect of each factor and their interaction. Empty if the arms cross no factors."""
+    """Names of two factors that the arms cross, such as ("penalty", "schedule"). The arms of this example are
+    none+full, l2+full, none+frozen and l2+frozen. The comparison then adds the effect of each factor and their
+    interaction. Empty if the arms cross no factors.
+    """
     margin: float | None = None
-    """Largest difference that does not matter, in raw units of `metric` (0.005 is 0.5 points of a score). None takes the metric's own margin;
-    a loss or a cost has none, and no arm is then called equivalent."""
+    """Largest difference that does not matter, in raw units of `metric` (0.005 is 0.5 points of a score). None takes
+    the metric's own margin; a loss or a cost has none, and no arm is then called equivalent.
+    """
     alpha: float = 0.05
     """Rate of false verdicts that is accepted, over all arms: largest adjusted p of a difference."""
     looks: Sequence[int] = ()
-    """Numbers of seeds after which verdicts are given before all seeds are done, such as (6, 8) of 10 seeds. Each look spends a part of
-    `alpha`. Empty: verdicts are given once, when all seeds are done."""
+    """Numbers of seeds after which verdicts are given before all seeds are done, such as (6, 8) of 10 seeds. Each look
+    spends a part of `alpha`. Empty: verdicts are given once, when all seeds are done.
+    """
     always_valid: bool = False
-    """Whether the tests hold after any number of seeds, so that seeds may be added at will. This costs power, and needs a margin."""
+    """True if the tests hold after any number of seeds, so that seeds may be added at will. This costs power, and needs
+    a margin.
+    """
     shifts: Mapping[str, Shift] = dataclasses.field(default_factory=dict)
-    """Shifted test sets on which the trained networks are scored too, by name: `{"noise-3": GaussianNoise(3)}` gives the metric
-    `shift/noise-3/miou`. They change no training."""
+    """Shifted test sets, scored too, by name: `{"noise-3": GaussianNoise(3)}` gives the metric `shift/noise-3/miou`.
+    They change no training.
+    """
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
@@ -110,7 +123,10 @@ class Study:
 
     @property
     def each_arm(self) -> dict[str, Arm | Tuned]:
-        """The arms, each tuning of an arm apart under the name of `arm_of_tuning`. These are the entries of `study.json`."""
+        """The arms, each tuning of an arm apart under the name of `arm_of_tuning`.
+
+        These are the entries of `study.json`.
+        """
         return {arm_of_tuning(arm, place): one for arm, own in self.arms.items() for place, one in enumerate(self._each_tuning(own))}
 
     def entry(self, run: Run) -> str:
@@ -159,9 +175,9 @@ class Study:
     def runs(self, arm: str | None = None, seed: int | None = None) -> list[Run]:
         """Return all runs, or the runs of one arm or one seed.
 
-        The order is seed by seed, so that the first results are already paired. Within a seed the arms are in an order drawn from the name
-        of the study and the seed, so that no arm is always the first on a cold machine: costs can then be compared. The order changes no
-        score.
+        The order is seed by seed, so that the first results are already paired. Within a seed the arms are in an order
+        drawn from the name of the study and the seed, so that no arm is always the first on a cold machine: costs can
+        then be compared. The order changes no score.
         """
         if arm is not None:
             self._check_arm(arm, "arm")
@@ -175,7 +191,10 @@ class Study:
         return sorted(arms, key=lambda arm: hashlib.sha256(f"{self.name}/{seed}/{arm}".encode()).digest())
 
     def tuning_runs(self, arm: str | None = None, setting: str | None = None, seed: int | None = None) -> list[Run]:
-        """Return the runs of `tuning()`, or its runs of one arm, one setting of this arm, or one tuning seed; seed by seed."""
+        """Return the runs of `tuning()`, or only those of one arm, one setting of this arm, or one tuning seed.
+
+        The order is seed by seed.
+        """
         if arm is not None:
             self._check_arm(arm, "arm")
         if setting is not None and arm is None:
@@ -232,7 +251,10 @@ class Study:
         )
 
     def with_settings(self, chosen: Mapping[str, str]) -> "Study":
-        """Return the study with the setting that `chosen` names for each of `each_arm`. Arms that `chosen` does not name stay unchanged."""
+        """Return the study with the setting that `chosen` names for each of `each_arm`.
+
+        Arms that `chosen` does not name stay unchanged.
+        """
         tuned = self.tuned
         return self._with_each({arm: Chosen(tuned[arm], setting) for arm, setting in chosen.items()})
 
@@ -280,7 +302,7 @@ class Study:
             raise ValueError(f"always_valid: the test is scaled by the margin, and {self.metric} has none; give one, as in margin=0.005")
 
     def _check_splits(self, folds: int) -> None:
-        """Raise a ValueError if the seeds are no whole repetitions of the folds, or if the study asks for what folds do not allow."""
+        """Raise a ValueError if the seeds are not whole repetitions of the folds, or folds exclude an option."""
         check_seeds(folds, self.seeds)
         if self.budget is not None:
             raise ValueError(
@@ -320,7 +342,7 @@ class Study:
             )
 
     def _check_tunings(self) -> None:
-        """Raise a ValueError unless the tunings are possible, and the declared seeds are distributed evenly over them at each look."""
+        """Raise a ValueError unless the tunings are valid and share the declared seeds evenly at each look."""
         if self.tunings < 1:
             raise ValueError(f"tunings {self.tunings}: must be 1, or the number of independent tunings of each arm")
         for arm, own in self.arms.items():

@@ -1,4 +1,7 @@
-"""Log the numbers of a run: to `metrics.csv` in the run's folder, which is the truth, and to Weights & Biases and others, for looking."""
+"""Log a run's numbers to `metrics.csv` in its folder, the authoritative record, and to Weights & Biases and others.
+
+The other loggers are for viewing only.
+"""
 
 from seglab.tracking import tables
 from seglab.tracking.artifacts import Kept

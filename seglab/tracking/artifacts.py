@@ -30,12 +30,12 @@ class Kept:
     model: Path | None = None
     """Checkpoint of the trained weights; None keeps no weights."""
     diff: bool = True
-    """Whether the record has the changes of tracked files that are not committed."""
+    """True if the record has the changes of tracked files that are not committed."""
 
 
 @contextlib.contextmanager
 def staged_in(directory: Path) -> Iterator[None]:
-    """Keep the files of tables and artifacts in the folder of the run until they are uploaded, not in the user's home."""
+    """Keep files of tables and artifacts in the run's folder, not in the user's home, until they are uploaded."""
     before = os.environ.get("WANDB_DATA_DIR")
     os.environ["WANDB_DATA_DIR"] = str((directory / "wandb" / "data").absolute())
     try:
@@ -72,7 +72,7 @@ def log_files(run: "wandb.Run", kept: Kept) -> None:
 
 
 def _changes() -> bytes:
-    """Return the difference between the tracked files of the working directory and their commit; empty outside of git."""
+    """Return the diff of the tracked files in the working directory against their commit; empty outside of git."""
     try:
         return subprocess.run(["git", "diff", "HEAD"], capture_output=True, check=True, timeout=30).stdout
     except (OSError, subprocess.SubprocessError):

@@ -1,6 +1,7 @@
 """Describe a run to its loggers: the name, the group, the tags and the flat configuration.
 
-Every run has the same keys, each with one value or None, so that a table of runs has one column per key. All details are under `settings`.
+Every run has the same keys, each with one value or None, so that a table of runs has one column per key. All details
+are under `settings`.
 """
 
 import platform
@@ -171,7 +172,10 @@ def penalty(regularizer: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def wandb_id(run: Run, identity: str) -> str:
-    """Return the W&B id of a run. It is equal for equal runs, so that a repeated or requeued run continues its curve."""
+    """Return the W&B id of a run.
+
+    It is equal for equal runs, so that a repeated or requeued run continues its curve.
+    """
     return re.sub("[+@=,]", "_", f"{run.study}-{run.arm}-s{run.seed}-{identity[:8]}")
 
 

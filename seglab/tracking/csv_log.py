@@ -11,7 +11,7 @@ from seglab.records import write_text
 
 
 class CSVLog(CSVLogger):
-    """Lightning's CSV logger, writing `<directory>/metrics.csv`, which a resumed training continues (see `ResumableLog`).
+    """Lightning's CSV logger for `<directory>/metrics.csv`; a resumed training continues the file (see `ResumableLog`).
 
     Args:
         directory: the run's folder.

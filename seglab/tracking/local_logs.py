@@ -28,7 +28,10 @@ def is_uploaded(log: Path) -> bool:
 
 
 def is_whole(log: Path) -> bool:
-    """Return whether a log can be read up to the end of its run. The client of W&B does not tell if it could not write, as on a full disk."""
+    """Return whether a log can be read up to the end of its run.
+
+    The client of W&B does not tell if it could not write, as on a full disk.
+    """
     try:
         contents = read_contents(log)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Give W&B what no log of a run holds: rows of an online run whose upload has failed, the end of a process that was killed, later scores.
+"""Send W&B what a run's logs lack: online rows whose upload failed, the end of a killed process, and later scores.
 
 `metrics.csv`, `result.json` and `confusion.npz` of the run have everything except its pictures.
 """
@@ -37,8 +37,9 @@ def lacks_rows(directory: Path) -> bool:
 def log_missing(directory: Path) -> None:
     """Log the rows of a finished run that neither W&B nor an offline log has, with its tables and its summary.
 
-    The rows after the last offline log go into one more offline log. The rows of online attempts go to W&B, which says how many it has, as
-    far as no offline log holds them. Then `wandb sync` of the offline logs in the order of their names makes the run complete.
+    The rows after the last offline log go into one more offline log. The rows of online attempts go to W&B, which says
+    how many it has, as far as no offline log holds them. Then `wandb sync` of the offline logs in the order of their
+    names makes the run complete.
 
     Args:
         directory: the folder of the run.
@@ -68,7 +69,7 @@ def log_missing(directory: Path) -> None:
 
 
 def expect_scores(directory: Path) -> None:
-    """Note that scores are about to join the result of a finished run, so that W&B gets them even if this process is killed."""
+    """Note that scores are about to join a finished run's result, so W&B gets them even if this process is killed."""
     state = read_state(directory)
     if state is not None:
         write_state(replace(moved(state, directory), lacks_scores=True))
@@ -77,7 +78,8 @@ def expect_scores(directory: Path) -> None:
 def log_scores(directory: Path) -> None:
     """Give W&B the scores that have joined the result of a finished run, if it lacks them and has the run.
 
-    A run that waits in an offline log is left to `seglab sync`, which uploads the log first: an upload replaces all values of a run.
+    A run that waits in an offline log is left to `seglab sync`, which uploads the log first: an upload replaces all
+    values of a run.
 
     Raises:
         ValueError, OSError: the files of the run are damaged, or W&B cannot be reached.

@@ -42,7 +42,7 @@ def resolved_mode(mode: WandbMode) -> WandbMode:
 
 
 def check_mode(mode: WandbMode) -> None:
-    """Raise a ValueError if runs would be logged online though nobody is logged in, or if W&B does not take an environment variable.
+    """Raise a ValueError if runs would be logged online without a login, or W&B rejects an environment variable.
 
     W&B would raise its own error in each run.
     """
@@ -58,12 +58,15 @@ def check_mode(mode: WandbMode) -> None:
 
 
 def not_followed(names: Collection[str]) -> str | None:
-    """Return a line that names the environment variables of W&B that a study does not follow; None if there are none."""
+    """Return a line naming the W&B environment variables that a study does not follow; None if there are none."""
     return _named(name for name in names if name.startswith("WANDB_") and not is_followed(name))
 
 
 def not_followed_by_fit(names: Collection[str]) -> str | None:
-    """Return a line that names the environment variables of W&B that a fit does not follow; None if there are none, or in a sweep."""
+    """Return a line naming the W&B environment variables that a fit does not follow, or None.
+
+    The result is None if there are no such variables, or in a sweep.
+    """
     return None if "WANDB_SWEEP_ID" in names else _named(NAMING & set(names))
 
 

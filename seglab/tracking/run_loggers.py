@@ -63,6 +63,9 @@ def conclude(loggers: Iterable[Logger], end: End | None, kept: Kept) -> None:
 
 
 def _replace_offline_logs(directory: Path, run_id: str) -> None:
-    """Mark the offline logs of a run that goes on online as uploaded: their rows are sent again, and `wandb sync` would repeat them."""
+    """Mark the offline logs of a run that continues online as uploaded, because their rows are sent again.
+
+    Otherwise, `wandb sync` would send these rows a second time.
+    """
     for path in logs(directory, run_id, "offline-run"):
         mark_uploaded(path)

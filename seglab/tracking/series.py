@@ -1,7 +1,7 @@
 """Names of the numbers of a run at W&B, and the rows of `metrics.csv` as W&B gets them.
 
-Row i of `metrics.csv` is the row of W&B with `_step` i. A column keeps its name, with one exception: the learning rate of a stage, the column
-`stage/<stage>/lr`, is `lr/<stage>`, because `stage/` is hidden from the automatic panels.
+Row i of `metrics.csv` is the row of W&B with `_step` i. A column keeps its name, with one exception: the learning rate
+of a stage, the column `stage/<stage>/lr`, is `lr/<stage>`, because `stage/` is hidden from the automatic panels.
 """
 
 import csv
@@ -22,8 +22,9 @@ HIDDEN = ("stage/*", "perf/*", "val/dice/*", "val/boundary_iou/*")
 BEST: Mapping[str, int] = {"val/miou": 1, "val/dice": 1, "val/loss": -1}
 """Curves whose best value is a value of the run: the largest (1), or the smallest (-1).
 
-The best of `val/miou` is `best/val_miou`, and its step is `best/step`. W&B's own `define_metric(..., summary="max")` is not used: it would put
-an object in the place of `val/miou`, which is the score of the trained network, as in `result.json`.
+The best of `val/miou` is `best/val_miou`, and its step is `best/step`. W&B's own `define_metric(..., summary="max")` is
+not used: it would put an object in the place of `val/miou`, which is the score of the trained network, as in
+`result.json`.
 """
 
 _RATE = re.compile("stage/(.+)/lr")
@@ -73,7 +74,7 @@ def better(best: Mapping[str, float], row: Mapping[str, float]) -> Row:
 
 
 def is_of_the_end(row: Mapping[str, float]) -> bool:
-    """Return whether a row of a finished run holds scores of the trained network: the test, or the evaluation on the training split."""
+    """Return whether a finished run's row holds scores of the trained network on the test or the training split."""
     return "train/miou" in row or any(name.startswith("test/") for name in row)
 
 

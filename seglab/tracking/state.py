@@ -19,13 +19,13 @@ class State:
     project: str
     mode: Literal["online", "offline"]
     complete: bool = False
-    """Whether the run has ended and everything of it is at W&B, or in an offline log that is whole."""
+    """True if the run has ended and everything of it is at W&B, or in an offline log that is whole."""
     url: str | None = None
     """Page of an online run."""
     problem: str | None = None
     """Reason why an attempt is offline, or why its log is not complete."""
     lacks_scores: bool = False
-    """Whether scores have joined the result of the run after the end of its log."""
+    """True if scores have joined the result of the run after the end of its log."""
 
 
 def path_of(directory: Path) -> Path:

@@ -28,7 +28,10 @@ class End:
 
 
 def of_end(end: End) -> dict[str, Any]:
-    """Return the tables of classes and of the confusion matrix of the test split, and a picture of the matrix; empty without a test."""
+    """Return the test split's tables of classes and of the confusion matrix, and its picture; empty without a test.
+
+    The picture shows the confusion matrix.
+    """
     import wandb
 
     result, matrix = end.result, end.confusion
@@ -49,7 +52,10 @@ def class_rows(result: Result) -> Iterator[list[Any]]:
 
 
 def confusion_rows(matrix: NDArray[np.int64], names: Sequence[str]) -> Iterator[list[Any]]:
-    """Yield a row of `CONFUSION_COLUMNS` for each cell of a confusion matrix (C,C); `share` is the share of the truth, NaN without truth."""
+    """Yield a row of `CONFUSION_COLUMNS` for each cell of a confusion matrix (C,C).
+
+    `share` is the fraction of the true class's pixels, and NaN if the class has no true pixels.
+    """
     for truth, row in zip(names, matrix, strict=True):
         pixels = int(row.sum())
         for prediction, count in zip(names, row, strict=True):
@@ -57,7 +63,7 @@ def confusion_rows(matrix: NDArray[np.int64], names: Sequence[str]) -> Iterator[
 
 
 def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> Any:
-    """Return a picture of a confusion matrix (C,C): of each class of the truth, the share of its pixels by prediction."""
+    """Return a picture of a confusion matrix (C,C): for each true class, the share of its pixels by prediction."""
     from matplotlib.figure import Figure
     from PIL import Image
 
@@ -77,7 +83,10 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> Any:
 
 
 def image_table(pictures: Sequence[PredictedImage], classes: Classes) -> Any:
-    """Return a table of `IMAGE_COLUMNS`, a row for each picture. Masks that can be switched on lie on `image`; the others are coloured."""
+    """Return a table of `IMAGE_COLUMNS`, a row for each picture.
+
+    Masks that can be switched on lie on `image`; the others are coloured.
+    """
     import wandb
 
     rows: list[Iterable[Any]] = []
@@ -88,7 +97,10 @@ def image_table(pictures: Sequence[PredictedImage], classes: Classes) -> Any:
 
 
 def scores_of(picture: PredictedImage, classes: Classes) -> tuple[float, str]:
-    """Return the mIoU of a picture and the name of the class with the lowest IoU, of those in its truth or its prediction."""
+    """Return a picture's mIoU and the name of its class with the lowest IoU.
+
+    Only classes in the truth or the prediction are considered, and the name is empty if there are none.
+    """
     mask, prediction = (torch.from_numpy(labels)[None] for labels in (picture.truth, picture.prediction))
     found = scores(confusion_matrices(prediction, mask, len(classes.palette), classes.ignore_index)[0])
     iou = found.per_class["iou"]
@@ -97,7 +109,10 @@ def scores_of(picture: PredictedImage, classes: Classes) -> tuple[float, str]:
 
 
 def images(pictures: Sequence[PredictedImage], classes: Classes) -> list[Any]:
-    """Return pictures as W&B images of the size of their masks. Truth and prediction can be switched on and off in the viewer."""
+    """Return pictures as W&B images of the size of their masks.
+
+    Truth and prediction can be switched on and off in the viewer.
+    """
     import wandb
 
     labels = dict(enumerate(classes.names)) | {classes.ignore_index % 256: "ignored"}

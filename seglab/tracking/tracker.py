@@ -52,7 +52,8 @@ class TensorBoard(Tracker):
 class PictureBoard(TensorBoardLogger):
     """Lightning's logger for TensorBoard, which also takes pictures, and has each value of an interrupted run once.
 
-    The attempt that goes on logs again what was logged after the checkpoint. At its first value it tells TensorBoard to drop the earlier ones.
+    The attempt that goes on logs again what was logged after the checkpoint. At its first value it tells TensorBoard to
+    drop the earlier ones.
 
     Args:
         directory: folder of the run; the logger writes into `tensorboard/` in it.
@@ -71,7 +72,7 @@ class PictureBoard(TensorBoardLogger):
 
     @rank_zero_only
     def log_pictures(self, place: str, pictures: Sequence[PredictedImage], classes: Classes) -> None:
-        """Log truth and prediction of each picture beside its image, in the colours of the classes, at the step of the row before."""
+        """Log each image beside its truth and its prediction in the class colours, at the previous row's step."""
         for picture in pictures:
             self.experiment.add_image(f"{place}/predictions/{picture.name}", tables.strip(picture, classes), self._step, dataformats="HWC")
 

@@ -25,8 +25,9 @@ log = logging.getLogger("seglab")
 class OnceLogger(WandbLogger):
     """A W&B logger that logs each row of `metrics.csv` once, however often a run is resumed (see `ResumableLog`).
 
-    Each row has the number that it has in `metrics.csv`. W&B has the rows up to some number. After an interruption, rows below this number
-    are not sent again, and rows that W&B has lost are sent from the text that the checkpoint holds.
+    Each row has the number that it has in `metrics.csv`. W&B has the rows up to some number. After an interruption,
+    rows below this number are not sent again, and rows that W&B has lost are sent from the text that the checkpoint
+    holds.
 
     An error of W&B never reaches the training: it is logged once, and from then on nothing is sent.
 
@@ -34,8 +35,8 @@ class OnceLogger(WandbLogger):
         run: the started W&B run.
         directory: folder of the run.
         sent: number of rows that W&B has.
-        ended: whether the training is over, so that all rows are scores of the trained network. They are shown as values of the run, not
-            as curves of one point.
+        ended: whether the training is over, so that all rows are scores of the trained network. They are shown as
+            values of the run, not as curves of one point.
     """
 
     def __init__(self, run: "wandb.Run", directory: Path, sent: int, ended: bool = False) -> None:
@@ -47,11 +48,13 @@ class OnceLogger(WandbLogger):
         """Number of rows of `metrics.csv` so far, those before the checkpoint of a resumed run included."""
         self.ended = ended
         self.before: dict[str, Any] = {}
-        """Values of the run that earlier offline attempts have left. An upload replaces all values of a run by those of its last attempt."""
+        """Values of the run that earlier offline attempts have left. An upload replaces all values of a run by those of
+        its last attempt.
+        """
         self.problem: str | None = None
         """First error of W&B. Nothing is sent after it."""
         self.concluded = False
-        """Whether everything of the run was given to W&B."""
+        """True if everything of the run was given to W&B."""
         self._logged: set[str] = set()
         """Names of the values that this attempt has sent in rows."""
         self._final: Row = {}
@@ -78,7 +81,7 @@ class OnceLogger(WandbLogger):
         self.ended = True
 
     def log_pictures(self, place: str, pictures: Sequence[PredictedImage], classes: Classes) -> None:
-        """Log pictures of a test with the tables at the end, and pictures of a validation with the row that comes next."""
+        """Log test pictures with the tables at the end, and validation pictures with the next row."""
         if place == "test":
             self._test = (pictures, classes)
         elif self.row >= self.sent and self.problem is None:

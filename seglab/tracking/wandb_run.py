@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     import wandb
 
 START_SECONDS = 12.0
-"""Longest wait for W&B at the start of a run, unless WANDB_INIT_TIMEOUT is set. The start of the offline log that replaces an online one
-takes a few seconds more."""
+"""Longest wait for W&B at the start of a run, unless WANDB_INIT_TIMEOUT is set. The start of the offline log that
+replaces an online one takes a few seconds more.
+"""
 
 FINISH_SECONDS = 20.0
 """Longest wait for the upload at the end of a run."""
@@ -110,12 +111,15 @@ def _logger(described: Described, *, offline: bool, problem: str | None = None) 
 
 
 def _send_no_reports() -> None:
-    """Switch off the client's reports about itself, before wandb is imported: during an outage, they hold up the end of the process."""
+    """Disable wandb's error reports before wandb is imported, because they delay a process's end in an outage."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 
 def finish() -> None:
-    """End the W&B run of this process, so that the next run starts its own. Log a warning if its end could not be uploaded."""
+    """End the W&B run of this process, so that the next run starts its own.
+
+    Log a warning if its end could not be uploaded.
+    """
     import wandb
 
     (logger, state), _Process.open = _Process.open or (None, None), None

@@ -1,4 +1,6 @@
-"""Measure what the framework costs: `make bench`. Everything is measured side by side in one run, and the ratios are what counts.
+"""Measure what the framework costs: `make bench`.
+
+Everything is measured side by side in one run, and the ratios are what counts.
 
 python -m tests.benchmarks              # all
 python -m tests.benchmarks step metric  # some, as `make bench ONLY="step metric"`
@@ -86,7 +88,10 @@ def main() -> None:
 
 
 def bench_penalty(console: Console) -> None:
-    """A training step with each penalty, and with L2 as a plain Python loop in the loss; one network, the candidates in turn."""
+    """Time a training step with each penalty in turn, and with L2 as a plain Python loop in the loss.
+
+    All candidates share one network.
+    """
     choices: dict[str, Regularizer | None] = {
         "none": None,
         "L2": L2(1e-4),
@@ -219,7 +224,10 @@ def show(console: Console, title: str, times: dict[str, list[float]], reference:
 
 
 def show_penalties(console: Console, title: str, whole: dict[str, list[float]], alone: dict[str, list[float]]) -> None:
-    """The second ratio is taken within each step, penalty against all the rest, and so is free of the drift between steps."""
+    """Print the step times, their ratio to no penalty, and the penalty's cost within each step.
+
+    The second ratio compares the penalty with the rest of the same step, so drift between steps does not affect it.
+    """
     table = Table(title=title, title_justify="left")
     for heading in ("", "step, ms", "ratio to none", "penalty, ms", "1 + penalty/rest"):
         table.add_column(heading, justify="left" if not heading else "right")

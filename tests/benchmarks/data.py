@@ -27,10 +27,13 @@ FILES = 100_000
 
 
 def bench_data(console: Console) -> None:
-    """Samples a second, decode-bound: images of 720×960 as JPEG, masks as PNG, resized to 256×352, augmented by the default pipeline.
+    """Measure decode-bound samples per second: JPEG images of 720×960 with PNG masks, resized to 256×352, augmented.
 
-    Workers of seglab keep freed memory. The loop by hand is measured with this setting too, in a line of its own. Without workers, all
-    loops share a process, which keeps freed memory as the processes of seglab do. It does so last, as forked workers would inherit this.
+    The augmentation is the default pipeline.
+
+    Workers of seglab keep freed memory. The loop by hand is measured with this setting too, in a line of its own.
+    Without workers, all loops share a process, which keeps freed memory as the processes of seglab do. It does so last,
+    as forked workers would inherit this.
     """
     with tempfile.TemporaryDirectory() as place:
         os.environ["SEGLAB_CACHE"] = f"{place}/cache"
@@ -141,7 +144,10 @@ def rates(candidates: dict[str, Callable[[], Iterator[Any]]]) -> dict[str, list[
 
 
 def check_cost(console: Console, root: Path) -> None:
-    """The check of the contract, against decoding, resizing and augmenting a sample, and against the augmentation alone."""
+    """Print the cost of the contract's check relative to a sample, and to the augmentation alone.
+
+    A sample includes decoding, resizing and augmenting.
+    """
     data = SegmentationDataModule(ImageMaskFolder(root, 12), size=SMALL, cache=False, num_workers=0)
     dataset = data._samples("train")
     image, mask, _ = dataset[0]

@@ -1,4 +1,4 @@
-"""Measure what freezing saves: step time and peak memory of each phase that a schedule can be in, against full fine-tuning.
+"""Measure what freezing saves: step time and peak memory of each phase of a schedule, relative to full fine-tuning.
 
 python -m tests.benchmarks.freezing PHASE prints the peak memory of one phase, in a process of its own.
 """
@@ -46,7 +46,10 @@ LIMIT = "limit: the encoder's forward pass alone"
 
 
 def bench_freezing(console: Console) -> None:
-    """A training step in each phase, in turn, so that drift meets all alike; each phase's peak memory in a process of its own."""
+    """Time a training step of each phase in turn, so that drift affects all phases equally.
+
+    Each phase's peak memory is measured in a separate process.
+    """
     steps = {name: training_step(names) for name, names in PHASES.items()} | {LIMIT: encoder_forward()}
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS + 1):

@@ -1,8 +1,8 @@
-"""Everything worth measuring on a GPU that is there for a few minutes, in order of value: `python -m tests.benchmarks gpu --minutes 10`.
+"""Run the most valuable measurements first on a briefly available GPU: `python -m tests.benchmarks gpu --minutes 10`.
 
-Each part is a process of its own, whose table is in FOLDER/PART.txt as soon as it is there, and which ends when its time is over. The
-study is last and has the rest of the time: as many seeds as fit, and fewer epochs if four would not fit. Without a GPU everything is
-small, which shows that it works and measures nothing.
+Each part is a process of its own, whose table is in FOLDER/PART.txt as soon as it is there, and which ends when its
+time is over. The study is last and has the rest of the time: as many seeds as fit, and fewer epochs if four would not
+fit. Without a GPU everything is small, which shows that it works and measures nothing.
 """
 
 import argparse
@@ -91,7 +91,10 @@ def that_fit(seconds: float, beside: float, epoch: float) -> tuple[int, int]:
 
 
 def sizes(asked: Asked) -> list[str]:
-    """Return the flags of data, network and precision: CamVid at its published size on a GPU, something small elsewhere."""
+    """Return the flags of data, weights and precision: CamVid's published size on a GPU, small images elsewhere.
+
+    Without CamVid, a GPU gets drawn images of 384×384.
+    """
     data = [] if asked.camvid is None else ["--data.source", "CamVid", "--data.source.root", str(asked.camvid)]
     weights = [] if asked.weights is None else ["--weights", str(asked.weights)]
     common = [*data, *weights, "--precision", "bf16-mixed", "--wandb", "disabled"]
@@ -103,7 +106,7 @@ def sizes(asked: Asked) -> list[str]:
 
 
 def run(words: Sequence[str], path: Path, seconds: float) -> bool:
-    """Run a command for at most some seconds, write what it prints to a file and show it; return whether it came to its end."""
+    """Run a command for at most `seconds`, write its output to `path`, print it, and return whether it succeeded."""
     began = time.monotonic()
     if seconds < 1:
         print(f"{path.stem}: no time is left", flush=True)

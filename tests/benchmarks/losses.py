@@ -1,4 +1,4 @@
-"""Measure what a loss costs: forward and backward of each against cross-entropy, and the whole training step beside it."""
+"""Measure a loss's cost: forward and backward pass relative to cross-entropy, and beside it the whole training step."""
 
 import statistics
 import time

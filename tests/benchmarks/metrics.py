@@ -19,7 +19,10 @@ BARE = "bare bincount"
 
 
 def bench_metric(console: Console) -> None:
-    """The updates in turn, so that drift meets all alike, and each again and again, as a prediction that was just made is in the cache."""
+    """Time the updates of all metrics in turn, so that drift affects all of them equally.
+
+    Each update is repeated, because a prediction that was just made is in the cache.
+    """
     timers = {name: Timer("update()", globals={"update": update}) for name, update in updates().items()}
     times: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(ROUNDS):
@@ -29,7 +32,10 @@ def bench_metric(console: Console) -> None:
 
 
 def updates() -> dict[str, Callable[[], object]]:
-    """Predictions are int64, as `max` gives them, and masks uint8, as data sets do. The bare bincount finds its cells computed."""
+    """Predictions are int64, as `max` gives them, and masks uint8, as data sets do.
+
+    The bare bincount finds its cells computed.
+    """
     generator = torch.Generator().manual_seed(0)
     shape = (IMAGES, SIDE, SIDE)
     logits = torch.randn(IMAGES, CLASSES, SIDE, SIDE, generator=generator).to(DEVICE)

@@ -1,4 +1,6 @@
-"""Does pulling weights to their pretrained values (L2-SP) help on CamVid at its published size? The study of `python -m tests.benchmarks gpu`.
+"""Does pulling weights to their pretrained values (L2-SP) help on CamVid at its published size?
+
+The study of `python -m tests.benchmarks gpu`.
 
     python tests/benchmarks/published_size.py run --data.source CamVid --data.source.root D --data.size 360,480 \
         --weights resnet18.safetensors --precision bf16-mixed --seeds 4
@@ -32,7 +34,9 @@ def study(
     seeds: int = 4,
     strength: float = 1e-3,
 ) -> Study:
-    """Arms: no penalty, L2, and, with weights, L2-SP: the encoder is pulled to the weights it starts from, the rest to 0.
+    """Compare no penalty, L2 and, if weights are given, L2-SP.
+
+    L2-SP pulls the encoder to its initial weights and the rest to 0.
 
     Args:
         data: images and masks.

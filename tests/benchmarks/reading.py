@@ -1,6 +1,7 @@
-"""How long `compare` takes on a study of many runs, and how much memory.
+"""Measure the time and the memory that `compare` takes on a study of many runs.
 
-python -m tests.benchmarks.reading FOLDER FORM prints the seconds and the peak memory of one command, in a process of its own.
+python -m tests.benchmarks.reading FOLDER FORM prints the seconds and the peak memory of one command, in a process of
+its own.
 """
 
 import csv
@@ -41,7 +42,10 @@ def bench_reading(console: Console) -> None:
 
 
 def write_study(folder: Path, arms: int, seeds: int, epochs: int = EPOCHS) -> Path:
-    """Write a study as `run` leaves it: `result.json` and `metrics.csv` of each run. `epochs` 0 leaves out `metrics.csv`."""
+    """Write a study as `run` leaves it: `result.json` and `metrics.csv` of each run.
+
+    `epochs` 0 leaves out `metrics.csv`.
+    """
     names = [f"arm-{place:03d}" for place in range(arms)]
     record = StudyRecord(folder.name, names[0], "test/miou", {"epochs": epochs}, {name: {"strength": name} for name in names})
     generator = np.random.default_rng(0)

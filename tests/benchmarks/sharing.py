@@ -14,7 +14,10 @@ RUNS = 8
 
 
 def bench_sharing(console: Console) -> None:
-    """One study of short runs, again and again with more runs at a time on each GPU; without a GPU, on the CPU with one thread a run."""
+    """Time one study of short runs repeatedly, each time with more runs at once on each GPU.
+
+    Without a GPU, the runs share the CPU with one thread each.
+    """
     gpus = torch.cuda.device_count()
     seconds: dict[int, float] = {}
     scores: dict[int, dict[str, dict[str, float]]] = {}

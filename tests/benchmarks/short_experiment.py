@@ -1,4 +1,7 @@
-"""Which learning rate? A study of short runs, and one of them by hand: what `python -m tests.benchmarks study` compares."""
+"""Which learning rate?
+
+A study of short runs, and one of them by hand: what `python -m tests.benchmarks study` compares.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,5 @@
-"""A training step as a study trains, and one of a bare LightningModule, each in turns with the same step in a loop by hand.
+"""A training step as a study trains, and one of a bare LightningModule, each in turns with the same step in a loop by
+hand.
 
 Network, batches and initial weights are the same, and all is in one process.
 """
@@ -73,7 +74,10 @@ class Block(NamedTuple):
 
 
 class Turns:
-    """A loader of batches on which a trainer trains. Between two blocks of steps, the loop by hand trains on the same batches."""
+    """A loader of batches on which a trainer trains.
+
+    Between two blocks of steps, the loop by hand trains on the same batches.
+    """
 
     def __init__(self, batches: Sequence[Batch], steps: int, by_hand: Callable[[Batch, int], None]) -> None:
         self.batches = batches
@@ -164,7 +168,9 @@ def cells(size: Size, rounds: list[tuple[Block, Block]]) -> list[str]:
 
 
 def measured(size: Size, train: Callable[[nn.Module, Turns, Size], None]) -> list[tuple[Block, Block]]:
-    """Train in turns with the loop by hand, and check that both end with the same weights. Return the times of each round.
+    """Train in turns with the loop by hand, and check that both end with the same weights.
+
+    Return the times of each round.
 
     Args:
         size: the size of the step.
@@ -198,7 +204,9 @@ def train_bare(network: nn.Module, turns: Turns, size: Size) -> None:
 
 
 def job_of(size: Size, root: Path) -> Job:
-    """Return a run of a study of one arm, of one epoch, without W&B and without looks at the weights, of which a run has twenty.
+    """Return a run of a study with one arm and one epoch, without W&B and without diagnostics of the weights.
+
+    A usual run has twenty such diagnostics.
 
     The epoch has ten steps, so that the run writes a row of its log every ten steps, as longer ones do.
     """
@@ -215,7 +223,10 @@ def job_of(size: Size, root: Path) -> Job:
 
 
 def own(job: Job) -> list[Callback]:
-    """Return the callbacks that a run has beside those of its trainer. No checkpoint is due: these loaders have no state."""
+    """Return the callbacks that a run has beside those of its trainer.
+
+    No checkpoint is due: these loaders have no state.
+    """
     return [Spent(job.resources.on_gpu), ResumeCheckpoint(job.resume_checkpoint, 1e6, Interruption())]
 
 

@@ -1,6 +1,7 @@
-"""Measure what a study costs beside its trainings: the ledger, a study of short runs, the planning of many, two processes against one.
+"""Measure a study's overhead: the ledger, a study of short runs, the planning of many, and two processes against one.
 
-python -m tests.benchmarks.study SEED trains by hand under this seed and prints the wall and CPU seconds that the training took.
+python -m tests.benchmarks.study SEED trains by hand under this seed and prints the wall and CPU seconds that the
+training took.
 """
 
 import contextlib
@@ -77,7 +78,10 @@ def bench_study(console: Console) -> None:
 
 
 def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
-    """Commands on a study of which all folders are there, and half of the results. An unfinished one's `run` is stopped when it starts."""
+    """Commands on a study of which all folders are there, and half of the results.
+
+    An unfinished one's `run` is stopped when it starts.
+    """
     with tempfile.TemporaryDirectory() as root:
         given = ["--root", root, "--accelerator", "cpu", "--rates", str(arms), "--epochs", "1", "--data.source.num_train", "16"]
         of_command(script("run", *given, "--seeds", "1", "--arm", "lr-0"))
@@ -96,7 +100,10 @@ def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
 
 
 def bench_ranks(console: Console) -> None:
-    """One training on one process and on two: one thread each, the same batch of both together; the first epoch does not count."""
+    """Compare one training on one process and on two, with one thread each and the same total batch.
+
+    The first epoch is not counted.
+    """
     sizes = ["--encoder", "resnet18", "--data.source.image_size", "64", "--data.batch_size", "16", "--data.source.num_train", "128"]
     rates: dict[int, list[float]] = {}
     for devices in (1, 2):
@@ -123,7 +130,10 @@ def one_thread() -> dict[str, str]:
 
 
 def of_command(words: Sequence[str]) -> Seconds:
-    """Run a command. Its CPU time includes that of the forked workers, for whose parent, the fork server, `run` does not wait."""
+    """Run a command.
+
+    Its CPU time includes that of the forked workers, for whose parent, the fork server, `run` does not wait.
+    """
     adopt_orphans()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
@@ -136,7 +146,10 @@ def of_command(words: Sequence[str]) -> Seconds:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of each descendant whose own parent ends (prctl(2), PR_SET_CHILD_SUBREAPER). Only Linux can."""
+    """Make this process the parent of each descendant whose own parent ends (prctl(2), PR_SET_CHILD_SUBREAPER).
+
+    Only Linux can.
+    """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 

@@ -11,7 +11,9 @@ from seglab.records import read_result
 from tests.benchmarks.study import of_command, script, show
 
 ROUNDS, SHORT, LONG = 5, 2, 12
-"""Rounds, and the epochs of two trainings that differ in nothing else: the start of W&B is in both, and their difference is epochs alone."""
+"""Number of rounds, and the epochs of two otherwise equal trainings. Both include the start of W&B, so their difference
+is the time of epochs alone.
+"""
 
 MODES = {
     "disabled": ("--seed", "1", "--wandb", "disabled"),

@@ -1,4 +1,7 @@
-"""The wish of one process reaches both in the same call: at once on processors, one call later on GPUs, which it does not wait for."""
+"""A request by one process reaches both in the same call on CPUs, and one call later on GPUs.
+
+The processes do not wait for a GPU.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every part of Lightning that it does not promise is where `lightning_internals` expects it, and nothing else in seglab uses one.
+"""Lightning's private parts are where `lightning_internals` expects them, and the rest of seglab uses none.
 
 If an update of Lightning drops a part, the first test names it and the function that needs it.
 """
@@ -31,7 +31,10 @@ from tests.trainers import quiet_trainer
 
 
 class Within(Callback):
-    """Calls a function of the trainer in the second batch of a training of two epochs, and keeps a checkpoint saved there."""
+    """Calls a function with the trainer in the second batch of the second epoch, and keeps what it returns.
+
+    At the start of each validation batch, a checkpoint is saved as `validation.ckpt`.
+    """
 
     def __init__(self, look: Callable[[L.Trainer], Any]) -> None:
         self.look, self.found = look, None
@@ -259,7 +262,9 @@ OF_OTHERS = {
     "_typehint",
     "_upsample_nearest_exact2d",
 }
-"""Private names that seglab uses of torch, SMP, jsonargparse, wandb-workspaces and the standard library; `torch._foreach_*` besides."""
+"""Private names seglab uses from torch, SMP, jsonargparse, wandb-workspaces and the standard library. seglab also uses
+`torch._foreach_*`.
+"""
 
 
 def private_names(source: str) -> set[str]:

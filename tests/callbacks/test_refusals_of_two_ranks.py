@@ -1,4 +1,7 @@
-"""Trainers whose settings would change the numbers of two ranks are refused on both, in a sentence that says what to give instead."""
+"""Trainers whose settings would change the numbers of two ranks are refused on both ranks.
+
+The message says what to give instead.
+"""
 
 import os
 import subprocess

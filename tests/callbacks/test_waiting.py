@@ -21,7 +21,10 @@ REGULARIZERS: list[Regularizer | None] = [None, L2(0.1), Decoupled(L2(0.1)), Pro
 
 
 class Strict(Callback):
-    """From the third step on, every wait between two hooks is an error. Before it, things are made for the first time."""
+    """From the third step on, every wait between two hooks is an error.
+
+    Before it, things are made for the first time.
+    """
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         torch.cuda.set_sync_debug_mode("error" if batch_idx >= 2 else "default")

@@ -28,7 +28,10 @@ Made = TypeVar("Made", SlurmCluster, GridEngineCluster)
 
 @contextlib.contextmanager
 def running(kind: type[Made], missing: str) -> Iterator[Made]:
-    """Start a cluster in a folder of its own and stop it at the end. Skip the test if something is `missing` that the cluster needs."""
+    """Start a cluster in a folder of its own and stop it at the end.
+
+    Skip the test if something is `missing` that the cluster needs.
+    """
     if missing:
         pytest.skip(missing)
     with tempfile.TemporaryDirectory(prefix="seglab-cluster-") as folder:

@@ -1,4 +1,7 @@
-"""A Grid Engine of one host on this machine, in a folder of its own. Needs root, and Debian's gridengine-master, -exec and -client."""
+"""A Grid Engine of one host on this machine, in a folder of its own.
+
+Needs root, and Debian's gridengine-master, -exec and -client.
+"""
 
 import contextlib
 import os
@@ -85,7 +88,10 @@ initial_state default
 
 
 def obtain() -> str:
-    """Return why there can be no Grid Engine here; nothing if there can. Installs it where it is missing, and says so."""
+    """Return why there can be no Grid Engine here; nothing if there can.
+
+    Installs it where it is missing, and says so.
+    """
     if os.geteuid() != 0:
         return "a Grid Engine of one's own needs root"
     if shutil.which("sge_qmaster") and shutil.which("sge_execd") and shutil.which("qsub"):

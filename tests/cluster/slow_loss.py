@@ -1,4 +1,7 @@
-"""A loss that takes as many seconds as SECONDS_A_STEP says, until its job was queued again. Waiting changes no result."""
+"""A loss that takes as many seconds as SECONDS_A_STEP says, until its job was queued again.
+
+Waiting changes no result.
+"""
 
 import os
 import time

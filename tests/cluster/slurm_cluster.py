@@ -1,4 +1,7 @@
-"""A Slurm cluster of two nodes with pretended GPUs on this machine, in a folder of its own. Needs root, and Debian's slurm-wlm and munge."""
+"""A Slurm cluster of two nodes with pretended GPUs on this machine, in a folder of its own.
+
+Needs root, and Debian's slurm-wlm and munge.
+"""
 
 import contextlib
 import os
@@ -50,7 +53,10 @@ PartitionName=urgent Nodes=ALL MaxTime=1-0 PriorityTier=10 PreemptMode=OFF
 
 
 def obtain() -> str:
-    """Return why there can be no cluster here; nothing if there can. Installs Slurm where it is missing, and says so."""
+    """Return why there can be no cluster here; nothing if there can.
+
+    Installs Slurm where it is missing, and says so.
+    """
     if os.geteuid() != 0:
         return "a Slurm cluster of one's own needs root"
     if shutil.which("slurmctld") and shutil.which("munged"):

@@ -12,7 +12,7 @@ from tests.cluster.waiting import wait
 SCRIPT = Path(__file__).with_name("slow_experiment.py")
 
 Script = Callable[..., str]
-"""`script(*words, step=0.0, code=0)` runs the experiment with `step` seconds a training step and returns what it prints."""
+"""`script(*words, step=0.0, code=0)` runs the experiment with `step` seconds a training step and returns its output."""
 
 
 def numbers(run: Path) -> tuple[list[object], dict[str, list[float]]]:

@@ -1,4 +1,7 @@
-"""Studies on a real Grid Engine: an array, the time limit, a suspension, qdel, refusals. Whatever happens, results are the local ones."""
+"""Studies on a real Grid Engine: an array, the time limit, a suspension, qdel, refusals.
+
+Whatever happens, results are the local ones.
+"""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Studies on a real Slurm: an array, preemption, the time limit, scancel, a node that dies. Whatever happens, results are the local ones."""
+"""Studies on a real Slurm: an array, preemption, the time limit, scancel, a node that dies.
+
+Whatever happens, results are the local ones.
+"""
 
 import re
 import shutil
@@ -76,7 +79,9 @@ def test_a_preempted_job_is_queued_again_and_goes_on(script: Script, folder: Pat
 
 
 def test_a_run_on_two_nodes_is_preempted_and_ends_as_on_one(script: Script, folder: Path, slurm: SlurmCluster) -> None:
-    """Four processes, two on each node, started by srun; they save at one step. Without dropout, which each process draws for itself."""
+    """Four processes, two on each node, started by srun; they save at one step. Without dropout, which each process
+    draws for itself.
+    """
     script("run", *ONE, *SPREAD, "--name", "alone", "--accelerator", "cpu")
     script(*LAUNCH, *ONE, *SPREAD, "--num_nodes", "2", "--devices", "2", step=3)
     job, run = the_job(folder), folder / "l2/seed-1"

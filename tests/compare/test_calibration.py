@@ -9,7 +9,10 @@ STUDIES = 2000
 
 
 def differences(pairs: int, effect: float, seed: int, contrasts: int = 1) -> np.ndarray:
-    """(studies, contrasts, pairs): arms against one shared baseline, each difference with standard deviation 1 and mean `effect`."""
+    """Return (studies, contrasts, pairs) differences between arms and one shared baseline.
+
+    Each has standard deviation 1 and mean `effect`.
+    """
     generator = np.random.default_rng(seed)
     arms = generator.normal(effect * np.sqrt(2), 1, size=(STUDIES, contrasts, pairs))
     found: np.ndarray = (arms - generator.normal(size=(STUDIES, 1, pairs))) / np.sqrt(2)

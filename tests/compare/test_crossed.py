@@ -1,4 +1,7 @@
-"""The interval over seeds and images: coverage in a two-way model, and the pigeonhole bootstrap (Owen 2007) as a check of its width."""
+"""The interval over seeds and images: its coverage in a two-way model, and its width by bootstrap.
+
+The pigeonhole bootstrap (Owen 2007) checks the width.
+"""
 
 import math
 
@@ -13,7 +16,10 @@ STUDIES = 1500
 
 
 def two_way(shape: tuple[int, int, int], sd: tuple[float, float, float], seed: int) -> np.ndarray:
-    """(studies, seeds, images) differences around 0: one effect of each seed, one of each image, and one of each run on each image."""
+    """Return (studies, seeds, images) differences around 0, the sum of three random effects.
+
+    There is one effect of each seed, one of each image, and one of each run on each image.
+    """
     studies, seeds, images = shape
     generator = np.random.default_rng(seed)
     rows, columns = generator.normal(0, sd[0], (studies, seeds, 1)), generator.normal(0, sd[1], (studies, 1, images))
@@ -22,7 +28,10 @@ def two_way(shape: tuple[int, int, int], sd: tuple[float, float, float], seed: i
 
 
 def image_error(differences: np.ndarray) -> np.ndarray:
-    """Standard error over the images of the mean over all, as the bootstrap over images has it in the limit: (..., n, N) -> (...)."""
+    """Return the standard error over images of the mean over seeds and images: (..., n, N) -> (...).
+
+    It is the limit of the bootstrap over images.
+    """
     found: np.ndarray = differences.mean(axis=-2).std(axis=-1) / math.sqrt(differences.shape[-1])
     return found
 
@@ -38,7 +47,7 @@ def test_it_covers_the_difference_over_new_seeds_and_images(n: int, images: int,
 
 
 def test_its_width_agrees_with_the_pigeonhole_bootstrap() -> None:
-    """Resampling seeds and images overestimates the variance by the share of the residual alone: here 1/60 and 1/30 of it."""
+    """Resampling seeds and images overestimates the variance only by the residual's share: here 1/60 and 1/30 of it."""
     drawn = two_way((1, 30, 60), (0.5, 2.0, 1.0), seed=6)[0]
     generator = np.random.default_rng(0)
     rows, columns = generator.integers(0, 30, (4000, 30)), generator.integers(0, 60, (4000, 60))

@@ -1,4 +1,4 @@
-"""A study whose seeds have data splits of their own: the corrected t test decides everywhere, and what it does not allow is refused."""
+"""A study whose seeds have their own data splits uses the corrected t test only, and refuses what it does not allow."""
 
 import dataclasses
 import math
@@ -65,7 +65,10 @@ def test_the_share_is_that_of_the_split_that_is_scored() -> None:
 
 
 def test_bouckaert_and_frank_have_the_same_variance() -> None:
-    """Their factor over r repetitions of k folds: s²/(kr) (1 + r k/(k - 1)), for test folds of n/k and training on the rest."""
+    """Their factor for r repetitions of k folds is s²/(kr) (1 + r k/(k - 1)), for test folds of n/k.
+
+    The training set is the rest.
+    """
     folds, repetitions = 10, 3
     d = np.random.default_rng(4).normal(0.5, 1, folds * repetitions)
     t = d.mean() / math.sqrt(np.var(d, ddof=1) / d.size * (1 + repetitions * folds / (folds - 1)))
@@ -137,7 +140,10 @@ def test_over_several_data_sets_there_is_no_bootstrap_over_overlapping_splits() 
 
 
 def exchangeable(effect: float, share: float, size: tuple[int, int], seed: int) -> np.ndarray:
-    """Return (studies, J) normal differences of variance 1, any two of a study with the correlation n_test/(n_test + n_train)."""
+    """Return (studies, J) normal differences of variance 1 and mean `effect`.
+
+    Any two differences of a study have the correlation n_test/(n_test + n_train).
+    """
     generator, correlation = np.random.default_rng(seed), share / (1 + share)
     common = generator.normal(size=(size[0], 1)) * math.sqrt(correlation)
     drawn: np.ndarray = effect + common + generator.normal(size=size) * math.sqrt(1 - correlation)

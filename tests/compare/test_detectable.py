@@ -71,7 +71,10 @@ def test_arguments_out_of_range_are_refused() -> None:
 
 
 def test_a_tiny_margin_needs_many_seeds() -> None:
-    """By the normal distribution, which Student's reaches there; a margin of 1e-5 of mIoU is a thousandth of a usual deviation."""
+    """The numbers of seeds follow from the normal distribution, which Student's distribution reaches here.
+
+    A margin of 1e-5 of mIoU is a thousandth of a usual deviation.
+    """
     difference, equivalence = seeds_needed(1.0, 1e-3, 3, 0.05)
     assert difference == pytest.approx((scipy.stats.norm.isf(0.05 / 6) + scipy.stats.norm.isf(0.2)) ** 2 * 1e6, rel=1e-5)
     assert equivalence == pytest.approx((scipy.stats.norm.isf(0.05 / 3) + scipy.stats.norm.isf(0.1)) ** 2 * 1e6, rel=1e-5)

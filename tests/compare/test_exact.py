@@ -146,7 +146,10 @@ def test_the_interval_moves_and_stretches_with_the_differences(hundredths: list[
 
 @pytest.mark.parametrize(("n", "draw"), [(6, "normal"), (8, "normal"), (8, "standard_cauchy")])
 def test_the_coverage_is_what_the_count_of_subsets_says(n: int, draw: str) -> None:
-    """Count how often the interval holds 0: with probability 1 - 2c/2^n for symmetric differences, as c of 2^n - 1 means are beyond each end."""
+    """Count how often the interval holds 0: its probability is 1 - 2c/2^n for symmetric differences.
+
+    Here c of the 2^n - 1 subset means lie beyond each end.
+    """
     low, high = exact.sign_flip_interval(getattr(np.random.default_rng(4), draw)(size=(6000, n)))
     expected = 1 - 2 * int(0.05 * 2 ** (n - 1)) / 2**n
     assert np.mean((low <= 0) & (high >= 0)) == pytest.approx(expected, abs=4 * np.sqrt(0.05 * 0.95 / 6000))

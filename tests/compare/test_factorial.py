@@ -163,7 +163,10 @@ def grid(scores: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def least_squares(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Effects of a and b at the other's level 0, and interactions, by ordinary least squares: dummies for a, b, a × b, and for each seed."""
+    """Return the effects of a and b at the other's level 0, and the interactions, by ordinary least squares.
+
+    The design has dummies for a, b, a × b, and each seed.
+    """
     a, b, seed = (place.ravel() for place in np.indices(scores.shape))
     of_a = np.stack([a == level for level in range(1, scores.shape[0])], axis=1)
     of_b = np.stack([b == level for level in range(1, scores.shape[1])], axis=1)
@@ -371,7 +374,7 @@ def test_single_effects_get_verdicts_only_where_their_interaction_is_shown() -> 
 
 
 def test_effects_have_to_hold_with_diverged_runs_at_their_worst() -> None:
-    """The run of l2+frozen under the best seed has diverged: at the worst score, 0.58, its interaction is no longer shown."""
+    """The l2+frozen run under the best seed diverged: at the worst score, 0.58, its interaction is no longer shown."""
     drawn = study({arm: list(map(float, scores)) for arm, scores in CELLS.items()})
     kept = [one for one in drawn if (one.run.arm, one.run.seed) != ("l2+frozen", 7)]
     left_out = compare_factors(kept, FACTORS, judged()).effects

@@ -1,4 +1,4 @@
-"""Adjusted p values against their definitions: closed testing, and enumeration of the hypotheses that can be true together."""
+"""Adjusted p values against their definitions: closed testing and enumeration of jointly true hypotheses."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,14 +16,20 @@ P = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 
 
 def closed(p: Sequence[float]) -> list[float]:
-    """Holm by closed testing: a hypothesis is rejected if every intersection that contains it is, by Bonferroni's test."""
+    """Return Holm's p by closed testing: a hypothesis is rejected if every intersection that contains it is.
+
+    Bonferroni's test judges each intersection.
+    """
     k = range(len(p))
     sets = [chosen for size in range(1, len(p) + 1) for chosen in itertools.combinations(k, size)]
     return [max(min(1.0, len(chosen) * min(p[i] for i in chosen)) for chosen in sets if place in chosen) for place in k]
 
 
 def shaffer_by_enumeration(p_difference: Sequence[float], p_equivalence: Sequence[float]) -> list[float]:
-    """Shaffer's procedure from its definition: the largest set of hypotheses that can all be true and is not yet rejected."""
+    """Return the adjusted p of Shaffer's procedure, computed from its definition.
+
+    Each p is multiplied by the size of the largest set of hypotheses that can all be true and has none rejected.
+    """
     k = len(p_difference)
     p = [*p_difference, *p_equivalence]
     possible = [
@@ -91,7 +97,8 @@ def test_shaffer_without_a_margin_is_holm(p: list[float], missing: int) -> None:
 
 def test_shaffer_by_hand() -> None:
     different, same = shaffer(np.array([0.01, 0.6]), np.array([0.9, 0.02]))
-    # .01 · 2; .02 · 2: either contrast can still have a true hypothesis; .6 · 2; the second contrast has none left: .9 · 1, raised to 1
+    # .01 · 2; .02 · 2: either contrast can still have a true hypothesis; .6 · 2; the second contrast has none left:
+    # .9 · 1, raised to 1
     assert different == pytest.approx([0.02, 1.0])
     assert same == pytest.approx([1.0, 0.04])
 

@@ -46,7 +46,10 @@ def printed(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str
 
 @pytest.mark.parametrize("metric", ["test/miou", "val/loss", "cost/seconds"])
 def test_json_reads_back_as_the_same_comparison(folder: Path, tmp_path: Path, metric: str) -> None:
-    """With an arm called NaN, numbers that are NaN (a spread of one value) or infinite (an interval of few pairs), and no margin."""
+    """The comparison has an arm called NaN, NaN and infinite numbers, and no margin.
+
+    A spread of one value is NaN, and an interval of few pairs is infinite.
+    """
     read = read_folder(folder)
     found = analyse(read, read.criteria(metric=metric))
     path = tmp_path / "comparison.json"

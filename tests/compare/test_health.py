@@ -225,7 +225,10 @@ def test_threads_are_those_of_runs_on_a_cpu(tmp_path: Path) -> None:
     ("arms", "seeds"), [(2, 3), (2, 5), pytest.param(4, 7, marks=pytest.mark.slow), pytest.param(8, 10, marks=pytest.mark.slow)]
 )
 def test_a_healthy_study_has_rarely_a_note(arms: int, seeds: int) -> None:
-    """An outlier and a loss that still falls are noted in 1 % of the studies each; of 200 studies, within three standard errors."""
+    """An outlier and a loss that still falls are each noted in 1 % of healthy studies.
+
+    The share over 200 studies is checked within three standard errors.
+    """
     generator = np.random.default_rng(arms * seeds)
     false = 0
     for _ in range(200):
@@ -236,7 +239,7 @@ def test_a_healthy_study_has_rarely_a_note(arms: int, seeds: int) -> None:
 
 @pytest.mark.parametrize("seeds", [5, 7, 10])
 def test_the_rate_of_false_outliers(seeds: int) -> None:
-    """Over 4,000 arms of normal values, near the rate that is promised; by the limit of 3.5 alone it would be over 10 %."""
+    """Over 4,000 arms of normal values, the rate is near the promised one; the limit of 3.5 alone gives over 10 %."""
     drawn = np.random.default_rng(seeds).normal(size=(4000, seeds))
     assert 0.005 <= np.mean([bool(numbers.outliers(values, 0.0)) for values in drawn]) <= 0.015
     assert np.mean(np.abs(numbers.modified_z(drawn)).max(axis=-1) > 3.5) > 0.1

@@ -210,7 +210,7 @@ def draw_study(folder: Path, effect: NDArray[np.float64], seeds: int = 8, groups
 
 
 def test_the_standard_error_is_that_of_a_mean(tmp_path: Path) -> None:
-    """All images have the same number of pixels, so the accuracy is a mean over images and its standard error is known."""
+    """All images have equally many pixels, so the accuracy is a mean over images with a known standard error."""
     study = draw_study(tmp_path, effects(0.01, 0.02))
     found = study.found().intervals["l1"]
     mean = np.mean([study.accuracy["l1", seed] - study.accuracy["none", seed] for seed in range(8)], axis=0)
@@ -343,7 +343,10 @@ def test_an_older_result_without_the_scores_of_images_says_so(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_coverage_for_new_seeds_and_new_images() -> None:
-    """Differences of a two-way model, seed + image + rest: the interval covers the mean over all seeds and images, the t interval does not."""
+    """For differences seed + image + rest, the interval covers the mean over all seeds and images.
+
+    The t interval does not cover it in this two-way model.
+    """
     generator, studies, seeds, images = np.random.default_rng(0), 600, 8, 40
     units = units_of(images, None)
     weights = resampled(units)

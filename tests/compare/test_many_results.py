@@ -12,7 +12,9 @@ from tests.compare.drawn import result
 
 ARMS, SEEDS = 40, 50
 SECONDS = 30.0
-"""Bound on the CPU time: about ten times what a quiet core needs, so that a busy machine passes and work that grows with the square fails."""
+"""Limit on the CPU time in seconds: about ten times the time on a quiet core. A busy machine passes, and work that
+grows with the square fails.
+"""
 
 
 @pytest.mark.slow

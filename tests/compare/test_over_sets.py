@@ -1,4 +1,7 @@
-"""One statement over several data sets: numbers by hand, by scipy and by closed testing, and `seglab compare` of several folders."""
+"""One statement over several data sets, checked by hand, by scipy and by closed testing.
+
+`seglab compare` of several folders is checked too.
+"""
 
 import csv
 import dataclasses
@@ -52,7 +55,10 @@ def differences(scores: Scores, arm: str) -> Floats:
 
 
 def test_the_numbers_by_hand() -> None:
-    """Data sets with 2 and 4 seeds count the same: mean differences 0.03 and -0.01, mean 0.01, not the mean of 6 differences, 0.00333."""
+    """Data sets with 2 and 4 seeds count equally: the mean of 0.03 and -0.01 is 0.01.
+
+    The mean of all 6 differences would be 0.00333.
+    """
     scores = [
         {"none": [0.50, 0.60], "l2": [0.52, 0.64]},
         {"none": [0.70, 0.71, 0.72, 0.73], "l2": [0.70, 0.70, 0.70, 0.72]},
@@ -63,7 +69,8 @@ def test_the_numbers_by_hand() -> None:
     assert arm.mean.value == pytest.approx(0.01)
     assert arm.median.value == pytest.approx(0.01)
     assert arm.interquartile_mean.value == pytest.approx((0.02 - 0.01 - 0.01 + 0.0) / 4)  # of -.02 -.01 -.01 0 .02 .04, the middle four
-    # .52 beats .50 alone, .64 beats both: 3 of 4. .70 ties once (three times), .72 beats two and ties once: (3 · ½ + 2½) of 16.
+    # .52 beats .50 alone, .64 beats both: 3 of 4. .70 ties once (three times), .72 beats two and ties once: (3 ·
+    # ½ + 2½) of 16.
     assert [own.improvement for own in arm.sets] == pytest.approx([3 / 4, 4 / 16])
     assert arm.improvement.value == pytest.approx((3 / 4 + 4 / 16) / 2)
     assert (arm.verdict, arm.p) == ("no verdict", 1.0)  # 0.03 and -0.01: all four flips of two signs, two of them smaller
@@ -71,7 +78,7 @@ def test_the_numbers_by_hand() -> None:
 
 
 def test_the_interval_is_the_bootstrap_of_scipy() -> None:
-    """`scipy.stats.bootstrap` of several samples draws from each on its own, which is the bootstrap stratified by data set."""
+    """`scipy.stats.bootstrap` draws from each of several samples separately: the bootstrap stratified by data set."""
     scores = drawn(3, {"l2": 0.01}, n=8)
     arm = over(scores).arms[0]
     own = [differences(each, "l2") for each in scores]
@@ -86,7 +93,9 @@ def test_the_interval_is_the_bootstrap_of_scipy() -> None:
 
 
 def closed(p: Sequence[float]) -> list[float]:
-    """Return p adjusted by the closed test of Bonferroni tests (Marcus et al. 1976), which is Holm's: the largest p of all families with it."""
+    """Return p adjusted by the closed test of Bonferroni tests (Marcus et al. 1976), which is Holm's: the largest p of
+    all families with it.
+    """
     families = [[place for place in range(len(p)) if chosen >> place & 1] for chosen in range(1, 2 ** len(p))]
     tested = [(family, min(1.0, len(family) * min(p[place] for place in family))) for family in families]
     return [max(own for family, own in tested if place in family) for place in range(len(p))]

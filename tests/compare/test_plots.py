@@ -121,7 +121,10 @@ def test_a_single_epoch_has_a_whole_number() -> None:
 
 
 def test_long_names_leave_the_picture_its_width() -> None:
-    """A name of 45 letters took two thirds of the picture; now it stands above its row. One of 127 letters lacks its middle."""
+    """A name of 45 letters took two thirds of the picture; now it stands above its row.
+
+    One of 127 letters lacks its middle.
+    """
     criteria = Criteria(Metric("test", "miou"), "none")
 
     def drawn(name: str) -> tuple[float, list[str]]:

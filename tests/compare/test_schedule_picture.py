@@ -1,4 +1,4 @@
-"""When which stage trained: out of metrics.csv, into the report."""
+"""The picture of when each stage trained: out of metrics.csv, into the report."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -13,7 +13,10 @@ from seglab.compare.numbers import sequential
 
 
 def test_the_boundary_of_lan_and_demets() -> None:
-    """Tables of group sequential designs have z = 2.963 after half of the observations (one-sided 0.025, spending of the O'Brien-Fleming type)."""
+    """Tables of group sequential designs have z = 2.963 after half of the observations.
+
+    The test is one-sided at 0.025, with spending of the O'Brien-Fleming type.
+    """
     first, last = sequential.spending((10, 20), 20, 0.025)
     assert scipy.stats.norm.isf(first) == pytest.approx(2.963, abs=5e-4)
     assert first + last == pytest.approx(0.025)
@@ -56,7 +59,10 @@ def test_the_always_valid_p_by_its_formula(differences: list[float]) -> None:
 
 @pytest.mark.parametrize("sigma0", [0.2, 1.0, 5.0])
 def test_ever_below_alpha_is_rare_over_all_signs(sigma0: float) -> None:
-    """Ville's inequality, exactly: of the 2^13 flips of given sizes, at most a share α ever has p <= α, at any of the 13 looks."""
+    """Ville's inequality, exactly: at most a share α of the 2^13 sign flips ever has p <= α at any of 13 looks.
+
+    The sizes of the differences are fixed.
+    """
     sizes = np.abs(np.random.default_rng(3).normal(size=13))
     flips = np.array(list(itertools.product((1.0, -1.0), repeat=13)))
     p = sequential.always_valid_p(flips * sizes, sigma0)

@@ -1,8 +1,9 @@
 """Error rates and power of the whole comparison: studies are drawn, and judged by the public functions.
 
-A rate is compared with its nominal value plus three standard errors of the number of studies, so that a right procedure fails in less than
-1 of 700 cells. The quick tests draw many studies, but judge them by the test and the adjustment alone. The slow tests would notice a family
-that the public functions do not adjust; the weekly tests measure the rates to half a point.
+A rate is compared with its nominal value plus three standard errors of the number of studies, so that a right procedure
+fails in less than 1 of 700 cells. The quick tests draw many studies, but judge them by the test and the adjustment
+alone. The slow tests would notice a family that the public functions do not adjust; the weekly tests measure the rates
+to half a point.
 """
 
 import math
@@ -57,7 +58,7 @@ def report(what: str, found: ArrayLike, seed: int) -> float:
 
 
 def runs(scores: np.ndarray, arms: Sequence[str], diverged: np.ndarray | None = None) -> tuple[list[Result], Endings]:
-    """Return the results of (arms, seeds) scores, and the endings of the runs that have `diverged`, which have no result."""
+    """Return the results of (arms, seeds) scores, and the endings of `diverged` runs, which have no result."""
     results: list[Result] = []
     endings: dict[Run, Ending] = {}
     for (place, seed), score in np.ndenumerate(scores):
@@ -76,7 +77,10 @@ def contrasts(scores: np.ndarray, margin: float | None = None) -> tuple[Contrast
 
 
 def arms_at(effects: Sequence[float], n: int, noise: Noise, generator: np.random.Generator) -> np.ndarray:
-    """Return (1 + len(effects), n) scores: a baseline, and arms with true differences in units of the sd of a normal paired difference."""
+    """Return (1 + len(effects), n) scores of a baseline and of arms with true differences `effects`.
+
+    The unit is the standard deviation of a normal paired difference.
+    """
     shape = (1 + len(effects), n)
     found: np.ndarray = 0.5 + SD * (np.array([0, *effects])[:, None] + noise(generator, shape) / math.sqrt(2) + generator.normal(size=n))
     return found
@@ -143,7 +147,10 @@ PEEKING = pytest.mark.parametrize(
 
 @PEEKING
 def test_peeking_by_planned_looks_or_none_keeps_the_rate(total: int, studies: int) -> None:
-    """Without looks a study has one verdict, when all declared seeds are done. Both plans are followed after every seed."""
+    """Without looks a study has one verdict, when all declared seeds are done.
+
+    Both plans are followed after every seed.
+    """
     generator, found = np.random.default_rng(1), []
     plans = plan(total, tuple(range(8, total, 2))), plan(total)
     for place in range(studies):
@@ -166,7 +173,10 @@ def test_peeking_without_a_plan_would_not_keep_it() -> None:
 
 
 def test_two_looks_cost_little_power() -> None:
-    """Looks at 8 and 12 seeds with 0.01 and 0.04: an independent simulation has a power of 0.863 at one standard deviation, and 0.887 for one look."""
+    """Two looks, at 8 and 12 seeds with 0.01 and 0.04, have the power 0.863, and one look has 0.887.
+
+    Both powers are at one standard deviation, by an independent simulation.
+    """
     noise = np.random.default_rng(4).normal(size=(8000, 12))
     first, last = exact.sign_flip_p(noise[:, :8] + 1), exact.sign_flip_p(noise + 1)
     assert report("power of two looks", (first <= 0.01) | (last <= 0.04), 4) == pytest.approx(0.863, abs=0.015)
@@ -177,7 +187,10 @@ def test_two_looks_cost_little_power() -> None:
 @studies(300, 2000)
 @pytest.mark.parametrize("n", [8, 12])
 def test_a_family_of_differences_and_equivalences(n: int, studies: int) -> None:
-    """One arm equals the baseline, one is a margin apart. Each kind of error has its own rate, so that both together have up to twice the rate."""
+    """One arm equals the baseline, one is a margin apart.
+
+    Each kind of error has its own rate, so that both together have up to twice the rate.
+    """
     generator = np.random.default_rng(n)
     different, within, words = [], [], []
     for _ in range(studies):
@@ -205,7 +218,10 @@ def test_shaffers_family_has_one_rate_for_both_kinds() -> None:
 @studies(300, 2000)
 @pytest.mark.parametrize("share", [0.2, 0.4])
 def test_an_arm_is_not_better_because_its_bad_runs_diverge(share: float, studies: int) -> None:
-    """Equal arms; the worst runs of one diverge. Without the diverged runs it is called better in 6 % to 8 % of the studies."""
+    """Equal arms; the worst runs of one diverge.
+
+    Without the diverged runs it is called better in 6 % to 8 % of the studies.
+    """
     generator = np.random.default_rng(6)
     better, survivors = [], []
     for _ in range(studies):
@@ -221,7 +237,9 @@ def test_an_arm_is_not_better_because_its_bad_runs_diverge(share: float, studies
 
 
 POWERS = pytest.mark.parametrize(("effects", "expected"), [((1,), 0.791), ((1, 1, 1), 0.687), ((1, 0, 0), 0.573)])
-"""Power for the first of some arms at one standard deviation and 10 seeds, by an independent simulation with an error of 0.005."""
+"""Power for the first arm at one standard deviation and 10 seeds, by an independent simulation. The error of the
+simulation is 0.005.
+"""
 
 
 @POWERS
@@ -243,7 +261,10 @@ def test_the_power_at_one_standard_deviation(effects: tuple[float, ...], expecte
 @studies(200, 2000)
 @pytest.mark.parametrize(("n", "m"), [(7, 1), (8, 3), (11, 7)])
 def test_the_power_at_the_detectable_difference(n: int, m: int, studies: int) -> None:
-    """One arm has the detectable difference, and the others have none. Their p is seldom small, so that the first step of Holm decides."""
+    """One arm has the detectable difference, and the others have none.
+
+    Their p is seldom small, so that the first step of Holm decides.
+    """
     generator, effect = np.random.default_rng(8), detectable(1.0, n, m, 0.05)
     found = [contrasts(arms_at((effect, *[0] * (m - 1)), n, NOISES["normal"], generator))[0].verdict == "better" for _ in range(studies)]
     assert report(f"power at {effect:.2f} sd, {n} seeds, {m} contrasts", found, 8) == pytest.approx(
@@ -253,7 +274,10 @@ def test_the_power_at_the_detectable_difference(n: int, m: int, studies: int) ->
 
 @studies(200, 2000)
 def test_equal_cells_of_two_factors_are_rarely_called_different(studies: int) -> None:
-    """Main effects and interaction are one family, and simple effects follow the interaction: one rate for the whole table."""
+    """One error rate holds for the whole table: main effects and interaction are one family.
+
+    Simple effects follow the interaction.
+    """
     generator, cells = np.random.default_rng(9), ("a+c", "a+d", "b+c", "b+d")
     found = []
     for _ in range(studies):
@@ -264,9 +288,10 @@ def test_equal_cells_of_two_factors_are_rarely_called_different(studies: int) ->
 
 
 def split_differences(number: int, seed: int) -> np.ndarray:
-    """Return (number, 10) differences of two learners, equal by symmetry, on ten overlapping splits of one data set of 100 examples.
+    """Return (number, 10) differences of two learners, equal by symmetry, on ten overlapping splits of 100 examples.
 
-    y = x₁ + x₂ + noise. One learner regresses y on x₁, the other on x₂; the squared errors on 10 test examples are compared.
+    y = x₁ + x₂ + noise. One learner regresses y on x₁, the other on x₂; the squared errors on 10 test examples are
+    compared.
     """
     generator, rows = np.random.default_rng(seed), np.arange(number)[:, None]
     x = generator.normal(size=(number, 100, 2))
@@ -292,7 +317,10 @@ def test_equal_learners_on_overlapping_splits() -> None:
 
 
 def cross_validated_losses(number: int, seed: int) -> np.ndarray:
-    """Return (number, 2, 10) losses of the two learners of `split_differences` in 2 repetitions of 5 folds, 100 examples each."""
+    """Return (number, 2, 10) losses of both learners of `split_differences` in 2 repetitions of 5 folds.
+
+    Each data set has 100 examples.
+    """
     generator, rows = np.random.default_rng(seed), np.arange(number)[:, None]
     x = generator.normal(size=(number, 100, 2))
     y = x.sum(axis=-1) + generator.normal(size=(number, 100))

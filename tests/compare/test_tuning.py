@@ -1,4 +1,7 @@
-"""The notes on the choice of settings: edges, second best settings, stability, cost; and how often equal methods differ by tuning."""
+"""Notes on the choice of settings: edges, second best settings, stability and cost.
+
+The rate at which equal methods differ by tuning is tested too.
+"""
 
 import itertools
 import math
@@ -181,7 +184,10 @@ def test_no_stability_of_a_single_seed() -> None:
 
 
 def chosen(scores: npt.NDArray[np.float64], first: int) -> int:
-    """The place of the setting that the product chooses; `scores` (K,m) under all seeds, of which the first `first` are for all settings."""
+    """Return the index of the setting that the product chooses from `scores` (K,m).
+
+    All settings have scores under the first `first` seeds, and only the finalists under the others.
+    """
     opening = [Candidate(str(place), tuple(row[:first])) for place, row in enumerate(scores)]
     last = finalists(opening) if scores.shape[1] > first else ()
     played = [Candidate(one.setting, one.scores, tuple(scores[int(one.setting), first:]) if one.setting in last else ()) for one in opening]
@@ -191,14 +197,19 @@ def chosen(scores: npt.NDArray[np.float64], first: int) -> int:
 
 
 def sign_flip_p(differences: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The exact two-sided p of each row of 10 differences: the share of all 2⁹ flips, up to a common sign, whose sum is as far from 0."""
+    """Return the exact two-sided p of each row of 10 differences.
+
+    It is the share of all 2⁹ flips, up to a common sign, whose sum is at least as far from 0 as observed.
+    """
     flips = np.array([(1, *signs) for signs in itertools.product((1, -1), repeat=9)])
     sums = np.abs(differences @ flips.T)
     return np.asarray((sums >= sums[:, :1] - 1e-9).mean(axis=1), dtype=np.float64)
 
 
 def false_differences(studies: int, tau: float, rho: float, first: int, final: int, settings: int = 4) -> float:
-    """Rate at which two equal methods that tune among the same settings are called different: 10 pairs, exact sign flips at 5 %.
+    """Return the rate at which two equal methods, tuned among the same settings, are called different.
+
+    Each study has 10 pairs, judged by exact sign flips at 5 %.
 
     A setting has the true score N(0, tau²). A run adds N(0, 1), which runs of one seed share to the part `rho`.
     """

@@ -1,6 +1,7 @@
-"""Comparisons of a study that repeats its tuning: the pairs are the means over the seeds of each tuning, and equal methods stay alike.
+"""Comparisons of a study that repeats its tuning: pairs are means over each tuning's seeds; equal methods stay alike.
 
-Here the tuning is part of what is drawn: two equal methods choose settings by the product's own rule, and the public function compares them.
+Here the tuning is part of what is drawn: two equal methods choose settings by the product's own rule, and the public
+function compares them.
 """
 
 import dataclasses
@@ -134,10 +135,12 @@ def test_means_over_tunings() -> None:
 
 
 def equal_methods(tau: float, own_lists: bool, tunings: int, seeds: int, generator: np.random.Generator) -> np.ndarray:
-    """Return (2, seeds) scores of two equal methods, each tuned `tunings` times among 4 settings, in units of the sd of a run times .01.
+    """Return (2, seeds) scores of two equal methods, each tuned `tunings` times among 4 settings.
 
-    A setting has the true score N(0, tau²), drawn anew for each tuning, for each method if it has its own list. A tuning takes 5 seeds, and 5
-    more for the best three. Runs of one seed share .8 of their variance.
+    A difference of .01 is one standard deviation of a run.
+
+    A setting has the true score N(0, tau²), drawn anew for each tuning, for each method if it has its own list. A
+    tuning takes 5 seeds, and 5 more for the best three. Runs of one seed share .8 of their variance.
     """
     scores = np.empty((2, seeds))
     for place in range(tunings):
@@ -154,7 +157,10 @@ def equal_methods(tau: float, own_lists: bool, tunings: int, seeds: int, generat
 @studies(200, 2000)
 @pytest.mark.parametrize(("tau", "own_lists"), [(0.5, False), (0.5, True), (2.0, True)])
 def test_equal_methods_stay_alike_if_their_tuning_is_repeated(tau: float, own_lists: bool, studies: int) -> None:
-    """8 tunings and 16 seeds. Where each method draws its own settings, a single tuning calls equal methods different much more often."""
+    """8 tunings and 16 seeds.
+
+    Where each method draws its own settings, a single tuning calls equal methods different much more often.
+    """
     seed = 16
     generator = np.random.default_rng(seed)
     scores = [equal_methods(tau, own_lists, 8, 16, generator) for _ in range(studies)]

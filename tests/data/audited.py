@@ -21,7 +21,10 @@ def usual(split: str, kind: str, number: int) -> str:
 
 
 def write_shapes(root: Path, each: int = 14, name: Namer = usual, mask: Callable[[Pixels], Pixels] = lambda mask: mask) -> Path:
-    """Write drawn images of 48×48 in 3 classes, `each` a split, with masks as `mask` converts them, in files as `name` says."""
+    """Write drawn images of 48×48 in 3 classes, `each` a split, as files named by `name`.
+
+    Their masks are converted by `mask`.
+    """
     source = Shapes(num_train=each, num_val=each, num_test=each, image_size=48, num_shapes=2)
     for split in SPLITS:
         dataset = source.split(split)

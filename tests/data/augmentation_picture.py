@@ -1,4 +1,7 @@
-"""Draw each preset of augmentation on one image, for docs/howto/augmentation.md: `python -m tests.data.augmentation_picture`."""
+"""Draw each augmentation preset on one image, for docs/howto/augmentation.md.
+
+Run it by `python -m tests.data.augmentation_picture`.
+"""
 
 from pathlib import Path
 

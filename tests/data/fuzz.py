@@ -1,4 +1,7 @@
-"""Read damaged files, and end with an error if one of them is neither read nor refused by one line: python -m tests.data.fuzz SEED COUNT FOLDER."""
+"""Read damaged files, and fail if any of them is neither read nor refused in one line.
+
+Run it by python -m tests.data.fuzz SEED COUNT FOLDER.
+"""
 
 import io
 import json
@@ -85,7 +88,10 @@ def tried(write: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Cut a file off, change some of its bytes, or take some out or put some in. Or give a picture with damaged metadata."""
+    """Cut a file off, change some of its bytes, or take some out or put some in.
+
+    Or give a picture with damaged metadata.
+    """
     found = bytearray(content)
     match rng.choice(["cut", "flip", "flip", "header", "shift", "metadata", "nothing"]):
         case "cut":

@@ -1,4 +1,7 @@
-"""Data sets in miniature, in the layouts and with the labels that laboratories have. Each mask tells which image it belongs to."""
+"""Data sets in miniature, in the layouts and with the labels that laboratories have.
+
+Each mask tells which image it belongs to.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,7 +26,7 @@ def key(number: int) -> str:
 
 
 def classes(number: int) -> Mask:
-    """Return the classes (4,8) of a sample: its number in binary in the first row, class 1 below, and an ignored pixel."""
+    """Return the classes (4,8) of a sample: row 0 holds its number in binary, the rest class 1 and an ignored pixel."""
     mask = np.ones((4, 8), np.uint8)
     mask[0] = np.unpackbits(np.array([number], np.uint8))
     mask[3, 7] = 255
@@ -116,7 +119,7 @@ def write(root: Path, image: str, mask: str, drawn: Callable[[int], Image.Image]
 
 
 def numbers_of(dataset: SegmentationDataset) -> list[int]:
-    """Return the numbers of the samples of a split; check that images are paired with their own masks, read as their classes."""
+    """Return the sample numbers of a split, and check that each image has its own mask, read as its classes."""
     found = []
     for index in range(len(dataset)):
         image, mask, name = dataset[index]

@@ -49,7 +49,10 @@ def of_masks(masks: Masks, batch_size: int = 2, train_fraction: float = 1.0, bal
 
 
 def rare(length: int) -> Masks:
-    """Images of class 0, every third with one pixel of class 1, the first with one of class 2 besides, and the last without a label."""
+    """Return masks of class 0, every third with one pixel of class 1, the last without a label.
+
+    The first has one pixel of class 2 besides.
+    """
     masks = [[[0, 0, 0], [0, 0, 1 if index % 3 == 0 else 0]] for index in range(length)]
     masks[0][0][0] = 2
     masks[-1] = [[IGNORE] * 3] * 2

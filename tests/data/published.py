@@ -38,7 +38,10 @@ CITYSCAPES_LABELS = tuple(range(34))
 
 
 def cityscapes(root: Path) -> Path:
-    """All labels 0…33 in each mask; two frames a city, whose official test masks are void. There are macOS's files and other masks."""
+    """All labels 0…33 in each mask; two frames a city, whose official test masks are void.
+
+    There are macOS's files and other masks.
+    """
     cities = {"train": TRAIN_CITIES, "val": ("frankfurt", "lindau"), "test": ("berlin",)}
     for split, names in cities.items():
         for city in names:
@@ -101,7 +104,10 @@ PETS_TEST = ("saint_bernard_7", "Abyssinian_34")
 
 
 def pets(root: Path) -> Path:
-    """Trimaps of 1, 2 and 3, images whose content is PNG or GIF, comments in a list, and macOS's files among the trimaps."""
+    """Write trimaps of 1, 2 and 3, images that are in fact PNG or GIF, a list with comments, and macOS's files.
+
+    macOS's files are among the trimaps.
+    """
     odd = {"Abyssinian_3": ("RGBA", "PNG"), "Abyssinian_34": ("P", "GIF"), "Abyssinian_5": ("L", "JPEG")}
     for name in (*PETS_TRAINVAL, *PETS_TEST):
         image(root / "images" / f"{name}.jpg", *odd.get(name, ("RGB", "JPEG")))
@@ -149,7 +155,10 @@ def annotation(number: int, image_id: int, category: int, segmentation: Any, isc
 def coco(
     root: Path, objects: list[dict[str, Any]], year: str = "2017", splits: tuple[str, ...] = ("train", "val"), count: int = 20
 ) -> Path:
-    """`count` images a split, of which number 1 is grey; number 2 has the objects. Names of the second split begin at 101, and so on."""
+    """`count` images a split, of which number 1 is grey; number 2 has the objects.
+
+    Names of the second split begin at 101, and so on.
+    """
     for hundred, split in enumerate(splits):
         images = []
         for number in range(count, 0, -1):

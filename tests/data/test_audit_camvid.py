@@ -1,4 +1,7 @@
-"""The limits of docs/howto/audit.md on CamVid, where it lies beside the project: nothing is found in good data, and what is wrong is."""
+"""The limits of docs/howto/audit.md on CamVid: good data pass, and wrong data are found.
+
+The tests need CamVid beside the project.
+"""
 
 import io
 import itertools

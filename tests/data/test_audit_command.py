@@ -1,4 +1,7 @@
-"""`seglab audit`: a folder's layout and labels are guessed and a command that reads it is printed; the page holds the findings."""
+"""`seglab audit`: it guesses a folder's layout and labels, and prints a command that reads the folder.
+
+The HTML page holds the findings.
+"""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""The contract of an augmentation: each step that makes a sample of another kind is named, before the training and in it."""
+"""The contract of an augmentation: a step that changes the kind of sample is named, before and during training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Every transform of albumentations, and drawn pipelines of them: labels stay, and a marked pixel moves with its image."""
+"""All transforms of albumentations and random pipelines of them: labels stay, a marked pixel moves with its image."""
 
 import inspect
 import random
@@ -52,7 +52,10 @@ KEPT = sorted(set(transforms()) - REFUSED)
 
 
 def blocks(rows: int = 48, columns: int = 64) -> tuple[Array, Array]:
-    """An image of blocks in random colours, and a mask of blocks with labels 10, 90, 170 and 250: a mixture of two labels is none of them."""
+    """Return an image of blocks in random colours, and a mask of blocks with labels 10, 90, 170 and 250.
+
+    No mixture of two labels is one of the labels.
+    """
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (rows // 4, columns // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
     return image, np.array([10, 90, 170, 250], np.uint8)[rng.integers(0, 4, (rows // 8, columns // 8)).repeat(8, 0).repeat(8, 1)]
@@ -103,7 +106,7 @@ GEOMETRIC = [
 
 @pytest.mark.parametrize("kind", GEOMETRIC, ids=lambda kind: kind.__name__)
 def test_a_marked_pixel_moves_with_its_image(kind: Any) -> None:
-    """A block of 9×9 whose centre is found in the image by its brightness, and in the mask by its label, to three quarters of a pixel.
+    """A 9×9 block's centre, by brightness in the image and by label in the mask, agrees to three quarters of a pixel.
 
     RandomScale resizes masks by OpenCV's INTER_NEAREST, which is up to half a pixel further off.
     """

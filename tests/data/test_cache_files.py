@@ -1,4 +1,4 @@
-"""The cache of samples that are read from files: the same samples, written once, found again, and never half-written."""
+"""The cache of samples read from files: same samples, written once, found again, never half-written."""
 
 import os
 import re

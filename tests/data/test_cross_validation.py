@@ -1,4 +1,7 @@
-"""Data splits over the seeds of a study: every sample is tested once in a repetition, no group is cut, and a seed always has the same splits."""
+"""Data splits over a study's seeds: each sample is tested once in a repetition, and no group is cut.
+
+A seed always has the same splits.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -177,7 +177,9 @@ OTHERS = {
     2845085: (349, 0.918473131), 6166762: (319, 0.387319864), 743859: (351, 3.533074291), 714595: (173, 1.812685267),
     3719877: (360, 0.724619798), 405385: (317, 5.855012981), 184967: (201, 8.136508447), 2503995: (367, 1.097409921),
 }  # fmt: skip
-"""github.com/alexgkendall/caffe-segnet, issue 37: pixels, images and weight of each class of the same masks, void being the twelfth."""
+"""Pixels, images and weight of each class of the same masks: github.com/alexgkendall/caffe-segnet, issue 37. The
+twelfth class is void.
+"""
 
 
 @real

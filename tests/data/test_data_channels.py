@@ -1,4 +1,4 @@
-"""The images' channels, the network's and those of mean and std are compared before anything is written; all bands reach the network."""
+"""The channels of images, network, mean and std are compared before any writing, and all bands reach the network."""
 
 import io
 from pathlib import Path
@@ -28,7 +28,10 @@ HALF = {1: [0.5], 3: [0.5] * 3, 6: [0.5] * 6}
 
 @pytest.fixture
 def bands(tmp_path: Path) -> Path:
-    """Three images of 32×32 pixels and six bands of uint16 a split, and signed masks of two classes whose first row is -1."""
+    """Write three images of 32×32 pixels and six bands of uint16 a split, and signed masks of two classes.
+
+    The first row of each mask is -1.
+    """
     rng = np.random.default_rng(0)
     for split in ("train", "val", "test"):
         for kind in ("images", "masks"):

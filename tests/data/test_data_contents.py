@@ -1,4 +1,7 @@
-"""The labels of all splits together: what cannot train a network is refused, and classes that a split lacks are named."""
+"""All splits' labels together: unusable labels are refused, and classes that a split lacks are named.
+
+Labels are unusable if they cannot train a network.
+"""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Damaged files are read or refused by one line with their name: never another exception, never the end of the process, never a hang."""
+"""Damaged files are read or refused by one line with their name, without another exception, a crash or a hang."""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""An order that favours images of rare classes: how often each comes, and that workers, ranks and a resume change nothing."""
+"""An order that favours images of rare classes: how often each image comes.
+
+Workers, ranks and a resume change nothing.
+"""
 
 from collections import Counter
 from itertools import product

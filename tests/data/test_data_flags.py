@@ -1,4 +1,7 @@
-"""Data on the command line: a source by its class and flags, every flag of loading for every source, and commands that reproduce them."""
+"""Data on the command line: a source by class and flags, loading flags for every source, and repeating commands.
+
+The printed commands reproduce the data.
+"""
 
 import functools
 import json

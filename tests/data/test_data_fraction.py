@@ -1,4 +1,4 @@
-"""`train_fraction`, for every data set: which samples it keeps, that no others are read, and that it is part of the identity."""
+"""`train_fraction`, for every data set: it keeps the right samples, reads no others, and is part of the identity."""
 
 import math
 import pickle

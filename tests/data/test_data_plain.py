@@ -1,4 +1,4 @@
-"""Plain PNGs and JPEGs are decoded by OpenCV to the pixels that Pillow decodes, and a file that is not whole is not plain."""
+"""OpenCV decodes plain PNGs and JPEGs to the same pixels as Pillow, and a truncated file is not plain."""
 
 import io
 import itertools

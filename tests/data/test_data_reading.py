@@ -1,4 +1,7 @@
-"""Every format × depth × channels × layout is read right, or refused by name. Images first, then masks, then what is no image at all."""
+"""Every format × depth × channels × layout is read right, or refused by name.
+
+Images first, then masks, then what is no image at all.
+"""
 
 import io
 import os

@@ -74,7 +74,10 @@ def test_the_kind_of_an_image_stays_and_each_severity_loses_more(kind: str, chan
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_has_the_same_corruption_in_every_dtype(kind: str) -> None:
-    """To half a step of 8 bits, in which the two differ by their own rounding; JPEG amplifies no difference, as both become the same 8 bits."""
+    """The dtypes agree to half a step of 8 bits, by which their own rounding differs.
+
+    JPEG amplifies no difference, because both become the same 8 bits.
+    """
     eight = scene()
     unit = eight.astype(np.float32) / 255
     severe = NAMED[kind](5)

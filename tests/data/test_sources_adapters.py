@@ -217,7 +217,7 @@ def test_a_random_transform_is_refused() -> None:
 
 
 def test_a_data_set_that_shares_one_file_is_read_by_one_thread_at_a_time() -> None:
-    """Read a data set that seeks in an archive: what another thread would do between `seek` and `read` is lost or mixed up."""
+    """Read a data set that seeks in an archive: a second thread between `seek` and `read` would mix up the data."""
 
     class Shared:
         def __init__(self) -> None:

@@ -240,7 +240,10 @@ def test_wrong_colours_are_refused(tmp_path: Path, damage: Callable[[Path], None
 
 
 def test_a_table_with_labels_and_colours_reads_both_kinds_of_masks(tmp_path: Path) -> None:
-    """An index or a grey value is a label there; three channels are a colour. The indices of a palette are labels too."""
+    """An index or a grey value is a label there; three channels are a colour.
+
+    The indices of a palette are labels too.
+    """
     text = "id,class,r,g,b\n0,back,0,0,0\n1,cell,255,0,0\n255,void,255,255,255\n5,cell,250,0,0\n"
     for number, drawn in enumerate((index_mask, colour_mask)):
         root = write(tmp_path / str(number), "images/{key}.jpg", "masks/{key}.png", drawn)

@@ -1,4 +1,4 @@
-"""`ImageMaskFolder` on every layout × splits × labels, read through the data module, and what it says about wrong ones."""
+"""`ImageMaskFolder` on every layout × splits × labels through the data module, and its messages about wrong ones."""
 
 import os
 import shutil
@@ -428,7 +428,7 @@ def test_a_mask_of_another_suffix_is_named(tmp_path: Path) -> None:
 
 
 def test_masks_of_one_folder_belong_to_one_split(tmp_path: Path) -> None:
-    """Where the path of only the images, or of only the masks, tells the split."""
+    """Layouts in which only the path of the images, or only that of the masks, tells the split."""
     root = write(tmp_path, "{split}/{key}.jpg", "gt/{key}.png", index_mask)
     where: dict[str, Any] = {"images": "{split}/*.jpg", "masks": "gt/*.png"}
     shutil.copy(root / "train" / "p0_00.jpg", root / "val" / "p0_00.jpg")

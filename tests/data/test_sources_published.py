@@ -1,4 +1,4 @@
-"""Published data sets on their real layouts in miniature: splits, labels, names, and what is said where files are missing."""
+"""Miniatures of published data sets in their real layouts: splits, labels, names, messages about missing files."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -25,7 +25,10 @@ def pool(names: list[str], groups: list[str] | None = None, has_test: bool = Fal
 
 
 def content(names: list[str], classes: int, seed: int) -> Counts:
-    """Draw pixels of each class in each sample: class c occurs in a part 0.6·0.5ᶜ of the images, in widely different amounts."""
+    """Draw the number of pixels of each class in each sample.
+
+    Class c occurs in a fraction 0.6·0.5ᶜ of the images, in widely different amounts.
+    """
     rng = np.random.default_rng(seed)
     there = rng.random((len(names), classes)) < 0.6 * 0.5 ** np.arange(classes)
     return (there * np.exp(rng.normal(6, 1.5, there.shape))).astype(np.int64) + there
@@ -118,7 +121,10 @@ def test_neither_the_global_random_state_nor_pythons_hashes_count() -> None:
 
 
 def test_a_division_stays_as_it_was_recorded() -> None:
-    """A recorded study goes on with the same samples, on any machine: in the order of SHA-256 of the seed and the name, test comes first."""
+    """A recorded study keeps its samples on any machine: the SHA-256 of the seed and the name orders them.
+
+    In this order, test comes first.
+    """
     names = [f"s{index}" for index in range(12)]
     order = sorted(range(12), key=lambda index: hashlib.sha256(f"3\ns{index}".encode()).hexdigest())
     assert order == [9, 0, 10, 3, 2, 5, 11, 8, 4, 1, 6, 7]
@@ -157,7 +163,10 @@ def test_another_seed_is_another_split() -> None:
 
 
 def distance(parts: list[int], pixels: Counts, sizes: list[int]) -> tuple[float, float]:
-    """Return how far the parts' shares of images and of pixels of each class are from those of the whole, on average over classes."""
+    """Return how far the parts' shares of each class's images and of its pixels are from the parts' sizes.
+
+    Both numbers are means over parts and classes.
+    """
     found = []
     for held in (pixels > 0, pixels / np.maximum(1, pixels.sum(axis=0))):
         shares = np.array([held[np.array(parts) == part].sum(axis=0) for part in range(len(sizes))]) / np.maximum(1e-9, held.sum(axis=0))
@@ -168,7 +177,10 @@ def distance(parts: list[int], pixels: Counts, sizes: list[int]) -> tuple[float,
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_stratified_parts_are_closer_to_the_whole_than_random_ones(grouped: bool) -> None:
-    """On the average of 20 data sets; rare classes are in few images. The margins are far from what 20 draws differ by."""
+    """On the average of 20 data sets; rare classes are in few images.
+
+    The margins are far from what 20 draws differ by.
+    """
     names = [f"s{index:03d}" for index in range(120)]
     sizes = [84, 12, 24]
     random_distances, stratified_distances = [], []

@@ -354,7 +354,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], SegmentationSou
     "VOC": (voc, VOC),
     "SBD": (of_sbd, lambda root: VOC(voc(root), sbd=True)),
 }
-"""Function that writes the content of the official archives in miniature, and the source that reads what was downloaded."""
+"""Function that writes the official archives in miniature, and the source that reads the downloaded data."""
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -1,4 +1,4 @@
-"""`seglab fit` in processes of their own, forked from one that has imported torch already: real signals and exit codes, in a second."""
+"""Run `seglab fit` in processes forked from one with torch imported: real signals and exit codes, in a second."""
 
 import csv
 import gc
@@ -88,7 +88,7 @@ def checkpoint(path: Path) -> dict[str, Any]:
 
 
 def rows(folder: Path, *, without: tuple[str, ...] = ("perf/",)) -> list[dict[str, str]]:
-    """The rows of `metrics.csv` without the columns that begin with these words, and without rows that then are empty."""
+    """Return the rows of `metrics.csv` without columns that begin with `without`, and without rows left empty."""
     with (folder / "metrics.csv").open() as file:
         found = [{name: cell for name, cell in row.items() if cell and not name.startswith(without)} for row in csv.DictReader(file)]
     return [row for row in found if set(row) - {"epoch", "step"}]

@@ -1,4 +1,7 @@
-"""Classes of a user of `seglab fit`, which its flags name by import path. The tests copy this file into the user's folder."""
+"""Classes of a user of `seglab fit`, which its flags name by import path.
+
+The tests copy this file into the user's folder.
+"""
 
 import os
 import signal
@@ -129,7 +132,10 @@ class SlowStart(FreezeSchedule):
 
 
 class Signalled(Callback):
-    """Sends this process the signals in `DIE_BY` after the step in `DIE_AT`, `epoch:batch` for a batch of a validation."""
+    """Sends this process the signals in `DIE_BY` after the step in `DIE_AT`.
+
+    `epoch:batch` stands for a validation batch.
+    """
 
     def __init__(self) -> None:
         self.at, self.by = os.environ.get("DIE_AT", ""), os.environ.get("DIE_BY", "SIGTERM").split()

@@ -1,4 +1,7 @@
-"""How `seglab fit`, `test` and `validate` end: exit codes, last lines, and what is left behind. Real processes and signals."""
+"""Ends of `seglab fit`, `test` and `validate`: exit codes, last lines, and what is left behind.
+
+Real processes and signals.
+"""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A fit that continues from a checkpoint ends bit for bit like an uninterrupted one, or is refused with the name of what differs."""
+"""A fit continued from a checkpoint equals an uninterrupted one bit for bit, or is refused, naming the difference."""
 
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def test_what_each_checkpoint_holds(place: Path) -> None:
     [("5", "SIGTERM"), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("6", "SIGINT"), ("1:0", "SIGHUP"), ("11", "SIGUSR1")))],
 )
 def test_interrupted_it_goes_on(place: Path, step: str, by: str) -> None:
-    """In the middle of an epoch, at its end, within a validation, before the last step; by the command that it prints."""
+    """Interrupt within an epoch, at its end, in a validation, before the last step; continue by the printed command."""
     assert fit(place, "--model.scheduler", "mine.cosine").code == 0
     ended = fit(place, "--model.scheduler", "mine.cosine", DIE_AT=step, DIE_BY=by)
     assert ended.code == 75, ended
@@ -270,7 +270,10 @@ def test_the_lengths_on_which_schedulers_depend() -> None:
     "name", [pytest.param(name, marks=pytest.mark.slow if name in FEW else pytest.mark.weekly) for name in ("none", *CASES)]
 )
 def test_each_scheduler(place: Path, name: str) -> None:
-    """Stopped in the middle and at the end of an epoch; continued with the same length, a longer, a shorter, and another rate."""
+    """Stop within an epoch and at its end, and continue with the same, a longer and a shorter length.
+
+    The training is also continued with another learning rate.
+    """
     case = CASES.get(name)
     words = ("--model.optimizer.lr", 0.01, *(() if case is None else case.flags("model.scheduler")))
     whole, number = {}, 0

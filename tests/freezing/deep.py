@@ -1,4 +1,4 @@
-"""A small network with the stages of SMP's (encoder.0 to encoder.2, decoder, head), norms and dropout; and schedules for it."""
+"""A small network with SMP's stages (encoder.0 to encoder.2, decoder, head), norms and dropout, and its schedules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -69,7 +69,9 @@ def test_layerwise_decay() -> None:
 @pytest.mark.parametrize("cubic", [False, True])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_freeze_out_is_the_paper_s(cubic: bool, scaled: bool) -> None:
-    """Equations of Brock et al. 2017: t_i evenly spaced, cubed; α_i(t) = ½ α_i(0)(1 + cos(πt/t_i)); α_i(0) = α/t_i when scaled."""
+    """Equations of Brock et al. 2017: t_i evenly spaced, cubed; α_i(t) = ½ α_i(0)(1 + cos(πt/t_i)); α_i(0) = α/t_i when
+    scaled.
+    """
     start = Progress(0, 1000, 10)
     for place, stage in enumerate(RESNET):
         end = (0.8 + 0.2 * place / 6) ** (3 if cubic else 1)

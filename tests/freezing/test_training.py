@@ -1,4 +1,4 @@
-"""Schedules in real trainings: what is frozen does not move, resumed is uninterrupted, rates follow on top of any scheduler."""
+"""Schedules in real trainings: frozen weights stay, a resume changes nothing, rates scale those of any scheduler."""
 
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,7 @@ def fitted(
     scheduler: Any = None,
     **settings: Any,
 ) -> tuple[Any, L.Trainer, Watch]:
-    """A training of four epochs of three steps under dropout, with a checkpoint after each epoch where there is a folder."""
+    """Train four epochs of three steps with dropout, and save a checkpoint after each epoch if `folder` is given."""
     module = fixed_module(regularizer, optimizer, net=partial(Deep, dropout=0.3), freeze=schedule, scheduler=scheduler)
     watch = Watch()
     checkpoints = [] if folder is None else [ModelCheckpoint(folder, "{epoch}", save_top_k=-1, every_n_epochs=1)]
@@ -190,7 +190,7 @@ def test_epochs_are_counted_in_optimizer_steps_where_the_last_window_is_ragged()
 
 @pytest.mark.filterwarnings("ignore:.*ckpt_path=")
 def test_a_checkpoint_of_a_broken_off_step_has_the_scheduler_s_rates(tmp_path: Path) -> None:
-    """Lightning's own callback saves when the forward pass fails, which is within the step that the optimizer has begun."""
+    """Lightning's own callback saves when the forward pass fails, within the step that the optimizer has begun."""
 
     class Failing(Callback):
         def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:

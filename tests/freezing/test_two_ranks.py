@@ -1,4 +1,4 @@
-"""Two real processes under every schedule: bit-identical to each other, and the training of one process on the joint batches."""
+"""Two real processes under every schedule are bit-identical, and equal one process on the joint batches."""
 
 import os
 import subprocess

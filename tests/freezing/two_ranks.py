@@ -1,4 +1,4 @@
-"""Run by test_two_ranks.py: trains every schedule on two gloo processes of Lightning's own DDP, and writes what each rank ends with.
+"""Run by test_two_ranks.py: trains each schedule on two gloo ranks with Lightning's DDP and writes each rank's results.
 
 python two_ranks.py FOLDER
 """

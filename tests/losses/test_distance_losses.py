@@ -1,4 +1,7 @@
-"""Distance maps against all pairs of pixels and scipy; the boundary and the Hausdorff loss against the authors' definitions."""
+"""Distance maps against all pairs of pixels and scipy, and boundary and Hausdorff losses against their definitions.
+
+The definitions are the authors' own.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +34,10 @@ def labels_of(rows: int, columns: int, largest: int, seed: int) -> Tensor:
 
 
 def by_all_pairs(labels: npt.NDArray[np.int64], c: int) -> Floats:
-    """The distance of every pixel of (H,W) labels to the nearest one on the other side of class c; 0 where there is none."""
+    """Return each pixel's distance in (H,W) labels to the nearest one on the other side of class c, or 0.
+
+    The distance is 0 if no such pixel exists.
+    """
     found = np.zeros(labels.shape)
     places = list(np.ndindex(*labels.shape))
     for here in places:
@@ -66,7 +72,10 @@ def test_a_label_beyond_the_classes_is_no_class() -> None:
 
 
 def authors_phi(inside: Bools) -> Floats:
-    """one_hot2dist of Kervadec's code for one class of one image (H,W), which neither lacks nor is filled by the class."""
+    """Compute one_hot2dist of Kervadec's code for one class of one image (H,W).
+
+    The image contains the class, and pixels outside of it.
+    """
     outside = ~inside
     phi: Floats = distance_transform_edt(outside) * outside - (distance_transform_edt(inside) - 1) * inside
     return phi

@@ -1,4 +1,4 @@
-"""The focal loss over its whole range of γ: values and gradients against a closed form in float64, to the ends of float32."""
+"""The focal loss for all γ: values and gradients against a closed form in float64, to the limits of float32."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,9 @@ from tests.losses.catalogue import drawn
 Floats = npt.NDArray[np.float64]
 
 GAMMAS = [0.0, 0.01, 0.1, 0.2, 0.5, 0.9, 1.0, 1.5, 2.0, 5.0]
-"""Lin et al. sweep 0.1, 0.2 and 0.5 too; for those between 0 and 1 a power with a naive gradient gives NaN where p_y rounds to 1."""
+"""Lin et al. also sweep 0.1, 0.2 and 0.5. Between 0 and 1, a power with a naive gradient gives NaN where p_y rounds to
+1.
+"""
 
 
 def closed_form(x: Floats, gamma: float) -> tuple[Floats, Floats]:
@@ -29,7 +31,8 @@ def closed_form(x: Floats, gamma: float) -> tuple[Floats, Floats]:
 def test_value_and_gradient_are_those_of_the_closed_form(gamma: float, classes: int, label: int, dtype: torch.dtype, units: int) -> None:
     """A pixel for each logit from −100 to 100, the other logits being 0 and −1; every seventh pixel is ignored.
 
-    The error is counted in units in the last place of 1, the largest gradient of a pixel; the closed form has some of float64's itself.
+    The error is counted in units in the last place of 1, the largest gradient of a pixel; the closed form has some of
+    float64's itself.
     """
     ladder = torch.linspace(-100, 100, 2001, dtype=torch.float64)
     others = [torch.zeros_like(ladder), torch.full_like(ladder, -1.0)][: classes - 1]

@@ -41,7 +41,10 @@ def extension(errors: Floats, truth: set[int]) -> float:
 
 
 def convex_closure(errors: Floats, truth: set[int]) -> float:
-    """The largest convex function that nowhere exceeds Δ, at (M,) errors: the cheapest mixture of sets whose mean is `errors`."""
+    """Return the largest convex function that nowhere exceeds Δ, at (M,) errors.
+
+    It is the cheapest mixture of sets whose mean is `errors`.
+    """
     pixels = range(len(errors))
     subsets = [{pixel for pixel in pixels if code >> pixel & 1} for code in range(2 ** len(errors))]
     constraints = [[float(pixel in subset) for subset in subsets] for pixel in pixels] + [[1.0] * len(subsets)]

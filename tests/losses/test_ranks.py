@@ -14,7 +14,10 @@ from tests.losses.catalogue import FOREGROUND, LOSSES
 
 
 def joint_batch() -> tuple[Tensor, Tensor]:
-    """Images (4,2,6,6), mask (4,6,6): the second half has other classes, fewer valid pixels and an image that is all ignored."""
+    """Return images (4,2,6,6) and a mask (4,6,6) whose second half differs in classes and valid pixels.
+
+    The second half has other classes, fewer valid pixels and an image that is all ignored.
+    """
     generator = torch.Generator().manual_seed(0)
     mask = torch.randint(0, 3, (4, 6, 6), generator=generator)
     mask[2, :4], mask[3] = IGNORE, IGNORE

@@ -1,4 +1,4 @@
-"""Region losses against hand-computed cases, plain loops, each other, and segmentation-models-pytorch where it is right."""
+"""Region losses against hand-computed cases, loops, each other, and segmentation-models-pytorch where it is right."""
 
 import math
 from collections.abc import Callable
@@ -76,7 +76,10 @@ def test_image_reduction_is_the_mean_of_each_image_alone(kind: Callable[..., tor
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000), alpha=st.sampled_from([0.0, 0.3, 1.0, 2.0]), beta=st.sampled_from([0.5, 1.0]))
 def test_is_smps_where_every_class_is_present(seed: int, alpha: float, beta: float) -> None:
-    """SMP counts an absent class as 0 in the mean, so all are put in; its Dice is its Tversky, and so its s half of ours."""
+    """SMP counts an absent class as 0 in the mean, so every class is made to occur.
+
+    SMP's Dice is its Tversky, so its smoothing s is half of ours.
+    """
     logits, mask = drawn(seed, ignored=0.3)
     mask[:, 0, :3] = torch.arange(3)
     arguments = {"mode": "multiclass", "ignore_index": IGNORE}
@@ -139,7 +142,7 @@ def test_one_is_a_case_of_another(seed: int) -> None:
 
 
 def test_generalized_dice_counts_classes_alike_however_many_pixels_there_are() -> None:
-    """A class of one pixel beside one of 4 million, whose weight 1/(Σy)² is near the end of what float32 can tell from 0."""
+    """A class of one pixel beside one of 4 million, whose weight 1/(Σy)² float32 can barely tell from 0."""
     logits = torch.zeros(1, 2, 2048, 2048)
     mask = torch.zeros(1, 2048, 2048, dtype=torch.int64)
     mask[0, 0, 0] = 1

@@ -22,7 +22,10 @@ def of(prediction: Tensor, mask: Tensor, ratio: float = 0.02, classes: int = C, 
 
 
 def authors_boundary(mask: NDArray[np.bool_], ratio: float) -> NDArray[np.bool_]:
-    """`mask_to_boundary` of Cheng et al.'s code: d erosions by 3×3 of the mask in a frame of one pixel, beyond which nothing erodes."""
+    """Compute `mask_to_boundary` of Cheng et al.'s code: d erosions by 3×3 of the mask in a frame of one pixel.
+
+    From outside the frame, nothing erodes.
+    """
     height, width = mask.shape
     dilation = max(1, round(ratio * np.sqrt(height**2 + width**2)))
     framed = np.pad(mask, 1)
@@ -63,7 +66,8 @@ def test_the_border_of_the_image_is_contour() -> None:
     mask = torch.zeros(1, 5, 5).long()
     prediction = mask.clone()
     prediction[0, 2, 2] = 1
-    # Truth: the ring of 16 along the border; prediction: the same, and the 8 around its one other pixel, which is all of class 1.
+    # Truth: the ring of 16 along the border; prediction: the same, and the 8 around its one other pixel, which is all
+    # of class 1.
     assert of(prediction, mask)[:2].tolist() == [16 / 24, 0]
     assert of(prediction, mask)[2].isnan()
 
@@ -168,7 +172,7 @@ def test_sizes_of_no_such_image_raise(size: Tensor, message: str) -> None:
 
 @pytest.mark.parametrize(("where", "value"), [("mask", C), ("mask", 254), ("prediction", C), ("prediction", -1), ("prediction", 2**16)])
 def test_values_outside_the_classes_raise_and_leave_the_state(where: str, value: int) -> None:
-    """Far from all contours, and in an ignored pixel: C is also the number that the metric gives to pixels of no class."""
+    """The value is far from all contours, and in an ignored pixel; C also marks pixels of no class in the metric."""
     labels = {"prediction": torch.zeros(1, 40, 40).long(), "mask": torch.zeros(1, 40, 40).long()}
     labels["mask"][0, 0, 0] = IGNORE
     metric = BoundaryIoU(C)

@@ -44,7 +44,8 @@ def test_is_torchmetrics(seed: int, classes: int, bins: int, scale: float) -> No
 def test_by_hand() -> None:
     probability = torch.tensor([0.9, 0.9, 0.9, 0.95, 0.7, 0.75, 0.25, 0.9]).double()
     mask = torch.tensor([[[0, 0, 1, 0, 0, 1, 1, IGNORE]]])
-    # Bin (0.8, 1]: 4 pixels, 3 right. Bin (0.6, 0.8]: confidences 0.7, 0.75 and, of the second class, 0.75, of which 2 are right.
+    # Bin (0.8, 1]: 4 pixels, 3 right. Bin (0.6, 0.8]: confidences 0.7, 0.75 and, of the second class, 0.75, of which 2
+    # are right.
     assert of(two_classes(probability), mask, bins=5).item() == pytest.approx((abs(3 - 3.65) + abs(2 - 2.2)) / 7)
 
 

@@ -57,7 +57,10 @@ def of(batches: Sequence[Sequence[Image]], extra: int = 0) -> dict[str, Tensor]:
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Counts and quotients of counts to the last bit; confidences to float32's, in which the softmax of a wider image may differ."""
+    """Check counts and quotients of counts to the last bit, and confidences to float32 precision.
+
+    The softmax of a wider image may differ to this precision.
+    """
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         tolerance = 1e-6 if name == "calibration error" else 0.0

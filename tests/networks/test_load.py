@@ -1,4 +1,4 @@
-"""`seglab.load`: the logits are those of the module that was trained, bit for bit; what cannot be loaded says what to do."""
+"""`seglab.load`: logits equal those of the trained module bit for bit, and a failed load says what to do."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +115,10 @@ def test_a_network_that_was_changed_after_it_was_built_is_not_built_again(tmp_pa
 
 
 def test_settings_of_layers_are_compared_where_the_libraries_write_them_alike(tmp_path: Path) -> None:
-    """Here a stride, which no name and no shape shows. Under other versions a library may write the same layer in other words."""
+    """Here a stride, which no name and no shape shows.
+
+    Under other versions a library may write the same layer in other words.
+    """
     fitted(tmp_path, nn.Conv2d(3, 4, 3, padding=1))
     with pytest.raises(ValueError, match="the network given, a Conv2d, differs"):
         seglab.load(tmp_path, nn.Conv2d(3, 4, 3, padding=1, stride=2))

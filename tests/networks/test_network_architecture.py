@@ -1,4 +1,7 @@
-"""Options of SMP's architectures: each acts, is described and rebuilt; an option that an architecture lacks is refused by name."""
+"""Options of SMP's architectures: each has an effect, is described and is rebuilt.
+
+An option that an architecture lacks is refused by name.
+"""
 
 import dataclasses
 import inspect
@@ -54,7 +57,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("DPT", {"decoder_fusion_channels": 32}),
 ]
 ALWAYS_FOUR = {"DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet", "Segformer"}
-"""Architectures whose last enlargement has one right factor, as `test_a_last_enlargement_that_does_not_fit_is_refused` shows."""
+"""Architectures with one right factor for the last enlargement. `test_a_last_enlargement_that_does_not_fit_is_refused`
+shows it.
+"""
 
 
 def is_slow(place: int) -> bool:

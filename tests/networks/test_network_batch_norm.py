@@ -1,4 +1,7 @@
-"""Batch norms over all processes: what they are made from keeps its weights and its activation, and two processes compute what one does."""
+"""Batch norms over all processes keep the weights and activation of the originals.
+
+Two processes compute the same as one.
+"""
 
 from pathlib import Path
 
@@ -55,7 +58,10 @@ def test_a_norm_of_somebody_s_own_is_refused() -> None:
 
 
 def computed(made: nn.Module, device: str, images: Tensor, towards: Tensor) -> dict[str, Tensor]:
-    """Return logits, gradients and running statistics in float64 for images (N,3,H,W) and the gradient of the loss by the logits."""
+    """Return logits, gradients and running statistics in float64 for images (N,3,H,W).
+
+    `towards` is the gradient of the loss by the logits.
+    """
     made.to(device).double()
     logits = made(images.to(device))
     logits.backward(towards.to(device))

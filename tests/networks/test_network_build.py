@@ -94,7 +94,8 @@ def test_from_scratch_nothing_is_loaded() -> None:
     net = unet("resnet18", 3)
     assert loaded_weights(net) is None
     assert pretrained_parameters(net) == frozenset()
-    # counted by hand: torchvision's resnet18 without fc has 11,176,512; the decoder's five blocks of two convolutions and norms the rest
+    # counted by hand: torchvision's resnet18 without fc has 11,176,512; the decoder's five blocks of two convolutions
+    # and norms the rest
     blocks = [(512 + 256, 256), (256 + 128, 128), (128 + 64, 64), (64 + 64, 32), (32, 16)]
     decoder = sum(9 * into * out + 9 * out * out + 4 * out for into, out in blocks)
     assert weights_summary(net) == f"from scratch: {11_176_512 + decoder + 16 * 3 * 9 + 3:,} parameters are new"

@@ -91,7 +91,7 @@ def test_a_network_without_an_encoder_is_refused(tmp_path: Path, shapes: Segment
 
 
 def test_checkpoints_of_other_projects_give_the_encoder(source: Path, tmp_path: Path) -> None:
-    """Lightning's, without what seglab says of its network: the state dict is the only one inside, the encoder below its prefix."""
+    """A Lightning checkpoint without seglab's description: its only state dict holds the encoder below a prefix."""
     content = torch.load(source)
     del content["seglab"]
     torch.save(content, tmp_path / "theirs.ckpt")

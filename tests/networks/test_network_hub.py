@@ -1,4 +1,4 @@
-"""Weights on the hub, without a network: from the cache that a download would have filled, and what to do where there is none."""
+"""Weights on the hub, offline: they come from the cache that a download fills, or a message says what to do."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def put(cache: Path, repository: str, revision: str, state: dict[str, Tensor], branch: str = "main") -> None:
-    """Leave files in the cache as a download does: snapshots/REVISION/FILE, and the revision of a branch in refs/BRANCH."""
+    """Put files into the cache as a download does: snapshots/REVISION/FILE, and a branch's revision in refs/BRANCH."""
     folder = cache / f"models--{repository.replace('/', '--')}"
     (folder / "snapshots" / revision).mkdir(parents=True)
     (folder / "refs").mkdir()

@@ -181,7 +181,10 @@ FROZEN: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("schedule", [None, LPFT(1), FrozenEncoder()], ids=repr)
 @pytest.mark.parametrize("kind", FROZEN)
 def test_what_a_library_or_a_hand_froze_stays_as_it_is(kind: str, schedule: Any) -> None:
-    """Weights and statistics, with a validation between the epochs, after a schedule has frozen and unfrozen the stage around them."""
+    """Compare weights and statistics after a schedule has frozen and unfrozen the stage around them.
+
+    A validation runs between the epochs.
+    """
     module = fixed_module(None, net=FROZEN[kind], freeze=schedule)
     frozen = [name for name, parameter in module.network.named_parameters() if not parameter.requires_grad]
     norm = "encoder.blocks.0.norm"

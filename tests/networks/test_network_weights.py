@@ -1,4 +1,4 @@
-"""Weights from files, against torchvision's and timm's own networks; and that an encoder is taken whole or not at all."""
+"""Weights from files, against networks of torchvision and timm; an encoder is loaded whole or not at all."""
 
 import copy
 import json
@@ -137,7 +137,7 @@ def test_a_timm_file(tmp_path: Path, model: str) -> None:
 
 
 def test_a_timm_file_of_a_vision_transformer(tmp_path: Path) -> None:
-    """The network holds its last norm and head, which no output depends on: with a head of other classes they stay new."""
+    """The network keeps the encoder's last norm and head, which no output uses: a head of other classes stays new."""
     source: Any = timm.create_model("vit_tiny_patch16_224", num_classes=7).eval()
     net = network("DPT", "tu-vit_tiny_patch16_224", num_classes=3, weights=written(source.state_dict(), tmp_path / "w.pt")).eval()
     image = torch.rand(1, 3, 224, 224)

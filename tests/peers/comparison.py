@@ -29,7 +29,7 @@ class Comparison:
     present: int | None = None
     """Number of classes in the masks, each of them in every image; None for all."""
     because: str = ""
-    """How the definitions differ; empty if they do not."""
+    """Difference of the definitions; empty if there is none."""
     definition: Loss | None = None
     """The peer's loss by its own definition, where the definitions differ."""
 

@@ -1,4 +1,4 @@
-"""The table of docs/science/losses.md: the numbers here, computed again, and those of other libraries where they are installed."""
+"""The table of docs/science/losses.md: recomputed numbers, and other libraries' where they are installed."""
 
 import importlib.util
 import re

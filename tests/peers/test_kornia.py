@@ -131,7 +131,10 @@ BERMAN = [[0.6, 0.21, 0.12], [0.29, 0.68, 0.19], [0.11, 0.11, 0.69]]
 
 @pytest.mark.parametrize(("pixels", "mask", "expected"), [(3, [0, 1, 2], (0.4 + 0.32 + 0.31) / 3), (3, [0, 0, 0], 0.69), (1, [0], 0.4)])
 def test_published_numbers_of_lovasz(pixels: int, mask: list[int], expected: float) -> None:
-    """Reference values of Berman's code in tests/losses/test_lovaz_softmax.py; of absent classes, here the present one alone."""
+    """Reference values of Berman's code in tests/losses/test_lovaz_softmax.py.
+
+    Where classes are absent, the present one alone counts here.
+    """
     logits = torch.tensor(BERMAN)[:, :pixels].log().view(1, 3, 1, -1)
     assert Lovasz()(logits, torch.tensor([[mask]])).item() == pytest.approx(expected, abs=1e-6)
 
@@ -145,7 +148,10 @@ def test_published_gradient_of_lovasz() -> None:
 
 
 def test_published_number_of_dice_with_ignored_pixels() -> None:
-    """`test_ignore_index` in tests/losses/test_dice.py: ½ where all classes are summed, which here is Dice of the one present class."""
+    """`test_ignore_index` in tests/losses/test_dice.py gives ½ by summing all classes.
+
+    The loss here is Dice of the one present class.
+    """
     logits = torch.zeros(2, 2, 1, 4)
     logits[:, 0, :, 0], logits[:, 1, :, 1:] = 100.0, 100.0
     mask = torch.zeros(2, 1, 4, dtype=torch.int64)
@@ -157,7 +163,7 @@ def test_published_number_of_dice_with_ignored_pixels() -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("used", [2, 3])
 def test_confusion_matrix_and_iou_of_an_image_are_kornias(seed: int, used: int) -> None:
-    """Where a class is in neither, kornia's IoU is 1 and ours is undefined."""
+    """For a class in neither mask, kornia's IoU is 1 and ours is undefined."""
     generator = torch.Generator().manual_seed(seed)
     prediction, mask = torch.randint(0, used, (2, 4, 6, 7), generator=generator)
     found = confusion_matrices(prediction, mask, 3)

@@ -242,7 +242,10 @@ def test_published_numbers(name: str) -> None:
 
 
 def test_published_number_of_the_generalized_dice() -> None:
-    """Case "softmax" of test_generalized_dice_loss.py. It adds 10⁻⁴ to numerator and denominator, which is 2 at least."""
+    """Case "softmax" of test_generalized_dice_loss.py.
+
+    It adds 10⁻⁴ to numerator and denominator, which is 2 at least.
+    """
     found = GeneralizedDice(reduction="image")(torch.tensor(ROWS), torch.tensor(LABELS)).item()
     assert found == pytest.approx(0.414507, abs=5e-5)
 
@@ -263,7 +266,7 @@ def test_scores_of_an_image_are_monais(seed: int, name: str, theirs: str) -> Non
 
 @pytest.mark.parametrize(("name", "theirs"), [("miou", "MeanIoU"), ("dice", "DiceMetric")])
 def test_scores_of_a_data_set_are_not_monais_means_over_images(name: str, theirs: str) -> None:
-    """Its mean over images counts a small object in one image as much as a large one in another; here pixels are summed first."""
+    """MONAI's mean over images weighs small objects like large ones in other images; here pixels are summed first."""
     mask = torch.zeros(2, 4, 4, dtype=torch.int64)
     mask[0, 0, 0], mask[1, :2] = 1, 1
     prediction = mask.clone()

@@ -106,7 +106,10 @@ def test_smooth_l1_is_the_circular_huber_norm_of_each_element(seed: int, step: f
 
 
 def test_pyproximals_huber_prox_is_another_and_does_not_minimise() -> None:
-    """Show that pyproximal switches to soft thresholding at |v| = α, where the prox does so at α + τ: for v = 1.2, α = 1, τ = 1 it gives 0.2 and not 0.6."""
+    """Show that pyproximal switches to soft thresholding at |v| = α, where the prox does so at α + τ.
+
+    For v = 1.2, α = 1, τ = 1, pyproximal gives 0.2 and not 0.6.
+    """
     v, alpha, tau = 1.2, 1.0, 1.0
 
     def objective(w: float) -> float:
@@ -123,7 +126,10 @@ def test_pyproximals_huber_prox_is_another_and_does_not_minimise() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_l1_and_then_the_group_lasso_is_the_sparse_group_lasso(seed: int) -> None:
-    """For this pair two operators in a row are the operator of the sum; in general they are not, so that `Sum` refuses two."""
+    """For this pair, two operators in a row are the operator of the sum.
+
+    In general they are not, so `Sum` refuses two.
+    """
     weight = drawn(seed)[1:]
     both = prox(GroupLasso(0.2 / 3), prox(L1(0.8), weight, 0.3), 0.3)
     np.testing.assert_allclose(both, proximal.L21_plus_L1(sigma=1.0, rho=0.8).prox(weight.T, 0.3).T, atol=1e-12)
@@ -131,7 +137,10 @@ def test_l1_and_then_the_group_lasso_is_the_sparse_group_lasso(seed: int) -> Non
 
 @pytest.mark.parametrize(("size", "strength"), [(10, 1.0), (11, 2.0)])
 def test_moreaus_identity_as_in_its_own_tests(size: int, strength: float) -> None:
-    """The cases of pytests/test_norms.py: v = prox_{τf}(v) + τ prox*_{f/τ}(v/τ) at τ = 2, the second part being pyproximal's."""
+    """The cases of pytests/test_norms.py: v = prox_{τf}(v) + τ prox*_{f/τ}(v/τ) at τ = 2.
+
+    The second part is pyproximal's.
+    """
     np.random.seed(10)  # noqa: NPY002 - the seed of those tests
     v = np.random.normal(0.0, 1.0, 2 * size)  # noqa: NPY002
     for penalty, theirs in ((L1(strength), proximal.L1(strength)), (L2(strength), proximal.L2(sigma=strength))):

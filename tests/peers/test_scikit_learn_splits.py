@@ -1,4 +1,4 @@
-"""The corrected t test against the published example of scikit-learn, "Statistical comparison of models using grid search"."""
+"""The corrected t test against scikit-learn's example, "Statistical comparison of models using grid search"."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from seglab.compare.numbers.resampled import resampled_error, resampled_p
 
 
 def test_repeated_cross_validation_of_two_classifiers() -> None:
-    """Their page prints t 0.750 and p 0.227 with the correction, and t 2.611 and p 0.005 without; p for 'the first is better'."""
+    """Their page prints t 0.750 and p 0.227 with the correction, and t 2.611 and p 0.005 without.
+
+    The p values are for 'the first is better'.
+    """
     x, y = make_moons(noise=0.352, random_state=1, n_samples=100)
     folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
     first, second = (cross_val_score(SVC(kernel=kernel, random_state=0), x, y, scoring="roc_auc", cv=folds) for kernel in ("rbf", "linear"))

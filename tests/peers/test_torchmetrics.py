@@ -103,7 +103,10 @@ def test_calibration_error_of_several_classes(seed: int, bins: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_calibration_error_of_one_logit_bins_the_larger_probability(seed: int) -> None:
-    """torchmetrics' binary error bins σ(z) and compares it with the share of foreground: of the two, ours is the error of two classes."""
+    """torchmetrics' binary error bins σ(z) and compares it with the share of foreground.
+
+    Ours equals the multiclass error with two classes.
+    """
     logits, mask = drawn(seed, classes=1, present=2)
     metric = CalibrationError(10)
     metric.update(3 * logits, mask)

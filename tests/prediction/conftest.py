@@ -53,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """A folder of four images of several sizes, one of them grey, one below a subfolder, with a text and a hidden file beside them."""
+    """Write a folder of four images of several sizes, one grey, one in a subfolder, with a text and a hidden file."""
     folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
     random = np.random.default_rng(0)

@@ -1,4 +1,7 @@
-"""`seglab export`: each file, read without seglab where that is promised, gives the logits of the network on images of any size."""
+"""`seglab export`: each file gives the network's logits on images of any size.
+
+It is read without seglab where this is promised.
+"""
 
 import json
 import shutil
@@ -21,8 +24,9 @@ from seglab.records import Result, Run, StudyRecord, identity, write_record, wri
 from tests.prediction.conftest import Command
 
 NOT_WRITTEN = {("DeepLabV3", "pt2"), ("DeepLabV3Plus", "pt2"), ("PSPNet", "onnx"), ("UPerNet", "onnx")}
-"""Architectures, on this encoder, and formats that cannot hold them for every size: pooling to a fixed size in ONNX, a size that is divided
-and rounded up in torch.export."""
+"""Architectures, on this encoder, and formats that cannot hold them for every size. ONNX fails at pooling to a fixed
+size, torch.export at a size that is divided and rounded up.
+"""
 
 SIZES = [(1, 64, 96), (3, 65, 79), (1, 130, 67)]
 
@@ -205,7 +209,10 @@ def test_a_description_that_is_damaged_is_said(tmp_path: Path) -> None:
 
 
 def test_the_card_of_a_study_has_its_command_and_the_scores_of_its_arm(run: Path, tmp_path: Path) -> None:
-    """By hand: 0.5, 0.6, 0.7 have the mean 0.6 and the standard deviation 0.1; t of 2 degrees is 4.3027, so that half the interval is 0.2484."""
+    """By hand: 0.5, 0.6, 0.7 have mean 0.6 and standard deviation 0.1, so half the interval is 0.2484.
+
+    The t of 2 degrees of freedom is 4.3027.
+    """
     record = StudyRecord(
         "s", "a", "test/miou", {"data": {"source": {"class": "seglab.Shapes"}, "splits": {}}}, {"a": {"loss": "CE"}, "b": {}}
     )

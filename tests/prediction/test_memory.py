@@ -25,7 +25,9 @@ from pathlib import Path
 def print_largest_memory():
     print(int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024, file=sys.stderr)
 """
-"""Print the largest memory of this program in MiB. On Linux, ru_maxrss would be at least the largest memory of the parent process."""
+"""Print the largest memory of this program in MiB. On Linux, ru_maxrss would be at least the largest memory of the
+parent process.
+"""
 
 PROGRAM = f"""{LARGEST}
 from seglab.cli import main

@@ -1,4 +1,4 @@
-"""`seglab predict`: masks are those of the network, nothing is predicted twice or half written, and what cannot be is said in one line."""
+"""`seglab predict`: masks are the network's, complete and predicted once, and each error is one line."""
 
 import csv
 import json

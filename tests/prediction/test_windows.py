@@ -1,4 +1,4 @@
-"""Windows: they cover every pixel, equal the plain forward pass where it can be had, leave no seams, and hold one band at a time."""
+"""Windows cover each pixel, equal the plain forward pass where possible, have no seams, and hold one band at a time."""
 
 from itertools import pairwise
 from typing import Any

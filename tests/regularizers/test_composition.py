@@ -1,4 +1,4 @@
-"""Penalties within penalties: by stage, on other parameters, in sums, on schedules; and the orders that make no sense."""
+"""Nested penalties: by stage, on other parameters, in sums, on schedules, and the orders that make no sense."""
 
 import math
 from typing import Any
@@ -175,7 +175,7 @@ def test_a_warmup_over_no_fraction_is_refused(fraction: float) -> None:
 
 
 def test_a_warmup_changes_the_training_as_its_steps_say() -> None:
-    """Six steps, the first three of them at 0, 1/3 and 2/3 of the strength: by hand, with gradients of the penalty alone."""
+    """Six steps, the first three at 0, 1/3 and 2/3 of the strength: by hand, with the penalty's gradients alone."""
     module = fixed_module(Scheduled(L2(0.5), LinearWarmup(0.5)), lambda p: torch.optim.SGD(p, lr=0.1))
     module.loss.forward = lambda logits, mask: 0.0 * logits.sum()
     start = module.network.first.weight.detach().clone()

@@ -1,4 +1,4 @@
-"""Every penalty against its textbook definition in numpy, and its gradient against autograd and against slopes of that definition."""
+"""Every penalty against its textbook definition in numpy; its gradient against autograd and the definition's slopes."""
 
 import inspect
 import math

@@ -74,7 +74,10 @@ def test_rescaling_leaves_the_function_alone(norm: str) -> None:
 
 
 def test_it_makes_the_size_of_the_step_independent_of_decay() -> None:
-    """A decay that halves ‖w‖ before a batch norm makes the next steps larger; with fixed norms decay does nothing to these weights."""
+    """A decay that halves ‖w‖ before a batch norm enlarges the next steps.
+
+    With fixed norms, decay does nothing to these weights.
+    """
     decayed, plain = (fixed_module(r, momentum) for r in (Sum([Decoupled(L2(2.0)), FixedNorm()]), FixedNorm()))
     for module in (decayed, plain):
         module.network.last.requires_grad_(False)

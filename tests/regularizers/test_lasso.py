@@ -98,7 +98,10 @@ SGDS = {
 
 @pytest.mark.parametrize("settings", SGDS.values(), ids=SGDS)
 def test_under_sgd_the_prox_solves_the_lasso_whatever_the_momentum(settings: dict[str, float]) -> None:
-    """torch's momentum sums gradients, so that they reach 1/(1−μ) as far as the learning rate says; thresholds must as well."""
+    """torch's momentum sums gradients, so they reach 1/(1−μ) times as far as the learning rate says.
+
+    Thresholds must reach as far.
+    """
     inputs, targets, _ = problem()
     found = solve(Proximal(L1(STRENGTH)), lambda weights: torch.optim.SGD(weights, lr=0.02, **settings), steps=1000, anneal=False)  # type: ignore[arg-type]
     reference = Lasso(alpha=STRENGTH, fit_intercept=False, tol=1e-8).fit(inputs.double().numpy(), targets.double().numpy()).coef_
@@ -117,7 +120,7 @@ def test_under_adam_the_prox_solves_the_elastic_net(kind: type[torch.optim.Adam]
 
 
 def test_the_prox_of_the_group_lasso_finds_the_groups() -> None:
-    """Five filters of ten weights; the problem is separable, X being orthogonal, so that the solution has a closed form."""
+    """Five filters of ten weights; X is orthogonal, so the problem is separable and has a closed form."""
     target = torch.randn(5, 10, generator=torch.Generator().manual_seed(3)) * torch.tensor([2.0, 0.1, 1.0, 0.2, 0.05]).view(5, 1)
     weight = torch.nn.Parameter(torch.randn(5, 10, generator=torch.Generator().manual_seed(4)))
     optimizer = torch.optim.AdamW([weight], lr=0.02, weight_decay=0.0)

@@ -1,4 +1,7 @@
-"""Every proximal operator against numerical minimisation of ½Σ(w−v)²/t + λR(w), with one step size and with one per element."""
+"""Every proximal operator against numerical minimisation of ½Σ(w−v)²/t + λR(w).
+
+It is tested with one step size for all elements, and with one per element.
+"""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A strength measured as a share of the data's gradient, against the share computed again from the gradients of that training."""
+"""A strength measured as a share of the data's gradient, against the share recomputed from that run's gradients."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Interrupted and resumed is uninterrupted, bit by bit; what penalties refer to comes out of the checkpoint, whatever the new start."""
+"""A resumed training equals an uninterrupted one bit for bit.
+
+The weights that penalties refer to come from the checkpoint, whatever the new start.
+"""
 
 from pathlib import Path
 from typing import Any

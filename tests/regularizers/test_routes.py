@@ -93,7 +93,10 @@ def assert_routes_agree(regularizer: Regularizer, optimizer: Any, given: Any = N
 
 @pytest.mark.parametrize("optimizer", [sgd, momentum, adamw])
 def test_the_estimate_of_the_spectral_norm_trains_as_the_norm_itself(optimizer: Any) -> None:
-    """Train with the estimate, which lags a power iteration behind weights that move: its effect is that of the exact norm up to a few percent."""
+    """Train with the estimate, which lags a power iteration behind moving weights.
+
+    Its effect is that of the exact norm up to a few percent.
+    """
     ours, theirs, without = routes(Spectral(1e-1), optimizer, max_epochs=5)
     for name in ("first.weight", "last.weight"):
         assert float((ours[name] - theirs[name]).norm()) < 0.1 * float((theirs[name] - without[name]).norm())
@@ -108,8 +111,10 @@ def test_beside_the_loss_is_in_the_loss(regularizer: Regularizer, settings: dict
 
 @pytest.mark.parametrize("regularizer", PENALTIES, ids=repr)
 def test_under_autocast_the_penalty_is_computed_in_float32(regularizer: Regularizer) -> None:
-    """Data in bfloat16, alike on both routes for one step; later a weight's last bit may decide how it is rounded. A penalty in bfloat16
-    would differ in the third digit."""
+    """Data in bfloat16, alike on both routes for one step; later a weight's last bit may decide how it is rounded.
+
+    A penalty in bfloat16 would differ in the third digit.
+    """
     ours, theirs, without = routes(regularizer, sgd, max_epochs=1, limit_train_batches=1, precision="bf16-mixed")
     for name in ours:
         torch.testing.assert_close(ours[name] - without[name], theirs[name] - without[name], rtol=1e-3, atol=1e-6)

@@ -29,7 +29,10 @@ def drawn_weights(draw: st.DrawFn, smallest: int = -30, largest: int = 20) -> li
 
 
 def some_weights(dtype: torch.dtype = torch.float32) -> dict[str, Weight]:
-    """A convolution, one in channels-last memory, a transposed one, and a linear layer; in two stages, the first pretrained."""
+    """Return a convolution, one in channels-last memory, a transposed one, and a linear layer.
+
+    Both encoder stages are pretrained; the decoder and the head are not.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def new(*shape: int) -> nn.Parameter:

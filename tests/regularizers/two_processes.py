@@ -1,4 +1,4 @@
-"""Run by test_two_processes.py: trains every arm on two gloo processes of Lightning's own DDP, and writes each rank's weights.
+"""Run by test_two_processes.py: trains each arm on two gloo processes with Lightning's DDP, writes each rank's weights.
 
 python two_processes.py FOLDER
 """

@@ -1,4 +1,7 @@
-"""Attempts at a run, each a process of its own that may die. They are forked from one that has imported torch already."""
+"""Attempts at a run, each a process of its own that may die.
+
+They are forked from one that has imported torch already.
+"""
 
 import csv
 import gc

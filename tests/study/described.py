@@ -13,7 +13,7 @@ def plain(value: Any) -> dict[str, Any]:
 
 
 def sources(thing: Any) -> dict[str, str]:
-    """Return a hash of the source of each of the user's definitions that a class or function depends on, by public name."""
+    """Return source hashes, by public name, of the user's own definitions that a class or function depends on."""
     found = Sources()
     found.follow(thing)
     return found.hashes()

@@ -1,8 +1,8 @@
 """Does an interruption leave a trace? A study of seconds that can be made to die where its environment says.
 
-`DIE_AT=7` ends the process in its seventh optimizer step with the signal `DIE_BY`, or the run with an ERROR; `DIE_IN=2:fsync` the
-process within the second checkpoint.
-Whoever gets to the end of a test adds a line to `ends.txt`: the run's folder, the process, and whether the run had its result already.
+`DIE_AT=7` ends the process in its seventh optimizer step with the signal `DIE_BY`, or the run with an ERROR;
+`DIE_IN=2:fsync` the process within the second checkpoint. Whoever gets to the end of a test adds a line to `ends.txt`:
+the run's folder, the process, and whether the run had its result already.
 """
 
 import contextlib

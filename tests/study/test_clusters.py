@@ -1,4 +1,7 @@
-"""The seam to schedulers without a scheduler: Grid Engine's script, a user's own cluster, where each scheduler's words stand."""
+"""The scheduler interface, tested without a scheduler: Grid Engine's script and a user's own cluster.
+
+Each scheduler's words stand in its own files.
+"""
 
 import os
 import re

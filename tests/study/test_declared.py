@@ -1,4 +1,4 @@
-"""The declared analysis in `study.json`: free before the first result, binding after it, changed by an amendment that is kept."""
+"""The declared analysis in `study.json`: free before the first result, then binding, changed by recorded amendments."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""An edited loss is another loss: a study does not go on with it in silence, and goes on where somebody says that it is the same."""
+"""An edited loss is another loss: a study refuses to go on with it unless a user says that it is the same."""
 
 import json
 import subprocess

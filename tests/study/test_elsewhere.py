@@ -1,4 +1,4 @@
-"""`run` where other processes work on some of the runs: it ends with a code of its own, or waits and does what they leave."""
+"""`run` while other processes work on some runs: it exits with its own code, or waits and finishes what they leave."""
 
 import os
 import socket

@@ -15,7 +15,9 @@ PROBE = "import seglab\nPROBE = print('torch' in __import__('sys').modules)\n"
 
 
 def script(folder: Path, old: str = "", new: str = "") -> Path:
-    """Write the experiment of the tests as a script that seglab understands before it is executed: seglab comes first, and only `main` is called."""
+    """Write the experiment of the tests as a script that seglab understands before it is executed: seglab comes first,
+    and only `main` is called.
+    """
     text = SCRIPT.read_text().replace("    torch.set_num_threads(1)\n", "").replace("import torch\n", f"{PROBE}import torch\n", 1)
     path = folder / SCRIPT.name
     path.write_text(text.replace(old, new))

@@ -1,4 +1,4 @@
-"""Identity holds where nothing that matters changes: files that move, libraries that keep other things for themselves, accepted edits."""
+"""Identity holds where nothing that matters changes: moved files, libraries' private attributes, accepted edits."""
 
 import ast
 import dataclasses

@@ -1,4 +1,4 @@
-"""Who works on which run: races, deaths, clocks, garbage."""
+"""Ownership of runs: races, deaths, clocks, garbage."""
 
 import contextlib
 import os
@@ -34,7 +34,10 @@ GARBAGE = (
 
 @pytest.fixture(autouse=True)
 def no_lease_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A lease's thread ends its process when it is overtaken, and here that process is pytest: stop those that were not released."""
+    """Stop the leases that a test has not released.
+
+    An overtaken lease's thread ends its process, and here that process is pytest.
+    """
     made: list[Lease] = []
     start = Lease.__init__
 
@@ -215,7 +218,10 @@ def test_of_another_host_silence_decides(tmp_path: Path, silence: float, free: b
 
 @pytest.mark.parametrize("offset", [-3600.0, 3600.0])
 def test_this_host_s_clock_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: float) -> None:
-    """A host an hour off the file server, whose stamps are what both write: what is fresh stays fresh, what is stale stays stale."""
+    """With a host's clock an hour off the file server's, fresh leases stay fresh and stale leases stay stale.
+
+    Both hosts' files carry the time stamps of the file server.
+    """
     lease_of(tmp_path / "fresh", 0, "elsewhere 7\n")
     lease_of(tmp_path / "stale", 0, "elsewhere 7\n", age=STALE_SECONDS + 10)
     true = time.time
@@ -239,7 +245,10 @@ def test_a_folder_that_takes_no_file_is_read_by_this_host_s_clock(tmp_path: Path
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
 def test_a_lease_that_is_an_hour_off(tmp_path: Path, ahead: float) -> None:
-    """Read leases of another host: one of the past is stale, one of the future is not. None of a dead process of this host holds."""
+    """Read leases of another host: one of the past is stale, one of the future is not.
+
+    None of a dead process of this host holds.
+    """
     lease_of(tmp_path / "other", 0, "elsewhere 7\n", age=-ahead)
     assert (owner(tmp_path / "other") is None) == (ahead < 0)
     dead = python("pass")

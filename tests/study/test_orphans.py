@@ -129,7 +129,10 @@ def test_a_closed_terminal(words: tuple[str, ...], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_signals_of_a_closed_terminal_are_one(tmp_path: Path) -> None:
-    """The shell and the system both send SIGHUP; a second Ctrl-C would kill the workers, and lose what they have not saved."""
+    """The shell and the system both send SIGHUP, and the second must not act as a second Ctrl-C.
+
+    A second Ctrl-C kills the workers, which lose what they have not saved.
+    """
     process = started(tmp_path, command())
     wait_for_steps(tmp_path)
     for _ in range(2):

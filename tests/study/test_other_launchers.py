@@ -91,7 +91,10 @@ Written = Callable[[str, dict[str, str]], dict[str, Any]]
 
 
 def everything(folder: Path) -> dict[str, Any]:
-    """Return what a study has written, apart from times, logs and owners of leases: names of files, and the content that matters."""
+    """Return what a study has written: names of files and the content that matters.
+
+    Times, logs and owners of leases are left out.
+    """
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = re.sub(r"offline-run-\d+_\d+", "offline-run", str(path.relative_to(folder)))
@@ -114,7 +117,10 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 def run_at_wandb(log: Path) -> dict[str, Any]:
-    """Id, name, group, job type, project, tags, notes, sweep and configuration of an offline run, by W&B's own reader."""
+    """Return an offline run's id, name, group, job type, project, tags, notes, sweep and configuration.
+
+    W&B's own reader reads the run.
+    """
     reader = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
     read = subprocess.run([*reader, str(log)], capture_output=True, text=True, check=True, timeout=120).stdout
     run: dict[str, Any] = next(record["run"] for record in map(json.loads, read.splitlines()) if record["type"] == "run")

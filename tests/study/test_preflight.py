@@ -1,4 +1,4 @@
-"""Faults that would end every run of an arm are found before anything is written: one line for each arm says what to do."""
+"""Faults that would end every run of an arm are found before any writing, with one line of advice for each arm."""
 
 import random
 import shutil
@@ -21,7 +21,7 @@ from tests.study.test_clusters import OWN
 
 
 class Said(NamedTuple):
-    """How a command ended, and what it printed."""
+    """End of a command, and what it printed."""
 
     code: object
     out: str

@@ -1,4 +1,7 @@
-"""A run that was interrupted ends as if it had not been: weights, scores and metrics log, bit by bit. Real processes, really killed."""
+"""A run that was interrupted ends as if it had not been: weights, scores and metrics log, bit by bit.
+
+Real processes, really killed.
+"""
 
 import contextlib
 import csv
@@ -34,7 +37,7 @@ Beginning = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """In memory where there is such a place: a checkpoint before each step, synchronised with the disk, would take its time."""
+    """Yield a folder in memory if possible, because a synchronised checkpoint before each step takes time on a disk."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path_factory.mktemp("resume")
@@ -152,7 +155,10 @@ def test_asked_to_stop_it_saves_and_ends_with_75(number: str, whole: Path, begun
     ("arm", "workers"), [case if case == ("gradual", 1) else pytest.param(*case, marks=pytest.mark.weekly) for case in CASES]
 )
 def test_asked_to_stop_while_it_validates(arm: str, workers: int, whole: Path, begun: Beginning) -> None:
-    """Stop at the next batch, and lose no step unless it averages over the epoch; after a last step, before the first batch."""
+    """Stop at the next batch and lose no step, unless the run averages over the epoch.
+
+    After the last step of an epoch, stop before the first batch of the validation.
+    """
     place = begun(whole)
     for where, step in (("10:0", 10), ("14", 15), ("20:1", 20)):
         code = work(place, arm, "--data.num_workers", workers, minutes=10, DIE_AT=where, DIE_BY="SIGTERM")
@@ -283,7 +289,10 @@ def history(run: Path) -> list[int]:
     ],
 )
 def test_weights_and_biases_has_each_row_once(minutes: float, ends: tuple[tuple[object, str], ...], whole: Path, begun: Beginning) -> None:
-    """Stopped at once without a checkpoint, its first rows are repeated; stopped in order; killed, which loses rows of W&B."""
+    """The run is stopped at once without a checkpoint, stopped in order, or killed.
+
+    Without a checkpoint its first rows are repeated, and a kill loses rows of W&B.
+    """
     place = begun(whole)
     run = run_of(place, "plain")
     for moment, by in ends:
@@ -468,7 +477,7 @@ ENDS_OF_TWO: tuple[tuple[dict[str, object], int], ...] = (
     ({"DIE_AT": "10:0", "DIE_RANK": 1, "DIE_BY": "SIGTERM"}, 75),
     ({"DIE_AT": 13, "DIE_RANK": 0}, 1),
 )
-"""How two processes end, and the exit code of the worker above them."""
+"""Ends of two processes, and the exit code of the worker above them."""
 
 
 @pytest.mark.slow
@@ -542,7 +551,10 @@ def written(place: Path) -> dict[Path, tuple[int, int]]:
 
 
 def wait_for_a_drawn_moment(worker: ForkServerProcess, place: Path, draw: random.Random) -> None:
-    """In the first seconds of its life; of three in five then in the writing of a checkpoint, or when a test ends and the last files come."""
+    """Wait until a random moment: within three seconds, while a checkpoint is written, or when a test ends.
+
+    Three draws in five wait for a checkpoint or for the end, when the last files are written.
+    """
     ends, kind = place / "ends.txt", draw.choice(("any", "any", "checkpoint", "checkpoint", "end"))
     before = ends.stat().st_size if ends.exists() else 0
     earliest = time.monotonic() + (0 if kind == "end" else draw.uniform(0, 3))
@@ -559,7 +571,7 @@ def wait_for_a_drawn_moment(worker: ForkServerProcess, place: Path, draw: random
 
 
 def killed_until_done(place: Path, draw: random.Random, most: int) -> set[int]:
-    """Start two workers on a study and kill both, until it is done or `most` have been killed; gives the killed processes.
+    """Start two workers on a study and kill both, until it is done or `most` are killed; return the killed processes.
 
     Of a run that has its result no file is written again.
     """

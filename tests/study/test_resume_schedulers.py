@@ -1,4 +1,4 @@
-"""The resume matrix of studies: every scheduler of torch goes on exactly after an interruption, and is refused with other settings."""
+"""The resume matrix of studies: each scheduler of torch continues exactly, and is refused with other settings."""
 
 import shutil
 import signal
@@ -37,7 +37,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def interrupted_and_resumed(whole: Path, place: Path, arm: str, where: str) -> None:
-    """Interrupt a run, try to resume it with each of the other settings, resume it with its own, and compare with the uninterrupted run."""
+    """Interrupt and resume a run, and compare it with the uninterrupted run.
+
+    Before, a resume with each of the other settings is tried and refused.
+    """
     step, ending = PLACES[where]
     words = ("--arm", arm, "--seed", 0, "--checkpoint_minutes", 0)
     (place / "runs" / "scheduled").mkdir(parents=True)

@@ -1,4 +1,7 @@
-"""`seglab test FOLDER` on what is no folder of a run, and on that of a fit. A finished run is tested again in `test_run.py`."""
+"""`seglab test FOLDER` on what is no folder of a run, and on that of a fit.
+
+A finished run is tested again in `test_run.py`.
+"""
 
 import csv
 from pathlib import Path

@@ -305,7 +305,9 @@ def test_two_arms_of_a_seed_are_a_pair(finished: Path) -> None:
 
 @pytest.mark.slow
 def test_the_number_of_devices_changes_nothing(experiment: Command, tmp_path: Path) -> None:
-    """One process and two gloo processes, of one study: batch norm and loss are those of the whole batch. Only dropout, drawn on each, differs.
+    """One process and two gloo processes, of one study: batch norm and loss are those of the whole batch.
+
+    Only dropout, drawn on each, differs.
 
     Of 5 test images a padding sampler would make 6.
     """

@@ -82,7 +82,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(place: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], **changed: str) -> object:
-    """Run the script with these parts changed, in this process, as `python own_script.py run` does; return its exit code."""
+    """Run the script with `changed` parts in this process as `python own_script.py run` does; return its exit code."""
     text = SCRIPT
     for part, code in {**FINE, **changed}.items():
         text = text.replace(f"{{{part}}}", code)

@@ -1,4 +1,4 @@
-"""A script with a study for each data set: which studies a command line means, what is refused, and one command for all of them."""
+"""A script with a study for each data set: which studies a command means, refusals, and one command for all."""
 
 import subprocess
 import sys

@@ -228,7 +228,7 @@ def test_a_job_that_is_asked_to_stop(
 
 
 def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job runs in one place at a time: what it held before it was queued again is free, on another node and at once."""
+    """A job runs in one place at a time: leases from before a requeue are free at once, on any node."""
     tmp_path.mkdir(exist_ok=True)
     (tmp_path / "lease.0").write_text("node1 17 42/0\n")
     monkeypatch.setenv("SLURM_JOB_ID", "42")

@@ -18,7 +18,10 @@ SPACE: Space = {"lr": LogRange(1e-4, 1e-1), "momentum": LinearRange(0.5, 1.0), "
 
 
 def radical_inverse(number: int, base: int) -> float:
-    """The digits of a number in a base, mirrored at the point (van der Corput 1935): the coordinates of Halton's points."""
+    """Return a number's digits in a base, mirrored at the point (van der Corput 1935).
+
+    These are the coordinates of Halton's points.
+    """
     value, scale = Fraction(0), Fraction(1, base)
     while number:
         number, digit = divmod(number, base)

@@ -1,4 +1,4 @@
-"""Flags that change speed: what they refuse, which numbers they change, and that an interrupted run still ends the same."""
+"""Flags that change speed: what they refuse, which numbers they change, and that interrupted runs end the same."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ def test_half_precision_without_a_gpu_is_refused() -> None:
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=repr)
 def test_penalties_act_in_bf16_as_in_float32(regularizer: Regularizer) -> None:
-    """The penalty's part of the update is computed in float32, so that it is the same up to the rounding of the data loss."""
+    """The penalty's part of the update is in float32, so that it is the same up to the data loss's rounding."""
     full, half, none = (
         trained(fixed_module(which, adamw, net=Staged), precision=precision)
         for which, precision in ((regularizer, "32-true"), (regularizer, "bf16-mixed"), (None, "bf16-mixed"))

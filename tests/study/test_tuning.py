@@ -1,4 +1,7 @@
-"""An equal tuning budget: settings tried under seeds of their own, chosen on `val`, trained under the study's seeds. End to end."""
+"""An equal tuning budget: settings tried under seeds of their own, chosen on `val`, trained under the study's seeds.
+
+End to end.
+"""
 
 import dataclasses
 import json
@@ -26,7 +29,7 @@ RESULT = Result(Run("x", "y", 0), "", ("a",), {}, {}, {"val": {"iou": (0.5,)}}, 
 
 
 class Said(NamedTuple):
-    """How a command ended, and what it printed."""
+    """End of a command, and what it printed."""
 
     code: int
     out: str

@@ -1,4 +1,7 @@
-"""The rounds of a tuning: a final round of the best settings, proposals of a sequential search, and folds. Results are written by hand."""
+"""The rounds of a tuning: a final round of the best settings, proposals of a sequential search, and folds.
+
+Results are written by hand.
+"""
 
 import dataclasses
 import math
@@ -64,7 +67,10 @@ def score(run: Run) -> float:
 
 
 def do(plan: Plan, runs: list[Run] | None = None, score: Callable[[Run], float] = score) -> list[Run]:
-    """Do what `run` does with a plan's open runs, without training: record the arms, then write results. NaN has diverged."""
+    """Do what `run` does with a plan's open runs, without training: record the arms, then write results.
+
+    NaN has diverged.
+    """
     save_record(plan, agreed_record(plan))
     record = read_record(plan.folder)
     assert record is not None
@@ -300,7 +306,7 @@ def test_without_optuna_a_sequential_search_says_what_to_install(monkeypatch: py
 
 
 def test_one_network_for_all_settings_under_one_seed() -> None:
-    """A candidate's values change the optimizer alone here, so that the weights of all settings are equal under one seed."""
+    """Here a candidate's values change only the optimizer, so all settings have equal weights under one seed."""
     weights = []
     for factory in listed(2).settings.values():
         torch.manual_seed(0)

@@ -1,4 +1,7 @@
-"""A tuning that is repeated: seeds and settings of each tuning, what is recorded, and what is refused. Results are written by hand."""
+"""A tuning that is repeated: seeds and settings of each tuning, what is recorded, and what is refused.
+
+Results are written by hand.
+"""
 
 import dataclasses
 import itertools

@@ -1,4 +1,7 @@
-"""Does L2 help, each arm at its own best learning rate? A tuned study of seconds; one of the settings of L2 diverges."""
+"""Does L2 help, each arm at its own best learning rate?
+
+A tuned study of seconds; one of the settings of L2 diverges.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any

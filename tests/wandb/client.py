@@ -1,4 +1,7 @@
-"""A script that logs one run with W&B's real client: `python client.py FOLDER ID ROWS`. Its environment says to which server, if any."""
+"""A script that logs one run with W&B's real client: `python client.py FOLDER ID ROWS`.
+
+Its environment says to which server, if any.
+"""
 
 import sys
 from pathlib import Path

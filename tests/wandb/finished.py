@@ -1,4 +1,7 @@
-"""A finished study as its trainings leave it, with logs of W&B: `python finished.py FOLDER`. Two arms, six seeds, and tuning runs."""
+"""A finished study as its trainings leave it, with logs of W&B: `python finished.py FOLDER`.
+
+Two arms, six seeds, and tuning runs.
+"""
 
 import sys
 from collections.abc import Mapping

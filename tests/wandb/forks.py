@@ -1,4 +1,4 @@
-"""Processes that share the imports of torch and wandb: they are forked from one that has them, and then run as scripts of their own do."""
+"""Processes that share the imports of torch and wandb: forked after the imports, they run as separate scripts."""
 
 import json
 import os
@@ -41,7 +41,10 @@ class Forks:
 
 
 def words_of_a_child() -> list[str]:
-    """Fork children as `Forks` asks on the standard input. Return the words of its command line in a child, and none at the end."""
+    """Fork children as `Forks` asks on the standard input.
+
+    Return the words of its command line in a child, and none at the end.
+    """
     for line in sys.stdin:
         asked = json.loads(line)
         if isinstance(asked, int):

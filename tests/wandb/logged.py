@@ -1,6 +1,7 @@
 """A process that logs one run as a training does: `python logged.py FOLDER MODE`. It may be killed, and go on.
 
-Environment: `DIE_AT` is the row at which it kills itself, `SAVE_AT` the row at which it saves a checkpoint, `PAUSE` the seconds between rows.
+Environment: `DIE_AT` is the row at which it kills itself, `SAVE_AT` the row at which it saves a checkpoint, `PAUSE` the
+seconds between rows.
 
 `python logged.py` alone starts such processes, and `wandb sync`: see `forks.py`.
 """

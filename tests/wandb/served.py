@@ -51,7 +51,7 @@ class ServedRun:
         return {key for row in (*self.rows, self.summary) for key in row if not key.startswith("_")}
 
     def table(self, key: str) -> tuple[list[str], list[list[Any]]]:
-        """Return the columns and the rows of a `wandb.Table` that was logged under `key`; the last one if there were several."""
+        """Return the columns and rows of a `wandb.Table` logged under `key`, the last one if there are several."""
         path = self.summary[key]["path"]
         table = json.loads(self.files[path])
         return table["columns"], table["data"]

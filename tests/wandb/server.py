@@ -1,4 +1,6 @@
-"""A stand-in W&B server on this machine, for tests: the real client of wandb 0.31 talks to it, online or by `wandb sync`, without a network.
+"""A local stand-in for the W&B server in tests; wandb 0.31's real client talks to it, online or by `wandb sync`.
+
+It needs no network.
 
     with WandbServer() as server:
         subprocess.run([…], env=server.environment())
@@ -25,8 +27,10 @@ from tests.wandb.answers import Content, UnknownEntity
 from tests.wandb.served import ServedArtifact, ServedRun, ServedView
 
 Fault = Literal["refuse", "hang", "503", "401", "cut"]
-"""How the server breaks down. `refuse`: nothing listens at its port, and open connections are closed. `hang`: it takes requests and never answers. `503`: it answers
-that it is not available. `401`: it answers that the key is not valid. `cut`: it does what it is asked, and closes the connection in the middle of its answer."""
+"""Kind of breakdown of the server. `refuse`: nothing listens at its port, and open connections are closed. `hang`: it
+takes requests and never answers. `503`: it answers that it is not available. `401`: it answers that the key is not
+valid. `cut`: it does what it is asked, and closes the connection in the middle of its answer.
+"""
 
 KEY = "a" * 40
 """The API key that the server accepts."""

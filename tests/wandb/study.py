@@ -1,4 +1,7 @@
-"""A study's folder with logs of W&B, as trainings would leave it: `python study.py FOLDER RUNS TUNING ROWS`. Each run has two attempts."""
+"""A study's folder with logs of W&B, as trainings would leave it: `python study.py FOLDER RUNS TUNING ROWS`.
+
+Each run has two attempts.
+"""
 
 import csv
 import sys
@@ -16,7 +19,10 @@ def log_attempt(directory: Path, name: str, rows: range) -> None:
 
 
 def main(folder: Path, runs: int, tuning: int, rows: int) -> None:
-    """Make runs of one arm, `l2`, and tuning runs of it. Each has `rows` rows, the first third of them in an attempt that was interrupted."""
+    """Make runs of one arm, `l2`, and tuning runs of it.
+
+    Each has `rows` rows, the first third of them in an attempt that was interrupted.
+    """
     seeds = {f"demo-l2-s{seed}": folder / "l2" / f"seed-{seed}" for seed in range(runs)}
     seeds |= {f"demo-tuning-l2-s{seed}": folder / "tuning" / "l2@lr=0.1" / f"seed-{seed}" for seed in range(1000, 1000 + tuning)}
     for name, directory in seeds.items():

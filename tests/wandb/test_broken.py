@@ -1,4 +1,4 @@
-"""A training whose W&B is broken: it ends with the result of a training without W&B, and one line says what was wrong and what to do."""
+"""A training with broken W&B ends with the result of one without W&B; a line says what was wrong and what to do."""
 
 import csv
 import json
@@ -144,7 +144,7 @@ def test_two_processes_with_one_id(trained: Trained, plain: dict[str, Any]) -> N
 @pytest.mark.parametrize("fault", ["hang", *(pytest.param(fault, marks=pytest.mark.weekly) for fault in ("refuse", "503", "401"))])
 @pytest.mark.parametrize("when", ["middle", *(pytest.param(when, marks=pytest.mark.weekly) for when in ("start", "end"))])
 def test_an_outage(fault: Fault, when: str, trained: Trained, plain: dict[str, Any]) -> None:
-    """The result is that of a training without W&B, and `seglab sync` completes the run at W&B once the server works again."""
+    """The result equals that of a training without W&B, and `seglab sync` completes the run after the outage."""
     server, hold, run = trained.server, trained.place / "hold", trained.place / "out" / RUN
     hold.touch()
     if when == "start":

@@ -1,4 +1,4 @@
-"""`seglab dashboard`, `seglab report --wandb`, and the line about W&B: panels of what was logged only, and no statistics but seglab's."""
+"""`seglab dashboard`, `seglab report --wandb` and the W&B line: panels of what was logged, only seglab's statistics."""
 
 import json
 import os

@@ -52,7 +52,10 @@ command: [SEGLAB, fit, --config, c.yaml, --trainer.max_epochs, "1", "${args}"]
 
 @pytest.mark.weekly
 def test_an_agent_of_a_sweep_starts_fits(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """Each has the agent's id and belongs to the sweep; its settings are flags, and columns; its files are in its own folder."""
+    """Each fit has the agent's id, belongs to the sweep, and keeps its files in its own folder.
+
+    The settings of a fit are flags and columns.
+    """
     place = user_folder(tmp_path)
     rates = (0.001, 0.01)
     program = str(Path(sys.executable).with_name("seglab"))

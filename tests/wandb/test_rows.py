@@ -1,4 +1,4 @@
-"""W&B has each row of `metrics.csv` once, with its number: after kills, offline and online, and when the server breaks down."""
+"""W&B has each row of `metrics.csv` once, with its number: after kills, offline, online, and after server failures."""
 
 import json
 import math
@@ -91,7 +91,7 @@ def text_of(row: dict[str, Any]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_a_run_that_was_killed_has_each_row_once(mode: str, log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
-    """Killed before its first checkpoint, and after it; rows that W&B has lost are sent again, and none is sent twice."""
+    """Kill before and after the first checkpoint: rows that W&B lost are sent again, and none is sent twice."""
     assert log(tmp_path, mode, DIE_AT=7)[0] == -9
     assert log(tmp_path, mode, SAVE_AT=12, DIE_AT=17, PAUSE=0.1)[0] == -9
     code, printed = log(tmp_path, mode, SAVE_AT=20)

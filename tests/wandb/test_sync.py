@@ -107,7 +107,10 @@ def test_each_row_once_however_often_it_is_killed(wandb_server: WandbServer, syn
 
 @pytest.mark.weekly
 def test_a_large_study_with_tuning(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """28 runs and 8 of tuning: one command sends all; killed in the middle and repeated, no row is there twice; then nothing is left."""
+    """One command sends 28 runs and 8 of tuning; killed in the middle and repeated, it sends no row twice.
+
+    A third call finds nothing left to send.
+    """
     folder = make_study(tmp_path / "runs" / "demo", 28, 8, 30)
     words = [*SEGLAB, "sync", str(folder)]
     process = subprocess.Popen(words, env=wandb_server.environment(), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,7 @@
-"""An environment variable of W&B that is set but empty counts as not set. wandb alone would end with a traceback of its own."""
+"""An environment variable of W&B that is set but empty counts as not set.
+
+wandb alone would end with a traceback of its own.
+"""
 
 import os
 import subprocess

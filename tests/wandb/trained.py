@@ -1,4 +1,6 @@
-"""A worker that trains one small run: `python trained.py FOLDER MODE`. `python trained.py` alone starts such processes: see `forks.py`.
+"""A worker that trains one small run: `python trained.py FOLDER MODE`.
+
+`python trained.py` alone starts such processes: see `forks.py`.
 
 Environment: while the file `HOLD` exists, the training does not go on.
 """

@@ -1,7 +1,8 @@
 """A comparison as JSON, with every number unrounded.
 
-JSON has no NaN and no infinity. These numbers are written as the strings "NaN", "Infinity" and "-Infinity", as in the JSON form of
-Protocol Buffers. Python's `float`, pandas' `to_numeric` and R's `as.numeric` read them. `null` always means that there is no such item.
+JSON has no NaN and no infinity. These numbers are written as the strings "NaN", "Infinity" and "-Infinity", as in the
+JSON form of Protocol Buffers. Python's `float`, pandas' `to_numeric` and R's `as.numeric` read them. `null` always
+means that there is no such item.
 """
 
 import math
@@ -36,7 +37,9 @@ class Document:
     metric: str
     """Metric of the comparison, such as `test/miou`."""
     comparison: Comparison
-    """Criteria, arms with the score of each seed, and contrasts. Scores and differences are in raw units: 0.005 is 0.5 points of mIoU."""
+    """Criteria, arms with the score of each seed, and contrasts. Scores and differences are in raw units: 0.005 is 0.5
+    points of mIoU.
+    """
     factors: Factorial | None
     """Effects of the factors; None if the study crosses no factors, or if its results do not form a grid."""
     classes: PerClass | None
@@ -52,7 +55,7 @@ class Document:
     runs: int
     """Number of finished runs."""
     record: StudyRecord | None
-    """Content of `study.json`: the declared plan and the settings of each arm; None if the file is missing or damaged."""
+    """Content of `study.json`: the declared plan and each arm's settings; None if the file is missing or damaged."""
     versions: tuple[str, ...]
     """Versions of seglab that trained the runs."""
     commits: tuple[str, ...]
@@ -107,7 +110,7 @@ def read_document(path: Path) -> Document:
 
 
 def read_comparison(path: Path) -> Comparison:
-    """Read the `Comparison` in a file that `seglab compare --format json` wrote: equal to the one that was written, number by number.
+    """Read the `Comparison` in a file of `seglab compare --format json`: equal to the one written, number by number.
 
     Raises:
         ValueError: see `read_document`.

@@ -23,7 +23,7 @@ TEXT_WIDTH = 345.0
 """Width in points of the text of LaTeX's class `article`, with its default options. A table is made to fit in it."""
 
 _SIZES = ((r"\footnotesize", 1.0, 3), (r"\scriptsize", 0.96, 2), (r"\scriptsize", 0.96, 1.5))
-"""Font sizes of a table, the width of their letters against that of the first, and half the space between two columns in points."""
+"""Font sizes, width of their letters relative to the first, and half the space between columns in points."""
 
 _NARROWEST = 45.0
 """Smallest width in points of a column whose cells are broken into lines."""
@@ -65,7 +65,9 @@ _SPELLED = {
 
 
 def escape(text: str) -> str:
-    r"""Return text that LaTeX prints as it is. Letters of scripts that pdfLaTeX does not know stay; LuaLaTeX and XeLaTeX print them.
+    r"""Return text that LaTeX prints as it is.
+
+    Letters of scripts that pdfLaTeX does not know stay; LuaLaTeX and XeLaTeX print them.
 
     >>> print(escape("50 % of a_b, −1 ± α"))
     50 \% of a\_b, $-$1 $\pm$ $\alpha$
@@ -85,7 +87,10 @@ def factors_to_latex(factors: Factorial) -> str:
 
 
 def findings_to_latex(found: Findings, classes: bool = False) -> str:
-    """Return the main table and the table of the effects of the factors, if there are any; with `classes` that of the classes too."""
+    """Return the main table and, if there are factors, the table of their effects.
+
+    With `classes`, also return the table of the classes.
+    """
     tables = [to_latex(found.comparison)]
     if found.factors is not None:
         tables.append(factors_to_latex(found.factors))
@@ -125,7 +130,9 @@ def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
 
 
 def _layout(table: Table[Row]) -> tuple[str, float, list[float | None]]:
-    """Return the font size, half the space between columns, and the width in points of each column whose cells are broken into lines.
+    """Return the font size, half the space between columns, and the widths of the columns.
+
+    The space and the widths are in points. The width is None unless the cells of the column are broken into lines.
 
     Columns that wrap are broken only if the table is too wide otherwise, the widest first.
     """

@@ -9,7 +9,10 @@ from seglab.compare.tables.effect_table import factors_to_markdown
 
 
 def findings_to_markdown(found: Findings, classes: bool = False) -> str:
-    """Return the main table, the effects of the factors, the signs of bad health and the protocol; with `classes` each class too."""
+    """Return the main table, the effects of the factors, the signs of bad health and the protocol.
+
+    With `classes`, also return the table of each class.
+    """
     parts = [to_markdown(found.comparison)]
     if found.health:
         parts.append(_list("Before you trust the numbers:", found.health))

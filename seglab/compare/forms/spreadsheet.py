@@ -12,15 +12,18 @@ from seglab.compare.numbers.answer import ArmSummary, Comparison
 
 
 def to_csv(comparison: Comparison, amendments: int | None = None) -> str:
-    """Return a row for each arm, the baseline first: its mean and spread, its contrast with the baseline, and its other metrics.
+    """Return a row for each arm, the baseline first: mean and spread, contrast with the baseline, and other metrics.
 
-    An empty cell means that there is no such value: the baseline has no contrast. An undefined number is `NaN`. The columns are
+    An empty cell means that there is no such value: the baseline has no contrast. An undefined number is `NaN`. The
+    columns are
 
     - `study`, `metric`, `baseline`, `arm`;
-    - `exploratory`: whether this is not the declared comparison; `amendments`: how often the declared analysis was amended after the first result;
+    - `exploratory`: whether this is not the declared comparison; `amendments`: how often the declared analysis was
+      amended after the first result;
     - `n`, `mean`, `sd`, `min`, `max` of the scores of the arm;
     - each field of `Contrast` under its name; several values in one cell, such as `seeds`, are separated by spaces;
-    - the mean of each other metric under the metric's name, such as `test/dice`, and its standard deviation, such as `test/dice sd`.
+    - the mean of each other metric under the metric's name, such as `test/dice`, and its standard deviation, such as
+      `test/dice sd`.
 
     Args:
         comparison: the comparison.

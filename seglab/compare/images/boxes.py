@@ -1,4 +1,4 @@
-"""Where the panels are on the sheet `predictions.png`. The sheet holds this as a text of the PNG file."""
+"""Places of the panels on the sheet `predictions.png`. The sheet holds this as a text of the PNG file."""
 
 import json
 from dataclasses import asdict, dataclass

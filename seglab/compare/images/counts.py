@@ -47,7 +47,9 @@ class ImageCounts:
 
 
 def read_counts(path: Path, split: str) -> ImageCounts:
-    """Read the counts of the images of a split. The matrices (N,C,C) are reduced while they are read, so that memory stays small.
+    """Read the counts of the images of a split.
+
+    The matrices (N,C,C) are reduced while they are read, so that memory stays small.
 
     Raises:
         ValueError: the file is missing or damaged, or lacks the split; the message does not name the run.

@@ -1,4 +1,4 @@
-"""How sure each contrast is for new images, from the confusion matrices of the images of each run."""
+"""Certainty of each contrast for new images, from the confusion matrices of the images of each run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -91,11 +91,11 @@ def too_large(folder: Path, results: Sequence[Result], split: str) -> str:
 def image_findings(folder: Path, results: Sequence[Result], comparison: Comparison) -> ImageFindings:
     """Return the uncertainty of each contrast for new images, and the mIoU of each image in each run.
 
-    All runs are tested on the same images, so that one resample b of the images weighs the images of every run. With m*_{a,s,b} the
-    metric of arm a under seed s on resample b, SE_img of a contrast is the standard deviation over b of the mean over s of
-    m*_{a,s,b} - m*_{0,s,b}, times √(U/(U-1)) for U units, as a bootstrap variance is (U-1)/U of the unbiased one. `crossed_interval`
-    joins it with the standard error over the seeds. The result contains the contrast's own interval over the seeds if that is bounded,
-    else the t interval.
+    All runs are tested on the same images, so that one resample b of the images weighs the images of every run. With
+    m*_{a,s,b} the metric of arm a under seed s on resample b, SE_img of a contrast is the standard deviation over b of
+    the mean over s of m*_{a,s,b} - m*_{0,s,b}, times √(U/(U-1)) for U units, as a bootstrap variance is (U-1)/U of the
+    unbiased one. `crossed_interval` joins it with the standard error over the seeds. The result contains the contrast's
+    own interval over the seeds if that is bounded, else the t interval.
 
     Each `confusion.npz` is read once, about 5 ms each at 100 images.
 
@@ -145,7 +145,8 @@ def _read(counts: ImageCounts, task: _Task, statistic: Statistic | None, score: 
     """Return the numbers of one run.
 
     Raises:
-        ValueError: the counts give another score than `score`, which is the one in the run's result; NaN if it has none.
+        ValueError: the counts give another score than `score`, which is the one in the run's result; NaN if it has
+            none.
     """
     if statistic is None:
         return Read(image_mious(counts), None)
@@ -156,7 +157,10 @@ def _read(counts: ImageCounts, task: _Task, statistic: Statistic | None, score: 
 
 
 def _replicates(contrast: Contrast, comparison: Comparison, read: Mapping[Run, Read]) -> Floats | None:
-    """Return the mean difference (B,) of a contrast on each resample; None below two pairs, or if a run of its pairs lacks numbers."""
+    """Return the mean difference (B,) of a contrast on each resample.
+
+    Return None below two pairs, or if a run of the pairs lacks numbers.
+    """
     differences = []
     for seed in contrast.seeds:
         pair = [read.get(Run(comparison.study, arm, seed)) for arm in (contrast.arm, comparison.criteria.baseline)]
@@ -168,7 +172,10 @@ def _replicates(contrast: Contrast, comparison: Comparison, read: Mapping[Run, R
 
 
 def standard_error(replicates: Floats, units: Units) -> float:
-    """Return SE_img of a difference from its values (B,) on resamples of U units: their standard deviation times √(U/(U-1))."""
+    """Return SE_img of a difference from its values (B,) on resamples of U units.
+
+    SE_img is the standard deviation of the values times √(U/(U-1)).
+    """
     return float(standard_deviation(replicates)) * math.sqrt(units.number / (units.number - 1))
 
 

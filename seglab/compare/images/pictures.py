@@ -42,7 +42,7 @@ class Example:
 
     name: str
     range: str
-    """Difference between the arms with the largest and the smallest mean mIoU of the image, as text; empty if it is not known."""
+    """Difference between the largest and the smallest mean mIoU of an arm on the image, as text; empty if unknown."""
     image: str
     truth: str
     predictions: tuple[Prediction, ...]

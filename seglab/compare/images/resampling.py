@@ -41,7 +41,10 @@ def units_of(images: int, groups: Sequence[str] | None) -> Units:
 
 
 def resampled(units: Units, draws: int = DRAWS, seed: int = 0) -> Weights:
-    """Return how often each image is in each resample of the units: (draws,N). Resamples are drawn with replacement (Efron 1979)."""
+    """Return how often each image is in each resample of the units: (draws,N).
+
+    Resamples are drawn with replacement (Efron 1979).
+    """
     generator, number = np.random.default_rng(seed), units.number
     weights = np.empty((draws, len(units.of_image)), np.uint16)
     for row in weights:

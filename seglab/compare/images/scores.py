@@ -1,4 +1,7 @@
-"""Compute scores from the pixel counts of images that are weighted, for example by how often a resample has drawn them. No torch."""
+"""Compute scores from the pixel counts of images that are weighted, for example by how often a resample has drawn them.
+
+No torch.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol

@@ -20,7 +20,9 @@ class RunLog:
 
     run: Run
     columns: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    """Finite values by column, then by epoch or optimizer step. A resumed run can repeat an epoch or a step; its last value counts."""
+    """Finite values by column, then by epoch or optimizer step. A resumed run can repeat an epoch or a step; its last
+    value counts.
+    """
     problem: str = ""
     """Reason why the file cannot be read; empty if it was read."""
     damaged: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +43,8 @@ def read_logs(folder: Path, runs: Sequence[Run], wanted: Mapping[str, Index]) ->
     Args:
         folder: folder of the study.
         runs: runs of the study.
-        wanted: names of columns, with `*` as a wildcard, such as `stage/*/lr`, and whether their values are indexed by epoch or by step.
+        wanted: names of columns, with `*` as a wildcard, such as `stage/*/lr`, and whether their values are indexed by
+            epoch or by step.
     """
     return tuple(_read(run, run.directory(folder) / "metrics.csv", wanted) for run in runs)
 
@@ -81,7 +84,7 @@ def _columns(lines: Iterable[str], wanted: Mapping[str, Index]) -> tuple[dict[st
 
 @cache  # the runs of a study have few headers
 def _groups(header: tuple[str, ...], wanted: tuple[tuple[str, Index], ...]) -> dict[int, list[tuple[int, str]]]:
-    """Return the place of each index among the columns, with the places and names of the wanted columns that it indexes."""
+    """Return the position of each index column, with the positions and names of the wanted columns that it indexes."""
     groups: dict[int, list[tuple[int, str]]] = {}
     for place, name in enumerate(header):
         index = next((index for pattern, index in wanted if fnmatchcase(name, pattern)), None)

@@ -27,6 +27,8 @@ def rates_of(logs: Sequence[RunLog]) -> StageRates:
 
 
 def _differ(rates: Rates) -> bool:
-    """Return whether the stages have different rates at some step. A warm-up from 0 that all stages share is no difference."""
+    """Return whether the stages have different rates at some step. A warm-up from 0 that all stages share is no
+    difference.
+    """
     first, *others = rates.values()
     return any(not math.isclose(rate, first[step], rel_tol=1e-6) for other in others for step, rate in other.items() if step in first)

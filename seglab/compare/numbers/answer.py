@@ -48,7 +48,9 @@ class Comparison:
     contrasts: tuple[Contrast, ...]
     """Contrast of each arm except the baseline, in the order of `arms`."""
     seeds: tuple[int, ...]
-    """Seeds that are compared, with or without a run: those of the last look. Results of other seeds are in no number of the tables."""
+    """Seeds that are compared, with or without a run: those of the last look. Results of other seeds are in no number
+    of the tables.
+    """
     tests: int
     """Number of tests that p is adjusted for: the declared arms except the baseline, with or without results."""
     notes: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""Compare arms class by class. The comparison is exploratory: its differences suggest questions, and do not answer the study's question."""
+"""Compare arms class by class.
+
+The comparison is exploratory: its differences suggest questions, and do not answer the study's question.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,11 +62,11 @@ ON_ONE_SPLIT = PairedTest()
 def per_class(
     results: Sequence[Result], baseline: str, metric: Metric = IOU, test: PairedTest = ON_ONE_SPLIT, tunings: int = 1
 ) -> PerClass:
-    """Return the mean paired difference of each arm in each class, with a 95 % t interval and a p adjusted over all cells.
+    """Return the mean paired difference of each arm in each class, a 95 % t interval and a p adjusted over all cells.
 
-    A class can be undefined in a run (NaN: it is neither in the predictions nor in the truth). Such a seed is left out of the cell, and
-    named in the notes. Over data splits, p and interval are those of the corrected t test. With several tunings, the pairs are the means
-    over the seeds of each.
+    A class can be undefined in a run (NaN: it is neither in the predictions nor in the truth). Such a seed is left out
+    of the cell, and named in the notes. Over data splits, p and interval are those of the corrected t test. With
+    several tunings, the pairs are the means over the seeds of each.
 
     Raises:
         ValueError: the results do not belong together, or have no such score for each class.
@@ -104,7 +107,10 @@ def _cells(keys: Sequence[tuple[str, str]], differences: Sequence[statistics.Flo
 
 
 def from_frequent_to_rare(result: Result, split: str) -> tuple[str, ...]:
-    """Return the classes by their share of the truth's pixels, largest first; in the order of the labels if the result has no shares."""
+    """Return the classes by their share of the true pixels, largest first.
+
+    If the result has no shares, the classes are in the order of their labels.
+    """
     frequency = result.per_class.get(split, {}).get("frequency")
     if frequency is None:
         return result.class_names

@@ -20,28 +20,31 @@ from seglab.records import Result, Run
 def compare(results: Sequence[Result], criteria: Criteria, endings: Endings | None = None) -> Comparison:
     """Compare every arm with the baseline, seed by seed.
 
-    Each contrast has an exact sign-flip p, the interval of all differences that this test does not reject, and an equivalence p. Both p
-    are adjusted over all declared contrasts (Holm): a declared arm without results counts like p = 1. A difference is better or worse if
-    its adjusted p is at most `criteria.alpha`. Otherwise it is equivalent if its adjusted equivalence p is at most `criteria.alpha`.
-    Otherwise it is inconclusive. Without a margin there is no equivalence. If a contrast has too few pairs for the exact p to reach
-    `alpha` (fewer than 6 at 0.05), it has numbers, but no verdict.
+    Each contrast has an exact sign-flip p, the interval of all differences that this test does not reject, and an
+    equivalence p. Both p are adjusted over all declared contrasts (Holm): a declared arm without results counts like
+    p = 1. A difference is better or worse if its adjusted p is at most `criteria.alpha`. Otherwise it is equivalent if
+    its adjusted equivalence p is at most `criteria.alpha`. Otherwise it is inconclusive. Without a margin there is no
+    equivalence. If a contrast has too few pairs for the exact p to reach `alpha` (fewer than 6 at 0.05), it has
+    numbers, but no verdict.
 
-    If `criteria.declared` names seeds, there is no verdict while a run of a declared arm and seed is open, and other seeds are only
-    mentioned in a note. Planned looks, and tests that hold after any number of seeds, give verdicts before (see `Study`). If a run has
-    diverged, a verdict also has to hold with the worst score of the study in its place.
+    If `criteria.declared` names seeds, there is no verdict while a run of a declared arm and seed is open, and other
+    seeds are only mentioned in a note. Planned looks, and tests that hold after any number of seeds, give verdicts
+    before (see `Study`). If a run has diverged, a verdict also has to hold with the worst score of the study in its
+    place.
 
-    If `criteria.splits` says that each seed has data splits of its own, p, interval and equivalence are those of the corrected t test (Nadeau
-    & Bengio 2003), and a verdict needs 5 pairs.
-    If the study repeats its tuning, the pairs are the means over the seeds of each tuning.
+    If `criteria.splits` says that each seed has data splits of its own, p, interval and equivalence are those of the
+    corrected t test (Nadeau & Bengio 2003), and a verdict needs 5 pairs. If the study repeats its tuning, the pairs are
+    the means over the seeds of each tuning.
 
     Args:
         results: finished runs.
         criteria: metric, baseline, limits, data splits, and the declared analysis if it is known.
-        endings: state of each run that has no result; a declared run that is neither here nor among the results is open.
+        endings: state of each run that has no result; a declared run that is neither here nor among the results is
+            open.
 
     Raises:
-        ValueError: the results do not belong together, the baseline has no results, no run has the metric, or the runs were tested on
-            different images and `criteria.splits` does not say so.
+        ValueError: the results do not belong together, the baseline has no results, no run has the metric, or the runs
+            were tested on different images and `criteria.splits` does not say so.
     """
     endings = {} if endings is None else endings
     check_comparable(results, criteria.baseline, criteria.tunings)
@@ -112,7 +115,10 @@ def _contrasts(families: Sequence[Family], scores: ArmScores, diverged: Mapping[
 
 
 def _named_elsewhere(results: Sequence[Result], scores: ArmScores, endings: Endings, criteria: Criteria) -> set[Run]:
-    """Return the runs without a score that need no note of their own: those with an ending or an undefined score, and declared open runs."""
+    """Return the runs without a score that need no note of their own.
+
+    These are runs with an ending, runs with an undefined score, and declared open runs.
+    """
     study = results[0].run.study
     undefined = {result.run for result in results if result.run.seed not in scores[result.run.arm]}
     declared = criteria.declared

@@ -26,19 +26,24 @@ class Contrast:
     seeds: tuple[int, ...]
     """Seeds for which both arms have a score."""
     difference: float
-    """Mean over the pairs of the arm's score minus the baseline's, in raw units of the metric. Its sign ignores the metric's direction."""
+    """Mean over the pairs of the arm's score minus the baseline's, in raw units of the metric. Its sign ignores the
+    metric's direction.
+    """
     sd_difference: float
     """Standard deviation of the paired differences; NaN below two pairs."""
     low: float
     high: float
-    """Upper end of the interval of `difference` at level 1 - alpha, for this contrast alone, by inversion of the sign-flip test; over data
-    splits, the corrected t interval. `low` is the lower end. Infinite, or NaN over data splits, if the pairs are too few for the level."""
+    """Upper end of the interval of `difference` at level 1 - alpha, for this contrast alone. The interval inverts the
+    sign-flip test. Over data splits, it is the corrected t interval. `low` is the lower end. Infinite, or NaN over data
+    splits, if the pairs are too few for the level.
+    """
     low_simultaneous: float
     high_simultaneous: float
-    """Upper end of the interval that covers together with those of all other tests (Bonferroni): at level 1 - alpha / tests."""
+    """Upper end of the simultaneous interval over all tests (Bonferroni), at level 1 - alpha / tests."""
     p: float
-    """Exact sign-flip p; over data splits, the corrected t test's; the p of an e-process if the study declares tests that hold after any
-    number of seeds."""
+    """Exact sign-flip p; over data splits, p of the corrected t test. If the study declares tests that hold after any
+    number of seeds, p of an e-process.
+    """
     p_holm: float
     """`p`, adjusted over all declared contrasts."""
     p_equivalence: float
@@ -47,13 +52,17 @@ class Contrast:
     """`p_equivalence`, adjusted over all declared contrasts."""
     effect_size: float
     superiority: float
-    """Share of the pairs in which the arm is better than the baseline, by the metric's direction; NaN for a metric without a direction."""
+    """Share of pairs in which the arm is better than the baseline, by the metric's direction; ties count half. NaN for
+    a metric without a direction.
+    """
     correlation: float
     alpha: float
-    """Largest adjusted p of a verdict on these pairs: the part of `criteria.alpha` that their look spends; all of it without planned looks."""
+    """Largest adjusted p of a verdict on these pairs. With planned looks, it is the part of `criteria.alpha` that the
+    look at these pairs spends. Without them, it is all of `criteria.alpha`.
+    """
     verdict: Verdict
     within_margin: bool
-    """Whether equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
+    """True if equivalence is shown. If the difference is also significant, the verdict is still better or worse."""
     reason: str
     """Reason why there is no verdict, or why a difference in the complete pairs is inconclusive; else empty."""
     tunings: int = 1

@@ -12,9 +12,13 @@ from seglab.compare.numbers.exact import sign_flip_interval
 from seglab.compare.numbers.statistics import Floats, mean, pairs_needed, standard_deviation
 
 _MOST_DRAWN = 16
-"""Largest number of pairs for which critical values are drawn. With more pairs Student's differ from them by less than 1 %, up to m = 20."""
+"""Largest number of pairs for which critical values are drawn. With more pairs Student's differ from them by less than
+1 %, up to m = 20.
+"""
 _SUMS = 2**21
-"""Number of subset sums for the critical values of one number of pairs: a tenth of a second, for an error of about 0.01 sd."""
+"""Number of subset sums for the critical values of one number of pairs. The computation takes a tenth of a second, for
+an error of about 0.01 sd.
+"""
 _MANY = 1000
 """Number of pairs above which the number from Student's test is off by less than one pair."""
 
@@ -29,11 +33,12 @@ class SeedsNeeded(NamedTuple):
 
 
 def detectable(sd: float, n: int, m: int, alpha: float, power: float = 0.8) -> float:
-    """Return the smallest true difference that is shown with probability `power`, by the sign-flip test of normal differences.
+    """Return the smallest true difference that the sign-flip test of normal differences shows with probability `power`.
 
-    The verdict needs p <= α/m, Holm's first step. The test rejects 'greater' exactly if 0 is below its interval, that is if Student's t of
-    the differences exceeds a critical value h that depends only on the pattern of the residuals: h = √n (mean - low)/s. Patterns are drawn
-    with a fixed seed; given a pattern, the power has a closed form in the difference. Above 16 pairs h is Student's quantile.
+    The verdict needs p <= α/m, Holm's first step. The test rejects 'greater' exactly if 0 is below its interval, that
+    is if Student's t of the differences exceeds a critical value h that depends only on the pattern of the residuals: h
+    = √n (mean - low)/s. Patterns are drawn with a fixed seed; given a pattern, the power has a closed form in the
+    difference. Above 16 pairs h is Student's quantile.
 
     Args:
         sd: standard deviation of a paired difference.
@@ -81,16 +86,19 @@ def _critical(n: int, alpha: float) -> Floats:
 
 @functools.lru_cache(maxsize=64)
 def _spreads(n: int) -> Floats:
-    """Return quantiles of the sample's standard deviation in units of the true one: χ_{n-1}/√(n-1) at 32 equally likely points."""
+    """Return quantiles of the sample's standard deviation, relative to the true one, at 32 equally likely points.
+
+    The distribution is χ_{n-1}/√(n-1).
+    """
     return np.asarray(scipy.stats.chi.ppf((np.arange(32) + 0.5) / 32, n - 1) / math.sqrt(n - 1), dtype=np.float64)
 
 
 def seeds_needed(sd: float, margin: float, m: int, alpha: float) -> SeedsNeeded:
-    """Return the number of seeds that show a difference of `margin`, and that show equivalence within it, with a power of 80 %.
+    """Return the numbers of seeds that show a difference of `margin`, and equivalence within it, with a power of 80 %.
 
-    For equivalence, the true difference is taken as 0, and n is the smallest number with (t_{1-α/m,n-1} + t_{.9,n-1}) sd/√n <= margin
-    (Julious 2004). The first number is not below that with which an exact p can reach α/m, and the second not below that without which there
-    is no verdict.
+    For equivalence, the true difference is taken as 0, and n is the smallest number with (t_{1-α/m,n-1} + t_{.9,n-1})
+    sd/√n <= margin (Julious 2004). The first number is not below that with which an exact p can reach α/m, and the
+    second not below that without which there is no verdict.
 
     Args:
         sd: standard deviation of a paired difference.
@@ -122,10 +130,12 @@ def _smallest_n(ratio: float, probabilities: tuple[float, float]) -> int:
 
 
 def upper_sd(sd: float, n: int, level: float = 0.8) -> float:
-    """Return the upper limit of the true standard deviation, sd √((n - 1)/χ²_{1-level,n-1}), given `sd` of n values (Browne 1995).
+    """Return the upper limit of the true standard deviation, given `sd` of n values (Browne 1995).
 
-    The deviation of a pilot study is too small more often than not. The limit is too small in a share 1 - level of the pilots. NaN below
-    two values.
+    The limit is sd √((n - 1)/χ²_{1-level,n-1}).
+
+    The deviation of a pilot study is too small more often than not. The limit is too small in a share 1 - level of the
+    pilots. NaN below two values.
     """
     if n < 2:
         return math.nan

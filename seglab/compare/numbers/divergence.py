@@ -8,7 +8,8 @@ def mcnemar_p(only_arm: int, only_baseline: int) -> float:
 
     Args:
         only_arm: number of seeds with which only the arm diverged.
-        only_baseline: number of seeds with which only the baseline diverged. Seeds on which both agree say nothing about the difference.
+        only_baseline: number of seeds with which only the baseline diverged. Seeds on which both agree say nothing
+            about the difference.
     """
     discordant = only_arm + only_baseline
     return min(1.0, 2 * float(scipy.stats.binom.cdf(min(only_arm, only_baseline), discordant, 0.5)))

@@ -18,7 +18,9 @@ EffectKind = Literal["main", "interaction", "simple"]
 EffectVerdict = Verdict | Literal["effects differ", "effects alike", "exploratory"]
 """Exploratory: a simple effect whose interaction is not shown."""
 Levels = tuple[tuple[str, ...], tuple[str, ...]]
-"""Levels of the first and of the second factor. The first level of each is its reference level, which belongs to the baseline."""
+"""Levels of the first and of the second factor. The first level of each is its reference level, which belongs to the
+baseline.
+"""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Effect:
 
     kind: EffectKind
     factor: str
-    """The factor whose level changes. An interaction is the same number for both factors; it is listed under the first."""
+    """The factor whose level changes. An interaction is the same number for both factors; it is listed under the
+    first.
+    """
     level: str
     at: str
     """Level of the other factor; empty for a main effect."""
@@ -44,8 +48,10 @@ class Effect:
     """Size of the effect, in raw units of the metric. Its sign ignores the metric's direction."""
     low: float
     high: float
-    """Upper end of the interval of `difference` at level 1 - alpha, for this effect alone, by inversion of the sign-flip test; over data splits,
-    the corrected t interval. `low` is the lower end. Infinite, or NaN over data splits, if the pairs are too few for the level."""
+    """Upper end of the interval of `difference` at level 1 - alpha, for this effect alone. The interval inverts the
+    sign-flip test. Over data splits, it is the corrected t interval. `low` is the lower end. Infinite, or NaN over data
+    splits, if the pairs are too few for the level.
+    """
     p: float
     """Exact sign-flip p; over data splits, the corrected t test's."""
     p_holm: float
@@ -55,9 +61,11 @@ class Effect:
     p_equivalence_holm: float
     """`p_equivalence`, adjusted over the same family."""
     verdict: EffectVerdict
-    """The verdict on an interaction says whether the two simple effects differ. The simple effects say which of them is better."""
+    """The verdict on an interaction says whether the two simple effects differ. The simple effects say which of them is
+    better.
+    """
     within_margin: bool
-    """Whether equivalence is shown. A difference can be significant and still within the margin."""
+    """True if equivalence is shown. A difference can be significant and still within the margin."""
     reason: str
     """Reason why there is no verdict, or why a difference in the complete pairs is inconclusive; else empty."""
     tunings: int = 1
@@ -84,7 +92,7 @@ class Crossed:
 
 
 def effects_of(crossed: Crossed, notes: list[str]) -> tuple[Effect, ...]:
-    """Return the main effects of both factors, their interactions, and the simple effects of both factors, in this order."""
+    """Return the main effects of both factors, their interactions and the simple effects of both, in this order."""
     sought = _sought(crossed.factors, crossed.levels)
     found = _tested(sought, crossed.scores, crossed)
     for worst in crossed.worst:
@@ -163,7 +171,7 @@ def _sought(factors: tuple[str, str], levels: Levels) -> list[_Sought]:
 
 
 def _cell(place: int, level: str, other: str) -> str:
-    """Return the arm that crosses `level` of the factor at `place` (0 or 1) with the level `other` of the other factor."""
+    """Return the arm that crosses `level` of the factor at `place` (0 or 1) with `other` of the other factor."""
     return CROSSING.join((level, other) if place == 0 else (other, level))
 
 
@@ -172,7 +180,10 @@ def _common(sought: _Sought, scores: ArmScores) -> tuple[int, ...]:
 
 
 def _differences(sought: _Sought, scores: ArmScores, seeds: Sequence[int], tunings: int) -> Floats:
-    """Return (n,) differences, one for each pair. The sums are subtracted before division, so that rounding makes ties equal."""
+    """Return (n,) differences, one for each pair.
+
+    The sums are subtracted before division, so that rounding makes ties equal.
+    """
     plus, minus = (np.asarray(sum(scores_of(scores.get(arm, {}), seeds) for arm in arms)) for arms in (sought.plus, sought.minus))
     return statistics.paired_differences(tuning_means(plus, seeds, tunings), tuning_means(minus, seeds, tunings)) / sought.cells
 

@@ -1,7 +1,10 @@
-"""Exact tests and intervals by flips of signs. The last axis is the pair (the seed); leading axes are separate problems.
+"""Exact tests and intervals by flips of signs.
 
-Notation: d is (n,) differences, and S the subset of the pairs whose signs a flip changes. The flip makes the sum Σd - 2 Σ_S d, which
-is at least Σd exactly if Σ_S d <= 0. The test counts sums of subsets, and the interval orders means of subsets, so both always agree.
+The last axis is the pair (the seed); leading axes are separate problems.
+
+Notation: d is (n,) differences, and S the subset of the pairs whose signs a flip changes. The flip makes the sum Σd - 2
+Σ_S d, which is at least Σd exactly if Σ_S d <= 0. The test counts sums of subsets, and the interval orders means of
+subsets, so both always agree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +20,9 @@ MOST_EXACT = 20
 DRAWN_FLIPS = 2**16 - 1
 """Number m of flips that are drawn if there are more pairs: p is then a multiple of 1/(m + 1) = 2^-16."""
 _WHOLE = 12
-"""Largest number of pairs for which the test forms all sums at once. With more pairs it forms those of either half, and counts."""
+"""Largest number of pairs for which the test forms all sums at once. With more pairs it forms those of either half, and
+counts.
+"""
 _TIE = 5e-10
 """Sums this close to 0, in units of the largest |d|, count as 0: sums that are equal on paper differ in binary."""
 _BATCH = 2**20
@@ -25,11 +30,12 @@ _BATCH = 2**20
 
 
 def sign_flip_p(differences: Floats, generator: np.random.Generator | None = None) -> Floats:
-    """Return the two-sided p of 'arm and baseline are exchangeable within a pair' (Fisher 1935, §21): (..., n) -> (...).
+    """Return two-sided p of 'arm and baseline are exchangeable within a pair' (Fisher 1935, §21): (..., n) -> (...).
 
-    Up to 20 pairs the p is exact over all 2^n flips, and the smallest p is 2/2^n. With more pairs, m = 2^16 - 1 flips are drawn. If k of
-    them have a sum at least as far from 0 as the observed sum, p = (k + 1)/(m + 1) (Phipson & Smyth 2010). The default generator has a
-    fixed seed, so that a table shows the same p each time. NaN without pairs, and where a difference is not finite.
+    Up to 20 pairs the p is exact over all 2^n flips, and the smallest p is 2/2^n. With more pairs, m = 2^16 - 1 flips
+    are drawn. If k of them have a sum at least as far from 0 as the observed sum, p = (k + 1)/(m + 1) (Phipson & Smyth
+    2010). The default generator has a fixed seed, so that a table shows the same p each time. NaN without pairs, and
+    where a difference is not finite.
     """
     *outer, n = differences.shape
     if n == 0:
@@ -43,7 +49,10 @@ def sign_flip_p(differences: Floats, generator: np.random.Generator | None = Non
 
 
 def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | None = None) -> Floats:
-    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs. Problems of one size share the flips, to save time."""
+    """Return `sign_flip_p` of problems (n_i,) with unequal numbers of pairs.
+
+    Problems of one size share the flips, to save time.
+    """
     p = np.full(len(problems), np.nan)
     for n in sorted({len(problem) for problem in problems}):
         places = [place for place, problem in enumerate(problems) if len(problem) == n]
@@ -52,14 +61,17 @@ def sign_flip_each(problems: Sequence[Floats], generator: np.random.Generator | 
 
 
 def sign_flip_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Return the interval of all θ for which the sign-flip test of `differences - θ` has p > 1 - level: (..., n) -> low and high, each (...).
+    """Return the interval of all θ for which the sign-flip test of `differences - θ` has p > 1 - level.
 
-    Its ends are the c-th smallest and the c-th largest of the means of the 2^n - 1 non-empty subsets of the differences, with
-    c = floor(α 2^n / 2) and α = 1 - level (Hartigan 1969). With more than 20 pairs the subsets are the m drawn flips of `sign_flip_p`
-    and their complements, and c = floor(α (m + 1)). The interval excludes 0 (low > 0 or high < 0) exactly if `sign_flip_p` is at most α.
+    The shapes are (..., n) -> low and high, each (...).
 
-    The interval covers the centre of symmetric differences. It is -inf to inf if no p can reach α: with fewer than 6 pairs at 0.95. NaN
-    without pairs, and where a difference is not finite.
+    Its ends are the c-th smallest and the c-th largest of the means of the 2^n - 1 non-empty subsets of the
+    differences, with c = floor(α 2^n / 2) and α = 1 - level (Hartigan 1969). With more than 20 pairs the subsets are
+    the m drawn flips of `sign_flip_p` and their complements, and c = floor(α (m + 1)). The interval excludes 0 (low > 0
+    or high < 0) exactly if `sign_flip_p` is at most α.
+
+    The interval covers the centre of symmetric differences. It is -inf to inf if no p can reach α: with fewer than 6
+    pairs at 0.95. NaN without pairs, and where a difference is not finite.
     """
     *outer, n = differences.shape
     if n == 0:
@@ -72,7 +84,10 @@ def sign_flip_interval(differences: Floats, level: float = 0.95) -> tuple[Floats
 
 
 def _finite(problems: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the problems with 0 in place of each difference that is not finite, and whether a problem has one: (k, n) -> (k, n) and (k,)."""
+    """Return the problems with 0 for each difference that is not finite, and whether a problem has one.
+
+    The shapes are (k, n) -> (k, n) and (k,).
+    """
     finite = np.isfinite(problems)
     return np.where(finite, problems, 0.0), np.asarray(~finite.all(axis=1))
 
@@ -84,9 +99,12 @@ def _scale(problems: Floats) -> Floats:
 
 
 def _subset_sums(problems: Floats, generator: np.random.Generator | None = None) -> Iterator[tuple[Floats, Floats]]:
-    """Yield the (b, 2m + 1) subset sums of each problem in units of its largest |d|, batch by batch, and the (2m + 1,) sizes of the subsets.
+    """Yield the (b, 2m + 1) subset sums of each problem, batch by batch, and the (2m + 1,) sizes of the subsets.
 
-    The subsets are m subsets, their complements, and the full set. Up to 20 pairs these are all non-empty subsets: 2m + 1 = 2^n - 1.
+    The sums are in units of the largest |d| of the problem.
+
+    The subsets are m subsets, their complements, and the full set. Up to 20 pairs these are all non-empty subsets:
+    2m + 1 = 2^n - 1.
     """
     n = problems.shape[1]
     drawn = None
@@ -109,7 +127,11 @@ def _usual_flips(n: int) -> NDArray[np.int8]:
 
 
 def _sums(batch: Floats, drawn: NDArray[np.int8] | None) -> Floats:
-    """Return (b, 2m + 1) sums over subsets of (b, n) values: all subsets that lack the first value, or the (n, m) flags `drawn`; then the rest."""
+    """Return (b, 2m + 1) sums over subsets of (b, n) values.
+
+    The first m subsets are all that lack the first value, or the (n, m) flags `drawn`. Their complements and the full
+    set follow.
+    """
     if drawn is None:
         sums = _all_sums(batch[:, 1:])[:, 1:]  # without the empty subset
     else:
@@ -135,7 +157,10 @@ def _p(sums: Floats) -> Floats:
 
 
 def _p_by_halves(values: Floats) -> float:
-    """Return p from (n,) scaled differences: a subset of the first half is joined with all subsets of the second by one search."""
+    """Return p from (n,) scaled differences.
+
+    One search joins a subset of the first half with all subsets of the second half.
+    """
     first, second = (_all_sums(half[None])[0] for half in np.array_split(values, 2))
     second.sort()
     below = int(np.searchsorted(second, _TIE - first, side="right").sum())
@@ -144,7 +169,10 @@ def _p_by_halves(values: Floats) -> float:
 
 
 def _ends(sums: Floats, sizes: Floats, alpha: float) -> Floats:
-    """Return (2, b): the c-th smallest and the c-th largest mean of the subsets. An empty drawn subset is beyond both ends, and counts there."""
+    """Return (2, b): the c-th smallest and the c-th largest mean of the subsets.
+
+    An empty drawn subset is beyond both ends, and counts there.
+    """
     filled = sizes > 0
     c = int(alpha * (len(sizes) + 1) / 2) - np.count_nonzero(~filled)
     if c <= 0:

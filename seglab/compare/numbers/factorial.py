@@ -1,7 +1,7 @@
 """Analyse two crossed factors: the effect of each, and whether the effect of one depends on the other.
 
-y_ab is the score of the arm `a+b`. The baseline `a0+b0` names the reference level of each factor. Scores are paired by seed, as in
-`compare`.
+y_ab is the score of the arm `a+b`. The baseline `a0+b0` names the reference level of each factor. Scores are paired by
+seed, as in `compare`.
 """
 
 from collections.abc import Sequence
@@ -43,16 +43,19 @@ def compare_factors(
         results: runs of arms that are named `<level>+<level>`.
         factors: names of the two factors, in the order of the levels in the names of the arms.
         criteria: metric, baseline and limits.
-        arms: declared arms, with or without results. An effect that needs an arm without results has no pairs, and counts in its family.
+        arms: declared arms, with or without results. An effect that needs an arm without results has no pairs, and
+            counts in its family.
         endings: state of each run that has no result, as in `compare`.
 
-    Main effects and interactions are one family (Holm). Simple effects get verdicts only where their interaction is shown.
+    Main effects and interactions are one family (Holm). Simple effects get verdicts only where their interaction is
+    shown.
 
-    An interaction whose adjusted p is at most alpha means that the effects differ. Otherwise they are alike if the adjusted
-    equivalence p is at most alpha. Otherwise the interaction is inconclusive.
+    An interaction whose adjusted p is at most alpha means that the effects differ. Otherwise they are alike if the
+    adjusted equivalence p is at most alpha. Otherwise the interaction is inconclusive.
 
     Raises:
-        ValueError: the results do not belong together, the baseline is no cell of the factors, or a factor has a single level.
+        ValueError: the results do not belong together, the baseline is no cell of the factors, or a factor has a single
+            level.
     """
     check_comparable(results, criteria.baseline, criteria.tunings)
     if len(factors) != 2:
@@ -91,7 +94,10 @@ def _reason(look: Look, criteria: Criteria) -> str:
 
 
 def _levels(arms: Sequence[str], factors: tuple[str, str], notes: list[str]) -> Levels:
-    """Return the levels of each factor, and append a note for every arm that is no cell. The first arm is the baseline."""
+    """Return the levels of each factor, and append a note for every arm that is no cell.
+
+    The first arm is the baseline.
+    """
     cells = {arm: levels for arm in arms if len(levels := levels_of(arm)) == 2 and all(levels)}
     crossed = " × ".join(factors)
     if arms[0] not in cells:

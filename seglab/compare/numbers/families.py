@@ -11,7 +11,8 @@ def holm(p: Floats, declared: int | None = None) -> Floats:
 
     Args:
         p: (..., k) p values. NaN stays NaN, and counts like p = 1.
-        declared: number m >= k of tests that were declared; k by default. A declared test without results counts like p = 1.
+        declared: number m >= k of tests that were declared; k by default. A declared test without results counts like
+            p = 1.
     """
     m = _family(p.shape[-1], declared)
     order = np.argsort(p, axis=-1)  # NaN last
@@ -20,7 +21,10 @@ def holm(p: Floats, declared: int | None = None) -> Floats:
 
 
 def benjamini_hochberg(p: Floats) -> Floats:
-    """Return p adjusted for the false discovery rate over the last axis (Benjamini & Hochberg 1995). NaN is no test, and does not count."""
+    """Return p adjusted for the false discovery rate over the last axis (Benjamini & Hochberg 1995).
+
+    NaN is no test, and does not count.
+    """
     m = np.sum(~np.isnan(p), axis=-1, keepdims=True)
     order = np.argsort(p, axis=-1)
     stepped = np.take_along_axis(p, order, axis=-1) * m / np.arange(1, p.shape[-1] + 1)

@@ -10,13 +10,15 @@ from seglab.compare.numbers.statistics import Floats, mean, standard_deviation
 def crossed_interval(seed_differences: Floats, image_se: float, num_images: int, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of the mean difference over new seeds and new images.
 
-    Seeds and images are crossed: every run is tested on the same images. With s² the variance of the n differences over the seeds,
-    SE² = s²/n + SE_img². The interval is the mean ± t_ν SE with Satterthwaite's (1946) degrees of freedom
-    ν = SE⁴ / ((s²/n)²/(n - 1) + SE_img⁴/(N - 1)). Variation of a seed on single images is in both terms, so the interval is slightly wide.
+    Seeds and images are crossed: every run is tested on the same images. With s² the variance of the n differences over
+    the seeds, SE² = s²/n + SE_img². The interval is the mean ± t_ν SE with Satterthwaite's (1946) degrees of freedom ν
+    = SE⁴ / ((s²/n)²/(n - 1) + SE_img⁴/(N - 1)). Variation of a seed on single images is in both terms, so the interval
+    is slightly wide.
 
     Args:
         seed_differences: (n,) paired differences, each over the whole test set.
-        image_se: SE_img, the standard error of the mean difference over the images, for example by the bootstrap over images.
+        image_se: SE_img, the standard error of the mean difference over the images, for example by the bootstrap over
+            images.
         num_images: number N of images, or of groups of images if groups were resampled.
         level: share of intervals that cover the mean difference.
 

@@ -1,4 +1,4 @@
-"""How often the arm is better than the baseline: an interval of P(A > B)."""
+"""Probability that the arm is better than the baseline: an interval of P(A > B)."""
 
 import math
 
@@ -6,7 +6,9 @@ import scipy.stats
 
 
 def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a probability whose estimate is `share` of `n` pairs (Wilson 1927). Ties may make `share` · n fractional.
+    """Return the interval of a probability whose estimate is `share` of `n` pairs (Wilson 1927).
+
+    Ties may make `share` · n fractional.
 
     The interval stays within [0, 1], and has a width if `share` is 0 or 1. NaN without pairs.
     """

@@ -1,4 +1,4 @@
-"""The seeds on which verdicts rest, and when verdicts are given: once, at planned looks, or after any number of seeds."""
+"""Seeds on which verdicts rest, and when verdicts are given: once, at planned looks, or after any number of seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from seglab.compare.numbers.sequential import spending
 from seglab.records import Result, Run
 
 Ending = Literal["diverged", "failed", "open"]
-"""State of a run without a result: its loss or weights became NaN or infinite, it ended with another error, or it is still to be done."""
+"""State of a run without a result. A diverged run has a NaN or infinite loss or weight. A failed run ended with another
+error, and an open run is still to be done.
+"""
 Endings = Mapping[Run, Ending]
 """State of each run that has no result. A declared run that is neither here nor among the results is open."""
 
@@ -48,7 +50,10 @@ def reached_looks(results: Sequence[Result], criteria: Criteria, endings: Ending
 
 
 def look_notes(looks: Sequence[Look], criteria: Criteria) -> list[str]:
-    """Return a line on planned looks, or on tests that hold after any number of seeds; no line for a single look at all seeds."""
+    """Return a line on planned looks, or on tests that hold after any number of seeds.
+
+    Return no line for a single look at all seeds, or while no verdict is given.
+    """
     declared = criteria.declared
     if declared is None or looks[-1].reason:
         return []
@@ -67,7 +72,10 @@ def look_notes(looks: Sequence[Look], criteria: Criteria) -> list[str]:
 
 
 def planned_looks(criteria: Criteria) -> list[Look]:
-    """Return all looks, reached or not; the last is at all declared seeds. An amendment can leave fewer seeds than a look needs."""
+    """Return all looks, reached or not; the last is at all declared seeds.
+
+    An amendment can leave fewer seeds than a look needs.
+    """
     seeds = () if criteria.declared is None else criteria.declared.seeds
     if criteria.declared is None or not seeds:
         return []

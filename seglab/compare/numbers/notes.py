@@ -1,4 +1,4 @@
-"""Notes on the limits of a comparison: unequal pairs, diverged runs, skewed differences, and seeds that were not declared."""
+"""Notes on the limits of a comparison: unequal pairs, diverged runs, skewed differences and undeclared seeds."""
 
 from collections.abc import Sequence
 

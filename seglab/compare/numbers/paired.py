@@ -1,4 +1,4 @@
-"""The test of paired differences: sign flips over seeds on one split, the corrected t test over data splits that overlap."""
+"""Test of paired differences: sign flips over seeds on one split, the corrected t test over overlapping data splits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,10 @@ class PairedTest:
         return float(resampled_equivalence_p(differences, self.test_share, margin))
 
     def interval(self, differences: Floats, level: float) -> tuple[float, float]:
-        """Return the interval of the mean of (n,) differences. By sign flips it is infinite if the pairs are too few for the level."""
+        """Return the interval of the mean of (n,) differences.
+
+        By sign flips it is infinite if the pairs are too few for the level.
+        """
         if self.test_share is None:
             low, high = sign_flip_interval(differences, level)
         else:
@@ -55,7 +58,10 @@ class PairedTest:
         return f"{pairs} of the {needed} pairs needed: with {pairs} the smallest two-sided exact p is {smallest_p(pairs):.3g}"
 
     def detectable(self, sd: float, pairs: int, tests: int, alpha: float) -> float:
-        """Return the smallest true difference that `pairs` pairs show with a power of 80 %, at Holm's first step over `tests` contrasts."""
+        """Return the smallest true difference that `pairs` pairs show with a power of 80 %.
+
+        The power holds at Holm's first step over `tests` contrasts.
+        """
         if self.test_share is None:
             return detectable(sd, pairs, tests, alpha)
         return resampled_detectable(sd, pairs, alpha / tests, self.test_share)

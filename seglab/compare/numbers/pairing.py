@@ -1,4 +1,7 @@
-"""Check that results belong together, and pair them by seed. Unusable results are noted; results that must not be mixed are refused."""
+"""Check that results belong together, and pair them by seed.
+
+Unusable results are noted; results that must not be mixed are refused.
+"""
 
 import math
 from collections import Counter
@@ -20,8 +23,8 @@ def check_comparable(results: Sequence[Result], baseline: str, tunings: int = 1)
     """Check that results can be compared, those of an arm under one setting for each of its tunings.
 
     Raises:
-        ValueError: the results come from several studies or have different classes, an arm mixes settings, a run has two results, or
-            the baseline has none.
+        ValueError: the results come from several studies or have different classes, an arm mixes settings, a run has
+            two results, or the baseline has none.
     """
     if not results:
         raise ValueError("there are no results to compare")
@@ -89,9 +92,12 @@ def scores_of(scores: Mapping[int, float], seeds: Sequence[int]) -> Floats:
 
 
 def tuning_means(scores: Floats, seeds: Sequence[int], tunings: int) -> Floats:
-    """Return the mean of (n,) scores over the seeds of each tuning that has seeds, (r,); `scores` themselves for a single tuning.
+    """Return the mean of (n,) scores over the seeds of each tuning that has seeds, (r,).
 
-    Seeds of one tuning share a chosen setting, so that their differences are not independent; the means of different tunings are.
+    Return `scores` themselves for a single tuning.
+
+    Seeds of one tuning share a chosen setting, so that their differences are not independent; the means of different
+    tunings are.
     """
     if tunings == 1:
         return scores
@@ -100,7 +106,10 @@ def tuning_means(scores: Floats, seeds: Sequence[int], tunings: int) -> Floats:
 
 
 def pairs_of(seeds: Sequence[int], tunings: int) -> int:
-    """Return the number of pairs under these seeds: the seeds, or the tunings that have one of them if there are several tunings."""
+    """Return the number of pairs under these seeds.
+
+    The pairs are the seeds. With several tunings, the pairs are the tunings that have one of the seeds.
+    """
     return len(seeds) if tunings == 1 else len({seed % tunings for seed in seeds})
 
 

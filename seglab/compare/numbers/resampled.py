@@ -1,7 +1,10 @@
-"""Differences over data splits that overlap: their variance is corrected (Nadeau & Bengio 2003). The last axis is the split.
+"""Differences over data splits that overlap: their variance is corrected (Nadeau & Bengio 2003).
 
-Splits that share training images give differences that are too alike, so that s²/J is too small a variance of their mean. The
-corrected variance is s² (1/J + n_test/n_train). There is no sign-flip test of such differences: their signs are not independent.
+The last axis is the split.
+
+Splits that share training images give differences that are too alike, so that s²/J is too small a variance of their
+mean. The corrected variance is s² (1/J + n_test/n_train). There is no sign-flip test of such differences: their signs
+are not independent.
 
 The t test is exact if the differences are normal and any two of them have the correlation n_test/(n_test + n_train).
 """
@@ -15,14 +18,18 @@ import scipy.stats
 from seglab.compare.numbers.statistics import Floats, mean, standard_deviation
 
 FEWEST_SPLITS = 5
-"""Smallest number of splits with a verdict. The t test has no lower limit of its own, but two or three equal differences would have p = 0."""
+"""Smallest number of splits with a verdict. The t test has no lower limit of its own, but two or three equal
+differences would have p = 0.
+"""
 
 _MOST_SPLITS = 10_000
 """Number of splits above which more splits are of no use."""
 
 
 def resampled_error(differences: Floats, test_share: float) -> Floats:
-    """Return the standard error s √(1/J + n_test/n_train) of the mean difference: (..., J) -> (...). NaN below two splits.
+    """Return the standard error s √(1/J + n_test/n_train) of the mean difference: (..., J) -> (...).
+
+    NaN below two splits.
 
     Args:
         differences: (..., J) paired differences, one for each split.
@@ -44,9 +51,12 @@ def resampled_p(differences: Floats, test_share: float) -> Floats:
 
 
 def resampled_equivalence_p(differences: Floats, test_share: float, margin: float) -> Floats:
-    """Return p of 'the mean difference is at least `margin` away from 0', by two one-sided corrected t tests: (..., J) -> (...).
+    """Return p of 'the mean difference is at least `margin` away from 0': (..., J) -> (...).
 
-    For equal differences: 0 if the difference is inside the margin, else 1. NaN below two splits. Arguments: see `resampled_error`.
+    The test is two one-sided corrected t tests.
+
+    For equal differences: 0 if the difference is inside the margin, else 1. NaN below two splits. Arguments: see
+    `resampled_error`.
     """
     error, inside = resampled_error(differences, test_share), margin - np.abs(mean(differences))
     p = scipy.stats.t.sf(inside / np.where(error == 0, 1.0, error), max(1, differences.shape[-1] - 1))
@@ -54,7 +64,9 @@ def resampled_equivalence_p(differences: Floats, test_share: float, margin: floa
 
 
 def resampled_interval(differences: Floats, test_share: float, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Return the corrected t interval of the mean difference: (..., J) -> low and high, each (...). NaN below two splits.
+    """Return the corrected t interval of the mean difference: (..., J) -> low and high, each (...).
+
+    NaN below two splits.
 
     Arguments: see `resampled_error`.
     """
@@ -64,7 +76,9 @@ def resampled_interval(differences: Floats, test_share: float, level: float = 0.
 
 
 def resampled_detectable(sd: float, splits: int, alpha: float, test_share: float, power: float = 0.8) -> float:
-    """Return the smallest true difference that the corrected t test shows with probability `power`. NaN if `sd` is, or below two splits.
+    """Return the smallest true difference that the corrected t test shows with probability `power`.
+
+    NaN if `sd` is, or below two splits.
 
     Args:
         sd: standard deviation of the paired differences over the splits.
@@ -86,7 +100,7 @@ def resampled_detectable(sd: float, splits: int, alpha: float, test_share: float
 
 
 def splits_needed(sd: float, margin: float, folds: int, alpha: float, test_share: float) -> int | None:
-    """Return the number of splits, a multiple of `folds`, that shows a true difference of `margin` with a power of 80 %.
+    """Return the number of splits, a multiple of `folds`, that shows a true difference of `margin` with 80 % power.
 
     None if no number does: more divisions of the same images do not make more images.
 

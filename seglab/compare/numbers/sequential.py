@@ -1,4 +1,4 @@
-"""Looks at a study before all declared seeds are done: alpha spent at planned looks, and a p that holds after any number of looks."""
+"""Looks at a study before all declared seeds are done: alpha spent at planned looks, and a p valid after any look."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,11 @@ from seglab.compare.numbers.statistics import Floats
 def spending(looks: Sequence[int], total: int, alpha: float) -> tuple[float, ...]:
     """Return the alpha of each planned look; the alphas add up to `alpha` (Lan & DeMets 1983).
 
-    After a share t of the seeds, α*(t) = 2 - 2Φ(z_{1-α/2} / √t) may be spent in all: little early, as O'Brien & Fleming (1979) do. Look j
-    has α_j = α*(n_j/N) - α*(n_{j-1}/N). A difference is shown at look j if its adjusted p there is at most α_j. By Bonferroni's
-    inequality the error rate over all looks is at most `alpha`, whatever the dependence of the looks. Programs for group sequential
-    designs apply the formula to α/2 on either side, which spends less at early looks; both add up to `alpha`.
+    After a share t of the seeds, α*(t) = 2 - 2Φ(z_{1-α/2} / √t) may be spent in all: little early, as O'Brien & Fleming
+    (1979) do. Look j has α_j = α*(n_j/N) - α*(n_{j-1}/N). A difference is shown at look j if its adjusted p there is at
+    most α_j. By Bonferroni's inequality the error rate over all looks is at most `alpha`, whatever the dependence of
+    the looks. Programs for group sequential designs apply the formula to α/2 on either side, which spends less at early
+    looks; both add up to `alpha`.
 
     Args:
         looks: number of seeds at each look, ascending; the last is `total`.
@@ -36,16 +37,16 @@ def spending(looks: Sequence[int], total: int, alpha: float) -> tuple[float, ...
 
 
 def always_valid_p(differences: Floats, sigma0: float) -> Floats:
-    """Return the p after each pair, which holds after any number of looks: (..., n) in the order of the seeds -> (..., n).
+    """Return p after each pair, valid after any number of looks: (..., n) in the order of the seeds -> (..., n).
 
-    E_n = ⅛ Σ_λ Σ_± Π_i 2 / (1 + exp(∓2λ d_i)) with λ in {¼, ½, 1, 2} / σ0 is a martingale with mean 1 if the sign of each difference is
-    fair given its size and the differences before (de la Peña 1999; Ramdas et al. 2020). By Ville's inequality it exceeds 1/α at any
-    time with a probability of at most α. The p is the smallest 1/E so far, at most 1.
+    E_n = ⅛ Σ_λ Σ_± Π_i 2 / (1 + exp(∓2λ d_i)) with λ in {¼, ½, 1, 2} / σ0 is a martingale with mean 1 if the sign of
+    each difference is fair given its size and the differences before (de la Peña 1999; Ramdas et al. 2020). By Ville's
+    inequality it exceeds 1/α at any time with a probability of at most α. The p is the smallest 1/E so far, at most 1.
 
     Args:
         differences: (..., n) paired differences, in the order in which the seeds were declared.
-        sigma0: guess of the standard deviation of a difference, fixed before the first pair. The p holds for any guess; a good guess
-            needs fewer pairs.
+        sigma0: guess of the standard deviation of a difference, fixed before the first pair. The p holds for any guess;
+            a good guess needs fewer pairs.
 
     Raises:
         ValueError: `sigma0` is not a positive number.

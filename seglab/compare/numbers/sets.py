@@ -1,8 +1,8 @@
 """One statement over several data sets: bootstrap intervals stratified by data set (Agarwal et al. 2021).
 
-K data sets have n_k seeds each. The seeds of each data set are resampled on their own; arm and baseline keep their common seeds. For a
-test over K >= 6 data sets, use `sign_flip_p` on the K mean differences: it takes the data sets as a sample, and the seeds as part of each
-(Demšar 2006 recommends a test over data sets, one number from each).
+K data sets have n_k seeds each. The seeds of each data set are resampled on their own; arm and baseline keep their
+common seeds. For a test over K >= 6 data sets, use `sign_flip_p` on the K mean differences: it takes the data sets as a
+sample, and the seeds as part of each (Demšar 2006 recommends a test over data sets, one number from each).
 """
 
 from collections.abc import Callable, Sequence
@@ -37,15 +37,20 @@ def median_over_sets(differences: Sequence[Floats], level: float = 0.95) -> Esti
 
 
 def interquartile_mean(differences: Sequence[Floats], level: float = 0.95) -> Estimate:
-    """Return the mean of the middle half of all differences, of every data set and seed; `differences` has (n_k,) of each set.
+    """Return the mean of the middle half of all differences, over data sets and seeds.
 
-    It is less sensitive to one unusual data set than the mean, and more efficient than the median (Agarwal et al. 2021).
+    `differences` has (n_k,) values of each data set.
+
+    It is less sensitive to one unusual data set than the mean, and more efficient than the median (Agarwal et al.
+    2021).
     """
     return _estimate(differences, lambda sets: np.asarray(scipy.stats.trim_mean(np.concatenate(sets, axis=-1), 0.25, axis=-1)), level)
 
 
 def probability_of_improvement(scores: Sequence[Floats], baseline: Sequence[Floats], level: float = 0.95) -> Estimate:
-    """Return P(X > Y), averaged over the data sets: a run of the arm beats a run of the baseline with any seed; ties count half.
+    """Return P(X > Y), averaged over the data sets; ties count half.
+
+    X is the score of a run of the arm, and Y of a run of the baseline with any seed.
 
     Args:
         scores: (n_k,) scores of the arm on each data set, larger is better.
@@ -70,7 +75,8 @@ def _estimate(sets: Sequence[Floats], statistic: Callable[[Sequence[Floats]], Fl
 
     Args:
         sets: (..., n_k) of each data set; the last axis is resampled.
-        statistic: takes the data sets, each with an axis of draws before its last axis, and returns one number for each draw.
+        statistic: takes the data sets, each with an axis of draws before its last axis, and returns one number for each
+            draw.
         level: level of the percentile interval.
 
     Raises:

@@ -1,6 +1,7 @@
 """Paired statistics as functions of arrays. The last axis is the pair (the seed); leading axes are separate problems.
 
-An undefined statistic is NaN, never an exception: an interval needs two pairs, an effect size needs unequal differences.
+An undefined statistic is NaN, never an exception: an interval needs two pairs, an effect size needs unequal
+differences.
 """
 
 import math
@@ -23,7 +24,10 @@ def paired_differences(scores: Floats, baseline: Floats) -> Floats:
 
 
 def standard_deviation(values: Floats) -> Floats:
-    """Return the standard deviation with n - 1 in the denominator: (..., n) -> (...). Exactly 0 for equal values; NaN below two values."""
+    """Return the standard deviation with n - 1 in the denominator: (..., n) -> (...).
+
+    Exactly 0 for equal values; NaN below two values.
+    """
     if values.shape[-1] < 2:
         return np.full(values.shape[:-1], np.nan)
     return np.where(np.ptp(values, axis=-1) == 0, 0.0, np.std(values, axis=-1, ddof=1))
@@ -49,7 +53,9 @@ def t_interval(differences: Floats, level: float = 0.95) -> tuple[Floats, Floats
 
 
 def equivalence_p(differences: Floats, margin: float) -> Floats:
-    """Return p of 'the mean difference is at least `margin` away from 0', by two one-sided t tests (Schuirmann 1987): (..., n) -> (...).
+    """Return p of 'the mean difference is at least `margin` away from 0': (..., n) -> (...).
+
+    The test is two one-sided t tests (Schuirmann 1987).
 
     For equal differences: 0 if the difference is inside the margin, else 1. NaN below two pairs.
     """
@@ -62,15 +68,21 @@ def equivalence_p(differences: Floats, margin: float) -> Floats:
 
 
 def effect_size(differences: Floats) -> Floats:
-    """Return d_z = mean / standard deviation of the differences (Cohen 1988, §2.3.5): (..., n) -> (...). NaN for equal differences."""
+    """Return d_z = mean / standard deviation of the differences (Cohen 1988, §2.3.5): (..., n) -> (...).
+
+    NaN for equal differences.
+    """
     spread = standard_deviation(differences)
     return np.where(spread == 0, np.nan, mean(differences) / np.where(spread == 0, 1.0, spread))
 
 
 def skewness(differences: Floats) -> Floats:
-    """Return the skewness m₃ / m₂^{3/2} of the central moments: (..., n) -> (...). NaN below three values, and for equal values.
+    """Return the skewness m₃ / m₂^{3/2} of the central moments: (..., n) -> (...).
 
-    The sign-flip test and its interval assume symmetric differences. An absolute skewness above 1 with 8 or more pairs speaks against it.
+    NaN below three values, and for equal values.
+
+    The sign-flip test and its interval assume symmetric differences. An absolute skewness above 1 with 8 or more pairs
+    speaks against it.
     """
     if differences.shape[-1] < 3:
         return np.full(differences.shape[:-1], np.nan)
@@ -80,23 +92,31 @@ def skewness(differences: Floats) -> Floats:
 
 
 def superiority(gains: Floats) -> Floats:
-    """Return P(A > B), the share of pairs with a gain (Vargha & Delaney 2000, within pairs): (..., n) -> (...). Ties count half."""
+    """Return P(A > B), the share of pairs with a gain (Vargha & Delaney 2000, within pairs): (..., n) -> (...).
+
+    Ties count half.
+    """
     return mean((gains > 0) + 0.5 * (gains == 0))
 
 
 def correlation(scores: Floats, baseline: Floats) -> float:
-    """Return Pearson's ρ of two (n,) arrays: the larger it is, the more pairing by seed gains. NaN below two pairs, or for a constant array."""
+    """Return Pearson's ρ of two (n,) arrays: the larger it is, the more pairing by seed gains.
+
+    NaN below two pairs, or for a constant array.
+    """
     if len(scores) < 2 or np.ptp(scores) == 0 or np.ptp(baseline) == 0:
         return math.nan
     return float(np.corrcoef(scores, baseline)[0, 1])
 
 
 def expected_best(scores: Floats) -> Floats:
-    """Return the expected score of the best of k settings, chosen at random from the n that were tried: (..., n) -> (..., n), k = 1 ... n.
+    """Return the expected score of the best of k settings: (..., n) -> (..., n), k = 1 ... n.
 
-    This is the expected maximum without replacement, Σᵢ C(i-1, k-1) / C(n, k) · v₍ᵢ₎ over the ordered scores v (Dodge et al. 2019, in
-    the unbiased form of Tang et al. 2020). A useless setting has the score -inf. The expected score is -inf as long as all k settings
-    can be useless.
+    The k settings are chosen at random from the n that were tried.
+
+    This is the expected maximum without replacement, Σᵢ C(i-1, k-1) / C(n, k) · v₍ᵢ₎ over the ordered scores v (Dodge
+    et al. 2019, in the unbiased form of Tang et al. 2020). A useless setting has the score -inf. The expected score is
+    -inf as long as all k settings can be useless.
     """
     n = scores.shape[-1]
     chances = np.array([[math.comb(i, k - 1) / math.comb(n, k) for i in range(n)] for k in range(1, n + 1)])  # P(i-th is best of k)
@@ -105,5 +125,8 @@ def expected_best(scores: Floats) -> Floats:
 
 
 def pairs_needed(alpha: float, contrasts: int = 1) -> int:
-    """Return the smallest number of pairs with which an exact two-sided p can reach `alpha` after Holm's first step, which multiplies p by `contrasts`."""
+    """Return the smallest number of pairs whose exact two-sided p can reach `alpha` after Holm's first step.
+
+    Holm's first step multiplies p by `contrasts`.
+    """
     return math.ceil(math.log2(2 * contrasts / alpha))

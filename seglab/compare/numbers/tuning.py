@@ -1,4 +1,7 @@
-"""The choice of a setting from the scores of tuning runs, and how far it can be trusted. Larger scores are better; NaN has diverged."""
+"""The choice of a setting from the scores of tuning runs, and how far it can be trusted.
+
+Larger scores are better; NaN has diverged.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +15,9 @@ from seglab.compare.numbers.statistics import Floats
 FINALISTS = 3
 """Number of settings of each arm that compete in the final round of a tuning.
 
-In simulations of two equal methods that choose among the same 4 settings, a final round of 3 settings and 5 seeds after 5 seeds for all
-settings calls them different in at most 8 % of all studies; 5 seeds alone in up to 10 %, 2 seeds alone in up to 16 %.
+In simulations of two equal methods that choose among the same 4 settings, a final round of 3 settings and 5 seeds after
+5 seeds for all settings calls them different in at most 8 % of all studies; 5 seeds alone in up to 10 %, 2 seeds alone
+in up to 16 %.
 """
 
 DRAWS = 2000
@@ -62,7 +66,8 @@ class Choice:
     def ranked(self) -> list[Candidate]:
         """Candidates that have not diverged, the chosen one first.
 
-        Those of the final round come before all others. Within a round the order is that of the means, and the first of equals is first.
+        Those of the final round come before all others. Within a round the order is that of the means, and the first of
+        equals is first.
         """
         finite = [candidate for candidate in self.candidates if candidate.mean > -math.inf]
         return sorted(finite, key=lambda candidate: (not candidate.final, -candidate.mean))
@@ -74,23 +79,26 @@ class Choice:
 
     @property
     def rivals(self) -> list[Candidate]:
-        """Candidates among which the last round has chosen: those of the final round if there was one, the chosen one first."""
+        """Candidates of the last round, the chosen one first: those of the final round, if there was one."""
         return [candidate for candidate in self.ranked if bool(candidate.final) == bool(self.ranked[0].final)]
 
     @property
     def expected_best(self) -> list[float]:
-        """Expected first-round score of the best of k candidates drawn at random, for k = 1, 2, ...; -inf if all k may have diverged."""
+        """Expected first-round score of the best of k = 1, 2, ... random candidates; -inf if all may have diverged."""
         return [float(value) for value in statistics.expected_best(np.array([candidate.first for candidate in self.candidates]))]
 
     @property
     def stability(self) -> float:
-        """Share of bootstrap draws over the seeds in which the chosen setting wins again; NaN for fewer than two seeds or settings."""
+        """Share of bootstrap draws over the seeds in which the chosen setting wins again.
+
+        NaN for fewer than two seeds or settings.
+        """
         rivals = self.rivals
         return stability(np.array([candidate.all for candidate in rivals])) if len(rivals) > 1 else math.nan
 
 
 def finalists(candidates: Sequence[Candidate]) -> tuple[str, ...]:
-    """Return the settings of the final round: the best of the first round, at most `FINALISTS`, in the order of `candidates`.
+    """Return the settings of the final round: the first round's best, at most `FINALISTS`, in `candidates` order.
 
     Without two settings that have not diverged there is nothing to decide, and the result is empty.
     """
@@ -100,10 +108,10 @@ def finalists(candidates: Sequence[Candidate]) -> tuple[str, ...]:
 
 
 def stability(scores: Floats) -> float:
-    """Return the share of bootstrap draws in which the setting with the largest mean is the first one of `scores` again.
+    """Return the share of bootstrap draws in which the first setting of `scores` has the largest mean again.
 
-    Seeds are drawn with replacement, the same for every setting, because settings are compared under equal seeds. Draws in which several
-    settings have the largest mean are shared among them.
+    Seeds are drawn with replacement, the same for every setting, because settings are compared under equal seeds. Draws
+    in which several settings have the largest mean are shared among them.
 
     Args:
         scores: (K,m) scores of K settings under m seeds; the first row is that of the chosen setting.

@@ -22,7 +22,7 @@ ONLY_COMPLETE = "the complete pairs show it, but not if each diverged run counts
 
 
 def raw_p(differences: Sequence[Floats], margin: float | None, test: PairedTest) -> Floats:
-    """Return (2, k): the p of a difference and the equivalence p of k problems, each an array (n_i,) of paired differences.
+    """Return (2, k): p of a difference and p of equivalence of k problems, arrays (n_i,) of paired differences.
 
     The equivalence p is NaN if there is no margin.
     """
@@ -43,10 +43,10 @@ def verdict_of(gain: float, different: bool, equivalent: bool, metric: Metric) -
 
 
 def worst_cases(scores: ArmScores, diverged: Mapping[str, Sequence[int]], metric: Metric) -> list[ArmScores]:
-    """Return the scores with the worst score of the study in place of each diverged run; nothing if no run has diverged.
+    """Return the scores with the study's worst score in place of each diverged run; nothing if no run has diverged.
 
-    If both runs of a pair diverged, their difference is then 0. A metric without a direction has two worst cases, one at each end. A
-    verdict has to hold in all of them.
+    If both runs of a pair diverged, their difference is then 0. A metric without a direction has two worst cases, one
+    at each end. A verdict has to hold in all of them.
 
     Args:
         scores: finite scores by arm and seed.

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def plot_classes(classes: PerClass, ax: "Axes | None" = None) -> "Axes":
-    """Draw the difference in points of each arm (row) in each class (column). Bold numbers have an adjusted p of at most 0.05."""
+    """Draw the difference in points of each arm (row) in each class (column).
+
+    Bold numbers have an adjusted p of at most 0.05.
+    """
     arms, names = classes.arms, classes.class_names
     cells = np.array([100 * cell.difference for cell in classes.cells]).reshape(len(arms), len(names))
     ax = axes_in(ax, width=max(7.0, 1.6 + 0.62 * len(names)), height=1.7 + 0.42 * len(arms))

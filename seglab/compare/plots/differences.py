@@ -26,16 +26,21 @@ VERDICT_COLOURS = {
 
 
 LONGEST_NAME = 16
-"""Largest number of letters of an arm whose name stands beside its row. If one is longer, all names stand above their rows."""
+"""Largest number of letters of an arm whose name stands beside its row. If one is longer, all names stand above their
+rows.
+"""
 
 MOST_LETTERS = 60
 """Largest number of letters of a name that is drawn whole."""
 
 
 def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
-    """Draw the mean paired difference and the interval of each arm, and its pairs as small dots. A band around zero is the margin.
+    """Draw the mean paired difference and the interval of each arm, and its pairs as small dots.
 
-    An unbounded interval has no bar. Long names stand above their rows, as they would leave no width for the differences.
+    A band around zero is the margin.
+
+    An unbounded interval has no bar. Long names stand above their rows, as they would leave no width for the
+    differences.
     """
     criteria, contrasts = comparison.criteria, comparison.contrasts
     unit = criteria.metric.unit

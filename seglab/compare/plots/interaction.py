@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def plot_interaction(factors: Factorial, ax: "Axes | None" = None) -> "Axes":
-    """Draw the levels of the second factor from left to right, a line through the means of each level of the first, and a dot for each run."""
+    """Draw a line through the means of each level of the first factor, and a dot for each run.
+
+    The levels of the second factor stand from left to right.
+    """
     metric, (first, second) = factors.criteria.metric, factors.levels
     factor = metric.unit.factor
     ax = axes_in(ax, width=max(6.0, 2.2 + 1.3 * len(second)), height=4.2)

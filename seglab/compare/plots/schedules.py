@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 COLUMNS = 480
 """Width of the image of a panel in pixels: finer than a screen shows, whatever the number of logged steps."""
 DECADES = 2, 3
-"""Minimum and maximum number of decades that the colours cover below the largest rate. The minimum keeps the smaller of two similar rates
-visible; rates below the maximum have the lowest colour."""
+"""Minimum and maximum number of decades that the colours cover below the largest rate. The minimum keeps the smaller of
+two similar rates visible; rates below the maximum have the lowest colour.
+"""
 _HATCH = "/////"
 
 
@@ -34,7 +35,7 @@ class Scale:
     colours: "Colormap"
     norm: "Normalize"
     clipped: bool
-    """Whether some rates are below the lowest colour."""
+    """True if some rates are below the lowest colour."""
 
 
 def plot_schedules(rates: StageRates) -> "Figure":
@@ -58,7 +59,10 @@ def plot_schedules(rates: StageRates) -> "Figure":
 
 
 def scale_of(rates: StageRates) -> Scale:
-    """Return one scale for the rates of all arms. It omits the ends of the colour map, which vanish on dark and light backgrounds."""
+    """Return one scale for the rates of all arms.
+
+    It omits the ends of the colour map, which vanish on dark and light backgrounds.
+    """
     import matplotlib as mpl
     from matplotlib.colors import ListedColormap, LogNorm
 
@@ -69,7 +73,7 @@ def scale_of(rates: StageRates) -> Scale:
 
 
 def plot_schedule(rates: Rates, stages: Sequence[str], scale: Scale | None = None, ax: "Axes | None" = None) -> "Axes":
-    """Draw a row for each stage, the last on top: its learning rate by optimizer step as a colour, and hatching where it is frozen.
+    """Draw a row for each stage, the last on top: learning rate by optimizer step as a colour, hatched where frozen.
 
     Args:
         rates: learning rates of one arm, with at least one step.

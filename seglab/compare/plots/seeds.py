@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def plot_seeds(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
-    """Draw one column for each arm, a dot for each run and a line for each seed. Lines are parallel if seeds act alike on all arms."""
+    """Draw one column for each arm, a dot for each run and a line for each seed.
+
+    Lines are parallel if seeds act alike on all arms.
+    """
     metric, arms = comparison.criteria.metric, comparison.arms
     factor, columns = metric.unit.factor, range(len(arms))
     ax = axes_in(ax, width=max(7.0, 1.0 + 0.85 * len(arms)), height=4.2)

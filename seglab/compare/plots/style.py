@@ -1,7 +1,7 @@
 """Colours, figures and axes that all plots share.
 
-Figures use the Agg canvas without pyplot: no global state, and no window. Text and lines have one colour, which the report replaces
-by the text colour of the page. Matplotlib is imported on first use.
+Figures use the Agg canvas without pyplot: no global state, and no window. Text and lines have one colour, which the
+report replaces by the text colour of the page. Matplotlib is imported on first use.
 """
 
 from typing import TYPE_CHECKING
@@ -14,11 +14,16 @@ INK = "#1b1f24"
 MUTED = "#8b949e"
 ACCENT = "#d55e00"
 _ARM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7e57c2", "#a1887f", "#b8860b")
-"""Colours of Okabe & Ito 2008 and three more. Colour-blind readers can distinguish them, on light and on dark backgrounds."""
+"""Colours of Okabe & Ito 2008 and three more. Colour-blind readers can distinguish them, on light and on dark
+backgrounds.
+"""
 
 
 def line_of(place: int) -> tuple[str, str]:
-    """Return the colour and the dashes of the arm at a place. From the tenth arm on, colours repeat with other dashes."""
+    """Return the colour and the dashes of the arm at a place.
+
+    From the tenth arm on, colours repeat with other dashes.
+    """
     return _ARM_COLOURS[place % len(_ARM_COLOURS)], ("-", "--", ":", "-.")[place // len(_ARM_COLOURS) % 4]
 
 
@@ -33,7 +38,7 @@ def canvas(width: float, height: float) -> "Figure":
 
 
 def axes_in(ax: "Axes | None", width: float, height: float) -> "Axes":
-    """Return `ax`, or the axes of a new figure (width and height in inches) if it is None, with the style of all plots."""
+    """Return `ax` or, if it is None, the axes of a new figure (width and height in inches), in the plots' style."""
     return dress(canvas(width, height).add_subplot() if ax is None else ax)
 
 
@@ -68,6 +73,6 @@ def axis_label(title: str, unit: str) -> str:
 
 
 def depth(stage: str) -> tuple[int, int, str]:
-    """Return a sort key: encoder stages by number, then decoder, then head, then stages of networks without such parts."""
+    """Return a sort key: encoder stages by number, decoder, head, then stages of networks without such parts."""
     part, _, number = stage.partition(".")
     return {"encoder": 0, "decoder": 1, "head": 2}.get(part, 3), int(number) if number.isdecimal() else 0, stage

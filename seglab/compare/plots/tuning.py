@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plot_tuning(choices: Sequence[Choice], metric: Metric, ax: "Axes | None" = None) -> "Axes":
-    """Draw for each arm the expected validation score of the best of k settings, drawn at random from its own (Dodge et al. 2019).
+    """Draw each arm's expected validation score of the best of k of its settings, drawn at random (Dodge et al. 2019).
 
     A curve begins where no draw can consist of settings that have diverged.
     """

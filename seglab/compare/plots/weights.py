@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def plot_weights(curves: StageCurves) -> "Figure":
-    """Draw a row for each quantity and a column for each stage. Each panel has its own scale, because stages differ far more than arms."""
+    """Draw a row for each quantity and a column for each stage.
+
+    Each panel has its own scale, because stages differ far more than arms.
+    """
     stages = sorted({stage for columns in curves.values() for stage in columns}, key=depth)
     arms = list(dict.fromkeys(arm for columns in curves.values() for by_arm in columns.values() for arm in by_arm))
     figure = canvas(width=0.8 + 1.3 * len(stages), height=0.8 + 1.3 * len(curves))
@@ -35,7 +38,9 @@ def plot_weights(curves: StageCurves) -> "Figure":
 
 
 def plot_stage(curves: Curves, arms: Sequence[str], ax: "Axes | None" = None) -> "Axes":
-    """Draw the mean curve of each arm over its seeds by optimizer step. `arms` lists all arms of the figure, which gives their colours."""
+    """Draw the mean curve of each arm over its seeds by optimizer step. `arms` lists all arms of the figure, which
+    gives their colours.
+    """
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     ax = axes_in(ax, width=3.0, height=2.4)

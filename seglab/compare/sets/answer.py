@@ -32,19 +32,25 @@ class ArmOnSet:
     """Name of the data set."""
     contrast: Contrast
     improvement: float
-    """P(X > Y): a run of the arm beats a run of the baseline, under any seeds. NaN without pairs, and for a metric without a direction."""
+    """P(X > Y): a run of the arm beats a run of the baseline, under any seeds. NaN without pairs, and for a metric
+    without a direction.
+    """
 
 
 @dataclass(frozen=True)
 class ArmOverSets:
-    """One arm compared with the baseline over K data sets. All estimates are NaN if the arm lacks pairs on a data set."""
+    """One arm compared with the baseline over K data sets.
+
+    All estimates are NaN if the arm lacks pairs on a data set.
+    """
 
     arm: str
     sets: tuple[ArmOnSet, ...]
     """The arm on each data set that has results of it."""
     mean: Estimate
-    """Mean of the K mean differences, in raw units of the metric. The interval of an estimate is a percentile bootstrap over the seeds of each
-    data set; it holds for these data sets. It is NaN if a data set has fewer than 5 pairs."""
+    """Mean of the K mean differences, in raw units of the metric. The interval of an estimate is a percentile bootstrap
+    over the seeds of each data set; it holds for these data sets. It is NaN if a data set has fewer than 5 pairs.
+    """
     median: Estimate
     """Median of the K mean differences."""
     interquartile_mean: Estimate
@@ -53,8 +59,9 @@ class ArmOverSets:
     """P(X > Y), averaged over the data sets (Agarwal et al. 2021); NaN for a metric without a direction."""
     low_new: float
     high_new: float
-    """Upper end of the interval of the mean over data sets of this kind, by inversion of the sign-flip test. `low_new` is the lower end.
-    Infinite if there are too few data sets for the level."""
+    """Upper end of the interval of the mean over data sets of this kind, by inversion of the sign-flip test. `low_new`
+    is the lower end. Infinite if there are too few data sets for the level.
+    """
     p: float
     """Exact sign-flip p of the K mean differences."""
     p_holm: float

@@ -21,19 +21,23 @@ from seglab.compare.sets.answer import UNDEFINED, ArmOnSet, ArmOverSets, DataSet
 from seglab.compare.sets.worst import worst_sets
 
 FEWEST_SEEDS = 5
-"""Smallest number of pairs on each data set for an interval over seeds. With fewer, the bootstrap covers the mean far less often than it says."""
+"""Smallest number of pairs on each data set for an interval over seeds. With fewer, the bootstrap covers the mean far
+less often than it says.
+"""
 
 
 def compare_sets(sets: Sequence[DataSet]) -> OverSets:
     """Compare every arm with the baseline over several data sets.
 
-    The mean over data sets has a bootstrap interval over the seeds of each data set (Agarwal et al. 2021). It says how sure the mean is for
-    these data sets. A verdict over data sets needs as many of them as a sign-flip p needs to reach alpha, 6 at 0.05: the test takes the mean
-    difference on each data set as one observation (Demšar 2006), and its p is adjusted over all contrasts (Holm). If a run has diverged, the
-    verdict also has to hold with the worst score of its study in its place.
+    The mean over data sets has a bootstrap interval over the seeds of each data set (Agarwal et al. 2021). It says how
+    sure the mean is for these data sets. A verdict over data sets needs as many of them as a sign-flip p needs to reach
+    alpha, 6 at 0.05: the test takes the mean difference on each data set as one observation (Demšar 2006), and its p is
+    adjusted over all contrasts (Holm). If a run has diverged, the verdict also has to hold with the worst score of its
+    study in its place.
 
     Raises:
-        ValueError: there are fewer than two data sets; two have one name; or metric, baseline, alpha or the arms are not equal in all.
+        ValueError: there are fewer than two data sets; two have one name; or metric, baseline, alpha or the arms are
+            not equal in all.
     """
     _check(sets)
     tests = max(each.comparison.tests for each in sets)
@@ -112,7 +116,10 @@ def _arm(arm: str, sets: Sequence[DataSet], tests: int) -> ArmOverSets:
 
 
 def _pairs(arm: str, comparison: Comparison) -> tuple[Floats, Floats]:
-    """Return (n,) scores of the arm and of the baseline in the pairs of its contrast: its seeds, or its tunings if there are several."""
+    """Return (n,) scores of the arm and of the baseline in the pairs of the arm's contrast.
+
+    The pairs are the seeds, or the tunings if there are several.
+    """
     scores: ArmScores = {summary.arm: summary.scores for summary in comparison.arms}
     seeds = next((contrast.seeds for contrast in comparison.contrasts if contrast.arm == arm), ())
     ours, theirs = scores_of(scores.get(arm, {}), seeds), scores_of(scores[comparison.criteria.baseline], seeds)
@@ -134,7 +141,10 @@ def _of_seeds(estimate: Estimate, differences: Sequence[Floats]) -> Estimate:
 
 
 def _without_interval(estimate: Estimate, differences: Sequence[Floats]) -> Estimate:
-    """Return an estimate without its interval: a bootstrap takes seeds for independent, and seeds with data splits of their own are not."""
+    """Return an estimate without its interval.
+
+    A bootstrap takes seeds for independent, and seeds with data splits of their own are not.
+    """
     return Estimate(estimate.value, np.nan, np.nan)
 
 
@@ -176,7 +186,7 @@ def _confirmed(arm: ArmOverSets, worst: Sequence[ArmOverSets], sets: Sequence[Da
 
 
 def _notes(sets: Sequence[DataSet], tests: int) -> list[str]:
-    """Return a line if there are too few data sets for the first of several tests, and if the studies have other margins."""
+    """Return lines on too few data sets for the tests, on seeds with their own data splits, and on unequal margins."""
     criteria, k = sets[0].comparison.criteria, len(sets)
     notes = []
     if smallest_p(k) <= criteria.alpha < tests * smallest_p(k):

@@ -17,8 +17,8 @@ def read_sets(folders: Sequence[Path]) -> list[StudyFolder]:
     """Read one study for each data set.
 
     Raises:
-        ValueError: a folder is named twice, does not exist or has no result; two studies have the same test images; or an arm has other
-            settings in one study, except those that follow from the data set.
+        ValueError: a folder is named twice, does not exist or has no result; two studies have the same test images; or
+            an arm has other settings in one study, except those that follow from the data set.
     """
     resolved = [folder.resolve() for folder in folders]
     for place, folder in enumerate(folders):
@@ -82,7 +82,7 @@ def _waits(study: StudyFolder, criteria: Criteria) -> str:
 
 
 def _notes_of(findings: Mapping[str, Findings]) -> list[str]:
-    """Return the notes and signs of bad health of the studies, each once, with the names of the data sets that it is about."""
+    """Return the notes and signs of bad health of the studies, each once, with the names of its data sets."""
     names: dict[str, list[str]] = {}
     for name, found in findings.items():
         for note in (*found.comparison.notes, *found.health):

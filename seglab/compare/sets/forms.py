@@ -46,7 +46,9 @@ def sets_to_json(found: OverSets) -> str:
 
 
 def sets_to_csv(found: OverSets) -> str:
-    """Return a row for each arm on each data set, then one for the mean over them, whose `data_set` is empty. Numbers are unrounded.
+    """Return a row for each arm on each data set, then one for the mean over them, whose `data_set` is empty.
+
+    Numbers are unrounded.
 
     An undefined number is `NaN`. An empty cell means that there is no such value.
     """

@@ -19,14 +19,20 @@ LONGEST_NAME = 80
 
 
 def write_sets_page(found: OverSets, folder: Path) -> Path:
-    """Write the page into `folder`, whole or not at all, and return its path. Each choice of data sets has a page of its own."""
+    """Write the page into `folder`, whole or not at all, and return its path.
+
+    Each choice of data sets has a page of its own.
+    """
     target = folder / page_name([each.name for each in found.sets], found)
     write_text(target, render(found))
     return target
 
 
 def page_name(names: Sequence[str], found: OverSets) -> str:
-    """Return the name of the page's file, such as `report-sets-voc-camvid.html`. No report of a study has such a name."""
+    """Return the name of the page's file, such as `report-sets-voc-camvid.html`.
+
+    No report of a study has such a name.
+    """
     criteria = next((each.comparison.criteria for each in found.sets if each.comparison.criteria.exploratory), found.criteria)
     return f"report-sets-{_short(names)}{_suffix(criteria)}.html"
 

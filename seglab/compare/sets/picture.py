@@ -17,7 +17,7 @@ MOST_ROWS = 120
 
 
 def plot_sets(found: OverSets, ax: "Axes | None" = None) -> "Axes":
-    """Draw a row for each data set under each arm, with the interval of its study, and a diamond for the mean over the data sets.
+    """Draw a row for each data set under each arm, with its study's interval, and a diamond for the mean over all.
 
     An unbounded interval has no bar. The band around zero is the margin, if all studies have the same.
     """

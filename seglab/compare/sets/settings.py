@@ -23,8 +23,9 @@ FOLLOWS_FROM_DATA = frozenset(
         "factors",
     ]
 )
-"""Names of settings of an arm that follow from the data set: numbers of classes and channels, weights of classes, normalization, and hashes
-and learning rates that depend on these or on the number of steps."""
+"""Names of an arm's settings that follow from the data set. Examples are numbers of classes and channels, class weights
+and normalization. Others are hashes and learning rates that depend on these settings or on the number of steps.
+"""
 
 NOTED = frozenset({"code", "tuning"})
 """Names of settings of an arm that may differ, with a note."""
@@ -37,8 +38,8 @@ def check_settings(records: Mapping[str, StudyRecord]) -> None:
         records: record of each study, by its name in the messages.
 
     Raises:
-        ValueError: two studies have the same test images, or an arm has other settings in one study. Tuned arms may differ: their settings
-            are chosen on each data set.
+        ValueError: two studies have the same test images, or an arm has other settings in one study. Tuned arms may
+            differ: their settings are chosen on each data set.
     """
     for place, (name, record) in enumerate(records.items()):
         for earlier in list(records)[:place]:
@@ -62,7 +63,9 @@ def _check_arms(two: Mapping[str, StudyRecord]) -> None:
 
 
 def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Yield a line such as `regularizer.strength: 0.001 → 0.01` for each setting that differs and does not follow from the data set.
+    """Yield a line such as `regularizer.strength: 0.001 → 0.01` for each setting that differs.
+
+    Settings in `FOLLOWS_FROM_DATA` or `NOTED` are left out.
 
     A setting that only one of them has equals one that is off, None or False.
     """
@@ -75,7 +78,7 @@ def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 
 
 def settings_notes(records: Mapping[str, StudyRecord]) -> list[str]:
-    """Return a line for each setting of all arms that differs between data sets, each edited definition, and tuned arms, if there are any."""
+    """Return lines on settings of all arms that differ between data sets, on edited definitions and on tuned arms."""
     found = {name: dict(_flat(record.shared)) for name, record in records.items()}
     notes = []
     for setting in dict.fromkeys(setting for own in found.values() for setting in own):

@@ -1,4 +1,4 @@
-"""Table of a comparison over several data sets: a block for each arm, and a row for each data set and for all of them."""
+"""Table of a comparison over several data sets: a block for each arm, with a row for each data set and for all."""
 
 import math
 from typing import NamedTuple

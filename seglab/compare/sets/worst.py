@@ -11,10 +11,13 @@ from seglab.compare.sets.answer import DataSet
 
 
 def worst_sets(sets: Sequence[DataSet], arm: str) -> list[list[DataSet]]:
-    """Return the data sets for an arm with the worst score of their study in place of each diverged run; nothing if no run has diverged.
+    """Return the data sets for an arm with the worst score of their study in place of each diverged run.
 
-    The worst score and the diverged runs of a study are those of the look that has judged the arm, as in the study's own verdict. A metric
-    without a direction has two worst cases, with the smallest and with the largest score everywhere.
+    Return nothing if no run has diverged.
+
+    The worst score and the diverged runs of a study are those of the look that has judged the arm, as in the study's
+    own verdict. A metric without a direction has two worst cases, with the smallest and with the largest score
+    everywhere.
     """
     cases = [_worst_scores(each.comparison, arm) for each in sets]
     number = max(len(own) for own in cases)
@@ -32,7 +35,7 @@ def _worst_scores(comparison: Comparison, arm: str) -> list[ArmScores]:
 
 
 def _with_scores(each: DataSet, arm: str, scores: ArmScores) -> DataSet:
-    """Return a data set with other scores, and the contrast of the arm over all seeds that the arm and the baseline then have."""
+    """Return a data set with other scores, and the arm's contrast over all seeds that arm and baseline then share."""
     comparison = each.comparison
     seeds = common_seeds(scores, arm, comparison.criteria.baseline, _judged_seeds(comparison, arm))
     contrasts = tuple(replace(own, seeds=seeds) if own.arm == arm else own for own in comparison.contrasts)

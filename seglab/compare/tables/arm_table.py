@@ -100,7 +100,10 @@ def _superiority(contrast: Contrast, level: float | None) -> str:
 
 
 def fit_table(comparison: Comparison) -> Table[ArmSummary]:
-    """Return mIoU on training images, on validation images, and the gap between them, for each arm that was scored on training images."""
+    """Return each arm's mIoU on training images, mIoU on validation images, and the gap between them.
+
+    Arms that were not scored on training images are left out.
+    """
     return Table(
         [
             Column("arm", lambda arm: arm.arm, align="left"),
@@ -115,7 +118,7 @@ def fit_table(comparison: Comparison) -> Table[ArmSummary]:
 
 
 def to_table(comparison: Comparison) -> Group:
-    """Return the main table for `rich.console.Console().print`; at most 100 columns wide, and complete without colour."""
+    """Return the main table for `rich.console.Console().print`: at most 100 columns wide, complete without colour."""
     return to_group(arm_table(comparison))
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 Row = TypeVar("Row")
 RowKind = Literal["", "baseline", "aside"]
-"""How a row is printed: as it is, bold, or dim."""
+"""Style of a printed row: as it is, bold, or dim."""
 
 VERDICT_STYLES = {
     "better": "bold green",

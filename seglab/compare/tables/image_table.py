@@ -44,7 +44,10 @@ def _spread(metric: Metric, arm: ArmSummary) -> str:
 
 
 def image_table(comparison: Comparison, images: ImageFindings) -> Table[ImageRow]:
-    """Return the interval of each contrast over the seeds, and for new images too. It is empty if no contrast has the second one."""
+    """Return the interval of each contrast over the seeds, and for new images too.
+
+    It is empty if no contrast has the second one.
+    """
     unit, level = comparison.criteria.metric.unit, comparison.criteria.level
     step, units = f", {unit.step}" if unit.step else "", "tunings" if comparison.criteria.tunings > 1 else "seeds"
     rows = [ImageRow(contrast, images.intervals[contrast.arm]) for contrast in comparison.contrasts if contrast.arm in images.intervals]
@@ -69,7 +72,7 @@ def images_to_table(comparison: Comparison, images: ImageFindings) -> Group:
 
 
 def remarks(comparison: Comparison, images: ImageFindings) -> Sequence[str]:
-    """Return lines about contrasts whose answer needs these images, about few groups, and about contrasts without an interval."""
+    """Return lines on contrasts that may hold for these images only, on few groups, and on missing intervals."""
     found = [note for contrast in comparison.contrasts for note in _weaker(contrast, comparison, images)]
     if images.intervals and images.units is not None and images.units.kind == "images" and images.units.groups:
         named = ", ".join(images.units.groups)

@@ -26,7 +26,8 @@ class ShiftRow(NamedTuple):
 def shift_table(comparison: Comparison) -> Table[ShiftRow] | None:
     """Return the mean score over the seeds of each arm on each shifted test set; None for a study without shifts.
 
-    The score is that of the comparison if it is one of a whole split, else mIoU. The first row is the test split without a shift.
+    The score is that of the comparison if it is one of a whole split, else mIoU. The first row is the test split
+    without a shift.
     """
     arms, metric = comparison.arms, comparison.criteria.metric
     found = dict.fromkeys(name.rpartition("/")[0] for arm in arms for name in arm.secondary if name.startswith(f"{SHIFT}/"))

@@ -17,7 +17,7 @@ class TuningRow(NamedTuple):
 
 
 def tuning_table(tuning: Tuning) -> Table[TuningRow]:
-    """Return the table: a block for each arm with its settings, their scores and the chosen one, and the cost of the arm's tuning."""
+    """Return a table with a block for each arm: its settings, their scores, the chosen one and the cost of tuning."""
     metric = tuning.metric
     columns = [
         Column[TuningRow]("setting", lambda row: row.candidate.setting, align="left", wraps=True),

@@ -1,1 +1,1 @@
-"""Look for mistakes in a whole data set: each pair of an image and its mask is read once, and findings follow from what was seen."""
+"""Look for mistakes in a whole data set: each image and mask is read once, and findings follow from what was seen."""

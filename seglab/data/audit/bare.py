@@ -15,7 +15,7 @@ from seglab.data.sources.files import PairedFiles
 from seglab.sample import IGNORE
 
 DRIVES = ("0001TP_", "0006R0_", "0016E5_", "Seq05VD_")
-"""How the names of CamVid's frames begin."""
+"""Beginnings of the names of CamVid's frames."""
 
 MOST_CLASSES = 255
 
@@ -174,11 +174,11 @@ class Bare:
         return [*rule, "--data.source.group", "^[^/]+"] if self._keeps_folders() else rule
 
     def _keeps_folders(self) -> bool:
-        """Return whether the rule is told to keep the samples of a folder together, as they may be those of a patient."""
+        """Return whether the rule keeps the samples of a folder together, as they may be those of one patient."""
         return set(self.found.pairs) != set(SPLITS) and self.found.folders >= len(SPLITS)
 
     def is_readable(self, looks: Sequence[Look], table: Path | None) -> bool:
-        """Return whether `flags` read the folder: every file has a partner, and masks hold labels, or colours that a table names."""
+        """Return whether `flags` read the folder: every file has a partner; masks hold labels or a table's colours."""
         whole = not self.found.without_mask and not self.found.without_image
         return whole and (table is not None or bool(stored(looks)))
 
@@ -205,7 +205,7 @@ class Bare:
 
 
 def colours_of(looks: Sequence[Look]) -> list[int]:
-    """Return the colours of all masks of colours of 8 bits, 0xRRGGBB, the most frequent first; an empty list if there are none."""
+    """Return the colours of all 8-bit colour masks, 0xRRGGBB, most frequent first; an empty list if there are none."""
     pixels: dict[int, int] = {}
     for look in looks:
         is_coloured = look.mask is not None and look.mask.kind == "colours" and look.mask.bits == 8
@@ -215,7 +215,10 @@ def colours_of(looks: Sequence[Look]) -> list[int]:
 
 
 def class_rows(looks: Sequence[Look]) -> str | None:
-    """Return a table of the colours of masks, class,r,g,b, whose names are to be replaced; None if there are no or too many colours."""
+    """Return a table of the colours of masks, class,r,g,b, whose names are to be replaced.
+
+    Return None if there are fewer than two colours, or too many.
+    """
     colours = colours_of(looks)
     if not 2 <= len(colours) <= MOST_CLASSES:
         return None

@@ -58,7 +58,9 @@ class Found:
     others: tuple[str, ...] = ()
     """Patterns of other files, which are not looked at."""
     folders: int = 0
-    """Number of folders that the first `*` of both patterns stands for, such as those of patients; 0 if it is a part of names."""
+    """Number of folders, such as those of patients, that the first `*` of both patterns stands for. 0 if the first `*`
+    is a part of names.
+    """
 
 
 def guess(root: Path) -> Found:
@@ -84,10 +86,10 @@ def guess(root: Path) -> Found:
 
 
 def _widened(images: FileKind, masks: FileKind, kinds: Sequence[FileKind]) -> tuple[FileKind, FileKind, set[str]]:
-    """Return the kinds of images and masks with those of other folders that are built alike, such as those of other patients.
+    """Return the kinds of images and masks, joined with those of folders built alike, such as those of other patients.
 
-    A folder that both patterns have becomes `*`, if other folders in its place have images and masks too. Also return the patterns of all
-    kinds that are part of them.
+    A folder that both patterns have becomes `*`, if other folders in its place have images and masks too. Also return
+    the patterns of all kinds that are part of them.
     """
     parts, mask_parts = images.pattern.split("/"), masks.pattern.split("/")
     for part in [part for part in parts[:-1] if part in mask_parts[:-1] and part != SPLIT]:
@@ -99,7 +101,7 @@ def _widened(images: FileKind, masks: FileKind, kinds: Sequence[FileKind]) -> tu
 
 
 def _with_folders(pattern: str, folder: str, kinds: Sequence[FileKind]) -> tuple[str, dict[tuple[str, str], Path], set[str]]:
-    """Return a pattern with `*` in place of a folder, the files of all kinds that it matches, and the patterns of these kinds."""
+    """Return a pattern with `*` in place of a folder, all files that it matches, and the patterns of their kinds."""
     parts = pattern.split("/")
     place = parts.index(folder)
     files: dict[tuple[str, str], Path] = {}
@@ -113,7 +115,10 @@ def _with_folders(pattern: str, folder: str, kinds: Sequence[FileKind]) -> tuple
 
 
 def kinds_of(root: Path) -> list[FileKind]:
-    """Return the kinds of files below a folder. Hidden files, and files with endings that are not read, are left out."""
+    """Return the kinds of files below a folder.
+
+    Hidden files, and files with endings that are not read, are left out.
+    """
     found: dict[str, dict[tuple[str, str], Path]] = {}
     for folder, names in _folders(root):
         split, pattern = _with_split(folder)

@@ -1,4 +1,4 @@
-"""Look at one pair of an image and its mask: its facts in a few hundred bytes, and a small picture for comparisons with its neighbours."""
+"""Look at a pair of image and mask: facts in a few hundred bytes, and a small picture to compare with neighbours."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -67,11 +67,13 @@ class Mask:
     bits: int
     """Bits of a value."""
     labels: dict[int, int]
-    """Number of pixels of each label as stored; of each colour as 0xRRGGBB if the mask has colours, the `MOST_COLOURS` most frequent."""
+    """Number of pixels of each stored label, or of each of the `MOST_COLOURS` most frequent colours. A colour is
+    0xRRGGBB, or 0xRRRRGGGGBBBB if channels have 16 bits.
+    """
     distinct: int
     """Number of different labels or colours."""
     between: float
-    """Part of the changes of label from a to b along rows that pass through a label between a and b, one pixel wide; 0 to 1."""
+    """Share (0 to 1) of label changes from a to b along rows that pass through one pixel with a label in between."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,8 @@ def _image(pixels: Array) -> Image:
 def _seen_from_afar(pixels: Array) -> tuple[int, npt.NDArray[np.int8]]:
     """Return the perceptual hash and the thumbnail of an image (H,W,C), both of its luma, which JPEG keeps best.
 
-    The hash tells which of the 8×8 lowest frequencies are above their median: C. Zauner, "Implementation and benchmarking of perceptual
-    image hash functions" (2010), section 3.2.1.
+    The hash tells which of the 8×8 lowest frequencies are above their median: C. Zauner, "Implementation and
+    benchmarking of perceptual image hash functions" (2010), section 3.2.1.
     """
     channels = _resized(pixels, (2 * THUMBNAIL, 2 * THUMBNAIL))
     grey = np.ascontiguousarray(channels @ np.array(LUMA, np.float32) if channels.shape[2] == 3 else channels[..., 0])
@@ -248,7 +250,10 @@ def _only_alpha(pixels: Array) -> bool:
 
 
 def _as_numbers(pixels: Array) -> npt.NDArray[np.int64]:
-    """Return the first channels of colours (H,W,C) as one number a pixel, 0xRRGGBB; of grey and alpha, the grey three times."""
+    """Return colours (H,W,C) as one number a pixel, 0xRRGGBB, from their first three channels.
+
+    Grey and alpha give the grey three times. Channels of more than 8 bits take 16 bits each.
+    """
     colours = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., [0, 0, 0]]
     shift = 8 if pixels.dtype.itemsize == 1 else 16
     channels = colours.astype(np.int64)

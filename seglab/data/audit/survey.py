@@ -1,4 +1,4 @@
-"""Look at all samples of a data set, in threads and in order, and compare each mask with the images of its neighbours."""
+"""Look at all samples of a data set, in threads and in order, and compare each mask with its neighbours' images."""
 
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +19,7 @@ LEAST_BORDER = 12
 
 @dataclass(frozen=True)
 class Fit:
-    """How well the borders of the mask at a place lie on the edges of three images: 0.5 at most, about 0 if they have nothing in common."""
+    """Fit of a mask's borders to the edges of four images: 0.5 at most, about 0 if they have nothing in common."""
 
     place: Place
     own: float

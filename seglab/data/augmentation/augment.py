@@ -17,9 +17,12 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # otherwise the import asks PyPI f
 
 
 def default_augmentation() -> "A.Compose":
-    """Make the default pipeline: horizontal flip, random scale (0.75 to 1.5) and shift (up to an eighth), mild brightness and contrast.
+    """Make the default pipeline: horizontal flip, random scale and shift, mild brightness and contrast.
 
-    It works for any size, number of channels and dtype. The size stays the same, and pixels from outside the image become `IGNORE`.
+    The scale is 0.75 to 1.5, and the shift is at most an eighth of the size.
+
+    It works for any size, number of channels and dtype. The size stays the same, and pixels from outside the image
+    become `IGNORE`.
     """
     import albumentations as A
 
@@ -35,7 +38,9 @@ def default_augmentation() -> "A.Compose":
 
 
 class Albumentations:
-    """A pipeline of albumentations. Pixels of masks from outside the image become `IGNORE`; the default of albumentations is class 0.
+    """A pipeline of albumentations.
+
+    Pixels of masks from outside the image become `IGNORE`; the default of albumentations is class 0.
 
     Args:
         compose: the pipeline; its fill values of masks are set in place.
@@ -72,7 +77,10 @@ def _check_compose(compose: object) -> None:
 
 
 def ignore_outside(compose: "A.Compose") -> "A.Compose":
-    """Set the fill value of masks to `IGNORE` in each step, in place, and return the pipeline. The default of albumentations is class 0."""
+    """Set the fill value of masks to `IGNORE` in each step, in place, and return the pipeline.
+
+    The default of albumentations is class 0.
+    """
     for step in _steps(compose):
         if getattr(step, "fill_mask", None) is not None:  # None leaves the mask unchanged, as in CoarseDropout
             step.fill_mask = IGNORE  # type: ignore[attr-defined]
@@ -89,7 +97,8 @@ def _steps(compose: "A.BaseCompose") -> Iterator[object]:
 def transform(image: Array, mask: Array, compose: "A.Compose", seed: np.random.SeedSequence) -> tuple[Array, Array]:
     """Augment one sample. The result is a function of the arguments alone.
 
-    Each step gets its own generator. `Compose(seed=…)` would give every step the same random numbers, so that flips happen together.
+    Each step gets its own generator. `Compose(seed=…)` would give every step the same random numbers, so that flips
+    happen together.
 
     Args:
         image: (H,W,C), uint8, uint16 or float32.

@@ -8,7 +8,10 @@ import numpy.typing as npt
 
 
 class BrightnessContrast(A.RandomBrightnessContrast):  # type: ignore[misc]
-    """`RandomBrightnessContrast` for (H,W,3) uint8 images. Other images stay unchanged, because their range of values is unknown."""
+    """`RandomBrightnessContrast` for (H,W,3) uint8 images.
+
+    Other images stay unchanged, because their range of values is unknown.
+    """
 
     def apply(self, img: npt.NDArray[Any], alpha: float, beta: float, **params: Any) -> npt.NDArray[Any]:
         """Adjust one image."""

@@ -1,4 +1,4 @@
-"""The contract of an augmentation: an augmented sample is of the same kind as the sample, so that training and evaluation see alike images.
+"""Contract of an augmentation: it keeps the kind of a sample, so that training and evaluation see alike images.
 
 | part | the same as before |
 |---|---|
@@ -13,7 +13,9 @@ from seglab.data.arrays import Array
 from seglab.sample import IGNORE
 
 MARGIN = 0.25
-"""Distance by which floats may leave [0, 1]: cubic interpolation overshoots by less, and normalised images leave it by more."""
+"""Distance by which floats may leave [0, 1]. Cubic interpolation overshoots by less, and normalised images leave the
+range by more.
+"""
 
 
 def fault_of(before: tuple[Array, Array], image: object, mask: object, every: int = 1) -> str | None:
@@ -82,7 +84,10 @@ def _mask_fault(before: Array, image: object, mask: object, every: int) -> str |
 
 
 def _new_labels(before: Array, mask: Array) -> list[int]:
-    """Return the sorted labels of a mask (H,W) uint8, without `IGNORE`, that the mask `before` lacks. NumPy takes several times as long."""
+    """Return the sorted labels of a mask (H,W) uint8, without `IGNORE`, that the mask `before` lacks.
+
+    NumPy takes several times as long.
+    """
     known = np.flatnonzero(cv2.calcHist([before], [0], None, [IGNORE], [0, IGNORE])).tolist()
     return sorted(set(mask.tobytes().translate(None, bytes([*known, IGNORE]))))
 

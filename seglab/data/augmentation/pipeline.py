@@ -19,7 +19,9 @@ class Pipeline(Protocol):
     """Augments samples, such as a preset."""
 
     def augment(self, image: Array, mask: Array, seed: np.random.SeedSequence) -> tuple[Array, Array]:
-        """Return a new image (H',W',C) and mask (H',W') of the same kinds. The result is a function of the arguments alone.
+        """Return a new image (H',W',C) and mask (H',W') of the same kinds.
+
+        The result is a function of the arguments alone.
 
         Args:
             image: (H,W,C), uint8, uint16 or float32.
@@ -70,7 +72,10 @@ def pipeline_of(augmentation: Augmentation) -> Pipeline:
 
 
 def _is_of_albumentations(thing: object) -> bool:
-    """Return whether `thing` is a transform of albumentations. An object of it exists only if the library is imported."""
+    """Return whether `thing` is a transform of albumentations.
+
+    An object of it exists only if the library is imported.
+    """
     library = sys.modules.get("albumentations")
     return library is not None and isinstance(thing, library.BaseCompose | library.BasicTransform)
 

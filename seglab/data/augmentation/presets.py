@@ -13,10 +13,12 @@ from seglab.data.augmentation.warp import affine, blurred, noisy, recoloured, wa
 
 @dataclass(frozen=True)
 class Preset(ABC):
-    """Random flip, scale, shift and turn of image and mask; and, of images of uint8, brightness, contrast, hue, blur and noise.
+    """Random flip, scale, shift and turn of image and mask.
 
-    Images of other dtypes keep their values, because the range that they use is not known. The hue changes in images of three channels
-    only. The size stays the same. Pixels from outside the image are 0 and `IGNORE`.
+    Images of uint8 also get random brightness, contrast, hue, blur and noise.
+
+    Images of other dtypes keep their values, because the range that they use is not known. The hue changes in images of
+    three channels only. The size stays the same. Pixels from outside the image are 0 and `IGNORE`.
 
     All random numbers are drawn whatever the strengths are, so that a change of one strength changes no other part.
 

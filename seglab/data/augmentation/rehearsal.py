@@ -1,4 +1,7 @@
-"""Rehearse an augmentation on real samples, step by step, so that the step that breaks the contract is named before the training."""
+"""Rehearse an augmentation on real samples, step by step, to name a broken step before the training.
+
+A broken step is one that breaks the contract.
+"""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -34,8 +37,9 @@ class Step(NamedTuple):
 def rehearse(pipeline: Pipeline, image: Array, mask: Array, where: str) -> None:
     """Run every step of a pipeline on one sample, and check the contract.
 
-    Each step acts, whatever its probability. Of alternatives, as in `OneOf`, each is taken once. The mask is tried as it is, and with
-    labels that lie far apart: pixels that are interpolated, or filled with class 0, then have labels that were not there.
+    Each step acts, whatever its probability. Of alternatives, as in `OneOf`, each is taken once. The mask is tried as
+    it is, and with labels that lie far apart: pixels that are interpolated, or filled with class 0, then have labels
+    that were not there.
 
     Args:
         pipeline: the pipeline.
@@ -44,7 +48,8 @@ def rehearse(pipeline: Pipeline, image: Array, mask: Array, where: str) -> None:
         where: name of the sample.
 
     Raises:
-        ValueError: a step breaks the contract, fails, or gives another result for the same random numbers. The message names the step.
+        ValueError: a step breaks the contract, fails, or gives another result for the same random numbers. The message
+            names the step.
     """
     for path in paths(pipeline):
         _rehearse_path(path, image, mask, where)
@@ -112,7 +117,7 @@ def _rehearse_path(path: Sequence[Step], image: Array, mask: Array, where: str) 
 
 
 class _Probe:
-    """A sample whose labels lie far apart in 1…254, so that pixels of the mask that are mixed or filled have labels of their own."""
+    """Sample with labels far apart in 1…254, so that mixed or filled pixels of the mask get labels of their own."""
 
     def __init__(self, image: Array, mask: Array) -> None:
         labels = [label for label in np.unique(mask).tolist() if label != IGNORE]

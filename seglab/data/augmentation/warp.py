@@ -1,4 +1,7 @@
-"""Warps and colour changes of one sample, by OpenCV. Coordinates are (x, y); the centre of pixel [row, column] is (column, row)."""
+"""Warps and colour changes of one sample, by OpenCV.
+
+Coordinates are (x, y); the centre of pixel [row, column] is (column, row).
+"""
 
 import math
 
@@ -12,8 +15,8 @@ from seglab.sample import IGNORE
 def affine(size: tuple[int, int], *, scale: float, degrees: float, shift: tuple[float, float], flip: bool) -> Array:
     """Return the matrix (2,3) float64 that maps a pixel of the warped image to its place in the image.
 
-    The warped image is the image mirrored left to right if `flip`, then scaled, then turned counter-clockwise, both about its centre, then
-    shifted.
+    The warped image is the image mirrored left to right if `flip`, then scaled, then turned counter-clockwise, both
+    about its centre, then shifted.
 
     Args:
         size: rows and columns of the image, which the warp keeps.
@@ -51,9 +54,10 @@ def _warped(array: Array, matrix: Array, interpolation: int, fill: int) -> Array
 
 
 def recoloured(image: Array, *, gain: float, offset: float, degrees: float) -> Array:
-    """Change contrast and brightness of an image (H,W,C) uint8 about mid-grey, and turn the hue if it has three channels.
+    """Change contrast and brightness of an image (H,W,C) uint8 about mid-grey, and turn the hue of three channels.
 
-    Each value v becomes gain (v - 127.5) + 127.5 + offset, rounded and clipped to 0…255. The hue turns about the grey axis: grey stays.
+    Each value v becomes gain (v - 127.5) + 127.5 + offset, rounded and clipped to 0…255. The hue turns about the grey
+    axis: grey stays.
 
     Args:
         image: the image.
@@ -79,7 +83,10 @@ def _hue_rotation(degrees: float) -> Array:
 
 
 def blurred(image: Array, sigma: float) -> Array:
-    """Blur an image (H,W,C) uint8 by a Gaussian of `sigma` pixels. Less than a fifth of a pixel changes nothing that 8 bits hold."""
+    """Blur an image (H,W,C) uint8 by a Gaussian of `sigma` pixels.
+
+    Less than a fifth of a pixel changes nothing that 8 bits hold.
+    """
     if sigma < 0.2:
         return image
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma)).reshape(image.shape)

@@ -1,8 +1,9 @@
 """Caches of decoded and resized samples: a file for samples that are read from files, and memory for other samples.
 
-The file of a split is mapped into memory, so that its pages are shared by workers, by runs at the same time and by later runs. It lies in
-the folder `decoded` of the user's cache folder (see `seglab.data.caches`), in a folder whose name is a hash of the content of all files,
-the size, and the code that reads them. A file that was not used for 30 days is deleted.
+The file of a split is mapped into memory, so that its pages are shared by workers, by runs at the same time and by
+later runs. It lies in the folder `decoded` of the user's cache folder (see `seglab.data.caches`), in a folder whose
+name is a hash of the content of all files, the size, and the code that reads them. A file that was not used for 30 days
+is deleted.
 """
 
 import contextlib
@@ -43,8 +44,8 @@ _NAME = "samples"
 def cached(dataset: SegmentationDataset, resized: Resized) -> Samples:
     """Return the samples of a data set from a cache, which is filled if it is not there.
 
-    If the file cannot be written, for example because the disk is full, nothing of it is left, one line says so on stderr, and the samples
-    are read from their own files as without a cache.
+    If the file cannot be written, for example because the disk is full, nothing of it is left, one line says so on
+    stderr, and the samples are read from their own files as without a cache.
 
     Args:
         dataset: the data set that `resized` reads.
@@ -113,7 +114,7 @@ class Mapped(Dataset[Sample]):
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a file, which ends with their JSON, the checksum of the JSON, and its length, eight bytes each."""
+    """Return the entries of a file, which ends with their JSON, the JSON's checksum and its length, 8 bytes each."""
     with path.open("rb") as file:
         try:
             file.seek(-16, os.SEEK_END)
@@ -129,7 +130,10 @@ def _index(path: Path) -> list[dict[str, Any]]:
 
 
 def _opened_or_written(folder: Path, samples: Samples) -> Mapped:
-    """Open the file in a folder; write it first if it is missing or damaged. Other processes that want the same file wait for it."""
+    """Open the file in a folder; write it first if it is missing or damaged.
+
+    Other processes that want the same file wait for it.
+    """
     folder.mkdir(exist_ok=True)
     path = folder / _NAME
     with _locked(folder):
@@ -198,7 +202,10 @@ def _in_chunks(samples: Samples) -> Iterator[Sample]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder. It ends with the process. On a file system without locks, processes may write the file twice."""
+    """Hold the lock of a folder.
+
+    It ends with the process. On a file system without locks, processes may write the file twice.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError, ImportError):
@@ -219,7 +226,7 @@ def _delete_unused(root: Path) -> None:
 
 
 def _key(files: PairedFiles, pairs: Sequence[Pair], resized: Resized) -> str:
-    """Return a hash of everything that determines the samples: contents and names of the files, settings, and the code that reads them."""
+    """Return a hash of all that determines the samples: contents and names of files, settings, and the reading code."""
     digest = hashlib.sha256(settings_of(files) + f"{code_hash()} {resized.size} {resized.masks}".encode())
     for pair, content in zip(pairs, in_threads(lambda index: _content(pairs[index]), len(pairs)), strict=True):
         digest.update(f"\n{pair.image.relative_to(files.root)} {content}".encode())

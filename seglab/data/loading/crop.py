@@ -1,4 +1,4 @@
-"""Crop training samples: at any place, or around a pixel of a class that is drawn first, so that rare classes are seen more often."""
+"""Crop training samples anywhere, or around a pixel of a class drawn first, to show rare classes more often."""
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ _CROP = 3  # separates these random numbers from those of the order and of the a
 
 
 class Cropped(Dataset[Sample]):
-    """Training samples by key, of at most `size` rows and columns. The place of a crop is a function of (seed, key) alone.
+    """Training samples by key, of at most `size` rows and columns.
+
+    The place of a crop is a function of (seed, key) alone.
 
     A side that is shorter than the crop is kept: `collate` pads it.
 
@@ -38,7 +40,10 @@ class Cropped(Dataset[Sample]):
 
 
 def draw_pixel(mask: Tensor, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Draw one of the classes in a mask (H,W) uint8, then one of its pixels. Return row and column, or None if all pixels are ignored."""
+    """Draw one of the classes in a mask (H,W) uint8, then one of its pixels.
+
+    Return row and column, or None if all pixels are ignored.
+    """
     labels = mask.flatten()
     classes = torch.bincount(labels, minlength=IGNORE + 1)[:IGNORE].nonzero()
     if len(classes) == 0:

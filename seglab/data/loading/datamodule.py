@@ -1,4 +1,7 @@
-"""`SegmentationDataModule`: make batches of the samples of a source. Each run sets the seed; Lightning sets epoch and rank."""
+"""`SegmentationDataModule`: make batches of the samples of a source.
+
+Each run sets the seed; Lightning sets epoch and rank.
+"""
 
 import copy
 import dataclasses
@@ -51,25 +54,27 @@ class SegmentationDataModule(LightningDataModule):
     Args:
         source: the data set.
         batch_size: samples in a batch of all ranks together, in training and evaluation.
-        size: rows and columns to which images are resized; None takes the size that the source suggests, or else the images' own.
-            Evaluation scores at the size of the masks.
-        augmentation: makes the pipeline of training samples (see docs/howto/augmentation.md): on a command line default, light, strong, none,
-            a YAML file of albumentations, or the import path of a function.
+        size: rows and columns to which images are resized; None takes the size that the source suggests, or else the
+            images' own. Evaluation scores at the size of the masks.
+        augmentation: makes the pipeline of training samples (see docs/howto/augmentation.md): on a command line
+            default, light, strong, none, a YAML file of albumentations, or the import path of a function.
         num_workers: processes per loader that prepare batches; None asks the machine. It changes no sample.
-        cache: keep the resized images, in a file or in memory (see docs/howto/augmentation.md); None lets the source decide. It changes no
-            sample.
-        train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over their order.
-            Validation and test use all samples.
-        balanced_images: fraction of the training samples that are drawn, with replacement, to favour images of rare classes. 0 shows every
-            image once an epoch; 1 draws a class, one of its pixels, and the pixel's image; values between mix the two.
-        crop: rows and columns of the crops to train on, cut after resizing and augmenting, and padded if the image is smaller; None trains
-            on whole images.
-        balanced_crops: fraction of the crops that contain a pixel of a class drawn uniformly from the classes of the image; the other crops
-            lie anywhere.
-        window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`; None evaluates whole
-            images. Training is not affected.
+        cache: keep the resized images, in a file or in memory (see docs/howto/augmentation.md); None lets the source
+            decide. It changes no sample.
+        train_fraction: part of the training samples that is used, the same for every seed, usually spread evenly over
+            their order. Validation and test use all samples.
+        balanced_images: fraction of the training samples that are drawn, with replacement, to favour images of rare
+            classes. 0 shows every image once an epoch; 1 draws a class, one of its pixels, and the pixel's image;
+            values between mix the two.
+        crop: rows and columns of the crops to train on, cut after resizing and augmenting, and padded if the image is
+            smaller; None trains on whole images.
+        balanced_crops: fraction of the crops that contain a pixel of a class drawn uniformly from the classes of the
+            image; the other crops lie anywhere.
+        window: rows and columns of the overlapping windows by which larger images are evaluated, see `seglab.windows`;
+            None evaluates whole images. Training is not affected.
         overlap: smallest part of a window's rows, and of its columns, that the next window shares.
-        folds: number of folds of a cross-validation over the seeds of a study (see docs/howto/splits.md); None keeps the splits of the source.
+        folds: number of folds of a cross-validation over the seeds of a study (see docs/howto/splits.md); None keeps
+            the splits of the source.
 
     Raises:
         ValueError: an argument is out of its range, or the source is no dataclass with class names.
@@ -139,7 +144,7 @@ class SegmentationDataModule(LightningDataModule):
 
     @property
     def resized_to(self) -> tuple[int, int] | None:
-        """Rows and columns of all images: `size`, or the size that the source suggests; None if the images keep their own."""
+        """Rows and columns of all images: `size`, or the size that the source suggests; None if images keep theirs."""
         return self.source.suggested_size if self.size is None else self.size
 
     @property
@@ -148,7 +153,7 @@ class SegmentationDataModule(LightningDataModule):
         return self.source.worth_caching if self.cache is None else self.cache
 
     def used(self, split: Split) -> SegmentationDataset:
-        """Return the samples of one split that are used: all samples, or the training samples that `source.chosen` selects.
+        """Return the samples of a split that are used: all, or the training samples that `source.chosen` selects.
 
         Raises:
             ValueError: the source returns no data set, or `train_fraction` leaves fewer samples than a batch has.
@@ -166,7 +171,9 @@ class SegmentationDataModule(LightningDataModule):
         return part_of(dataset, indices)
 
     def groups(self, split: Split) -> list[str] | None:
-        """Return the group of each sample of a split, such as its patient, in the order of the source; None if it names no groups.
+        """Return the group of each sample of a split, such as its patient, in the order of the source.
+
+        Return None if the source names no groups.
 
         Raises:
             ValueError: the source does not return one group for each sample.
@@ -183,12 +190,13 @@ class SegmentationDataModule(LightningDataModule):
         return found
 
     def class_pixels(self) -> Counts:
-        """Count the pixels of each class in each training sample that is used, at its original size: (N,C) int64, read-only.
+        """Count the pixels of each class in each used training sample, at its original size: (N,C) int64, read-only.
 
         `seglab.data.balance` makes class weights of the counts. All copies that `with_seed` makes share them.
 
         Raises:
-            ValueError: a label outside the classes; its file is named. Or there are `folds`, and this is not the data of a run.
+            ValueError: a label outside the classes; its file is named. Or there are `folds`, and this is not the data
+                of a run.
         """
         if self.folds is not None and not self.is_of_run:
             raise ValueError(
@@ -201,7 +209,10 @@ class SegmentationDataModule(LightningDataModule):
         return self._counted["train"]
 
     def with_seed(self, seed: int) -> Self:
-        """Return a copy for one run, whose order, augmentations and crops follow from `seed`; cache and counts are shared."""
+        """Return a copy for one run, whose order, augmentations and crops follow from `seed`.
+
+        Cache and counts are shared, unless the source depends on the seed.
+        """
         if seed < 0:
             raise ValueError(f"seed is {seed}: expected 0 or more")
         source, one_run = self.source.for_seed(seed), copy.copy(self)
@@ -224,7 +235,10 @@ class SegmentationDataModule(LightningDataModule):
         return {split: len(run.used(split)) for split in SPLITS}
 
     def train_dataloader(self) -> TrainLoader:
-        """Return the training batches, in an order that is a function of (seed, epoch). A smaller last batch is left out."""
+        """Return the training batches, in an order that is a function of (seed, epoch).
+
+        A smaller last batch is left out.
+        """
         rank, world_size = self._ranks()
         if self.trainer is not None and self.trainer.overfit_batches > 0:  # type: ignore[attr-defined]
             raise ValueError("overfit_batches replaces the order by its own: use limit_train_batches, or less training data")
@@ -260,7 +274,8 @@ class SegmentationDataModule(LightningDataModule):
     def train_evaluation_dataloader(self) -> DataLoader[Batch]:
         """Return training samples for evaluation: each sample once, in order, without crop and augmentation.
 
-        There are as many training samples as validation samples, spread evenly; all training samples if there are fewer.
+        There are as many training samples as validation samples, spread evenly; all training samples if there are
+        fewer.
         """
         train, val = self.used("train"), self.used("val")
         indices = spread(len(train), min(1.0, len(val) / len(train)))
@@ -281,16 +296,22 @@ class SegmentationDataModule(LightningDataModule):
         return Shifted(clean, shift)
 
     def shift_identity(self, shift: Shift) -> dict[str, Any]:
-        """Return everything that determines a shifted test set, except the data of the study: the shift, and a fingerprint of its domain."""
+        """Return everything that determines a shifted test set, except the data of the study.
+
+        The result holds the shift, and a fingerprint of its domain if it has one.
+        """
         other = shift.domain()
         return {"shift": shift, **({} if other is None else {"test": fingerprint(split_of(other, "test"))})}
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that determines the samples: the source, the arguments that change samples, and a fingerprint of each split.
+        """Return everything that determines the samples: source, arguments, and a fingerprint of each split.
 
-        The source and the augmentation are returned as objects, which the study converts to plain data. `num_workers` and `cache` are left
-        out, because they change no sample. With `folds`, the fingerprints are those of the source's own splits, and `folds` holds the mean
-        number of samples of each split over the folds of the first repetition.
+        Arguments that change no sample are left out.
+
+        The source and the augmentation are returned as objects, which the study converts to plain data. `num_workers`
+        and `cache` are left out, because they change no sample. With `folds`, the fingerprints are those of the
+        source's own splits, and `folds` holds the mean number of samples of each split over the folds of the first
+        repetition.
         """
         return {
             "source": self.source if self.folds is None else self.declared_source,
@@ -309,7 +330,10 @@ class SegmentationDataModule(LightningDataModule):
         }
 
     def mean_sizes(self) -> dict[str, Any] | None:
-        """Return the number of `folds`, and the mean number of samples of each split over the folds of the first repetition; None without."""
+        """Return the number of `folds`, and the mean number of samples of each split; None without `folds`.
+
+        The mean is over the folds of the first repetition.
+        """
         if self.folds is None:
             return None
         sizes = [self.sizes(seed) for seed in range(self.folds)]
@@ -323,11 +347,11 @@ class SegmentationDataModule(LightningDataModule):
             self.class_pixels()
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> CheckedData:
-        """Check every used sample: images are readable and share one format, masks have the images' sizes, and labels are classes.
+        """Check all used samples: images are readable and of one format, masks have their sizes, labels are classes.
 
-        Then check all labels together: each split has labelled pixels, and the training split has more than one class. Files that have
-        been checked before and have not changed are not read again, see `seglab.data.remembered`. Last, the augmentation is tried on a few
-        training samples, and has to keep their kind.
+        Then check all labels together: each split has labelled pixels, and the training split has more than one class.
+        Files that have been checked before and have not changed are not read again, see `seglab.data.remembered`. Last,
+        the augmentation is tried on a few training samples, and has to keep their kind.
 
         Args:
             progress: called with (samples checked, samples in all).
@@ -336,8 +360,8 @@ class SegmentationDataModule(LightningDataModule):
             The common format of the images, a sentence on their sizes, and notes on classes that some split lacks.
 
         Raises:
-            ValueError: a sample is bad, the labels cannot train or test a network, or a step of the augmentation makes another kind of
-                sample; the file or the step is named.
+            ValueError: a sample is bad, the labels cannot train or test a network, or a step of the augmentation makes
+                another kind of sample; the file or the step is named.
         """
         if not 1 <= self.num_classes <= IGNORE:
             raise ValueError(f"{self.num_classes} class names: expected 1 to {IGNORE}, as labels are uint8 and {IGNORE} is ignored")
@@ -412,7 +436,10 @@ class SegmentationDataModule(LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
     def _workers(self) -> int:
-        """Return the number of workers. Each rank keeps two processors for training. With fewer than four a rank, return 0."""
+        """Return the number of workers.
+
+        Each rank keeps two processors for training. With fewer than four a rank, return 0.
+        """
         if self.num_workers is not None:
             return self.num_workers
         ranks = 1 if self.trainer is None else max(1, self.trainer.num_devices)

@@ -13,7 +13,10 @@ from seglab.data.sources.dataset import SPLITS, Split
 
 
 def division_lines(data: SegmentationDataModule, seeds: Sequence[int]) -> list[str]:
-    """Return a line on the divisions of the data, and a line with the sizes of the splits of each seed; nothing without `folds`."""
+    """Return a line on the divisions of the data, and a line with the split sizes of each seed.
+
+    Return nothing without `folds`.
+    """
     if data.folds is None:
         return []
     of_sizes: dict[str, list[int]] = {}
@@ -30,10 +33,13 @@ def division_lines(data: SegmentationDataModule, seeds: Sequence[int]) -> list[s
 
 
 def lacking_classes(data: SegmentationDataModule, seeds: Sequence[int]) -> list[str]:
-    """Return a line for each class that some train or test split lacks, although the data have it. Reads all masks once.
+    """Return a line for each class that some train or test split lacks, although the data have it.
+
+    Reads all masks once.
 
     Raises:
-        ValueError: all labelled pixels of the training images of a seed are of one class, although there are several classes.
+        ValueError: all labelled pixels of the training images of a seed are of one class, although there are several
+            classes.
     """
     if data.folds is None:
         return []

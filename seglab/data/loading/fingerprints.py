@@ -1,4 +1,4 @@
-"""Fingerprints of data sets: what a study records of its samples, so that another data set of the same name is noticed."""
+"""Fingerprints of data sets: what a study records of its samples, to notice another data set of the same name."""
 
 import hashlib
 from typing import Any

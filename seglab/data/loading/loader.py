@@ -1,4 +1,7 @@
-"""Loaders: make batches of samples, in worker processes that ignore signals. The training loader can resume within an epoch."""
+"""Loaders: make batches of samples, in worker processes that ignore signals.
+
+The training loader can resume within an epoch.
+"""
 
 import os
 import signal
@@ -35,7 +38,10 @@ def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Ba
 
 
 def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> Tensor:
-    """Stack N tensors (…,H,W) to (N,…,max H,max W). Uses NumPy, because torch would wake its threads for every batch."""
+    """Stack N tensors (…,H,W) to (N,…,max H,max W).
+
+    Uses NumPy, because torch would wake its threads for every batch.
+    """
     height, width = (max(at_least[axis], *(tensor.shape[axis - 2] for tensor in tensors)) for axis in (0, 1))
     arrays = [tensor.numpy() for tensor in tensors]
     shape = (*arrays[0].shape[:-2], height, width)
@@ -63,14 +69,20 @@ def prepare_worker(worker: int) -> None:
 
 
 def ignore_signals(worker: int) -> None:
-    """Ignore signals in a worker. Ctrl-C and the signals of a scheduler reach every process, but only the main process handles them."""
+    """Ignore signals in a worker.
+
+    Ctrl-C and the signals of a scheduler reach every process, but only the main process handles them.
+    """
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _end(error: Exception, batch: object) -> None:
-    """End this process. The thread that sends batches calls this; by default it prints the error, and goes on with the next batch."""
+    """End this process.
+
+    The thread that sends batches calls this; by default it prints the error, and goes on with the next batch.
+    """
     traceback.print_exception(error)
     sys.stderr.flush()
     os._exit(1)
@@ -83,7 +95,7 @@ def _own_message(error: ValueError) -> str:
 
 
 class TrainLoader(DataLoader[Batch]):
-    """A `DataLoader` over an `EpochSampler` whose position Lightning saves and loads, so that an interrupted epoch continues there.
+    """A `DataLoader` over an `EpochSampler`, whose position Lightning saves and loads to continue an interrupted epoch.
 
     The iterator is lazy, because Lightning makes the first iterator before it sets the sampler's epoch.
     The length is the length of the whole epoch, because Lightning counts batches from the start of the epoch.

@@ -44,7 +44,10 @@ class PartOnDisk(Subset):
         self.files = whole
 
     def fingerprint(self) -> str:
-        """Return a hash of the subset's files. If the whole data set lacks `fingerprint_of`, hash all its files and the indices."""
+        """Return a hash of the subset's files.
+
+        If the whole data set lacks `fingerprint_of`, hash all its files and the indices.
+        """
         if isinstance(self.files, OnDiskInParts):
             return self.files.fingerprint_of(self.indices)
         return hashlib.sha256(f"{self.files.fingerprint()} {list(self.indices)}".encode()).hexdigest()[:16]

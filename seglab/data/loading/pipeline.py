@@ -18,7 +18,9 @@ from seglab.sample import Sample
 
 _AUGMENT = 2  # separates these random numbers from those of the sampler
 _CHECKED_ROWS = 4
-"""Labels of an augmented mask are checked in every so many rows, because a check of all rows takes 3 % of the time of a sample."""
+"""Step between the rows of an augmented mask whose labels are checked. A check of all rows takes 3 % of the time of a
+sample.
+"""
 
 
 class Samples(Protocol):
@@ -32,7 +34,10 @@ class Samples(Protocol):
 
 
 class Resized(Dataset[Sample]):
-    """Samples with images resized to `size` (rows, columns). If `masks`, masks are resized too, by the nearest pixel."""
+    """Samples with images resized to `size` (rows, columns).
+
+    If `masks`, masks are resized too, by the nearest pixel.
+    """
 
     def __init__(self, samples: Samples, size: tuple[int, int] | None, masks: bool) -> None:
         self.samples, self.size, self.masks = samples, size, masks
@@ -60,7 +65,10 @@ class Resized(Dataset[Sample]):
 
 
 class Cached(Dataset[Sample]):
-    """All samples in memory. They are read once, before the workers are forked. The workers share the memory, and no epoch reads a file."""
+    """All samples in memory.
+
+    They are read once, before the workers are forked. The workers share the memory, and no epoch reads a file.
+    """
 
     def __init__(self, samples: Samples) -> None:
         self.samples = list(in_threads(samples.__getitem__, len(samples)))
@@ -73,10 +81,13 @@ class Cached(Dataset[Sample]):
 
 
 class Augmented(Dataset[Sample]):
-    """Augmented training samples by key of `EpochSampler`. The random numbers of the augmentation are a function of (seed, key).
+    """Augmented training samples by key of `EpochSampler`.
+
+    The random numbers of the augmentation are a function of (seed, key).
 
     Raises:
-        ValueError: an augmented sample breaks the contract of `seglab.data.augmentation.contract`; the message names sample and step.
+        ValueError: an augmented sample breaks the contract of `seglab.data.augmentation.contract`; the message names
+            sample and step.
     """
 
     def __init__(self, samples: Samples, pipeline: Pipeline | None, seed: int) -> None:
@@ -89,7 +100,10 @@ class Augmented(Dataset[Sample]):
         return self._augmented(self.samples[key[1]], key)
 
     def __getitems__(self, keys: Sequence[tuple[int, ...]]) -> list[Sample]:
-        """Return the samples of a batch. All are read, then all are augmented: a step's code then stays in the processor's cache."""
+        """Return the samples of a batch.
+
+        All are read, then all are augmented: a step's code then stays in the processor's cache.
+        """
         indices = [key[1] for key in keys]
         read = getattr(self.samples, "__getitems__", None)
         samples = [self.samples[index] for index in indices] if read is None else read(indices)
@@ -108,5 +122,8 @@ class Augmented(Dataset[Sample]):
 
 
 def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
-    """Resize a mask (H,W) to `size`: each pixel gets the label nearest to its centre (OpenCV's INTER_NEAREST is half a pixel off)."""
+    """Resize a mask (H,W) to `size`: each pixel gets the label nearest to its centre.
+
+    OpenCV's INTER_NEAREST is half a pixel off.
+    """
     return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT))

@@ -1,4 +1,4 @@
-"""The order of training samples: a pure function of (seed, epoch), so that workers, ranks and a resume change nothing."""
+"""Order of training samples: a function of (seed, epoch) alone, so that workers, ranks and a resume change nothing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,13 +11,15 @@ _ORDER = 1  # separates these random numbers from those of the augmentation
 
 
 class EpochSampler(Sampler[tuple[int, ...]]):
-    """Yields keys (epoch, index) for one rank. At every step, the parts of all ranks together are one global batch of the permuted data.
+    """Yields keys (epoch, index) for one rank.
 
-    With `probabilities`, an epoch draws `length` samples with replacement, in place of a permutation. If a sample is drawn again in an
-    epoch, its key is (epoch, index, number of earlier draws), so that it is augmented in another way.
+    At every step, the parts of all ranks together are one global batch of the permuted data.
 
-    A smaller last batch is dropped, unless it is the only batch. Lightning calls `set_epoch` on a loader's `sampler` (never on a
-    `batch_sampler`) at the start of each epoch, after it has made the first iterator: see `TrainLoader`.
+    With `probabilities`, an epoch draws `length` samples with replacement, in place of a permutation. If a sample is
+    drawn again in an epoch, its key is (epoch, index, number of earlier draws), so that it is augmented in another way.
+
+    A smaller last batch is dropped, unless it is the only batch. Lightning calls `set_epoch` on a loader's `sampler`
+    (never on a `batch_sampler`) at the start of each epoch, after it has made the first iterator: see `TrainLoader`.
 
     Args:
         length: number of samples.
@@ -25,8 +27,8 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         seed: a non-negative integer.
         rank: number of this process.
         world_size: number of processes that share a batch.
-        probabilities: returns the probability of each sample, (length,), the same on all ranks. It is called when an epoch begins, because
-            counting pixels takes time. None for a permutation.
+        probabilities: returns the probability of each sample, (length,), the same on all ranks. It is called when an
+            epoch begins, because counting pixels takes time. None for a permutation.
 
     Raises:
         ValueError: there are no samples, or a batch does not split evenly over the ranks.

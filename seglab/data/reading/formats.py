@@ -26,7 +26,7 @@ class Format:
     mask: Decoder | None
     """Decoder of masks; None if the format can hold none."""
     why_no_mask: str = ""
-    """Why the format can hold no mask, as the end of a sentence."""
+    """Reason why the format can hold no mask, as the end of a sentence."""
 
 
 def _array(stream: BinaryIO) -> Stored:
@@ -84,7 +84,9 @@ OTHER_ENDINGS = frozenset(
         ".tga",
     ]
 )
-"""Endings of images that are not read. A folder of images that contains such a file is refused: its images would be left out in silence."""
+"""Endings of images that are not read. A folder of images that contains such a file is refused: its images would be
+left out in silence.
+"""
 
 OTHERS = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",

@@ -1,4 +1,7 @@
-"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow; plain files by OpenCV (see `plain`), and 16-bit colours too, as Pillow cuts them to 8 bits."""
+"""Decode PNG, JPEG, GIF, BMP and WebP by Pillow, but plain files (see `plain`) and 16-bit colours by OpenCV.
+
+Pillow cuts 16-bit colours to 8 bits.
+"""
 
 import contextlib
 from io import BytesIO
@@ -40,7 +43,10 @@ def mask(stream: BinaryIO, name: str) -> Stored:
 
 
 def png_image(stream: BinaryIO) -> Stored:
-    """Decode a PNG image: (H,W) for grey, (H,W,3) for colours; uint16 for 16 bits, else uint8. 1 to 4 bits are scaled to 0…255."""
+    """Decode a PNG image: (H,W) for grey, (H,W,3) for colours; uint16 for 16 bits, else uint8.
+
+    1 to 4 bits are scaled to 0…255.
+    """
     depth, colour = _png_header(stream)
     if depth < 16:
         return image(stream, "PNG")
@@ -49,7 +55,10 @@ def png_image(stream: BinaryIO) -> Stored:
 
 
 def png_mask(stream: BinaryIO) -> Stored:
-    """Decode a PNG mask: (H,W) as stored, or (H,W,C) colours. Pillow scales grey of 2 and 4 bits to 0…255; this is undone."""
+    """Decode a PNG mask: (H,W) as stored, or (H,W,C) colours.
+
+    Pillow scales grey of 2 and 4 bits to 0…255; this is undone.
+    """
     depth, colour = _png_header(stream)
     labels = mask(stream, "PNG")
     if colour == _GREY and depth in (2, 4):
@@ -81,7 +90,10 @@ def _opened(stream: BinaryIO, name: str) -> Image.Image:
 
 
 def _plain(content: bytes, name: str) -> Stored | None:
-    """Decode the bytes of a plain file of the format `name`; return None for other files, and for files that OpenCV cannot decode."""
+    """Decode the bytes of a plain file of the format `name`.
+
+    Return None for other files, and for files that OpenCV cannot decode.
+    """
     found = plain(content)
     if found is None:
         return None
@@ -130,7 +142,10 @@ def _colours_of_16_bits(stream: BinaryIO, colour: int) -> Array:
 
 
 def _check_bmp(stream: BinaryIO) -> None:
-    """Refuse a BMP whose palette is a ramp of grey that does not fill its bits: Pillow reads such pixels at another number of bits."""
+    """Refuse a BMP whose palette is a ramp of grey that does not fill its bits.
+
+    Pillow reads such pixels at another number of bits.
+    """
     header = _beginning(stream)
     bits = header[24 if int.from_bytes(header[14:18], "little") == 12 else 28]
     with _opened(stream, "BMP") as opened:

@@ -1,4 +1,7 @@
-"""Decode plain PNGs and JPEGs by OpenCV, which takes less time than Pillow and gives the same pixels. All other files are left to Pillow."""
+"""Decode plain PNGs and JPEGs by OpenCV, which takes less time than Pillow and gives the same pixels.
+
+All other files are left to Pillow.
+"""
 
 import struct
 import zlib
@@ -17,10 +20,12 @@ _HEADERS = {b"\x08\x00\x00\x00\x00": True, b"\x08\x02\x00\x00\x00": False}
 """Depth, colour type, compression, filter and interlacing of a plain PNG, and whether it is grey."""
 
 _FRAMES, _SCAN, _END = (0xC0, 0xC1), 0xDA, b"\xff\xd9"
-"""Markers of a JPEG: a frame that is neither progressive nor arithmetically coded, the beginning of a scan, and the end."""
+"""JPEG markers: frames that are neither progressive nor arithmetically coded, the start of a scan, and the end."""
 _CODES, _QUANTA = 0xC4, 0xDB
 _BARE_MARKERS = frozenset({*_FRAMES, _SCAN, _CODES, _QUANTA, 0xDD, 0xFE, 0xE0, 0xEE})
-"""Markers of a plain JPEG: frame, scan, tables, restart interval, comment, JFIF and Adobe. Others (0xE1 and so on) are metadata."""
+"""Markers of a plain JPEG: frame, scan, tables, restart interval, comment, JFIF and Adobe. Others (0xE1 and so on) are
+metadata.
+"""
 
 
 class Plain(NamedTuple):
@@ -35,7 +40,8 @@ class Plain(NamedTuple):
 def plain(content: bytes) -> Plain | None:
     """Return what a file is, if it is a plain PNG or JPEG; None if it is not.
 
-    A file is plain if it has 8 bits a channel and its structure shows that it is whole. OpenCV alone would fill the missing part of a JPEG.
+    A file is plain if it has 8 bits a channel and its structure shows that it is whole. OpenCV alone would fill the
+    missing part of a JPEG.
     """
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return _plain_png(content)

@@ -17,8 +17,9 @@ from seglab.data.reading.stored import UnusableError, check_size, upright
 def read_image(file: Path) -> Array:
     """Read an image as a viewer shows it: (H,W,C) uint8, uint16 or float32.
 
-    Grey images have one channel, palettes and other colour spaces become RGB, and transparency is dropped. All channels of a TIFF or an
-    array are kept. Integers of 1 to 4 bits are scaled to 0…255; floats of 16 and 64 bits become float32. The orientation flag is applied.
+    Grey images have one channel, palettes and other colour spaces become RGB, and transparency is dropped. All channels
+    of a TIFF or an array are kept. Integers of 1 to 4 bits are scaled to 0…255; floats of 16 and 64 bits become
+    float32. The orientation flag is applied.
 
     Raises:
         ValueError: the file cannot be read, or its pixels cannot be used. The message names the file.
@@ -28,26 +29,32 @@ def read_image(file: Path) -> Array:
 
 
 def read_mask(file: Path) -> Array:
-    """Read a mask (H,W) of labels as stored, of the file's integer type. The indices of a palette image are read, not its colours.
+    """Read a mask (H,W) of labels as stored, of the file's integer type.
+
+    The indices of a palette image are read, not its colours.
 
     A mask with an orientation flag of its own is turned as a viewer shows it, like an image.
 
     Raises:
-        ValueError: the file cannot be read, its format is lossy, or it has several channels. The message names the file.
+        ValueError: the file cannot be read, its format is lossy, or it has several channels. The message names the
+            file.
     """
     with opened(file, "a mask", "its image") as stream:
         return decoded_mask(stream)
 
 
 def read_coloured_mask(file: Path, keep_labels: bool) -> Array:
-    """Read a mask in colours (H,W,3) uint8 as a viewer shows it, the colours of a palette included. Transparency is dropped.
+    """Read a mask in colours (H,W,3) uint8 as a viewer shows it, the colours of a palette included.
+
+    Transparency is dropped.
 
     Args:
         file: the mask.
         keep_labels: return a mask of one channel as `read_mask` does, (H,W) labels.
 
     Raises:
-        ValueError: the file cannot be read, its format is lossy, or its colours do not have 8 bits. The message names the file.
+        ValueError: the file cannot be read, its format is lossy, or its colours do not have 8 bits. The message names
+            the file.
     """
     with opened(file, "a mask", "its image") as stream:
         known = format_of(stream)
@@ -82,7 +89,9 @@ def decoded_mask(stream: BinaryIO) -> Array:
 
 @contextmanager
 def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
-    """Open a regular file for reading bytes. Any error inside the block becomes a ValueError of one line that names the file.
+    """Open a regular file for reading bytes.
+
+    Any error inside the block becomes a ValueError of one line that names the file.
 
     Args:
         file: the file.
@@ -118,7 +127,7 @@ def reason(error: Exception) -> str:
 
 
 def image_of(pixels: Array) -> Array:
-    """Return pixels (H,W) or (H,W,C) as (H,W,C) uint8, uint16 or float32, contiguous and in the byte order of this machine.
+    """Return pixels (H,W) or (H,W,C) as (H,W,C) uint8, uint16 or float32, contiguous and in native byte order.
 
     Raises:
         UnusableError: the shape or the type cannot be used.
@@ -144,7 +153,9 @@ def _of_known_type(image: Array) -> Array:
 
 
 def mask_of(pixels: Array) -> Array:
-    """Return the labels of a mask (H,W): uint8 for bool, else of the stored integer type, in the byte order of this machine.
+    """Return the labels of a mask (H,W): uint8 for bool, else the stored integer type, in native byte order.
+
+    Whole numbers that are stored as floats become int64.
 
     Raises:
         UnusableError: there are several channels, or the values are no integers.

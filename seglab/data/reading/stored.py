@@ -11,15 +11,20 @@ import numpy.typing as npt
 from seglab.data.arrays import Array
 
 MOST_PIXELS = 2**30
-"""Largest number of pixels of an image, 32768 × 32768. A larger number is more likely a damaged header, and asks for gigabytes."""
+"""Largest number of pixels of an image, 32768 × 32768. A larger number is more likely a damaged header, and asks for
+gigabytes.
+"""
 
 
 LARGE = 2**28
-"""Number of bytes above which the pixels of a TIFF or an array are kept in a file that is mapped into memory, not in memory."""
+"""Number of bytes above which the pixels of a TIFF or an array lie in a memory-mapped file, not in memory."""
 
 
 class UnusableError(ValueError):
-    """A file is not damaged, but its content cannot be used. The message does not name the file: `read.opened` adds its name."""
+    """A file is not damaged, but its content cannot be used.
+
+    The message does not name the file: `read.opened` adds its name.
+    """
 
 
 class Stored(NamedTuple):

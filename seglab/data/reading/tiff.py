@@ -1,4 +1,4 @@
-"""Decode TIFF by tifffile, which gives the values as stored: any number of channels, byte order, compression and layout."""
+"""Decode TIFF by tifffile, which gives the stored values: any number of channels, byte order, compression, layout."""
 
 import logging
 import math
@@ -35,7 +35,9 @@ _ALPHA = frozenset({EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA})
 
 
 def image(stream: BinaryIO) -> Stored:
-    """Decode an image as a viewer shows it: (H,W) or (H,W,C), of the file's data type. Channels that are declared as alpha are dropped.
+    """Decode an image as a viewer shows it: (H,W) or (H,W,C), of the file's data type.
+
+    Channels that are declared as alpha are dropped.
 
     Palettes and CMYK become RGB, grey whose 0 is white is inverted, and 1 to 4 bits are scaled to 0…255.
     """
@@ -99,7 +101,10 @@ def _page(stream: BinaryIO) -> Iterator[TiffPage]:
 
 
 def _check_whole(page: TiffPage, stream: BinaryIO) -> None:
-    """Raise a ValueError if a strip or tile lies outside of the file. tifffile would leave its pixels as they are in memory."""
+    """Raise a ValueError if a strip or tile lies outside of the file.
+
+    The library tifffile would leave the pixels of such a part uninitialised.
+    """
     length = stream.seek(0, 2)
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     expected = 1 if page.is_contiguous else math.prod(page.chunked)
@@ -119,7 +124,8 @@ def _as_stored(page: TiffPage) -> Array:
 def _mapped(page: TiffPage) -> Array:
     """Return the values (planes,depth,H,W,samples) of a large picture in a file that is mapped into memory.
 
-    Uncompressed values are mapped as they lie in the TIFF. Others are decoded into a temporary file, strip by strip or tile by tile.
+    Uncompressed values are mapped as they lie in the TIFF. Others are decoded into a temporary file, strip by strip or
+    tile by tile.
     """
     if page.is_memmappable:
         return page.asarray(out="memmap", squeeze=False)

@@ -1,4 +1,4 @@
-"""Shifted test sets: the test images with a corruption, or the test images of another data set with the same classes."""
+"""Shifted test sets: the test images with a corruption, or those of another data set with the same classes."""
 
 from seglab.data.shifts.corruptions import JPEG, Brightness, DefocusBlur, GaussianNoise, corruptions
 from seglab.data.shifts.domain import OtherDomain

@@ -15,7 +15,7 @@ TRIED = 3
 
 
 def check_shifts(shifts: Mapping[str, Shift], data: SegmentationDataModule, images: Format | None) -> None:
-    """Check every shift by its name: other domains have the classes and the format of the data, and each shift works on a few images.
+    """Check every shift by name: other domains have the classes and format of the data, and a few images are tried.
 
     Args:
         shifts: shifts by name.

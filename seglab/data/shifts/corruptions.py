@@ -1,8 +1,9 @@
 """Four corruptions of ImageNet-C, one of each of its groups: noise, blur, weather and digital.
 
-The constants of the five severities are those of ImageNet-C (Hendrycks & Dietterich 2019, arXiv:1903.12261, `make_imagenet_c.py`), in
-pixels of the image that the network sees. ImageNet-C has images of 224×224. Michaelis et al. (2019, arXiv:1907.07484), whose images
-have other sizes, use the same constants, and so does seglab: they are not scaled with the image.
+The constants of the five severities are those of ImageNet-C (Hendrycks & Dietterich 2019, arXiv:1903.12261,
+`make_imagenet_c.py`), in pixels of the image that the network sees. ImageNet-C has images of 224×224. Michaelis et al.
+(2019, arXiv:1907.07484), whose images have other sizes, use the same constants, and so does seglab: they are not scaled
+with the image.
 """
 
 import io
@@ -28,7 +29,9 @@ _QUALITIES = (25, 18, 15, 10, 7)
 @final
 @dataclass(frozen=True)
 class GaussianNoise(Corruption):
-    """Adds normal noise, independent for each pixel and channel. Its standard deviation is 0.08 to 0.38 of the range of values.
+    """Adds normal noise, independent for each pixel and channel.
+
+    Its standard deviation is 0.08 to 0.38 of the range of values.
 
     An image has the same noise field under every severity, scaled.
     """
@@ -53,10 +56,12 @@ class DefocusBlur(Corruption):
 @final
 @dataclass(frozen=True)
 class Brightness(Corruption):
-    """Adds 0.1 to 0.5 to the value of each pixel in the colour space HSV. Hue and saturation stay, except where the value reaches 1.
+    """Adds 0.1 to 0.5 to the value of each pixel in the colour space HSV.
 
-    The value V of a pixel is the largest of its channels. A pixel of colour x becomes x · min(V + c, 1) / V, and a black one grey. This
-    is defined for any number of channels.
+    Hue and saturation stay, except where the value reaches 1.
+
+    The value V of a pixel is the largest of its channels. A pixel of colour x becomes x · min(V + c, 1) / V, and a
+    black one grey. This is defined for any number of channels.
     """
 
     def degrade(self, image: Array, rng: np.random.Generator) -> Array:
@@ -69,7 +74,9 @@ class Brightness(Corruption):
 @final
 @dataclass(frozen=True)
 class JPEG(Corruption):
-    """Compresses to a JPEG of quality 25 to 7. Images of other than three channels are compressed channel by channel, as grey images.
+    """Compresses to a JPEG of quality 25 to 7.
+
+    Images of other than three channels are compressed channel by channel, as grey images.
 
     JPEG has 8 bits: images of more lose the others too. The pixels depend on the version of the JPEG library in Pillow.
     """
@@ -117,7 +124,10 @@ def corruptions(names: Sequence[str]) -> dict[str, Corruption]:
 
 
 def disk(radius: int, smoothing: float) -> Array:
-    """Return a disk of `radius` pixels, (K,K) float32 of sum 1, whose edge is smoothed by a Gaussian of a standard deviation `smoothing`."""
+    """Return a disk of `radius` pixels, (K,K) float32 of sum 1.
+
+    A Gaussian of standard deviation `smoothing` smooths the edge of the disk.
+    """
     reach = radius + 2
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     sharp = (x**2 + y**2 <= radius**2).astype(np.float32)

@@ -1,4 +1,7 @@
-"""`Shift`: the description of a shifted test set. `Corruption`: a shift that degrades the images of the study's own test split."""
+"""`Shift`: the description of a shifted test set.
+
+`Corruption`: a shift that degrades the images of the study's own test split.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -88,7 +91,10 @@ class Corruption(Shift):
 
 
 class Shifted(Dataset[Sample]):
-    """Samples with shifted images. An image is a function of its index and the shift alone: not of a seed, a batch, a worker or a rank."""
+    """Samples with shifted images.
+
+    An image is a function of its index and the shift alone: not of a seed, a batch, a worker or a rank.
+    """
 
     def __init__(self, samples: Samples, shift: Shift) -> None:
         self.samples, self.shift = samples, shift

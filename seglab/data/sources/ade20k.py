@@ -1,7 +1,7 @@
 """ADE20K scene parsing (SceneParse150): 22 210 scenes of any kind, of any size, with 150 classes.
 
-B. Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017. Names of the classes: `objectInfo150.txt` of the data set; colours:
-`data/color150.mat` of https://github.com/CSAILVision/semantic-segmentation-pytorch.
+B. Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017. Names of the classes: `objectInfo150.txt` of the data
+set; colours: `data/color150.mat` of https://github.com/CSAILVision/semantic-segmentation-pytorch.
 """
 
 from dataclasses import dataclass
@@ -56,8 +56,9 @@ TABLE = {0: IGNORE} | {label: label - 1 for label in range(1, 151)}
 class ADE20K(SegmentationSource):
     """ADE20K with the 150 classes of its scene parsing challenge; label 0 (other objects) is ignored.
 
-    The official test masks are not public, so the official validation set (2000 images) is the test split. Of the official training set
-    (20 210 images), every tenth name is held out for validation (2021), and the others train (18 189).
+    The official test masks are not public, so the official validation set (2000 images) is the test split. Of the
+    official training set (20 210 images), every tenth name is held out for validation (2021), and the others train (18
+    189).
 
     Raises:
         ValueError: folders or files are missing.

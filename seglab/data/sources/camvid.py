@@ -1,7 +1,8 @@
-"""CamVid, road scenes from a moving car, in SegNet's split: 367 train, 101 val, 233 test frames of 360×480 (rows × columns).
+"""CamVid, road scenes from a car, in SegNet's split: 367 train, 101 val, 233 test frames of 360×480 (rows × columns).
 
-G. J. Brostow, J. Fauqueur, R. Cipolla, "Semantic object classes in video: a high-definition ground truth database", Pattern Recognition
-Letters 30 (2009). Split and the 11 classes: V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet" (arXiv:1511.00561).
+G. J. Brostow, J. Fauqueur, R. Cipolla, "Semantic object classes in video: a high-definition ground truth database",
+Pattern Recognition Letters 30 (2009). Split and the 11 classes: V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet"
+(arXiv:1511.00561).
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,9 @@ LAYOUT = (
     "{train,val,test}annot/NAME.png and {train,val,test}.txt"
 )
 DRIVES: dict[str, Split] = {"0001TP": "train", "0016E5": "train", "0006R0": "val", "Seq05VD": "test"}
-"""Split of each drive for `splits="drives"`. All 11 classes occur in each split; the drives of train are those with most bicyclists."""
+"""Split of each drive for `splits="drives"`. All 11 classes occur in each split; the drives of train are those with
+most bicyclists.
+"""
 
 COLOURS = {
     "sky": (128, 128, 128),
@@ -48,12 +51,12 @@ COLOURS = {
 class CamVid(SegmentationSource):
     """CamVid, evaluated at 360×480 for every training size; label 11 (void) is ignored.
 
-    `train_fraction` keeps frames that are spread evenly over each drive, at least one frame a drive. Neighbours in time are nearly alike,
-    and a random choice would contain more neighbours.
+    `train_fraction` keeps frames that are spread evenly over each drive, at least one frame a drive. Neighbours in time
+    are nearly alike, and a random choice would contain more neighbours.
 
-    SegNet's splits share drives: the validation frames are 7 seconds out of a training drive, and half of drive 0001TP is test.
-    Use it for numbers that are compared with published ones. `splits="drives"` never has frames of one drive in two splits: 429 train
-    (0001TP, 0016E5), 101 val (0006R0) and 171 test frames (Seq05VD).
+    SegNet's splits share drives: the validation frames are 7 seconds out of a training drive, and half of drive 0001TP
+    is test. Use it for numbers that are compared with published ones. `splits="drives"` never has frames of one drive
+    in two splits: 429 train (0001TP, 0016E5), 101 val (0006R0) and 171 test frames (Seq05VD).
 
     Raises:
         ValueError: the root has neither of the two layouts, files are missing, or splits is unknown.
@@ -121,7 +124,10 @@ def _drive(pair: Pair) -> str:
 
 
 def _listed(root: Path, split: Split) -> list[Pair]:
-    """Return the pairs of SegNet's list. Only file names are used, because the list has the folders of its authors' machine."""
+    """Return the pairs of SegNet's list.
+
+    Only file names are used, because the list has the folders of its authors' machine.
+    """
     with opened(root / f"{split}.txt", "a list of pairs", "its split") as stream:
         lines = stream.read().decode().splitlines()
     pairs = []

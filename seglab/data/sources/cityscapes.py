@@ -1,7 +1,7 @@
 """Cityscapes: street scenes of 50 cities, 1024×2048 (rows × columns), with fine masks of 19 evaluated classes.
 
-M. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016 (arXiv:1604.01685). Labels, classes and colours:
-`cityscapesscripts/helpers/labels.py` of https://github.com/mcordts/cityscapesScripts.
+M. Cordts et al., "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016 (arXiv:1604.01685). Labels,
+classes and colours: `cityscapesscripts/helpers/labels.py` of https://github.com/mcordts/cityscapesScripts.
 """
 
 from collections.abc import Sequence
@@ -53,10 +53,10 @@ VAL_CITIES = ("dusseldorf", "monchengladbach", "zurich")
 class Cityscapes(SegmentationSource):
     """Cityscapes with fine masks and the 19 classes of the benchmark; all other labels are ignored.
 
-    The official test masks are not public, so the official validation set (500 frames of 3 cities) is the test split. The validation
-    split is held out of the official training set: 437 frames of Düsseldorf, Mönchengladbach and Zurich. The training split has the 2538
-    frames of the 15 other cities. No city is in two splits. A published number on "val" is to be compared with the test split, and was
-    usually trained on all 2975 frames.
+    The official test masks are not public, so the official validation set (500 frames of 3 cities) is the test split.
+    The validation split is held out of the official training set: 437 frames of Düsseldorf, Mönchengladbach and Zurich.
+    The training split has the 2538 frames of the 15 other cities. No city is in two splits. A published number on "val"
+    is to be compared with the test split, and was usually trained on all 2975 frames.
 
     Raises:
         ValueError: folders or files are missing.

@@ -42,15 +42,16 @@ class ClassTable:
 def class_table(file: Path, ignored: str | None) -> ClassTable:
     """Read a table of classes.
 
-    The columns r, g, b give the colours of masks, a column id, index or value gives the labels of masks. A table of names alone gives the
-    first row the label 0. Rows of one name are one class.
+    The columns r, g, b give the colours of masks, a column id, index or value gives the labels of masks. A table of
+    names alone gives the first row the label 0. Rows of one name are one class.
 
     Args:
         file: a `.csv` or `.tsv` with a header, else a text file of names.
         ignored: name of the rows whose pixels are ignored.
 
     Raises:
-        ValueError: the file cannot be read, a column is missing, or a value is wrong or stands twice. The message names the line.
+        ValueError: the file cannot be read, a column is missing, or a value is wrong or stands twice. The message names
+            the line.
     """
     rows = _rows(file)
     if ignored is not None and ignored not in {row.name for row in rows}:

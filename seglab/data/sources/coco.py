@@ -24,12 +24,13 @@ EVERY = 20
 class COCO(SegmentationSource):
     """COCO as semantic segmentation: the background and a class for each category, in the order of the categories' ids.
 
-    Objects are drawn over each other, those with fewer pixels on top. Crowds are ignored where no object covers them. The background
-    holds everything else, because COCO's instances cover no walls, roads or skies. pycocotools is needed: pip install 'seglab[coco]'.
+    Objects are drawn over each other, those with fewer pixels on top. Crowds are ignored where no object covers them.
+    The background holds everything else, because COCO's instances cover no walls, roads or skies. pycocotools is
+    needed: pip install 'seglab[coco]'.
 
-    If there is annotations/instances_test{year}.json, the three files are the three splits. COCO's own test annotations are not public.
-    Without them, instances_val (5000 images) is the test split. Of the images of instances_train (118 287), every twentieth by name is
-    held out for validation (5914), and the others train (112 373).
+    If there is annotations/instances_test{year}.json, the three files are the three splits. COCO's own test annotations
+    are not public. Without them, instances_val (5000 images) is the test split. Of the images of instances_train (118
+    287), every twentieth by name is held out for validation (5914), and the others train (112 373).
 
     Raises:
         ValueError: files are missing or damaged, or the files differ in their categories.

@@ -53,10 +53,13 @@ def check_split(dataset: SegmentationDataset, origin: str) -> None:
 
 @runtime_checkable
 class OnDisk(Protocol):
-    """Additional methods of a data set of files, so that its identity does not depend on its folder, and errors name a file."""
+    """Additional methods of a data set of files: its identity is independent of its folder, and errors name a file."""
 
     def fingerprint(self) -> str:
-        """Return a hash of the names and sizes of the files. It does not depend on the folder that contains the files."""
+        """Return a hash of the names and sizes of the files.
+
+        It does not depend on the folder that contains the files.
+        """
 
     def mask_file(self, index: int) -> Path:
         """Return the file of the mask of sample `index`."""
@@ -64,7 +67,10 @@ class OnDisk(Protocol):
 
 @runtime_checkable
 class OnDiskInParts(OnDisk, Protocol):
-    """A data set of files that can hash some of its files. With `train_fraction`, unused files then do not change the identity."""
+    """A data set of files that can hash some of its files.
+
+    With `train_fraction`, unused files then do not change the identity.
+    """
 
     def fingerprint_of(self, indices: Sequence[int]) -> str:
         """Return the `fingerprint` of the files of these samples."""

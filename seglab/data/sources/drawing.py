@@ -1,4 +1,4 @@
-"""Draw the images of `Shapes`: shapes are signed distances to outlines (negative inside), and are painted over each other."""
+"""Draw the images of `Shapes`: shapes are signed distances to outlines (negative inside), painted over each other."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from seglab.sample import Sample
 Field = npt.NDArray[np.float32]
 Colour = npt.NDArray[np.float64]
 Outline = Callable[[Field, Field, float], Field]
-"""Function (x, y, radius) → signed distance, in pixels. x and y (H,W) are coordinates in the shape's own frame, from its centre."""
+"""Function (x, y, radius) → signed distance, in pixels. The fields x and y (H,W) are coordinates in the shape's own
+frame, from its centre.
+"""
 
 
 def disc(x: Field, y: Field, radius: float) -> Field:
@@ -88,7 +90,10 @@ class ShapeImages(Dataset[Sample]):
 
 
 def draw(rng: np.random.Generator, kinds: tuple[str, ...], style: Style) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Draw an image (S,S,3) and its mask (S,S). Label 0 is the background, 1… are `kinds`, each 0.7 times as frequent as the previous."""
+    """Draw an image (S,S,3) and its mask (S,S).
+
+    Label 0 is the background, 1… are `kinds`, each 0.7 times as frequent as the previous.
+    """
     size = style.image_size
     frequency = 0.7 ** np.arange(len(kinds))
     ground = rng.uniform(0.35, 0.65) + rng.uniform(-0.1, 0.1, 3)
@@ -105,7 +110,10 @@ def draw(rng: np.random.Generator, kinds: tuple[str, ...], style: Style) -> tupl
 
 
 def _place(rng: np.random.Generator, outline: Outline, size: int) -> tuple[tuple[slice, slice], Field]:
-    """Draw place, size and turn of a shape, perhaps partly outside. Return a window (H,W) around it and the signed distances in it."""
+    """Draw place, size and turn of a shape, perhaps partly outside.
+
+    Return a window (H,W) around it and the signed distances in it.
+    """
     radius = float(rng.uniform(0.09, 0.24)) * size
     row, column = (float(place) for place in rng.uniform(0.05, 0.95, 2) * size)
     angle = rng.uniform(0, 2 * np.pi)
@@ -118,7 +126,10 @@ def _place(rng: np.random.Generator, outline: Outline, size: int) -> tuple[tuple
 
 
 def _colour(rng: np.random.Generator, kind: int, ground: Colour) -> Colour:
-    """Draw a colour. The hue varies around the typical hue of the kind, up to the typical hues of neighbouring kinds. Contrast varies."""
+    """Draw a colour.
+
+    The hue varies around the typical hue of the kind, up to the typical hues of neighbouring kinds. Contrast varies.
+    """
     hue = 2 * np.pi * kind / len(OUTLINES) + 0.3 * rng.standard_normal()
     shade = rng.uniform(-0.15, 0.15) + rng.uniform(0.2, 0.5) * np.cos(hue - 2 * np.pi / 3 * np.arange(3))
     return np.asarray(np.clip(ground + shade, 0.05, 0.95))
@@ -133,7 +144,10 @@ def _paint(rng: np.random.Generator, canvas: Field, distance: Field, colour: Col
 
 
 def _texture(rng: np.random.Generator, colour: Colour, shape: tuple[int, ...], size: int, strength: float) -> Field:
-    """Draw a texture (H,W,3): a colour with blotches and a grating, both in one random tint. Wavelengths are proportional to `size`."""
+    """Draw a texture (H,W,3): a colour with blotches and a grating, both in one random tint.
+
+    Wavelengths are proportional to `size`.
+    """
     height, width = shape
     blotches = cv2.resize(rng.standard_normal((6, 6), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     angle, frequency = rng.uniform(0, np.pi), 2 * np.pi * rng.uniform(3, 12) / size

@@ -26,18 +26,21 @@ class Pair(NamedTuple):
 
 
 class PairedFiles(Dataset[Sample]):
-    """One split of a data set on disk. The name of a sample is the path of its image below `root`, in the composed form of Unicode (NFC).
+    """One split of a data set on disk.
+
+    The name of a sample is the path of its image below `root`, in the composed form of Unicode (NFC).
 
     Args:
         root: folder from which names of samples are relative paths, so that names do not depend on where the data lie.
         pairs: files of the images and masks.
         class_names: names of the C classes, in the order of the labels.
-        void: label in the files, besides 255, that means "not annotated" and is read as `IGNORE`. It may be -1 in masks of signed integers,
-            or above 255 in masks of more than 8 bits.
-        table: the class of each label in the files, `IGNORE` for none; None if the files hold class indices. 255 is ignored unless the
-            table names it, and any other label that is not in the table is refused.
-        colours: the class of each colour (red, green, blue) of masks in colours, `IGNORE` for none. A mask of one channel is then read by
-            its labels if there is a `table`, else by the colours in which it is shown, as those of a palette.
+        void: label in the files, besides 255, that means "not annotated" and is read as `IGNORE`. It may be -1 in masks
+            of signed integers, or above 255 in masks of more than 8 bits.
+        table: the class of each label in the files, `IGNORE` for none; None if the files hold class indices. 255 is
+            ignored unless the table names it, and any other label that is not in the table is refused.
+        colours: the class of each colour (red, green, blue) of masks in colours, `IGNORE` for none. A mask of one
+            channel is then read by its labels if there is a `table`, else by the colours in which it is shown, as those
+            of a palette.
     """
 
     def __init__(
@@ -78,7 +81,8 @@ class PairedFiles(Dataset[Sample]):
     def fingerprint(self) -> str:
         """Return a hash of the file names below `root`, the images' sizes in bytes, and the masks' contents.
 
-        Masks are hashed in full, because they are small and are corrected more often than images. A table of labels or colours is hashed too.
+        Masks are hashed in full, because they are small and are corrected more often than images. A table of labels or
+        colours is hashed too.
         """
         return self.fingerprint_of(range(len(self)))
 
@@ -99,5 +103,8 @@ class PairedFiles(Dataset[Sample]):
 
 
 def composed(name: str) -> str:
-    """Return a name in the composed form of Unicode (NFC). Some systems write names in the decomposed form, so that é is e and an accent."""
+    """Return a name in the composed form of Unicode (NFC).
+
+    Some systems write names in the decomposed form, so that é is e and an accent.
+    """
     return name if name.isascii() else unicodedata.normalize("NFC", name)

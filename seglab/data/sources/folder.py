@@ -30,14 +30,15 @@ LAYOUT = "{train,val,test}/images/NAME.jpg and {train,val,test}/masks/NAME.png"
 
 @dataclass(frozen=True)
 class ImageMaskFolder(SegmentationSource):
-    """Images and masks in files, in `{root}/{train,val,test}/images` and `{root}/{train,val,test}/masks`, or where patterns say.
+    """Images and masks in `{root}/{train,val,test}/images` and `{root}/{train,val,test}/masks`, or where patterns say.
 
-    An image and its mask share a part of their names, which is their name without its ending if no pattern is given. A mask holds class
-    indices, or what `labels` or `classes` say; 255 is ignored. `docs/howto/data.md` lists the formats and shows the layouts that are read.
+    An image and its mask share a part of their names, which is their name without its ending if no pattern is given. A
+    mask holds class indices, or what `labels` or `classes` say; 255 is ignored. `docs/howto/data.md` lists the formats
+    and shows the layouts that are read.
 
     Raises:
-        ValueError: a folder is missing or empty, a pattern matches nothing, a file has no partner or is in two splits, or arguments do not
-            fit together.
+        ValueError: a folder is missing or empty, a pattern matches nothing, a file has no partner or is in two splits,
+            or arguments do not fit together.
     """
 
     root: Path
@@ -47,9 +48,9 @@ class ImageMaskFolder(SegmentationSource):
     class_names: tuple[str, ...] = ()
     """names of all C classes; without them those in classes, or "class 0", "class 1", …."""
     void: int | str | None = None
-    """label besides 255 that is ignored, -1 or more than 255 if the masks' integer type holds it; or the name of a class in classes."""
+    """ignored label besides 255, also -1 or above 255 if the masks' type holds it; or name of a class in classes."""
     images: str | None = None
-    """pattern of the images below root, such as '{split}/*.jpg'; * is the part of the name that an image shares with its mask."""
+    """pattern of the images below root, such as '{split}/*.jpg'; * is the part of the name shared with the mask."""
     masks: str | None = None
     """pattern of the masks below root, such as 'labels/{split}/*_mask.png'."""
     lists: Path | None = None
@@ -57,11 +58,11 @@ class ImageMaskFolder(SegmentationSource):
     splits: SplitRule | None = None
     """rule that divides the samples where no folder or list does: RandomSplit, KFold or a rule of your own."""
     group: str | None = None
-    """regular expression that finds the group of a sample, such as its patient, in the shared part of its name; no split cuts a group."""
+    """regular expression for a sample's group, such as its patient, in the shared name; no split cuts a group."""
     labels: Mapping[int, int] | None = None
     """class of each label in the masks, 255 for none, such as {0: 0, 255: 1}; any other label is refused."""
     classes: Path | None = None
-    """table of the classes below root: a CSV with the columns class, r, g, b for masks in colours, or a text file of names."""
+    """table of the classes below root: a CSV with columns class, r, g, b for colour masks, or a text file of names."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))  # a string will do
@@ -92,8 +93,8 @@ class ImageMaskFolder(SegmentationSource):
     def chosen(self, dataset: SegmentationDataset, fraction: float) -> Sequence[int]:
         """Return the indices of the training samples that `train_fraction` keeps.
 
-        With a rule of `splits`, they are drawn at random by the seed of the rule, and a smaller fraction's are among those of a larger
-        one. Otherwise they are spread evenly over the order of names.
+        With a rule of `splits`, they are drawn at random by the seed of the rule, and a smaller fraction's are among
+        those of a larger one. Otherwise they are spread evenly over the order of names.
         """
         if self.splits is None:
             return super().chosen(dataset, fraction)
@@ -141,7 +142,7 @@ class ImageMaskFolder(SegmentationSource):
         return class_table(file, self.void if isinstance(self.void, str) else None)
 
     def _settle_classes(self) -> None:
-        """Set the number and the names of the classes by whichever arguments tell them, and refuse arguments that contradict each other."""
+        """Set number and names of the classes by the arguments that tell them, and refuse contradictory arguments."""
         if self._table is None and isinstance(self.void, str):
             raise ValueError(f"void is {self.void!r}: expected a label; a class can be named where classes is given")
         if self._table is not None and self._table.labels is None and self.labels is None and isinstance(self.void, int):
@@ -199,7 +200,9 @@ def _number_of_classes(labels: Mapping[int, int] | None) -> int:
 
 
 def pair_by_stem(images: Path, masks: Path, layout: str) -> list[Pair]:
-    """Return each image of a folder with the mask of the same stem, sorted. Composed and decomposed Unicode (NFC, NFD) are one stem.
+    """Return each image of a folder with the mask of the same stem, sorted.
+
+    Composed and decomposed Unicode (NFC, NFD) are one stem.
 
     Raises:
         ValueError: a folder is missing or empty, two files share a stem, or a file has no partner.
@@ -239,7 +242,10 @@ def _by_stem(folder: Path, layout: str) -> dict[str, Path]:
 
 
 def _require_partners(files: dict[str, Path], others: dict[str, Path], other_kind: str, folder: Path) -> None:
-    """Raise a ValueError if a file has no partner in `folder`. The message names a file of the same stem whose ending is not read."""
+    """Raise a ValueError if a file has no partner in `folder`.
+
+    The message names a file of the same stem whose ending is not read.
+    """
     alone = [files[stem] for stem in sorted(files.keys() - others.keys())]
     if not alone:
         return

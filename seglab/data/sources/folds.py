@@ -1,4 +1,7 @@
-"""Folds of the training and validation samples of any source, for a tuning by cross-validation. The test samples stay as they are."""
+"""Folds of the training and validation samples of any source, for a tuning by cross-validation.
+
+The test samples stay as they are.
+"""
 
 import copy
 import dataclasses
@@ -49,14 +52,14 @@ class Redivided(SegmentationSource):
 
 @dataclass(frozen=True)
 class Folds(Redivided):
-    """The samples of another source, whose training and validation samples together are divided at random into folds of equal size.
+    """Samples of another source, whose train and val samples together are divided at random into folds of equal size.
 
-    Fold `fold` is val, and the other folds are train. The division depends on the numbers of samples and folds alone. Groups, such as the
-    frames of one drive, are not cut. A run of seed s takes fold s mod `folds`.
+    Fold `fold` is val, and the other folds are train. The division depends on the numbers of samples and folds alone.
+    Groups, such as the frames of one drive, are not cut. A run of seed s takes fold s mod `folds`.
 
     Raises:
-        ValueError: a field is out of its range, there are too few samples or groups, or the source says that its training and validation
-            samples are not alike.
+        ValueError: a field is out of its range, there are too few samples or groups, or the source says that its
+            training and validation samples are not alike.
     """
 
     folds: int = 5
@@ -72,7 +75,7 @@ class Folds(Redivided):
             )
 
     def split(self, name: Split) -> SegmentationDataset:
-        """Return the samples of one split: the training or validation samples of the fold, or the test samples of the source."""
+        """Return the samples of one split: train or val samples of the fold, or the source's test samples."""
         return self.source.split("test") if name == "test" else part_of(self._pool, self._indices(name))
 
     def groups(self, name: Split) -> Sequence[str] | None:
@@ -152,7 +155,10 @@ class JoinedOnDisk(Joined):
 
 
 def joined(first: SegmentationDataset, second: SegmentationDataset) -> SegmentationDataset:
-    """Return two data sets as one. Two that read pairs of files in the same way become one that does, which can be cached in a file."""
+    """Return two data sets as one.
+
+    Two that read pairs of files in the same way become one that does, which can be cached in a file.
+    """
     if isinstance(first, PairedFiles) and isinstance(second, PairedFiles) and _read_alike(first, second):
         whole = copy.copy(first)
         whole.pairs = [*first.pairs, *second.pairs]

@@ -16,11 +16,11 @@ from seglab.data.sources.source import SegmentationSource
 
 @dataclass(frozen=True)
 class HuggingFace(SegmentationSource):
-    """A table of Hugging Face `datasets` with a column of images and a column of masks, by the rules that hold for files.
+    """A table of Hugging Face `datasets` with a column of images and a column of masks, by the rules for files.
 
-    Files in a table are read as seglab reads files: a palette mask as indices, a mask of colours or JPEG is refused. The identity of the
-    data is a hash of all images and masks, so that it depends neither on the folder nor on the cache. The library is needed: pip install
-    'seglab[datasets]'.
+    Files in a table are read as seglab reads files: a palette mask as indices, a mask of colours or JPEG is refused.
+    The identity of the data is a hash of all images and masks, so that it depends neither on the folder nor on the
+    cache. The library is needed: pip install 'seglab[datasets]'.
 
     Raises:
         ValueError: the table cannot be loaded, has no such split or column, or does not name its classes.
@@ -121,7 +121,10 @@ def _undecoded(table: Any, image: Any) -> Any:
 
 
 def _part(value: Any, feature: Any) -> Any:
-    """Return the bytes or the path of an image, or an array in the type of its column: the library gives any integers as int64."""
+    """Return the bytes or the path of an image, or an array in the type of its column.
+
+    The library gives integers of any type as int64.
+    """
     if isinstance(value, dict):
         return value["path"] if value["bytes"] is None else value["bytes"]
     while hasattr(feature, "feature"):

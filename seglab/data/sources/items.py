@@ -39,7 +39,9 @@ class Indexed(Protocol):
 
 
 class Items(Dataset[Sample]):
-    """One split of items (image, mask). An image or a mask is a PIL image, an array, a tensor, the bytes of a file, or a path.
+    """One split of items (image, mask).
+
+    An image or a mask is a PIL image, an array, a tensor, the bytes of a file, or a path.
 
     Args:
         items: the items by index.
@@ -147,7 +149,10 @@ def _channels_last(tensor: Tensor) -> Array:
 
 
 def _shown(picture: Image.Image) -> Array:
-    """Return the pixels of an image (H,W) or (H,W,C): palettes and other colour spaces as RGB, without transparency, upright."""
+    """Return the pixels of an image (H,W) or (H,W,C), upright and without transparency.
+
+    Palettes and other colour spaces become RGB.
+    """
     if picture.mode not in ("L", "RGB", "I", "F") and not picture.mode.startswith("I;16"):
         converted = picture.copy()
         converted.info.pop("transparency", None)

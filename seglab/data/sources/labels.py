@@ -18,7 +18,8 @@ def labels(mask: Array, void: int | None, file: Path) -> npt.NDArray[np.uint8]:
     """Return a mask (H,W) of labels of any integer type as uint8, with the label `void` as `IGNORE`.
 
     Raises:
-        ValueError: the mask cannot hold the label `void`, or another label is outside of 0…255. The message names the file.
+        ValueError: the mask cannot hold the label `void`, or another label is outside of 0…255. The message names the
+            file.
     """
     if mask.dtype == np.uint8 and void is None:
         return mask
@@ -76,7 +77,8 @@ def classes_of_colours(
         file: the file of the mask.
 
     Raises:
-        ValueError: a colour has no class. The message names the file, the most frequent such colour, its pixels and the nearest colour.
+        ValueError: a colour has no class. The message names the file, the most frequent such colour, its pixels and the
+            nearest colour.
     """
     known = sorted(classes.items(), key=lambda item: int(_codes(np.array([[item[0]]], np.uint8))[0, 0]))
     codes, colours = _codes(mask), np.array([colour for colour, _ in known], np.uint8)

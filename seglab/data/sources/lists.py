@@ -18,8 +18,9 @@ Known = tuple[Mapping[str, set[str]], Mapping[str, set[str]]]
 def listed(lists: Path, files: tuple[Files, Files], root: Path) -> dict[Split, dict[str, Pair]]:
     """Return the pairs that the list of each split names, sorted; a split without a list is left out.
 
-    A line holds the part of the name that image and mask share, or the path of the image, with or without its ending, or the paths of
-    the image and the mask. Folders before the path below `root` are dropped, because lists have those of their author's machine.
+    A line holds the part of the name that image and mask share, or the path of the image, with or without its ending,
+    or the paths of the image and the mask. Folders before the path below `root` are dropped, because lists have those
+    of their author's machine.
 
     Args:
         lists: path of the lists, with {split} for the split's name.
@@ -86,7 +87,7 @@ def _key(line: str, known: tuple[Known, Known], where: str, images: Files, masks
 
 
 def _known(files: Files, root: Path) -> Known:
-    """Return the keys that a line may mean: by the key itself and the path below root, and by the file's name; with and without ending."""
+    """Return the keys that a line may mean, by key, path below root or file name, with and without ending."""
     paths: dict[str, set[str]] = {}
     names: dict[str, set[str]] = {}
     for key, file in files.items():
@@ -98,7 +99,10 @@ def _known(files: Files, root: Path) -> Known:
 
 
 def _named(text: str, known: Known) -> set[str]:
-    """Return the keys that a text names. Leading folders are dropped, but never down to a bare name that several folders may have."""
+    """Return the keys that a text names.
+
+    Leading folders are dropped, but never down to a bare name that several folders may have.
+    """
     paths, names = known
     text = text.removeprefix("./").lstrip("/")
     if "/" not in text and text not in paths:

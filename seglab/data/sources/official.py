@@ -1,4 +1,4 @@
-"""Parts of the published data sets: find them on disk, read their lists, and hold out samples where the test masks are not public."""
+"""Parts of published data sets: find them on disk, read their lists, hold out samples if test masks are not public."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class RGBFiles(PairedFiles):
-    """Pairs of files whose grey images become RGB by repetition, for data sets that have a few grey images among RGB images."""
+    """Pairs of files whose grey images become RGB by repetition, for data sets with a few grey images among RGB."""
 
     def __getitem__(self, index: int) -> Sample:
         sample = super().__getitem__(index)
@@ -54,7 +54,9 @@ def require_folders(folders: Sequence[Path], layout: str) -> None:
 
 
 def listed(file: Path, layout: str) -> list[str]:
-    """Return the names in a list of one sample a line: the first word of each line, without folders and ending. `#` begins a comment.
+    """Return the names in a list of one sample a line: the first word of each line, without folders and ending.
+
+    `#` begins a comment.
 
     Raises:
         ValueError: the list is missing, cannot be read, names no sample, or names a sample twice.
@@ -73,10 +75,13 @@ def listed(file: Path, layout: str) -> list[str]:
 
 
 def require_files(pairs: Sequence[Pair], layout: str) -> None:
-    """Check that the files of all pairs exist. Each folder is listed once, because thousands of single questions are slow on a network.
+    """Check that the files of all pairs exist.
+
+    Each folder is listed once, because thousands of single questions are slow on a network.
 
     Raises:
-        ValueError: there are no pairs, or files are missing. The message names the first missing file and the number of others.
+        ValueError: there are no pairs, or files are missing. The message names the first missing file and the number of
+            others.
     """
     if not pairs:
         raise ValueError(f"no samples; expected {layout}")

@@ -15,7 +15,7 @@ Pairs = dict[str, Pair]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where images and masks lie below `root`, and what names the splits of the data set, if anything does.
+    """Layout of a data set: places of images and masks below `root`, and what names the splits, if anything does.
 
     Raises:
         ValueError: the patterns do not fit together.
@@ -65,7 +65,10 @@ class Layout:
         return found
 
     def _in_folders(self) -> dict[Split, Pairs]:
-        """Return the pairs of each split. A side whose pattern lacks {split} gives each split the partners of the other side."""
+        """Return the pairs of each split.
+
+        A side whose pattern lacks {split} gives each split the partners of the other side.
+        """
         found: dict[Split, Pairs] = {}
         used: set[Path] = set()
         files = {split: self._files(split) for split in SPLITS}
@@ -84,7 +87,10 @@ class Layout:
         return found
 
     def _files(self, split: Split | None) -> tuple[dict[str, Path], dict[str, Path]]:
-        """Return images and masks by key. A file that both patterns match belongs to the pattern with more literal characters."""
+        """Return images and masks by key.
+
+        A file that both patterns match belongs to the pattern with more literal characters.
+        """
         images, masks = self.images.files(self.root, split), self.masks.files(self.root, split)
         if both := {*images.values()} & {*masks.values()}:
             more, fewer = (self.images, self.masks) if self.images.literals > self.masks.literals else (self.masks, self.images)
@@ -122,7 +128,10 @@ def _paired(layout: Layout, images: Mapping[str, Path], masks: Mapping[str, Path
 
 
 def _refuse_alone(layout: Layout, key: str, file: Path, pattern: Pattern, paired: set[Path]) -> None:
-    """Raise a ValueError: a file has no partner. The message names the partner's expected path, and a file that may be the partner."""
+    """Raise a ValueError: a file has no partner.
+
+    The message names the partner's expected path, and a file that may be the partner.
+    """
     other = layout.masks if pattern is layout.images else layout.images
     kind, other_kind = ("image", "mask") if pattern is layout.images else ("mask", "image")
     folder = other.folder(layout.root)

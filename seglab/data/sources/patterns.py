@@ -1,4 +1,4 @@
-"""Find files by a pattern such as `labels/*_mask.png`: the parts that its wildcards match pair an image with its mask."""
+"""Find files by a pattern such as `labels/*_mask.png`: what its wildcards match pairs an image with its mask."""
 
 import os
 import re
@@ -33,8 +33,8 @@ _MOST_LISTED = 20_000
 class Pattern:
     """Pattern of the paths below a root of all images, or of all masks.
 
-    `*` matches a part of a name, `**/` any number of folders, and everything else itself. Without an ending, or with the ending `.*`, all
-    endings that are read match. Upper and lower case of an ending are the same.
+    `*` matches a part of a name, `**/` any number of folders, and everything else itself. Without an ending, or with
+    the ending `.*`, all endings that are read match. Upper and lower case of an ending are the same.
 
     Args:
         text: the pattern.
@@ -79,11 +79,16 @@ class Pattern:
 
     @property
     def literals(self) -> int:
-        """Number of characters that are no wildcards. Of two patterns that match a file, the one with more of them is meant."""
+        """Number of characters that are no wildcards.
+
+        Of two patterns that match a file, the one with more of them is meant.
+        """
         return len(self.text.replace("*", "").replace(SPLIT, ""))
 
     def files(self, root: Path, split: Split | None = None) -> dict[str, Path]:
-        """Return the files that match, by the part that the wildcards match, sorted by this part. Hidden files are left out.
+        """Return the files that match, by the part that the wildcards match, sorted by this part.
+
+        Hidden files are left out.
 
         Raises:
             ValueError: two files have the same part in common with their partners, or two folders mean the same split.
@@ -171,7 +176,7 @@ def walk(root: Path, below: str = "", depth: int | None = None) -> Iterator[str]
 
 
 def nearest(expected: str, key: str, paths: Iterator[str]) -> str | None:
-    """Return the path that is most like the expected one and contains the last part of the key; None if there is none."""
+    """Return the path most like the expected one that contains the last part of the key; None if there is none."""
     name = key.rpartition("/")[2].casefold()
     close = [path for path in islice(paths, _MOST_LISTED) if name in composed(path).casefold()]
     return max(close, key=lambda path: SequenceMatcher(None, path, expected).ratio(), default=None)

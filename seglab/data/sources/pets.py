@@ -1,6 +1,7 @@
 """Oxford-IIIT Pet: cats and dogs of 37 breeds, with trimaps of the pet, the background and a border between them.
 
-O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, "Cats and Dogs", CVPR 2012. Labels: `annotations/README` of the data set.
+O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, "Cats and Dogs", CVPR 2012. Labels: `annotations/README` of the
+data set.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ BORDER: Mapping[str, int] = {"void": IGNORE, "pet": 1, "class": 2}
 class OxfordPets(SegmentationSource):
     """Oxford-IIIT Pet with the classes background and pet, from the trimaps.
 
-    The official list test.txt (3669 images) is the test split. Of the official list trainval.txt (3680), which is sorted by breed, every
-    tenth name is held out for validation (368), and the others train (3312).
+    The official list test.txt (3669 images) is the test split. Of the official list trainval.txt (3680), which is
+    sorted by breed, every tenth name is held out for validation (368), and the others train (3312).
 
     Raises:
         ValueError: folders, lists or files are missing, or `border` is none of its words.

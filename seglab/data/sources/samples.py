@@ -27,8 +27,8 @@ def divided(
 ) -> dict[Split, list[Named]]:
     """Return the samples of each split, sorted by name.
 
-    A rule divides all samples. If folders or lists name the test samples, it divides those of train and val together; where lists name
-    the test samples alone, all others.
+    A rule divides all samples. If folders or lists name the test samples, it divides those of train and val together;
+    where lists name the test samples alone, all others.
 
     Args:
         layout: where the files lie.
@@ -58,7 +58,10 @@ def divided(
 
 
 def _pool(layout: Layout) -> tuple[list[Named], list[Named]]:
-    """Return the test samples that a folder or list names, and the samples to divide: those of train and val, or else all others."""
+    """Return the test samples that a folder or list names, and the samples to divide.
+
+    The samples to divide are those of train and val, or else all others.
+    """
     found = layout.splits() if layout.names_split or layout.lists is not None else {}
     test = found.pop("test", {})
     if layout.names_split:
@@ -92,7 +95,9 @@ def _named(layout: Layout) -> dict[Split, list[Named]]:
 
 
 def group_of(sample: Named, group: str) -> str:
-    """Return the group of a sample: what the first bracket of a regular expression finds in its key, or else the whole expression.
+    """Return the group of a sample: what the first bracket of a regular expression finds in the sample's key.
+
+    Without a bracket, the group is what the whole expression finds.
 
     Raises:
         ValueError: the expression is none, or finds nothing.

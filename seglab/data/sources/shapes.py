@@ -1,4 +1,7 @@
-"""Shapes: a data set without files, for trials, tests, and questions that need known truth (label noise, rare classes, few images)."""
+"""Shapes: a data set without files, for trials, tests, and questions that need known truth.
+
+Such questions are on label noise, rare classes or few images.
+"""
 
 from dataclasses import dataclass
 
@@ -17,8 +20,9 @@ COLOURS = ((33, 37, 43), (213, 94, 0), (240, 228, 66), (0, 158, 115), (86, 180, 
 class Shapes(SegmentationSource):
     """Shapes of random place, size, turn and colour that hide each other on textured ground, in uneven light and noise.
 
-    The outline determines the class; the hue is only typical of it. Classes become rarer in the order disc, square, triangle, cross,
-    ring, star. Image i of a split is a function of (split, i) and the fields, whatever the number of images.
+    The outline determines the class; the hue is only typical of it. Classes become rarer in the order disc, square,
+    triangle, cross, ring, star. Image i of a split is a function of (split, i) and the fields, whatever the number of
+    images.
 
     Raises:
         ValueError: a field is out of its range.
@@ -35,7 +39,7 @@ class Shapes(SegmentationSource):
     num_shapes: int = 5
     """number of kinds of shapes, 1 to 6; the background is one more class."""
     noise: float = 0.06
-    """standard deviation of the pixels' noise, as a fraction of the range of values; it sets the difficulty of the data."""
+    """standard deviation of the pixels' noise, as a fraction of the range of values; it sets the difficulty."""
     label_noise: float = 0.0
     """fraction of the shapes that have a wrong label in the training masks; validation and test masks are correct."""
 

@@ -14,8 +14,9 @@ from seglab.data.sources.spread import spread
 class SegmentationSource(ABC):
     """A data set: its classes, and the samples of each split.
 
-    A subclass is a frozen dataclass. Its fields are the settings of the data set: they become flags such as `--data.source.root`, and
-    they are recorded with a study. A field of type `Path` says where the data lie, and is not recorded.
+    A subclass is a frozen dataclass. Its fields are the settings of the data set: they become flags such as
+    `--data.source.root`, and they are recorded with a study. A field of type `Path` says where the data lie, and is not
+    recorded.
 
         @dataclass(frozen=True)
         class Cells(SegmentationSource):
@@ -26,7 +27,8 @@ class SegmentationSource(ABC):
                 return CellImages(self.root / name)
 
     `SegmentationDataModule(Cells(root))` makes batches of it. The command line names it by its import path, as in
-    `--data.source my_file.Cells --data.source.root D`; every flag of loading, such as `--data.batch_size`, works with it.
+    `--data.source my_file.Cells --data.source.root D`; every flag of loading, such as `--data.batch_size`, works with
+    it.
     """
 
     class_names: tuple[str, ...]
@@ -40,7 +42,10 @@ class SegmentationSource(ABC):
 
     @property
     def train_and_val_are_alike(self) -> bool:
-        """Return whether training and validation samples may be exchanged, as for the folds of a tuning. False refuses such folds."""
+        """Return whether training and validation samples may be exchanged, as for the folds of a tuning.
+
+        False refuses such folds.
+        """
         return True
 
     @abstractmethod
@@ -53,7 +58,9 @@ class SegmentationSource(ABC):
         return default_palette(len(self.class_names))
 
     def groups(self, name: Split) -> Sequence[str] | None:
-        """Return the group of each sample of a split, such as its patient, scene or drive; None if samples are independent of each other.
+        """Return the group of each sample of a split, such as its patient, scene or drive.
+
+        Return None if samples are independent of each other.
 
         Samples of one group are alike, so that statistics over images draw whole groups.
         """
@@ -62,8 +69,8 @@ class SegmentationSource(ABC):
     def chosen(self, dataset: SegmentationDataset, fraction: float) -> Sequence[int]:
         """Return the indices of the training samples that `train_fraction` keeps, the same for every seed.
 
-        The default spreads them evenly over the data set's order, see `spread`. Override it for a data set whose order has a meaning,
-        such as frames of several videos.
+        The default spreads them evenly over the data set's order, see `spread`. Override it for a data set whose order
+        has a meaning, such as frames of several videos.
 
         Args:
             dataset: the training split.
@@ -72,5 +79,5 @@ class SegmentationSource(ABC):
         return spread(len(dataset), fraction)
 
     def for_seed(self, seed: int) -> "SegmentationSource":
-        """Return the data set of a run under a seed: this one, unless the division into splits depends on the seed of the run."""
+        """Return the data set of a run under a seed: this one, unless the division into splits depends on the seed."""
         return self

@@ -47,9 +47,9 @@ class SplitRule(ABC):
 class RandomSplit(SplitRule):
     """Validation and test samples are drawn at random, whole groups where the source names groups.
 
-    The choice is a function of the seed and of the names of the samples. Without groups and stratification, the test samples do not
-    depend on `val_fraction`, the validation samples of a smaller `val_fraction` are among those of a larger one, and an added sample moves
-    at most three others.
+    The choice is a function of the seed and of the names of the samples. Without groups and stratification, the test
+    samples do not depend on `val_fraction`, the validation samples of a smaller `val_fraction` are among those of a
+    larger one, and an added sample moves at most three others.
 
     Raises:
         ValueError: a fraction is out of its range.
@@ -62,7 +62,7 @@ class RandomSplit(SplitRule):
     seed: int = 0
     """seed of the choice; it is independent of the seeds of runs."""
     stratified: bool = False
-    """give each class about the same share of images and pixels in every split; reads all masks whenever the data are opened."""
+    """give each class about equal shares of images and pixels in every split; reads all masks when data are opened."""
 
     def __post_init__(self) -> None:
         if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1 and self.val_fraction + self.test_fraction < 1):
@@ -88,9 +88,10 @@ class RandomSplit(SplitRule):
 
 @dataclass(frozen=True)
 class KFold(SplitRule):
-    """Cross-validation: the samples are divided at random into folds of equal size, whole groups where the source names groups.
+    """Cross-validation: the samples, or whole groups of the source, are divided at random into folds of equal size.
 
-    Fold `fold` is test, the next one is val, and the others are train. If a folder or list names the test samples, fold `fold` is val.
+    Fold `fold` is test, the next one is val, and the others are train. If a folder or list names the test samples, fold
+    `fold` is val.
 
     Raises:
         ValueError: a field is out of its range.
@@ -103,7 +104,7 @@ class KFold(SplitRule):
     seed: int = 0
     """seed of the division, the same for all folds of a cross-validation."""
     stratified: bool = False
-    """give each class about the same share of images and pixels in every fold; reads all masks whenever the data are opened."""
+    """give each class a similar share of images and pixels in every fold; reads all masks whenever data are opened."""
 
     def __post_init__(self) -> None:
         if self.folds < 2 or not 0 <= self.fold < self.folds:

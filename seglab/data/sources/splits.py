@@ -1,7 +1,8 @@
 """Divide samples into parts: at random, by groups, stratified by class content, and into folds.
 
-The parts are a function of the samples' names, the seed and the sizes alone. They depend neither on the order in which a file system lists
-files nor on a global random state, and they are the same on every machine. No group of samples, such as a patient's images, is cut.
+The parts are a function of the samples' names, the seed and the sizes alone. They depend neither on the order in which
+a file system lists files nor on a global random state, and they are the same on every machine. No group of samples,
+such as a patient's images, is cut.
 """
 
 import hashlib
@@ -17,13 +18,16 @@ Counts = npt.NDArray[np.int64]
 def hash_order(names: Sequence[str], seed: int) -> list[int]:
     """Return the indices of names in a random order: sorted by a hash of (seed, name).
 
-    The order of two names does not depend on the other names. Hence an added file moves no other file, and first parts of the order nest.
+    The order of two names does not depend on the other names. Hence an added file moves no other file, and first parts
+    of the order nest.
     """
     return sorted(range(len(names)), key=lambda index: (_hash(names[index], seed), names[index]))
 
 
 def rounded_sizes(length: int, fractions: Sequence[float]) -> list[int]:
-    """Return the rounded size of each fraction of `length` samples, at least 1, with the rest before them, at least 1 if there are enough.
+    """Return the number of the remaining samples, then the rounded size of each fraction of `length` samples.
+
+    A positive fraction has at least 1 sample. At least 1 sample remains if there are enough.
 
     >>> rounded_sizes(10, (0.2, 0.3))
     [5, 2, 3]
@@ -46,8 +50,9 @@ def fold_sizes(length: int, folds: int) -> list[int]:
 def divide(names: Sequence[str], sizes: Sequence[int], seed: int, groups: Sequence[str] | None = None) -> list[int]:
     """Return the part of each sample: 0…len(sizes)-1. Parts with a size of 0 stay empty.
 
-    Groups, or else samples, come in a random order, and the parts are filled one after the other, the last part first. Without groups the
-    parts have the given sizes. With groups, each part gets at least one group, and ends where its size is closest to the given one.
+    Groups, or else samples, come in a random order, and the parts are filled one after the other, the last part first.
+    Without groups the parts have the given sizes. With groups, each part gets at least one group, and ends where its
+    size is closest to the given one.
 
     Args:
         names: names of the samples, all different.
@@ -78,12 +83,13 @@ def divide(names: Sequence[str], sizes: Sequence[int], seed: int, groups: Sequen
 def divide_stratified(
     names: Sequence[str], sizes: Sequence[int], seed: int, pixels: Counts, groups: Sequence[str] | None = None
 ) -> list[int]:
-    """Return the part of each sample, so that every class has about the same share of the images, and of the pixels, in each part.
+    """Return the part of each sample, so that every class has about the same share of images and pixels in each part.
 
-    K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011, algorithm 1: the rarest label that
-    is left is dealt out first, each time to the part that lacks most of it. A class gives an image up to four labels: the image contains the
-    class, and it has more of its pixels than each quartile of the images that contain it. A full part gets no more samples, so that without
-    groups the parts have the given sizes. A group counts with the labels of all its images.
+    K. Sechidis, G. Tsoumakas, I. Vlahavas, "On the stratification of multi-label data", ECML PKDD 2011, algorithm 1:
+    the rarest label that is left is dealt out first, each time to the part that lacks most of it. A class gives an
+    image up to four labels: the image contains the class, and it has more of its pixels than each quartile of the
+    images that contain it. A full part gets no more samples, so that without groups the parts have the given sizes. A
+    group counts with the labels of all its images.
 
     Args:
         names, sizes, seed, groups: see `divide`.
@@ -147,7 +153,10 @@ def _is_closer(taken: int, more: int, target: float) -> bool:
 
 
 def _labels(pixels: Counts) -> Counts:
-    """Return which labels (N,4C) each image has, 0 or 1: it contains a class, and it has more of its pixels than each quartile."""
+    """Return the labels (N,4C) of each image, 0 or 1.
+
+    For each class, the image contains the class, and it has more pixels of the class than each of the three quartiles.
+    """
     quartiles = [np.quantile(held[held > 0], (0.25, 0.5, 0.75), method="lower") if held.any() else np.zeros(3) for held in pixels.T]
     thresholds = np.array([[0, *found] for found in quartiles])  # (C,4)
     return (pixels[:, :, None] > thresholds).reshape(len(pixels), -1).astype(np.int64)

@@ -14,16 +14,16 @@ from seglab.data.sources.source import SegmentationSource
 class TorchDataset(SegmentationSource):
     """The items (image, mask) of a map-style data set of PyTorch, by the rules that hold for files.
 
-    An image or a mask is a PIL image, an array (H,W,C) or (H,W), a tensor (C,H,W) or (H,W), or a path. A palette mask is read as
-    indices; a mask of colours is refused. Make the data set without transforms: `SegmentationDataModule` resizes and augments, and the
-    module normalises. The identity of the data is a hash of all images and masks.
+    An image or a mask is a PIL image, an array (H,W,C) or (H,W), a tensor (C,H,W) or (H,W), or a path. A palette mask
+    is read as indices; a mask of colours is refused. Make the data set without transforms: `SegmentationDataModule`
+    resizes and augments, and the module normalises. The identity of the data is a hash of all images and masks.
 
     Raises:
         ValueError: no class names are given, or `make` returns no map-style data set.
     """
 
     make: Callable[[Split], Any]
-    """function that makes the data set of a split, "train", "val" or "test"; by its import path, such as my_file.pets."""
+    """function that makes the data set of a split, "train", "val" or "test"; an import path such as my_file.pets."""
     class_names: tuple[str, ...]
     """names of all C classes, in the order of the labels."""
     void: int | None = None

@@ -1,7 +1,7 @@
 """PASCAL VOC 2012 segmentation, 20 kinds of objects and the background, with the additional masks of SBD on demand.
 
-M. Everingham et al., "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 111 (2015); classes and colours: its development
-kit. B. Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011 (SBD).
+M. Everingham et al., "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 111 (2015); classes and
+colours: its development kit. B. Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011 (SBD).
 """
 
 from dataclasses import dataclass
@@ -37,11 +37,14 @@ EVERY = 10
 
 @dataclass(frozen=True)
 class VOC(SegmentationSource):
-    """PASCAL VOC 2012 with 21 classes; label 255 (borders and difficult objects) is ignored. Images have up to 500×500 pixels.
+    """PASCAL VOC 2012 with 21 classes; label 255 (borders and difficult objects) is ignored.
 
-    The official test masks are not public, so the official list val.txt (1449 images) is the test split. Of the official list train.txt
-    (1464 images), every tenth name is held out for validation (146), and the others train (1318). With `sbd`, the images of SBD that are in
-    neither list train too (10436 in all, those of "trainaug" without the validation split); validation and test stay the same.
+    Images have up to 500×500 pixels.
+
+    The official test masks are not public, so the official list val.txt (1449 images) is the test split. Of the
+    official list train.txt (1464 images), every tenth name is held out for validation (146), and the others train
+    (1318). With `sbd`, the images of SBD that are in neither list train too (10436 in all, those of "trainaug" without
+    the validation split); validation and test stay the same.
 
     Raises:
         ValueError: folders, lists or files are missing.

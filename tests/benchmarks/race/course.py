@@ -1,4 +1,7 @@
-"""The race: the same training by a loop by hand, by seglab and by other frameworks, each in processes of its own, in turn over rounds."""
+"""The race: the same training by a loop by hand, by seglab and by other frameworks, in separate processes.
+
+The sides take turns over several rounds.
+"""
 
 import importlib.util
 import json

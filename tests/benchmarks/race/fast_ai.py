@@ -1,4 +1,7 @@
-"""fastai's Learner on PyTorch's loaders and optimizer, without printed logs; `fastai.callback.progress`, which adds bars, is not imported."""
+"""fastai's Learner on PyTorch's loaders and optimizer, without printed logs and progress bars.
+
+`fastai.callback.progress`, which adds the bars, is not imported.
+"""
 
 from functools import partial
 

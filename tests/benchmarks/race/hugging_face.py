@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer, with its logs, bars and checkpoints off, and predictions in place of logits kept for the metric."""
+"""Hugging Face's Trainer without logs, bars and checkpoints, keeping predictions instead of logits for the metric."""
 
 from typing import Any
 

@@ -1,7 +1,8 @@
 """A run of a seglab study, as `run` trains it: its data module, callbacks and CSV log; W&B is disabled.
 
-A study measures the weights 20 times in a training. The race is so short that it measures them once. It takes the second seed, because
-only the first one draws pictures of each validation. After the training it tests and writes its result, which is not part of the race.
+A study measures the weights 20 times in a training. The race is so short that it measures them once. It takes the
+second seed, because only the first one draws pictures of each validation. After the training it tests and writes its
+result, which is not part of the race.
 """
 
 import csv

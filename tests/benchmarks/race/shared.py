@@ -46,7 +46,9 @@ class Clock:
 
     def __init__(self) -> None:
         self.masks: list[Tensor] = []
-        """Masks (N,H,W) of the first batches. The losses are computed with these, so that other batches give other losses."""
+        """Masks (N,H,W) of the first batches. The losses are computed with these, so that other batches give other
+        losses.
+        """
         self.batch = self.steps = 0
         """Images of a training step, and steps of an epoch."""
         self.epochs: list[list[float]] = []
@@ -106,7 +108,10 @@ class Normalised(nn.Module):
 
 
 class Pairs(Dataset[Any]):
-    """Images (3,H,W) uint8 and masks (H,W) int64 in memory: as pairs, or as dictionaries under the two names that a framework expects."""
+    """Images (3,H,W) uint8 and masks (H,W) int64 in memory, as pairs or as dictionaries.
+
+    A dictionary has the two keys that a framework expects.
+    """
 
     def __init__(self, images: Tensor, masks: Tensor, names: tuple[str, str] | None = None) -> None:
         self.images, self.masks, self.names = images, masks.long(), names

@@ -1,4 +1,4 @@
-"""TorchGeo's SemanticSegmentationTask with the network, optimizer and metric of the other sides, by the methods that it has for this.
+"""TorchGeo's SemanticSegmentationTask with the other sides' network, optimizer and metric, by its own methods for this.
 
 Its metrics of each training step are left out, because the other sides have none.
 """

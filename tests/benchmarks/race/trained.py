@@ -1,4 +1,4 @@
-"""Train one side of the race in this process and print what it took: `python -m tests.benchmarks.race.trained SIDE FOLDER STARTED`."""
+"""Train one side of the race and print its costs: `python -m tests.benchmarks.race.trained SIDE FOLDER STARTED`."""
 
 import time
 

@@ -13,7 +13,7 @@ MOST_BITS = 8
 """Largest number of different bits, of 64, of two perceptual hashes whose thumbnails are compared."""
 
 MOST_DIFFERENCE = 0.05
-"""Largest root mean square difference of two thumbnails, in their standard deviation, of images that count as nearly equal."""
+"""Largest root mean square difference of the thumbnails of nearly equal images, in their standard deviation."""
 
 MOST_PAIRS = 1000
 """Largest number of pairs that are reported."""
@@ -82,7 +82,7 @@ def _labelled_twice(groups: Sequence[Sequence[Look]]) -> list[Finding]:
 
 
 def _near(looks: Sequence[Look]) -> list[Finding]:
-    """Images that are nearly equal, such as a copy that was compressed again, resized or brightened."""
+    """Find images that are nearly equal, such as a copy that was compressed again, resized or brightened."""
     first: dict[bytes, tuple[Look, Image]] = {}
     for look in looks:
         if look.image is not None and look.image.thumbnail.any():
@@ -124,7 +124,10 @@ def _near(looks: Sequence[Look]) -> list[Finding]:
 
 
 def close_pairs(hashes: npt.NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of hashes (N,) with at most `MOST_BITS` different bits, in the order of the first one; all pairs are compared."""
+    """Yield the pairs of hashes (N,) with at most `MOST_BITS` different bits, in the order of the first hash.
+
+    All pairs are compared.
+    """
     for one in range(len(hashes) - 1):
         bits = np.bitwise_count(hashes[one + 1 :] ^ hashes[one])
         yield from ((one, one + 1 + int(place)) for place in np.flatnonzero(bits <= MOST_BITS))

@@ -42,7 +42,7 @@ def _faults(looks: Sequence[Look]) -> list[Finding]:
 
 
 def _kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
-    """Masks that hold no class indices, and whose source does not convert them."""
+    """Find masks that hold no class indices, and whose source does not convert them."""
     refused = [look for look in looks if _is_refused_kind(look)]
     explained = {
         "colours": (
@@ -89,7 +89,7 @@ FEW = 64
 
 
 def _swapped(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
-    """Images and masks that are taken for each other."""
+    """Find images and masks that are taken for each other."""
     photographs = [look for look in looks if look.mask is not None and look.mask.kind != "labels" and look.mask.distinct > PHOTOGRAPH]
     if len(photographs) * 2 < len(looks) or not looks:
         return []
@@ -110,7 +110,7 @@ def _swapped(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
 
 
 def _formats(looks: Sequence[Look]) -> list[Finding]:
-    """Images of several numbers of channels or data types, which are refused."""
+    """Find images of several numbers of channels or data types, which are refused."""
     of_format: dict[str, list[Look]] = {}
     for look in looks:
         if look.image is not None:
@@ -132,7 +132,7 @@ def _formats(looks: Sequence[Look]) -> list[Finding]:
 
 
 def _sizes(looks: Sequence[Look]) -> list[Finding]:
-    """Images of several sizes, which need a size, a crop or a batch of 1."""
+    """Find images of several sizes, which need a size, a crop or a batch of 1."""
     sizes = Counter((look.image.rows, look.image.columns) for look in looks if look.image is not None)
     if len(sizes) < 2:
         return []

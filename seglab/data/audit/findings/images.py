@@ -10,7 +10,9 @@ from seglab.data.audit.look import Look
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 FAR_MEAN = 1.5
-"""Distance of the mean from ImageNet's, in ImageNet's standard deviations, from which on it is noted. CamVid's darkest drive has 1.2."""
+"""Distance of the mean from ImageNet's, in ImageNet's standard deviations, from which on it is noted. CamVid's darkest
+drive has 1.2.
+"""
 
 FAR_STD = 2.0
 """Factor between the standard deviation and ImageNet's from which on it is noted. CamVid's is at most 1.3."""
@@ -39,7 +41,7 @@ def _constant(looks: Sequence[Look]) -> list[Finding]:
 
 
 def _range(looks: Sequence[Look]) -> list[Finding]:
-    """Float images that are not from 0 to 1, and 16-bit images that use a small part of their range."""
+    """Find float images that are not from 0 to 1, and 16-bit images that use a small part of their range."""
     floats = [look for look in looks if look.image is not None and look.image.dtype.startswith("float")]
     outside = [look for look in floats if look.image is not None and (look.image.low < -0.01 or look.image.high > 1.01)]
     found = []
@@ -73,7 +75,7 @@ def _range(looks: Sequence[Look]) -> list[Finding]:
 
 
 def _normalisation(looks: Sequence[Look]) -> list[Finding]:
-    """Training images whose mean or standard deviation is far from that of ImageNet."""
+    """Find training images whose mean or standard deviation is far from that of ImageNet."""
     train = [look.image for look in looks if look.place.split == "train" and look.image is not None]
     if not train or {image.channels for image in train} - {1, 3}:
         return []

@@ -1,4 +1,7 @@
-"""Labels of all masks together: labels outside the classes, likely mistakes, classes that a split lacks, and blurred masks."""
+"""Labels of all masks together: labels outside the classes, likely mistakes, missing classes and blurred masks.
+
+A class is missing if a split lacks it.
+"""
 
 from collections.abc import Collection, Sequence
 
@@ -11,8 +14,9 @@ from seglab.data.sources.dataset import Split, default_palette
 from seglab.sample import IGNORE
 
 BLURRED = 0.1
-"""Part of the changes of label that are ramps from which on a mask counts as blurred. In CamVid and Shapes it is at most 0.04, and at least
-0.2 in masks of CamVid that were resized by interpolation."""
+"""Part of the changes of label that are ramps from which on a mask counts as blurred. In CamVid and Shapes it is at
+most 0.04, and at least 0.2 in masks of CamVid that were resized by interpolation.
+"""
 
 LEAST_LABELS = 4
 """Least number of labels of a mask that can count as blurred: with three, a border may be a class."""
@@ -66,7 +70,7 @@ def voc_greys() -> set[int]:
 
 
 def _outside(audited: Audited, looks: Sequence[Look], num_classes: int) -> list[Finding]:
-    """Labels that are neither classes nor ignored, explained by all labels of the set."""
+    """Find labels that are neither classes nor ignored, explained by all labels of the set."""
     wrong = [look for look in looks if any(label >= num_classes and label != IGNORE for label in look.labels)]
     if not wrong:
         return []
@@ -114,7 +118,10 @@ def _together(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
 
 
 def _blurred(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
-    """Masks that were resized by interpolation, or compressed with loss: their borders have labels between those of the neighbours."""
+    """Return a finding on masks with blurred borders, whose labels lie between those of the neighbours.
+
+    Such masks were resized by interpolation, smoothed, or compressed with loss.
+    """
     blurred = [look for look in looks if look.mask is not None and look.mask.kind == "labels" and _is_blurred(look)]
     if not blurred:
         return []
@@ -141,7 +148,10 @@ def _is_blurred(look: Look) -> bool:
 
 
 def _beside_frequent(look: Look) -> bool:
-    """Return whether all rare labels are at most 16 from a frequent one, as ringing of JPEG makes them around 0 and 255."""
+    """Return whether at least 90 % of the rare labels differ from a frequent one by at most 16.
+
+    Ringing of JPEG makes such labels around 0 and 255.
+    """
     mask = look.mask
     assert mask is not None
     total = sum(mask.labels.values())
@@ -152,7 +162,7 @@ def _beside_frequent(look: Look) -> bool:
 
 
 def _unlabelled(looks: Sequence[Look]) -> list[Finding]:
-    """Samples without a labelled pixel."""
+    """Find samples without a labelled pixel."""
     empty = [look for look in looks if set(look.labels) == {IGNORE}]
     if not empty:
         return []
@@ -169,7 +179,10 @@ def _unlabelled(looks: Sequence[Look]) -> list[Finding]:
 
 
 def _only_one_split(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
-    """Labels that occur in a single split, if only the files are known. With a source, `check_labels` says more."""
+    """Find labels that occur in a single split, if only the files are known.
+
+    With a source, `check_labels` says more.
+    """
     if audited.class_names is not None or len(audited.splits) < 2:
         return []
     splits_of: dict[int, set[str]] = {}

@@ -9,12 +9,14 @@ LEAST = 12
 """Least number of samples of a split for a judgement."""
 
 SHIFTED = 0.75
-"""Part of the masks that must fit a neighbour's image better than their own. In CamVid and Shapes it is at most 0.17 of right masks, and at
-least 0.9 of masks that were shifted by one."""
+"""Part of the masks that must fit a neighbour's image better than their own. In CamVid and Shapes it is at most 0.17 of
+right masks, and at least 0.9 of masks that were shifted by one.
+"""
 
 MIXED = 0.7
-"""Part of the masks that must fit their own image better than one that is eight places before. In CamVid and Shapes it is at least 0.86 of
-right masks, and at most 0.57 of masks that were mixed up."""
+"""Part of the masks that must fit their own image better than one that is eight places before. In CamVid and Shapes it
+is at least 0.86 of right masks, and at most 0.57 of masks that were mixed up.
+"""
 
 CHANCE = 1e-3
 """Probability of a one-sided sign test below which a part is no chance."""
