@@ -15,7 +15,7 @@ class NonFiniteLossError(ArithmeticError):
 class FiniteLoss(Callback):
     """Raises `NonFiniteLossError` on all ranks together if a loss is not finite.
 
-    On a CPU every step is checked. On a GPU, where a check waits for the device, the steps since the last check are
+    On a CPU every step is checked. On a GPU a check waits for the device. There the steps since the last check are
     checked at each logging interval, at the end of an epoch and before a checkpoint is saved.
     """
 

@@ -19,8 +19,8 @@ class DDPWithOwnSignals(DDPStrategy):
     """DDP that sets this program's signal handlers again at each barrier.
 
     Lightning installs a handler of SIGTERM just before the barrier with which a training or an evaluation begins. That
-    handler broadcasts within the handler, and may wait for ever for a rank that is in another collective call
-    (Lightning's issue 20806 and pull request 20825).
+    handler broadcasts. It may wait for ever for a rank that is in another collective call (Lightning's issue 20806 and
+    pull request 20825).
 
     Args:
         listen: sets the signal handlers, for example `Interruption.listen_again`.

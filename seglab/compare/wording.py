@@ -72,8 +72,8 @@ def _counted(count: int, what: str) -> str:
 def sensitivity(contrast: Contrast, comparison: Comparison) -> str:
     """Return what the pairs of an inconclusive contrast could have shown, and how many seeds would show the margin.
 
-    An empty text for other verdicts, if the differences have no spread, and for tests that hold after any number of
-    seeds, which have another power.
+    The text is empty for other verdicts, and if the differences have no spread. It is also empty for tests that hold
+    after any number of seeds, which have another power.
     """
     criteria, n, sd = comparison.criteria, contrast.pairs, contrast.sd_difference
     if contrast.verdict != "inconclusive" or not sd > 0 or criteria.always_valid:

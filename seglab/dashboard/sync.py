@@ -1,8 +1,8 @@
 """`seglab sync`: upload the logs of runs that W&B does not have, each row once.
 
 `wandb sync` marks a log as uploaded when all of it is. If it is killed before, it would send the rows again that the
-server already has. Therefore the server is asked for its number of rows first, and of a log that it has in part, a copy
-of the rest is uploaded.
+server already has. Therefore the server is asked for its number of rows first. If it has a part of a log, a copy of the
+rest is uploaded.
 """
 
 import contextlib

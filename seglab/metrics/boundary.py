@@ -15,8 +15,8 @@ from seglab.sample import IGNORE
 class BoundaryIoU(Metric):
     """Boundary IoU of each class over a data set (Cheng et al. 2021, arXiv:2103.16562): |G_d∩P_d| / |G_d∪P_d|.
 
-    G_d are the pixels of the truth G of a class that have a pixel outside of G at most d rows and d columns away. P_d
-    are the same for the prediction P. These are the pixels that d erosions by 3×3 remove, as in the authors' code.
+    Let G be the truth of a class. G_d are its pixels that have a pixel outside of G at most d rows and d columns away.
+    P_d are the same for the prediction P. These are the pixels that d erosions by 3×3 remove, as in the authors' code.
     Pixels outside of the image are of no class, so that the border of the image is contour. Ignored pixels are removed
     from truth and prediction alike: both have the same hole, and the rim of the hole is contour.
 

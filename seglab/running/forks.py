@@ -1,9 +1,9 @@
 """A fork server: a process that has imported what a worker needs, and forks one worker after another.
 
 `run` imports torch once. Before it computes anything, it forks the server, which waits. To start a worker, the server
-forks again. The new process gets the worker's command line, environment, standard streams and session, and does what
-the script's `main` does in a process that was started afresh. Where a fork could differ from a new process, no worker
-is forked (see `ForkServer.started`), and the caller starts one.
+forks again. The new process gets the worker's command line, environment, standard streams and session. It then does
+what the script's `main` does in a process that was started afresh. Where a fork could differ from a new process, no
+worker is forked (see `ForkServer.started`), and the caller starts one.
 """
 
 import contextlib

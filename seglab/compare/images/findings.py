@@ -91,11 +91,11 @@ def too_large(folder: Path, results: Sequence[Result], split: str) -> str:
 def image_findings(folder: Path, results: Sequence[Result], comparison: Comparison) -> ImageFindings:
     """Return the uncertainty of each contrast for new images, and the mIoU of each image in each run.
 
-    All runs are tested on the same images, so that one resample b of the images weighs the images of every run. With
-    m*_{a,s,b} the metric of arm a under seed s on resample b, SE_img of a contrast is the standard deviation over b of
-    the mean over s of m*_{a,s,b} - m*_{0,s,b}, times √(U/(U-1)) for U units, as a bootstrap variance is (U-1)/U of the
-    unbiased one. `crossed_interval` joins it with the standard error over the seeds. The result contains the contrast's
-    own interval over the seeds if that is bounded, else the t interval.
+    All runs are tested on the same images, so that one resample b of the images weighs the images of every run. Let
+    m*_{a,s,b} be the metric of arm a under seed s on resample b. SE_img of a contrast is the standard deviation over b
+    of the mean over s of m*_{a,s,b} - m*_{0,s,b}. It is multiplied by √(U/(U-1)) for U units, because a bootstrap
+    variance is (U-1)/U of the unbiased one. `crossed_interval` joins it with the standard error over the seeds. The
+    result contains the contrast's own interval over the seeds if that is bounded, else the t interval.
 
     Each `confusion.npz` is read once, about 5 ms each at 100 images.
 

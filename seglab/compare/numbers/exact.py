@@ -65,10 +65,10 @@ def sign_flip_interval(differences: Floats, level: float = 0.95) -> tuple[Floats
 
     The shapes are (..., n) -> low and high, each (...).
 
-    Its ends are the c-th smallest and the c-th largest of the means of the 2^n - 1 non-empty subsets of the
-    differences, with c = floor(α 2^n / 2) and α = 1 - level (Hartigan 1969). With more than 20 pairs the subsets are
-    the m drawn flips of `sign_flip_p` and their complements, and c = floor(α (m + 1)). The interval excludes 0 (low > 0
-    or high < 0) exactly if `sign_flip_p` is at most α.
+    Take the means of the 2^n - 1 non-empty subsets of the differences. The ends of the interval are the c-th smallest
+    and the c-th largest of these means, with c = floor(α 2^n / 2) and α = 1 - level (Hartigan 1969). With more than 20
+    pairs the subsets are the m drawn flips of `sign_flip_p` and their complements, and c = floor(α (m + 1)). The
+    interval excludes 0 (low > 0 or high < 0) exactly if `sign_flip_p` is at most α.
 
     The interval covers the centre of symmetric differences. It is -inf to inf if no p can reach α: with fewer than 6
     pairs at 0.95. NaN without pairs, and where a difference is not finite.

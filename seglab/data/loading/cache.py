@@ -1,9 +1,8 @@
 """Caches of decoded and resized samples: a file for samples that are read from files, and memory for other samples.
 
-The file of a split is mapped into memory, so that its pages are shared by workers, by runs at the same time and by
-later runs. It lies in the folder `decoded` of the user's cache folder (see `seglab.data.caches`), in a folder whose
-name is a hash of the content of all files, the size, and the code that reads them. A file that was not used for 30 days
-is deleted.
+The file of a split is mapped into memory. Workers, runs at the same time and later runs share its pages. It lies in the
+folder `decoded` of the user's cache folder (see `seglab.data.caches`), in a folder whose name is a hash of the content
+of all files, the size, and the code that reads them. A file that was not used for 30 days is deleted.
 """
 
 import contextlib
@@ -44,8 +43,8 @@ _NAME = "samples"
 def cached(dataset: SegmentationDataset, resized: Resized) -> Samples:
     """Return the samples of a data set from a cache, which is filled if it is not there.
 
-    If the file cannot be written, for example because the disk is full, nothing of it is left, one line says so on
-    stderr, and the samples are read from their own files as without a cache.
+    The file may not be writable, for example on a full disk. Then nothing of it is left, one line says so on stderr,
+    and the samples are read from their own files as without a cache.
 
     Args:
         dataset: the data set that `resized` reads.

@@ -18,9 +18,9 @@ class CrossValidation(Redivided):
     """All samples of another source, its test samples too, in splits that follow from the seed of a run.
 
     Seed s is in repetition r = s // `folds`. Each repetition divides the samples at random into `folds` folds of equal
-    size. Fold s mod `folds` is test. Of the other samples val is a random part, as large a share as val has of train
-    and val in the source, and train is the rest. The splits depend on the numbers of samples, on the groups and on the
-    seed alone. Groups, such as the images of one patient, are never cut.
+    size. Fold s mod `folds` is test. A random part of the other samples is val: as large a share as val has of train
+    and val in the source. The rest is train. The splits depend on the numbers of samples, on the groups and on the seed
+    alone. Groups, such as the images of one patient, are never cut.
 
     Raises:
         ValueError: there are fewer than 2 folds, or the source says that its samples are not alike.

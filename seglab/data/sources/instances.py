@@ -166,9 +166,9 @@ def _read(file: Path, size: int, time: int) -> Instances:
 def drawn(annotated: Annotated, where: str) -> npt.NDArray[np.uint8]:
     """Draw the objects of an image into a mask (H,W) uint8.
 
-    Crowds (label `IGNORE`) lie below the objects. Of two objects that overlap, the one with fewer pixels is on top,
-    because a small object on a large one, such as a fork on a table, would otherwise be hidden. Of two with equally
-    many pixels, the later one is on top.
+    Crowds (label `IGNORE`) lie below the objects. Of two objects that overlap, the one with fewer pixels is on top.
+    Otherwise a small object on a large one, such as a fork on a table, would be hidden. Of two with equally many
+    pixels, the later one is on top.
 
     Raises:
         ValueError: an outline is damaged. The message begins with `where`.

@@ -18,7 +18,7 @@ Known = tuple[Mapping[str, set[str]], Mapping[str, set[str]]]
 def listed(lists: Path, files: tuple[Files, Files], root: Path) -> dict[Split, dict[str, Pair]]:
     """Return the pairs that the list of each split names, sorted; a split without a list is left out.
 
-    A line holds the part of the name that image and mask share, or the path of the image, with or without its ending,
+    A line holds the part of the name that image and mask share, or the path of the image (its ending may be left out),
     or the paths of the image and the mask. Folders before the path below `root` are dropped, because lists have those
     of their author's machine.
 

@@ -1,8 +1,8 @@
 """Divide samples into parts: at random, by groups, stratified by class content, and into folds.
 
-The parts are a function of the samples' names, the seed and the sizes alone. They depend neither on the order in which
-a file system lists files nor on a global random state, and they are the same on every machine. No group of samples,
-such as a patient's images, is cut.
+The parts are a function of the samples' names, the seed and the sizes alone. They are the same on every machine: they
+depend neither on the order in which a file system lists files nor on a global random state. No group of samples, such
+as a patient's images, is cut.
 """
 
 import hashlib
