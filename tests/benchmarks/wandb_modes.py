@@ -10,7 +10,7 @@ from rich.console import Console
 from seglab.records import read_result
 from tests.benchmarks.study import of_command, script, show
 
-ROUNDS, SHORT, LONG = 5, 2, 12
+ROUNDS, SHORT, LONG = 3, 2, 12
 """Number of rounds, and the epochs of two otherwise equal trainings. Both include the start of W&B, so their difference
 is the time of epochs alone.
 """
