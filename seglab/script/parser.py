@@ -117,6 +117,7 @@ def _launch_parser(function: StudyFunction) -> ArgumentParser:
         help=f"the scheduler, {known} or a Cluster of your own by its import path; default: the one of this machine. "
         "--launcher.help CLASS lists its flags",
     )
+    running.add_argument("--runs_per_device", type=int | None, default=None, help="runs at a time on the GPUs of each job; default: one")
     running.add_argument("--dry_run", action="store_true", help="show the script that the scheduler would get; do nothing")
     return parser
 
