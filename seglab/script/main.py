@@ -130,7 +130,7 @@ def _check_counts(given: Namespace) -> None:
     """Raise a ValueError if the flags that say how many runs work at a time are wrong."""
     jobs = given.get("jobs")  # a flag of `run` alone
     for flag, number in (("jobs", jobs), ("runs_per_device", given.runs_per_device)):
-        if number is not None and number < 1:
+        if number not in (None, "auto") and number < 1:
             raise ValueError(f"--{flag} {number}: must be 1 or more")
     if None not in (jobs, given.runs_per_device):
         raise ValueError(f"--jobs {jobs} --runs_per_device {given.runs_per_device}: give one of them, both say how many runs")
@@ -163,7 +163,11 @@ def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Consol
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus, devices, wait = plan.resources.shared_gpus(), plan.resources.devices, given.wait
-    jobs = workers_on(gpus, devices, given.runs_per_device) if given.jobs is None else given.jobs
+    jobs: int | None = None
+    if given.runs_per_device != "auto":
+        jobs = workers_on(gpus, devices, given.runs_per_device) if given.jobs is None else given.jobs
+    elif gpus == 0:
+        raise ValueError("--runs_per_device auto: measures the memory of a GPU, and the runs compute on the CPU; give a number of runs")
     launcher = Local(gpus, devices, forks)
     if plan.selection.setting is not None:
         check_shared(plan)
