@@ -178,7 +178,7 @@ def test_the_same_data_undamaged_pass(
             ["run", "--runs_per_device", "auto", "--accelerator", "cpu"],
             ("--runs_per_device auto", "the runs compute on the CPU", "give a number of runs"),
         ),
-        (["run", "--runs_per_device", "many"], ("--runs_per_device: expected int, or one of 'auto', got many",)),
+        (["run", "--runs_per_device", "many"], ("--runs_per_device: expected int or 'auto', got many",)),
         (["launch", "--runs_per_device", "auto"], ("--runs_per_device: expected int, got auto",)),
         (["launch", "--runs_per_device", "0"], ("--runs_per_device 0", "1 or more")),
         (
