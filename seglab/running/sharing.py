@@ -74,7 +74,7 @@ def _peak_mib(folder: Path, gpu: str) -> float | None:
 
 
 def runs_per_device(need_mib: float, machine: Machine) -> int:
-    """Return the number of runs at a time on each GPU: as many as fit into its memory, and a core for each, at least one.
+    """Return the number of runs at a time on each GPU: as many as fit into its memory, each with a core; at least one.
 
     >>> runs_per_device(need_mib=4_000, machine=Machine("A100", free_mib=80_000, gpus=2, cores=64))
     18
