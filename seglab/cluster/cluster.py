@@ -20,23 +20,30 @@ from seglab.records import write_json, write_text
 
 @dataclass(frozen=True)
 class Needs:
-    """Machines and devices that one run needs."""
+    """Machines and devices that the runs of a job need."""
 
     devices: int = 1
-    """Processes of the run on each node."""
+    """Processes of one run on each node."""
     nodes: int = 1
     cpu: bool = False
-    """True if the run computes on the CPU, so that its job asks for no GPU."""
+    """True if the runs compute on the CPU, so that their job asks for no GPU."""
+    runs: int = 1
+    """Runs at a time in a job. They share its GPUs."""
 
     @property
     def gpus(self) -> int:
-        """GPUs of the run on each node."""
+        """GPUs of a job on each node."""
         return 0 if self.cpu else self.devices
+
+    @property
+    def processes(self) -> int:
+        """Training processes of a job on each node."""
+        return self.devices * self.runs
 
 
 @dataclass(frozen=True)
 class JobArray:
-    """Equal jobs to submit together. Each takes one run after another until none is left."""
+    """Equal jobs to submit together. They take one run after another until none is left."""
 
     name: str
     count: int
@@ -44,6 +51,8 @@ class JobArray:
     """Folder for the script, `jobs.json` and the logs. It may not exist yet."""
     command: tuple[str, ...]
     """Command of each job. The word `python` stands for the interpreter of the job's machine."""
+    workers: int = 1
+    """Processes of each job that run the command at the same time. Each takes one run after another."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,13 @@ class Submission:
     command: tuple[str, ...]
     cluster: str
     """Import path of the `Cluster` that submitted the jobs. `status` and `cancel` ask this class."""
+    workers: int = 1
+    """Runs at a time in each job."""
 
     def write(self) -> None:
         """Write `jobs.json`, which `status`, `cancel` and the next `launch` read."""
-        write_json(self.folder / "jobs.json", {"cluster": self.cluster, "ids": self.ids, "command": self.command})
+        about = {"cluster": self.cluster, "ids": self.ids, "command": self.command, "workers": self.workers}
+        write_json(self.folder / "jobs.json", about)
 
     def log(self, job: str) -> Path:
         """Return the path of a job's log. A run has its own `log.txt`."""
@@ -215,13 +227,14 @@ class Cluster(ABC):
     def job_words(self, array: JobArray, stop_after: int | None = None) -> list[str]:
         """Return the command of each job as words.
 
-        The command passes signals on, and requeues the job if `should_requeue` is True.
+        The command starts `array.workers` workers, passes signals on, and requeues the job if `should_requeue` is True.
 
         After `stop_after` seconds the job saves its run and stops, as on SIGUSR1. Use this if the scheduler sends no
         signal before the time limit.
         """
-        limit = [] if stop_after is None else ["--stop-after", str(stop_after)]
-        return [sys.executable, "-u", "-m", "seglab.cluster.job", *limit, class_path(self.context), *array.command]
+        flags = [] if stop_after is None else ["--stop-after", str(stop_after)]
+        flags += [] if array.workers == 1 else ["--workers", str(array.workers)]
+        return [sys.executable, "-u", "-m", "seglab.cluster.job", *flags, class_path(self.context), *array.command]
 
     @final
     def submit(self, array: JobArray) -> Submission:
@@ -241,6 +254,6 @@ class Cluster(ABC):
             with contextlib.suppress(OSError):
                 array.folder.parent.rmdir()  # unless it holds other submissions
             raise ValueError(self.explain(str(refusal))) from None
-        submission = Submission(array.folder, tuple(ids), array.command, class_path(type(self)))
+        submission = Submission(array.folder, tuple(ids), array.command, class_path(type(self)), array.workers)
         submission.write()
         return submission

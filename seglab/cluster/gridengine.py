@@ -83,8 +83,9 @@ class GridEngine(Cluster):
             raise ValueError(
                 f"--launcher.gpus {self.gpus}: a run computes on {needs.gpus}, as --devices and --accelerator say; leave it out"
             )
-        if self.cpus < needs.devices:
-            raise ValueError(f"--launcher.cpus {self.cpus}: a run has {needs.devices} processes; give each a core or more")
+        if self.cpus < needs.processes:
+            of = "a run has" if needs.runs == 1 else f"{needs.runs} runs at a time have"
+            raise ValueError(f"--launcher.cpus {self.cpus}: {of} {needs.processes} processes; give each a core or more")
         return dataclasses.replace(self, gpus=needs.gpus if self.gpus is None else self.gpus)
 
     @override

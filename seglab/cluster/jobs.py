@@ -36,10 +36,13 @@ def in_queue(submitted: Iterable[Submission]) -> list[QueuedJob]:
     )
 
 
-def at_work(queued: Iterable[QueuedJob], submitted: Iterable[Submission], command: Sequence[str]) -> int:
-    """Return how many jobs take runs by `command`, now or when they start. Jobs that are about to end do not count."""
-    ids = {job for submission in submitted if submission.command == tuple(command) for job in submission.ids}
-    return sum(job.id in ids and not job.ending for job in queued)
+def at_work(queued: Iterable[QueuedJob], submitted: Iterable[Submission], command: Sequence[str]) -> list[int]:
+    """Return the number of workers of each job that takes runs by `command`, now or when it starts.
+
+    Jobs that are about to end do not count.
+    """
+    workers = {job: submission.workers for submission in submitted if submission.command == tuple(command) for job in submission.ids}
+    return [workers[job.id] for job in queued if job.id in workers and not job.ending]
 
 
 def cancel(submitted: Sequence[Submission], patience: float = 60.0) -> list[QueuedJob]:
@@ -84,7 +87,8 @@ def _classes(submitted: Iterable[Submission]) -> Iterator[tuple[type[Cluster], s
 def _read(path: Path) -> Submission:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return Submission(path.parent, tuple(map(str, raw["ids"])), tuple(map(str, raw["command"])), str(raw["cluster"]))
+        ids, command = tuple(map(str, raw["ids"])), tuple(map(str, raw["command"]))
+        return Submission(path.parent, ids, command, str(raw["cluster"]), int(raw.get("workers", 1)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{path}: damaged, so its jobs are not known; find them with the scheduler's own commands, then delete the file"

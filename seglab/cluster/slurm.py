@@ -82,8 +82,9 @@ class Slurm(Cluster):
             )
         if self.nodes not in (None, needs.nodes):
             raise ValueError(f"--launcher.nodes {self.nodes}: a run computes on {needs.nodes}, as --num_nodes says; leave it out")
-        if self.cpus < needs.devices:
-            raise ValueError(f"--launcher.cpus {self.cpus}: a run has {needs.devices} processes on each node; give each a core or more")
+        if self.cpus < needs.processes:
+            of = "a run has" if needs.runs == 1 else f"{needs.runs} runs at a time have"
+            raise ValueError(f"--launcher.cpus {self.cpus}: {of} {needs.processes} processes on each node; give each a core or more")
         return dataclasses.replace(self, gpus=needs.gpus if self.gpus is None else self.gpus, nodes=needs.nodes)
 
     @override

@@ -137,23 +137,23 @@ class Plan:
 
     def command(self, run: Run) -> list[str]:
         """Return the command that repeats one run, to be pasted into a shell."""
-        return [*self._start("run"), *self._only(run)]
+        return [*self._start("run"), *self.only(run).flags]
 
     def short_command(self, run: Run) -> list[str]:
         """Return `command` without the flags that have their default values."""
-        return ["python", *self.script.start, "run", *self.script.changed, *self.resources.repeating_flags, *self._only(run)]
+        return ["python", *self.script.start, "run", *self.script.changed, *self.resources.repeating_flags, *self.only(run).flags]
 
     def worker_command(self) -> list[str]:
         """Return the command of a worker, which works on these runs until none is left."""
         verb = "work" if self.tunes is None else "work-tuning"
         return [*self._start(verb), *self.selection.flags, *self.resources.worker_flags]
 
-    def _only(self, run: Run) -> list[str]:
-        """Return the flags that select one run."""
+    def only(self, run: Run) -> Selection:
+        """Return the selection of one run."""
         if self.tunes is None:
-            return Selection(run.arm, None, run.seed).flags
+            return Selection(run.arm, None, run.seed)
         name, setting = arm_and_setting(run.arm)
-        return Selection(arm_and_tuning(name, self.tunes.tunings)[0], setting, run.seed).flags
+        return Selection(arm_and_tuning(name, self.tunes.tunings)[0], setting, run.seed)
 
     def _start(self, verb: str) -> list[str]:
         place = ["--root", str(self.root), "--name", self.study.name if self.tunes is None else self.tunes.name]

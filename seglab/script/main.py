@@ -111,7 +111,8 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
                 print_runs(stages, full=built.full)
             return DONE if built.dry_run else _run_all(plans, built, forks, console)
         case "launch":
-            return max(_launch(plan, built.launcher, built.dry_run, console) for plan in plans)
+            _check_counts(built)
+            return max(_launch(plan, built, console) for plan in plans)
     if len(plans) > 1:
         raise ValueError(f"{verb} is for one study: choose one of {', '.join(plan.study.name for plan in plans)} with --name")
     (plan,) = plans
@@ -127,11 +128,12 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
 
 def _check_counts(given: Namespace) -> None:
     """Raise a ValueError if the flags that say how many runs work at a time are wrong."""
-    for flag in ("jobs", "runs_per_device"):
-        if given[flag] is not None and given[flag] < 1:
-            raise ValueError(f"--{flag} {given[flag]}: must be 1 or more")
-    if None not in (given.jobs, given.runs_per_device):
-        raise ValueError(f"--jobs {given.jobs} --runs_per_device {given.runs_per_device}: give one of them, both say how many runs")
+    jobs = given.get("jobs")  # a flag of `run` alone
+    for flag, number in (("jobs", jobs), ("runs_per_device", given.runs_per_device)):
+        if number not in (None, "auto") and number < 1:
+            raise ValueError(f"--{flag} {number}: must be 1 or more")
+    if None not in (jobs, given.runs_per_device):
+        raise ValueError(f"--jobs {jobs} --runs_per_device {given.runs_per_device}: give one of them, both say how many runs")
 
 
 def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, console: Console) -> int:
@@ -161,7 +163,11 @@ def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Consol
     if plan.resources.num_nodes > 1:
         job_with_nodes(plan.resources.num_nodes)
     gpus, devices, wait = plan.resources.shared_gpus(), plan.resources.devices, given.wait
-    jobs = workers_on(gpus, devices, given.runs_per_device) if given.jobs is None else given.jobs
+    jobs: int | None = None
+    if given.runs_per_device != "auto":
+        jobs = workers_on(gpus, devices, given.runs_per_device) if given.jobs is None else given.jobs
+    elif gpus == 0:
+        raise ValueError("--runs_per_device auto: measures the memory of a GPU, and the runs compute on the CPU; give a number of runs")
     launcher = Local(gpus, devices, forks)
     if plan.selection.setting is not None:
         check_shared(plan)
@@ -211,7 +217,7 @@ def _compare(plan: Plan, complete: bool, idle: bool, console: Console) -> None:
         console.print(f"no comparison: {one_line(error)}", highlight=False, markup=False)
 
 
-def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Console) -> int:
+def _launch(plan: Plan, given: Namespace, console: Console) -> int:
     """Submit the first unfinished stage of the study to the cluster.
 
     A study with tuned arms has two stages, and is launched twice.
@@ -219,14 +225,19 @@ def _launch(plan: Plan, launcher: Cluster | None, dry_run: bool, console: Consol
     stages = stages_of(plan)
     stage = next((stage for stage in stages if stage.unsettled), stages[-1])
     resources = plan.resources
-    chosen: Cluster = cluster_here() if launcher is None else launcher
-    cluster = chosen.for_run(Needs(resources.devices, resources.num_nodes, cpu=resources.accelerator == "cpu"))
-    if dry_run:
+    workers = 1 if given.runs_per_device is None else given.runs_per_device
+    if workers > 1 and resources.num_nodes > 1:
+        raise ValueError(
+            f"--runs_per_device {workers} --num_nodes {resources.num_nodes}: runs on several nodes share no GPU; leave one out"
+        )
+    chosen: Cluster = cluster_here() if given.launcher is None else given.launcher
+    cluster = chosen.for_run(Needs(resources.devices, resources.num_nodes, cpu=resources.accelerator == "cpu", runs=workers))
+    if given.dry_run:
         _check([stage])
         print(dry_run_table(stage, stage.runs))
-        print(preview(stage, cluster), end="")
+        print(preview(stage, cluster, workers), end="")
         return DONE
-    submit(stage, cluster, console)
+    submit(stage, cluster, workers, console)
     if stage is not stages[-1]:
         console.print(
             "these runs choose the settings; when they are done, the same command again launches the next round, or the study's own runs"

@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from jsonargparse._core import ActionsContainer, ArgumentGroup
@@ -117,6 +117,7 @@ def _launch_parser(function: StudyFunction) -> ArgumentParser:
         help=f"the scheduler, {known} or a Cluster of your own by its import path; default: the one of this machine. "
         "--launcher.help CLASS lists its flags",
     )
+    running.add_argument("--runs_per_device", type=int | None, default=None, help="runs at a time on the GPUs of each job; default: one")
     running.add_argument("--dry_run", action="store_true", help="show the script that the scheduler would get; do nothing")
     return parser
 
@@ -131,7 +132,12 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
     parser = _starting_parser(function)
     running = _running(parser)
     running.add_argument("--jobs", type=int | None, default=None, help="runs at a time; default: one a GPU, or one")
-    running.add_argument("--runs_per_device", type=int | None, default=None, help="runs at a time on each GPU, or on the CPU; default: one")
+    running.add_argument(
+        "--runs_per_device",
+        type=int | Literal["auto"] | None,
+        default=None,
+        help="runs at a time on each GPU, or on the CPU; auto is as many as the memory of a GPU holds; default: one",
+    )
     running.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
     running.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
     running.add_argument("--full", action="store_true", help="with --dry_run: commands with the value of every flag, defaults too")

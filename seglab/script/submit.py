@@ -1,5 +1,6 @@
 """`launch`: submit jobs to a cluster, and tell the user which jobs."""
 
+import math
 import os
 import time
 
@@ -13,8 +14,8 @@ from seglab.running.status import count
 from seglab.script.supervise import prepare
 
 
-def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
-    """Submit one job for each unfinished run, at most `cluster.jobs`.
+def submit(plan: Plan, cluster: Cluster, workers: int, console: Console) -> None:
+    """Submit one job for every `workers` unfinished runs, at most `cluster.jobs`.
 
     Jobs that are already in the queue for these runs are subtracted.
     """
@@ -26,15 +27,17 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
     mine = class_path(type(cluster))  # the queue of another cluster may be unreachable from this machine
     before = [submission for submission in jobs.submissions(plan.folder) if submission.cluster == mine]
     there = jobs.in_queue(before)
-    number = min(len(todo), cluster.jobs) - jobs.at_work(there, before, command)
+    at_work = jobs.at_work(there, before, command)
+    number = min(math.ceil((len(todo) - sum(at_work)) / workers), cluster.jobs - len(at_work))
     for line in jobs.lines(there):
         console.print(line, highlight=False, markup=False)
     if number <= 0:
         console.print("nothing submitted: the jobs in the queue do these runs", highlight=False)
         return
-    sent = cluster.submit(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / _stamp(), tuple(command)))
+    sent = cluster.submit(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / _stamp(), tuple(command), workers))
     first, last = sent.ids[0], sent.ids[-1]
-    console.print(f"submitted {count(number, 'job')}: {first}{'' if number == 1 else f' to {last}'}", highlight=False)
+    sharing = "" if workers == 1 else f", {workers} runs at a time in each"
+    console.print(f"submitted {count(number, 'job')}: {first}{'' if number == 1 else f' to {last}'}{sharing}", highlight=False)
     for line in (
         f"how it goes: {shell(['seglab', 'status', str(plan.folder)])}",
         f"what a job prints: {sent.log(first)}",
@@ -43,12 +46,12 @@ def submit(plan: Plan, cluster: Cluster, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def preview(plan: Plan, cluster: Cluster) -> str:
+def preview(plan: Plan, cluster: Cluster, workers: int) -> str:
     """Return the script that `submit` would send; an empty text if no run is unfinished."""
-    number = min(len(plan.unsettled), cluster.jobs)
+    number = min(math.ceil(len(plan.unsettled) / workers), cluster.jobs)
     if not number:
         return ""
-    return cluster.script(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / "TIME", tuple(plan.worker_command())))
+    return cluster.script(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / "TIME", tuple(plan.worker_command()), workers))
 
 
 def _stamp() -> str:

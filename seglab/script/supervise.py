@@ -1,5 +1,6 @@
 """Supervise `run`: show the unfinished runs, their progress, their scores and their failures."""
 
+import dataclasses
 import time
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -19,7 +20,9 @@ from seglab.running.declared import idle_amendment, new_declaration
 from seglab.running.ledger import forget_failures
 from seglab.running.local import Launcher
 from seglab.running.plan import Plan, save_record
+from seglab.running.sharing import Machine, needed_mib, runs_per_device, why
 from seglab.running.status import Clock, count, duration, fraction_done, run_status
+from seglab.running.threads import workers_on
 from seglab.script.preflight import check_request, check_training
 from seglab.tracking import resolved_mode
 
@@ -27,13 +30,13 @@ POLL_SECONDS = 2.0
 """Time between two looks at the runs of other processes."""
 
 
-def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: bool = False) -> int:
+def supervise(plan: Plan, launcher: Launcher, jobs: int | None, console: Console, *, wait: bool = False) -> int:
     """Bring all runs of the plan to a result.
 
     Args:
         plan: the runs.
         launcher: starts the workers.
-        jobs: number of workers.
+        jobs: number of workers; None for as many as the memory of the GPUs holds.
         console: where the progress is shown.
         wait: whether to wait for runs that other processes work on, and to do those that they leave without a result.
 
@@ -48,13 +51,46 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wa
     if todo:
         study = plan.study if plan.tunes is None else plan.tunes
         _say_once(at_start(resolved_mode(plan.resources.wandb), plan.root / study.name), console)
-    while todo:
-        codes = _launch(plan, todo, launcher, min(jobs, len(todo)), console)
-        _report_workers(codes, plan.folder, console)
-        if INTERRUPTED in codes:
-            raise Interrupted
+    if todo and jobs is None:
+        jobs = _measured(plan, todo, launcher, console)
+        todo = [run for run in todo if not plan.settled(run)]
+    while todo and jobs is not None:
+        _do(plan, todo, launcher, [plan.worker_command()] * min(jobs, len(todo)), console)
         todo = _left_by_others(plan, console) if wait else []
     return _report_runs(plan, console)
+
+
+def _measured(plan: Plan, todo: Sequence[Run], launcher: Launcher, console: Console) -> int:
+    """Return the number of workers whose runs fit into the GPUs.
+
+    If no run is done, do the first runs of the plan, one on each GPU, and measure them.
+    """
+    machine, devices, study = Machine.here(), plan.resources.devices, plan.root / plan.whole.name
+    need = needed_mib((path.parent for path in study.rglob("result.json")), machine.gpu)
+    held = _held(plan, todo)
+    first = [run for run in todo if run not in held][: workers_on(machine.gpus, devices)]
+    if need is None and first:
+        console.print(f"auto: {count(len(first), 'run')} first, one at a time on each GPU, to measure its memory", highlight=False)
+        alone = [dataclasses.replace(plan, selection=plan.only(run)).worker_command() for run in first]
+        _do(plan, first, launcher, alone, console)
+        need = needed_mib((run.directory(plan.folder) for run in first), machine.gpu)
+    if need is None:
+        console.print("auto: 1 run at a time on each GPU, as no run could be measured", highlight=False)
+        return workers_on(machine.gpus, devices)
+    console.print(why(need, machine), highlight=False)
+    return workers_on(machine.gpus, devices, runs_per_device(need, machine))
+
+
+def _do(plan: Plan, runs: Sequence[Run], launcher: Launcher, commands: Sequence[Sequence[str]], console: Console) -> None:
+    """Start workers by `commands`, show the progress of `runs`, and report workers that ended abnormally.
+
+    Raises:
+        Interrupted: a worker was asked to stop.
+    """
+    codes = _launch(plan, runs, launcher, commands, console)
+    _report_workers(codes, plan.folder, console)
+    if INTERRUPTED in codes:
+        raise Interrupted
 
 
 @cache
@@ -139,7 +175,7 @@ def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -
         console.print(table)
 
 
-def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, console: Console) -> list[int]:
+def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, commands: Sequence[Sequence[str]], console: Console) -> list[int]:
     """Start workers, show a progress bar until all have ended, and return their exit codes."""
     columns = (
         TextColumn("{task.description}"),
@@ -166,7 +202,7 @@ def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, jobs: int, cons
             text = "" if left is None else f"{duration(left)} left"
             bar.update(task, completed=done, description=f"{len(todo) - len(waiting)} of {len(todo)} runs", left=text)
 
-        return launcher.launch([plan.worker_command()] * jobs, plan.folder / "logs", watch)
+        return launcher.launch(commands, plan.folder / "logs", watch)
 
 
 def _damaged(plan: Plan) -> list[str]:

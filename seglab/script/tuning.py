@@ -33,7 +33,7 @@ from seglab.study.space import Values
 from seglab.study.study import Study
 
 
-def tune(plan: Plan, launcher: Launcher, jobs: int, console: Console, *, wait: bool = False) -> int:
+def tune(plan: Plan, launcher: Launcher, jobs: int | None, console: Console, *, wait: bool = False) -> int:
     """Finish the tuning runs of the plan's arms, round by round, and choose a setting of each arm.
 
     Returns:

@@ -3,6 +3,7 @@
 Whatever happens, results are the local ones.
 """
 
+import json
 import re
 import shutil
 import sys
@@ -94,6 +95,27 @@ def test_a_run_on_two_nodes_is_preempted_and_ends_as_on_one(script: Script, fold
     scores_alone, weights_alone = numbers(folder.parent / "alone/l2/seed-1")
     assert scores == scores_alone
     torch.testing.assert_close(weights, weights_alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_job_of_two_runs_at_a_time_is_preempted_and_goes_on(script: Script, folder: Path, local: Path, slurm: SlurmCluster) -> None:
+    shown = script(*LAUNCH, "--arm", "l2", "--runs_per_device", "2", "--dry_run")
+    assert "-m seglab.cluster.job --workers 2 " in shown
+    assert "--array" not in shown, "two runs are one job"
+    assert "2 runs at a time in each" in script(*LAUNCH, "--arm", "l2", "--runs_per_device", "2", step=3)
+    job, runs = the_job(folder), [folder / "l2/seed-0", folder / "l2/seed-1"]
+    for run in runs:
+        wait_for_training(run)
+    assert [state(run) for run in runs] == ["running", "running"]
+    assert len({Owner.read((run / "lease.0").read_text().splitlines()[0]).pid for run in runs}) == 2
+    assert "nothing submitted" in script(*LAUNCH, "--arm", "l2", "--runs_per_device", "2")
+    slurm.ask("sbatch", "-p", "urgent", "-N2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    goes_on(slurm, job)
+    for run in runs:
+        assert "released" in (run / "lease.0").read_text(), "it was killed before it could stop in order"
+        again = Owner.read((run / "lease.1").read_text().splitlines()[0])
+        assert (again.job, again.restarts) == (job, 1)
+        assert json.loads((run / "environment.json").read_text())["threads"] == 1
+        assert numbers(run) == numbers(local / "l2" / run.name)
 
 
 def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(script: Script, folder: Path, local: Path, slurm: SlurmCluster) -> None:

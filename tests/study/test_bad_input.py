@@ -174,6 +174,21 @@ def test_the_same_data_undamaged_pass(
         (["run", "--epochs", "0"], ("epochs 0", "1 or more")),
         (["run", "--jobs", "0"], ("--jobs 0", "1 or more")),
         (["run", "--runs_per_device", "0"], ("--runs_per_device 0", "1 or more")),
+        (
+            ["run", "--runs_per_device", "auto", "--accelerator", "cpu"],
+            ("--runs_per_device auto", "the runs compute on the CPU", "give a number of runs"),
+        ),
+        (["run", "--runs_per_device", "many"], ("--runs_per_device: expected int or 'auto', got many",)),
+        (["launch", "--runs_per_device", "auto"], ("--runs_per_device: expected int, got auto",)),
+        (["launch", "--runs_per_device", "0"], ("--runs_per_device 0", "1 or more")),
+        (
+            ["launch", "--runs_per_device", "2", "--num_nodes", "2"],
+            ("--runs_per_device 2 --num_nodes 2", "runs on several nodes share no GPU", "leave one out"),
+        ),
+        (
+            ["launch", "--launcher", "Slurm", "--runs_per_device", "8", "--dry_run"],
+            ("--launcher.cpus 4", "8 runs at a time have 8 processes", "give each a core"),
+        ),
         (["run", "--jobs", "2", "--runs_per_device", "2"], ("--jobs 2 --runs_per_device 2", "give one of them")),
         (["run", "--jobs", "x"], ("--jobs: expected int, got x",)),
         (["run", "--name", "a/b"], ("study 'a/b'", "letters, digits")),

@@ -237,6 +237,22 @@ def test_a_cluster_of_the_users_own(script: Script, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("queue.*"))
 
 
+def test_jobs_of_several_runs_at_a_time(script: Script) -> None:
+    """Six runs are three jobs of two; jobs in the queue count by the runs that they do at a time."""
+    words = ("launch", "--launcher", "paper.Paper", "--accelerator", "cpu", "--runs_per_device")
+    code, out, err = script(*words, "2", "--dry_run")
+    assert code == 0, err
+    assert "seglab.cluster.job --workers 2 paper.PaperJob python tiny.py work" in out
+    code, out, err = script(*words, "4", "--launcher.jobs", "1")
+    assert code == 0, err
+    assert "submitted 1 job: 0, 4 runs at a time in each" in out
+    assert "nothing submitted" in script(*words, "4", "--launcher.jobs", "1")[1]
+    assert "submitted 1 job: 0, 2 runs at a time in each" in script(*words, "2")[1], "two of six runs were left"
+    script("cancel")
+    assert "submitted 3 jobs: 0 to 2, 2 runs at a time in each" in script(*words, "2")[1]
+    script("cancel")
+
+
 def test_a_refusal_leaves_nothing(script: Script, tmp_path: Path) -> None:
     code, _, err = script("launch", "--launcher", "paper.Paper", "--launcher.colour", "black", "--accelerator", "cpu")
     assert (code, err) == (2, "error: the scheduler refuses: nobody could read it\n")

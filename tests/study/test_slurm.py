@@ -17,6 +17,7 @@ from seglab.cluster.slurm import Slurm
 from seglab.records import Run
 from seglab.running import ledger
 from seglab.script.main import main
+from tests.cluster.waiting import wait
 from tests.study import tiny_experiment
 from tests.study.scripts import Command
 
@@ -125,20 +126,23 @@ def test_nodes_and_cores_are_those_of_a_run() -> None:
         Slurm(nodes=3).for_run(Needs(nodes=2, cpu=True))
     with pytest.raises(ValueError, match=r"--launcher.cpus 4: a run has 8 processes on each node"):
         Slurm().for_run(Needs(8))
+    with pytest.raises(ValueError, match=r"--launcher.cpus 4: 3 runs at a time have 6 processes on each node"):
+        Slurm().for_run(Needs(2, runs=3))
+    assert Slurm().for_run(Needs(2, runs=2)).gpus == 2, "the runs of a job share its GPUs"
 
 
 def test_jobs_at_work_are_those_of_the_command(tmp_path: Path) -> None:
     mine, others = ("python", "x.py", "work"), ("python", "x.py", "work", "--arm", "l1")
-    submitted = [Submission(tmp_path, ("7_0", "7_1", "7_2"), mine, SLURM), Submission(tmp_path, ("8",), others, SLURM)]
+    submitted = [Submission(tmp_path, ("7_0", "7_1", "7_2"), mine, SLURM), Submission(tmp_path, ("8",), others, SLURM, workers=3)]
     queue = [
         QueuedJob("7_0", "running", "n1"),
         QueuedJob("7_1", "pending", "(Priority)"),
         QueuedJob("7_2", "completing", "n1", ending=True),
         QueuedJob("8", "running", "n2"),
     ]
-    assert jobs.at_work(queue, submitted, mine) == 2
-    assert jobs.at_work(queue, submitted, others) == 1
-    assert jobs.at_work([], submitted, mine) == 0
+    assert jobs.at_work(queue, submitted, mine) == [1, 1]
+    assert jobs.at_work(queue, submitted, others) == [3]
+    assert jobs.at_work([], submitted, mine) == []
 
 
 def test_submissions_are_kept(tmp_path: Path) -> None:
@@ -146,7 +150,10 @@ def test_submissions_are_kept(tmp_path: Path) -> None:
     for number in (2, 1):
         folder = tmp_path / "jobs" / str(number)
         folder.mkdir(parents=True)
-        Submission(folder, (f"{number}_0",), ("python",), f"my.Cluster{number}").write()
+        Submission(folder, (f"{number}_0",), ("python",), f"my.Cluster{number}", workers=number).write()
+    assert [submission.workers for submission in jobs.submissions(tmp_path)] == [1, 2]
+    (tmp_path / "jobs" / "2" / "jobs.json").write_text('{"cluster": "my.Cluster2", "ids": ["2_0"], "command": ["python"]}')  # of seglab 0.3
+    assert [submission.workers for submission in jobs.submissions(tmp_path)] == [1, 1]
     assert [submission.ids for submission in jobs.submissions(tmp_path)] == [("1_0",), ("2_0",)]
     assert [submission.cluster for submission in jobs.submissions(tmp_path)] == ["my.Cluster1", "my.Cluster2"]
     (tmp_path / "jobs" / "1" / "jobs.json").write_text("{")
@@ -225,6 +232,75 @@ def test_a_job_that_is_asked_to_stop(
     assert (tmp_path / "heard").read_text() == str(int(number)), "the command has to hear of it once"
     assert (tmp_path / "requeued").exists() == requeued
     assert ended == code
+
+
+WORKER = """
+import os, signal, sys, time
+from pathlib import Path
+heard = []
+caught = signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2
+for number in caught:
+    signal.signal(number, lambda number, frame: heard.append(number))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, caught)
+place = Path(str(os.getpid()))
+place.write_text(os.environ["OMP_NUM_THREADS"])
+while not heard:
+    time.sleep(0.02)
+time.sleep(0.2)
+place.with_suffix(".heard").write_text(" ".join(map(str, heard)))
+for code in Path().glob("code-*"):
+    try:
+        code.unlink()
+        sys.exit(int(code.name.split("-")[2]))
+    except FileNotFoundError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("tracking", ["cgroup", "linuxproc"])
+@pytest.mark.parametrize(
+    ("codes", "killed", "ended", "requeued"),
+    [
+        ((0, 75, 1), False, 75, True),
+        ((0, 0, 1), False, 1, False),  # nothing is left to do
+        ((75, 75, 75), True, 75, True),
+    ],
+)
+def test_a_job_of_several_workers_that_is_asked_to_stop(
+    tmp_path: Path, tracking: str, codes: tuple[int, ...], killed: bool, ended: int, requeued: bool
+) -> None:
+    """Each worker hears of it once, has its share of the job's 7 cores, and ends with a code of its own.
+
+    A worker that is killed is gone at once, and no zombie whose lease would stay valid.
+    """
+    (tmp_path / "bin").mkdir()
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.write_text(STAND_IN.format(tracking=tracking, state="RUNNING", preempted="None"))
+    scontrol.chmod(0o755)
+    for number, code in enumerate(codes):
+        (tmp_path / f"code-{number}-{code}").touch()
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "7"}
+    words = [sys.executable, "-m", "seglab.cluster.job", "--workers", "3", "seglab.cluster.slurm_job.SlurmJob", "python", "-c", WORKER]
+    job = subprocess.Popen(words, cwd=tmp_path, env=environment, start_new_session=True)
+
+    def workers() -> list[Path]:
+        return [path for path in tmp_path.iterdir() if path.name.isdigit() and path.read_text()]
+
+    wait("three workers", lambda: len(workers()) == 3, 30)
+    assert [path.read_text() for path in workers()] == ["2", "2", "2"]
+    if killed:
+        victim = max(workers(), key=lambda path: int(path.name))
+        os.kill(int(victim.name), signal.SIGKILL)
+        wait("the killed worker to be reaped", lambda: not Path("/proc", victim.name).exists(), 10)
+    if tracking == "cgroup":
+        job.send_signal(signal.SIGUSR2)
+    else:
+        os.killpg(job.pid, signal.SIGUSR2)
+    assert job.wait(timeout=30) == ended
+    heard = [path.read_text() for path in tmp_path.glob("*.heard")]
+    assert heard == [str(int(signal.SIGUSR2))] * (2 if killed else 3)
+    assert (tmp_path / "requeued").exists() == requeued
 
 
 def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
