@@ -54,7 +54,7 @@ class Local:
                     process = self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands))
                     lifelines.enter_context(process)
                     processes.append(process)
-                while any(process.poll() is None for process in processes):
+                while None in [process.poll() for process in processes]:  # reaps each dead one, so that another takes over its run
                     began = time.monotonic()
                     watch()
                     time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # for ten thousand runs, `watch` takes a while
