@@ -324,7 +324,7 @@ def test_the_training_without_a_script_is_configured(command: str, tmp_path: Pat
     words = ["-c", "from seglab.cli import main; main()", *shlex.split(command)[1:], "--print_config"]
     done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    named = re.findall(r"--model\.\w+ (?:\S+\.)?(\w+)", command)
+    named = re.findall(r"--model\.(?:loss|scheduler|freeze|regularizer) (?:\S+\.)?(\w+)", command)
     assert named
     for name in ("my.Cauchy", "seglab.Shapes", *named):
         assert re.search(rf"class_path: (\S+\.)?{name.rpartition('.')[2]}\n", done.stdout), name
