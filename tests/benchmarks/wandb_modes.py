@@ -1,72 +1,77 @@
-"""Measure what W&B costs a training: `python -m tests.benchmarks wandb`."""
+"""Measure what W&B costs a training: `python -m tests.benchmarks wandb`.
 
-import statistics
+python -m tests.benchmarks.wandb_modes ROOT SEED trains one run of the study in ROOT, and prints the seconds spent in W&B.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from rich.console import Console
 
 from seglab.records import read_result
-from tests.benchmarks.study import of_command, script, show
+from tests.benchmarks.study import of_command, one_thread, script, show
 
-ROUNDS, SHORT, LONG = 3, 2, 12
-"""Number of rounds, and the epochs of two otherwise equal trainings. Both include the start of W&B, so their difference
-is the time of epochs alone.
-"""
+EPOCHS = 8
+FLAGS = ("--accelerator", "cpu", "--rates", "1", "--seeds", "2", "--epochs", str(EPOCHS), "--arm", "lr-0", "--wandb", "offline")
 
-MODES = {
-    "disabled": ("--seed", "1", "--wandb", "disabled"),
-    "offline": ("--seed", "1", "--wandb", "offline"),
-    "offline, with pictures of each validation": ("--seed", "0", "--wandb", "offline"),
-}
+SEEDS = {"offline": 1, "offline, with pictures of each validation": 0}
 """The first seed of a study logs pictures of its validations."""
 
 
-class Training(NamedTuple):
-    """Seconds of one training and of the `run` around it."""
-
-    training: float
-    """With validation, and with the start of W&B."""
-    run: float
-    cpu: float
-    """CPU seconds of `run` and all its processes, W&B's own among them."""
-
-
 def bench_wandb(console: Console) -> None:
-    """Time an epoch with its validation apart from the start, each mode in turn, and each ratio within a round."""
-    epochs: dict[str, list[float]] = {mode: [] for mode in MODES}
-    processor: dict[str, list[float]] = {mode: [] for mode in MODES}
-    runs: dict[str, list[float]] = {mode: [] for mode in MODES}
-    for _ in range(ROUNDS):
-        for mode, words in MODES.items():
-            short, long = trained(SHORT, words), trained(LONG, words)
-            epochs[mode].append((long.training - short.training) / (LONG - SHORT))
-            processor[mode].append((long.cpu - short.cpu) / (LONG - SHORT))
-            runs[mode].append(short.run)
-    rows = {
-        mode: (
-            statistics.median(epochs[mode]),
-            ratio(epochs[mode], epochs["disabled"]),
-            statistics.median(processor[mode]),
-            ratio(processor[mode], processor["disabled"]),
-            statistics.median(runs[mode]) - statistics.median(runs["disabled"]),
-        )
-        for mode in MODES
-    }
-    headings = ("epoch s", "ratio", "CPU s an epoch", "ratio", f"more s, whole `run` of {SHORT} epochs")
-    show(console, f"W&B, a short training on the CPU, {ROUNDS} rounds", headings, rows, ".3f")
-
-
-def trained(epochs: int, words: tuple[str, ...]) -> Training:
-    """Run one training of a study in a folder of its own."""
+    """Time the calls of W&B within a training: two trainings, one with W&B, differ by more than these calls take."""
+    rows = {}
     with tempfile.TemporaryDirectory() as root:
-        given = ["--root", root, "--accelerator", "cpu", "--rates", "1", "--seeds", "2", "--epochs", str(epochs), "--arm", "lr-0"]
-        seconds = of_command(script("run", *given, *words))
-        (path,) = Path(root).glob("rates/*/seed-*/result.json")
-        return Training(read_result(path).cost["training_seconds"], seconds.wall, seconds.cpu)
+        of_command(script("run", "--root", root, *FLAGS, "--seed", "1"))
+        for mode, seed in SEEDS.items():
+            shutil.rmtree(Path(root, "rates", "lr-0"))
+            words = [sys.executable, "-m", "tests.benchmarks.wandb_modes", root, str(seed)]
+            done = subprocess.run(words, check=True, capture_output=True, text=True, env=one_thread())
+            spent = json.loads(done.stdout.splitlines()[-1])
+            result = read_result(Path(root, "rates", "lr-0", f"seed-{seed}", "result.json"))
+            training = result.cost["training_seconds"] - spent["start"]
+            calls = spent["log_metrics"] + spent["log_pictures"]
+            rows[mode] = (training / EPOCHS, calls / EPOCHS, 100 * calls / (training - calls), spent["start"])
+    headings = ("an epoch, s", "of it W&B, s", "W&B, % of the rest", "start of W&B, s")
+    show(console, f"W&B, a training of {EPOCHS} epochs on the CPU", headings, rows, ".3f")
 
 
-def ratio(one: list[float], other: list[float]) -> float:
-    """Return the median of the ratios of the rounds."""
-    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+def train(root: str, seed: str) -> None:
+    """Train one run as a worker does, and print the seconds that W&B took: its start, its rows and its pictures."""
+    from seglab.script.main import main
+    from seglab.tracking import wandb_log, wandb_run
+    from tests.benchmarks.short_experiment import study
+
+    spent = {"start": 0.0, "log_metrics": 0.0, "log_pictures": 0.0}
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*given: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*given, **named)
+            finally:
+                spent[name] += time.perf_counter() - began
+
+        return measured
+
+    logger: Any = wandb_log.OnceLogger
+    for name in ("log_metrics", "log_pictures"):
+        setattr(logger, name, timed(name, getattr(logger, name)))
+    parts: Any = wandb_run
+    parts._started = timed("start", parts._started)
+    sys.argv = [str(Path(__file__).with_name("short_experiment.py")), "work", "--root", root, *FLAGS, "--seed", seed]
+    try:
+        main(study)
+    finally:
+        print(json.dumps(spent))
+
+
+if __name__ == "__main__":
+    train(*sys.argv[1:])
