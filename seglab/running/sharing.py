@@ -1,13 +1,13 @@
 """`--runs_per_device auto`: the number of runs at a time on each GPU, from the memory of runs that are done."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from seglab.data.threads import available_cpus
 from seglab.records import read_result
 
 USABLE = 0.9
@@ -51,7 +51,7 @@ class Machine:
             why = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ValueError(f"--runs_per_device auto: the memory of the GPUs cannot be read ({why}); give a number of runs")
         gpu, free, gpus = json.loads(done.stdout.splitlines()[-1])
-        return cls(gpu, free, gpus, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        return cls(gpu, free, gpus, available_cpus())
 
 
 def needed_mib(folders: Iterable[Path], gpu: str) -> float | None:
