@@ -71,7 +71,7 @@ def online_logger(described: Described) -> OnceLogger:
     Raises:
         ConnectionError: W&B cannot be reached, or refuses the run. Later runs of this process do not wait for it again.
     """
-    _send_no_reports()
+    _import_wandb()
     import wandb
 
     if _Process.unreachable is None:
@@ -92,7 +92,7 @@ def _reason(error: Exception) -> str:
 
 def _logger(described: Described, *, offline: bool, problem: str | None = None) -> OnceLogger:
     """Start a W&B run and write its state. `problem` is the reason why the run is offline."""
-    _send_no_reports()
+    _import_wandb()
     finish()
     _check_disk(described.directory)
     run = _started(described, offline)
@@ -110,9 +110,16 @@ def _logger(described: Described, *, offline: bool, problem: str | None = None) 
     return logger
 
 
-def _send_no_reports() -> None:
-    """Disable wandb's error reports before wandb is imported, because they delay a process's end in an outage."""
+def _import_wandb() -> None:
+    """Import wandb without its error reports, which delay a process's end in an outage, and without pandas.
+
+    W&B imports pandas at the first picture or table only to ask whether it is a data frame. This takes half a second of
+    each worker. Without the import W&B looks at the name of the type.
+    """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb.util
+
+    wandb.util.pd_available = False
 
 
 def finish() -> None:

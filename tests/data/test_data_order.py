@@ -173,6 +173,31 @@ def test_a_batch_that_a_worker_cannot_send_is_an_error_and_not_waited_for() -> N
         list(loader)
 
 
+HOLDS = """
+from seglab import SegmentationDataModule, Shapes
+data = SegmentationDataModule(Shapes(image_size=16), batch_size=4, num_workers=2)
+loaders = [loader() for loader in (data.train_dataloader, data.val_dataloader) for _ in range(2)]
+iterators = [iter(loader) for loader in loaders]
+print(*(len(next(iterator).name) for iterator in iterators))
+"""
+
+
+def test_a_script_that_still_holds_workers_ends() -> None:
+    """Python asks the workers by SIGTERM, which they ignore, and would wait for them for ever."""
+    done = subprocess.run([sys.executable, "-c", HOLDS], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["4"] * 4), done.stderr
+
+
+def test_a_batch_of_a_worker_has_the_sizes_of_its_samples() -> None:
+    """They are sent as numbers, and are tensors again."""
+    (alone,), (sent,) = (list(shapes(workers).test_dataloader()) for workers in (0, 1))
+    assert isinstance(sent, Batch)
+    assert sent.name == alone.name
+    for name in ("image", "mask", "image_size", "mask_size"):
+        one, other = getattr(alone, name), getattr(sent, name)
+        assert (one.dtype, one.tolist()) == (other.dtype, other.tolist()), name
+
+
 class Recorder(L.LightningModule):
     """Learns nothing of interest; writes down which names came in which epoch."""
 

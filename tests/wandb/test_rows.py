@@ -213,3 +213,30 @@ def test_the_rows_of_a_table_of_metrics() -> None:
     first, second = map(shown, rows_of(text))
     assert first == {"lr/encoder.0": 0.5, STEP: 3}
     assert (second["epoch"], second[STEP], math.isnan(second["val/miou"])) == (1, 4, True)
+
+
+PICTURES = """
+import sys
+from pathlib import Path
+import numpy as np
+from seglab.callbacks.sheet import Classes, PredictedImage
+from seglab.tracking import Described, Kept, conclude, finish, loggers
+folder = Path(sys.argv[1])
+made = loggers(Described("s/a/s0", "s/a", "final", {"study": "s", "arm": "a", "command": "c", "folder": "f"}, folder, "s-a-s0-00000000"), "offline")
+drawn = np.random.default_rng(0).integers
+pictures = [PredictedImage(name, drawn(255, size=(8, 8, 3), dtype=np.uint8), *drawn(2, size=(2, 8, 8))) for name in "ab"]
+for logger in made[1:]:
+    logger.log_pictures("val", pictures, Classes(["x", "y"], np.zeros((2, 3), np.uint8), 255))
+    logger.log_metrics({"val/miou": 0.5}, step=1)
+    logger.finalize("success")
+conclude(made, None, Kept(folder, diff=False))
+finish()
+print("pandas" in sys.modules, len(list(folder.glob("wandb/offline-run-*/files/media/images/**/*.png"))))
+"""
+
+
+def test_pictures_are_logged_without_pandas(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """W&B would import it for half a second, only to ask whether a picture is a data frame."""
+    environment = environment_of(wandb_server, "offline", {"PYTHONPATH": ROOT})
+    done = subprocess.run([sys.executable, "-c", PICTURES, str(tmp_path)], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "6"], done.stdout + done.stderr

@@ -3,12 +3,16 @@
 The training loader can resume within an epoch.
 """
 
+import atexit
+import multiprocessing
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.queues import Queue
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +24,9 @@ from seglab.data.loading.sampler import EpochSampler
 from seglab.memory import keep_freed_memory
 from seglab.sample import IGNORE, Batch, Sample
 
+_END_SECONDS = 0.2
+"""Time within which a process ends at SIGTERM, unless it ignores the signal."""
+
 
 def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Batch:
     """Stack N samples. Smaller images are padded with 0 and smaller masks with `IGNORE`, at the bottom and the right.
@@ -27,14 +34,28 @@ def collate(samples: Sequence[Sample], at_least: tuple[int, int] = (0, 0)) -> Ba
     The result has the rows and columns of the largest sample, and no fewer than `at_least`.
     """
     images, masks = [sample.image for sample in samples], [sample.mask for sample in samples]
-    sizes = torch.tensor([[one.shape[-2:] for one in tensors] for tensors in (images, masks)])  # one tensor is sent in less time than two
     return Batch(
         image=_stack(images, 0, at_least),
         mask=_stack(masks, IGNORE, at_least),
         name=tuple(sample.name for sample in samples),
-        image_size=sizes[0],
-        mask_size=sizes[1],
+        image_size=torch.tensor([image.shape[-2:] for image in images]),
+        mask_size=torch.tensor([mask.shape[-2:] for mask in masks]),
     )
+
+
+def _send(batch: Batch) -> tuple[Any, ...]:
+    """Return how a worker's batch is sent: its sizes as numbers, as each tensor that is sent takes a socket and a file.
+
+    Only processes of this machine receive it; batches are saved and moved to devices as ever.
+    """
+    return _received, (batch.image, batch.mask, batch.name, batch.image_size.tolist(), batch.mask_size.tolist())
+
+
+def _received(image: Tensor, mask: Tensor, name: tuple[str, ...], image_size: list[list[int]], mask_size: list[list[int]]) -> Batch:
+    return Batch(image, mask, name, torch.tensor(image_size), torch.tensor(mask_size))
+
+
+ForkingPickler.register(Batch, _send)
 
 
 def _stack(tensors: Sequence[Tensor], fill: int, at_least: tuple[int, int]) -> Tensor:
@@ -76,6 +97,23 @@ def ignore_signals(worker: int) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@atexit.register
+def end_workers() -> None:
+    """End the daemonic processes of this process before it ends.
+
+    Python would only send them SIGTERM and wait. Workers that a loader still holds ignore this signal, so that the
+    process would wait for ever.
+    """
+    children = [child for child in multiprocessing.active_children() if child.daemon]
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.join(_END_SECONDS)
+        if child.is_alive():
+            child.kill()
+            child.join()
 
 
 def _end(error: Exception, batch: object) -> None:
