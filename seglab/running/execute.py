@@ -49,13 +49,14 @@ def execute(job: Job, interruption: Interruption) -> Result:
     forget_peak_memory(resources.on_gpu)
     data = job.seeded_data()
     with run_settings():
-        with part(profile, "settings compared with the record"):
-            check_same(job.record, job.study, job.run, resources.batch_norm_parts)
         with part(profile, "data cache"):
             data.fill_cache()
         L.seed_everything(job.run.seed, workers=True, verbose=False)
         with part(profile, "network built"):
             module = job.study.factory(job.study.entry(job.run))()
+        with part(profile, "settings compared with the record"):
+            check_same(job.record, job.study, job.run, resources.batch_norm_parts, module)
+        with part(profile, "network built"):
             lay_out(module.network, job.study)
             translate(module.network, job.study)
         if profile is not None:

@@ -7,11 +7,13 @@ code that changes no number: the record then lists the edit, and its description
 """
 
 import dataclasses
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import lightning as L
+import numpy as np
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -42,8 +44,14 @@ SIMULATED_FACTORS = 200
 _OF_THE_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs", "eps", "monitor")
 
 
-def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> StudyRecord:
+def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1, other: SegmentationModule | None = None) -> StudyRecord:
     """Return the record of a study with these of its `each_arm`. Builds each arm twice.
+
+    Args:
+        study: the study.
+        arms: names of arms.
+        batch_norm_parts: number of parts of a batch that each have batch norm statistics of their own.
+        other: the module of the only arm, built under another seed than 0. The arm is then built once.
 
     Raises:
         Exception: arms cannot be built or described, see `raise_failures`.
@@ -52,7 +60,7 @@ def record(study: Study, arms: Sequence[str], batch_norm_parts: int = 1) -> Stud
     described, failures = dict[str, Any](), dict[str, Exception]()
     for arm in arms:
         try:
-            described[arm] = describe(study.factory(arm), start)
+            described[arm] = describe(study.factory(arm), start, other)
         except Exception as error:  # noqa: BLE001 - whatever an arm raises, the other arms are tried
             failures[arm] = error
     raise_failures(failures)
@@ -88,21 +96,28 @@ def shared(study: Study, batch_norm_parts: int = 1) -> dict[str, Any]:
     }
 
 
-def describe(arm: Arm, start: Progress) -> dict[str, Any]:
+def describe(arm: Arm, start: Progress, other: SegmentationModule | None = None) -> dict[str, Any]:
     """Return the description of an arm: its parts, with their settings and the user's code.
 
     The parts are network, loss, penalty, schedule, optimizer and scheduler.
 
     The arm is built under two seeds. A tensor that is equal in both builds, such as a pretrained weight, does not
-    depend on the seed. It belongs to the arm's description.
+    depend on the seed. It belongs to the arm's description. All random generators stay as they are.
+
+    Args:
+        arm: makes the module.
+        start: the training's numbers of steps.
+        other: the arm's module, built under another seed than 0; None builds it.
 
     Raises:
         ValueError: both builds return the same network object, so that each run would continue the training of the
             previous run; or the scheduler cannot be made, fails within the training, or has a state that no checkpoint
             can hold.
     """
-    with torch.random.fork_rng(devices=[]):
-        module, other = built(arm, 0), built(arm, 1)
+    with isolate_rng(include_cuda=False):
+        module = built(arm, 0)
+        if other is None:
+            other = built(arm, 1)
     if {id(parameter) for parameter in module.parameters()} & {id(parameter) for parameter in other.parameters()}:
         raise ValueError("an arm gives the same network each time it is called: build the network inside the arm")
     described = describe_module(module, start)
@@ -151,9 +166,17 @@ def planned(study: Study) -> Progress:
     return Progress(0, study.epochs * per_epoch, per_epoch)
 
 
-def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1) -> None:
-    """Raise a ValueError if a run's settings differ from the record, because script, data or code have changed."""
-    now = record(study, [study.entry(run)], batch_norm_parts)
+def check_same(recorded: StudyRecord, study: Study, run: Run, batch_norm_parts: int = 1, module: SegmentationModule | None = None) -> None:
+    """Raise a ValueError if a run's settings differ from the record, because script, data or code have changed.
+
+    Args:
+        recorded: the record.
+        study: the study as it is now.
+        run: the run.
+        batch_norm_parts: number of parts of a batch that each have batch norm statistics of their own.
+        module: the module of the run, just built under its seed; it spares a build.
+    """
+    now = record(study, [study.entry(run)], batch_norm_parts, other=module if run.seed != 0 else None)
     lines = [*changes(recorded, now), *shift_changes(recorded, now)]
     if recorded.entry(run) not in recorded.arms:
         lines.append(f"study.json has no arm {recorded.entry(run)}")
@@ -302,12 +325,14 @@ def _tuning(study: Study) -> dict[str, Any]:
 
 
 def built(arm: Arm, seed: int) -> SegmentationModule:
-    """Return the module of an arm, built under a seed.
+    """Return the module of an arm, built under a seed of the generators of the CPU.
 
     Raises:
         ValueError: the arm's function returns something else.
     """
-    L.seed_everything(seed, verbose=False)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the generator that an arm's function may use
+    torch.default_generator.manual_seed(seed)
     module = arm()
     if not isinstance(module, SegmentationModule):
         lacks = "; does the function lack a return?" if module is None else ""

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -94,6 +97,46 @@ def test_private_attributes_of_a_librarys_layers_are_no_settings(kind: str, name
 )
 def test_their_public_arguments_are(kind: str, name: str, value: object) -> None:
     assert describe(arm(), START) != describe(arm(lambda network: each(network, kind, name, value)), START)
+
+
+def with_buffers(network: nn.Module) -> None:
+    network.register_buffer("drawn", torch.rand(3))
+    network.register_buffer("fixed", torch.ones(3))
+    network.register_buffer("also_drawn", torch.tensor([np.random.random(), random.random()]))  # noqa: NPY002
+
+
+def next_numbers() -> list[float]:
+    return [torch.rand(1).item(), float(np.random.random()), random.random()]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seed", [1, 7, 2**31])
+def test_the_module_of_a_run_spares_a_build_and_its_random_numbers_stay(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.setenv(name, "set back after the test")
+    builds = list[nn.Module]()
+
+    def change(network: nn.Module) -> None:
+        with_buffers(network)
+        builds.append(network)
+
+    make = arm(change)
+    whole = describe(make, START)
+    L.seed_everything(seed, workers=True, verbose=False)
+    make()
+    expected = next_numbers()
+    L.seed_everything(seed, workers=True, verbose=False)
+    module, before = make(), len(builds)
+    assert describe(make, START, module) == whole
+    assert len(builds) == before + 1
+    assert next_numbers() == expected
+    assert os.environ["PL_GLOBAL_SEED"] == str(seed)
+
+
+def test_a_run_whose_pretrained_weights_have_changed_is_another_arm() -> None:
+    make = arm(with_buffers)
+    module = make()
+    module.network.fixed.mul_(2)  # type: ignore[operator]
+    assert describe(make, START, module)["start"] != describe(make, START)["start"]
 
 
 def test_an_option_that_a_library_adds_and_that_is_off_is_no_setting() -> None:
