@@ -1,10 +1,11 @@
 """Threads that read samples: decoding an image releases the interpreter lock."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from seglab.processors import available_cpus
 
 T = TypeVar("T")
 
@@ -23,8 +24,3 @@ def in_threads(function: Callable[[int], T], length: int, most: int = 8) -> Iter
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def available_cpus() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

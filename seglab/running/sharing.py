@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seglab.data.threads import available_cpus
+from seglab.processors import available_cpus
 from seglab.records import read_result
 
 USABLE = 0.9

@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Mapping
 
+from seglab.processors import SHARE, available_cpus
+
 VARIABLE = "OMP_NUM_THREADS"
 
 SHARED = "SEGLAB_THREADS"
@@ -29,7 +31,7 @@ def workers_on(gpus: int, devices: int, runs_per_device: int | None = None) -> i
 
 def share(workers: int) -> int:
     """Return the number of threads of each of `workers` on this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    return max(1, available_cpus() // workers)
 
 
 def share_early(workers: int) -> None:
@@ -37,18 +39,20 @@ def share_early(workers: int) -> None:
 
     Do nothing if the user has set the number, or if a library has read it already.
     """
-    if VARIABLE not in os.environ and _READERS.isdisjoint(sys.modules) and hasattr(os, "sched_getaffinity"):
+    if VARIABLE not in os.environ and _READERS.isdisjoint(sys.modules):
         os.environ[VARIABLE] = os.environ[SHARED] = str(share(workers))
 
 
 def worker_environment(workers: int) -> dict[str, str]:
-    """Return the environment of each of `workers`: this process's own, with a share of the cores.
+    """Return the environment of each of `workers`: this process's own, with a share of the processors.
 
-    If the user has set the number of threads, that number stays.
+    If the user has set the number of threads, that number stays. The processes that load data follow from the share in
+    any case.
     """
     environment = {name: value for name, value in os.environ.items() if name != SHARED}
     if VARIABLE not in environment or SHARED in os.environ:
         environment[VARIABLE] = str(share(workers))
+    environment[SHARE] = str(share(workers))
     return environment
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from seglab import SegmentationDataModule, Shapes
 from seglab.running.threads import worker_environment
 from tests.study import forking
 
@@ -75,3 +76,11 @@ def test_a_worker_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SEGLAB_THREADS", "3")  # not the user's
     assert worker_environment(10 * CORES)["OMP_NUM_THREADS"] == "1"
     assert "SEGLAB_THREADS" not in worker_environment(1)
+
+
+@pytest.mark.parametrize(("workers", "loading"), [(1, 8), (8, 6), (16, 2), (32, 0), (100, 0)])
+def test_runs_that_share_a_machine_share_the_processes_that_load_data(workers: int, loading: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(64)))
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")  # the user's; it counts threads of computation
+    monkeypatch.setenv("SEGLAB_PROCESSORS", worker_environment(workers)["SEGLAB_PROCESSORS"])
+    assert SegmentationDataModule(Shapes())._workers() == loading

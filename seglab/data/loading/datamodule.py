@@ -35,7 +35,7 @@ from seglab.data.sources.cross_validation import CrossValidation
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, check_split
 from seglab.data.sources.source import SegmentationSource
 from seglab.data.sources.spread import spread
-from seglab.data.threads import available_cpus
+from seglab.processors import available_cpus
 from seglab.sample import IGNORE, Batch
 from seglab.windows import Windows
 
