@@ -25,7 +25,7 @@ READING = ("compare", "status")
 TRAINING = {
     "fit": "train one module from flags or a YAML file",
     "test": "evaluate a run's folder, or a checkpoint, on the test split",
-    "validate": "the same on the validation split",
+    "validate": "evaluate a run's folder, or a checkpoint, on the validation split",
 }
 
 

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
 from seglab.checkpoints import AtomicCheckpoints
+from seglab.cli import TRAINING
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.fitting.attempt import Attempt
 from seglab.fitting.checkpoint import check_fits, read
@@ -74,7 +75,10 @@ class SeglabCLI(LightningCLI):
                 "formatter_class": Help,
                 "exit_on_error": False,
                 "allow_abbrev": False,
-                **{verb: {"exit_on_error": False} for verb in self.subcommands()},
+                **{
+                    verb: {"exit_on_error": False, "description": f"{TRAINING[verb][0].upper()}{TRAINING[verb][1:]}."}
+                    for verb in self.subcommands()
+                },
             },
         )
 

@@ -60,7 +60,7 @@ def section(title: str, words: tuple[str, ...]) -> str:
 def sections() -> list[tuple[str, tuple[str, ...]]]:
     """Return the heading and the words of each command."""
     script, verbs = SCRIPT
-    seglab = ("-c", "from seglab.cli import main; main()")
+    seglab = ("-c", "import sys; sys.argv[0] = 'seglab'; from seglab.cli import main; main()")
     return [(f"{script} {verb}", (script, verb)) for verb in verbs] + [(f"seglab {name}: {what}", (*seglab, name)) for name, what in SEGLAB]
 
 
