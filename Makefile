@@ -62,7 +62,7 @@ test-lowest:  ## run the quick tests with the lowest versions that pyproject.tom
 
 test-newest:  ## run the quick tests with the newest versions of everything, ceilings or not, in .venv-newest
 	$(PYTHON) -m venv .venv-newest && .venv-newest/bin/pip install --quiet --editable '.[dev]'
-	.venv-newest/bin/pip install --quiet --upgrade --no-deps torch lightning segmentation-models-pytorch timm jsonargparse
+	.venv-newest/bin/pip install --quiet --upgrade torch torchvision lightning segmentation-models-pytorch timm 'jsonargparse[signatures]'  # with torch's own libraries
 	$(MAKE) test BIN=.venv-newest/bin --assume-old=install
 
 bench: install  ## what the framework costs: ratios, measured side by side; ONLY="data step" for some

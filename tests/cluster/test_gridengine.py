@@ -3,6 +3,7 @@
 Whatever happens, results are the local ones.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,29 @@ def test_a_job_that_is_to_be_suspended_is_queued_again_and_goes_on(
     goes_on(gridengine, job)
     assert numbers(folder / "l2/seed-1") == numbers(local / "l2/seed-1")
     assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
+
+
+def test_a_job_of_two_runs_at_a_time_is_queued_again_and_goes_on(
+    script: Script, folder: Path, local: Path, gridengine: GridEngineCluster
+) -> None:
+    two = ("--arm", "l2", "--runs_per_device", "2")
+    shown = script(*LAUNCH, *two, "--dry_run")
+    assert "-m seglab.cluster.job --workers 2 " in shown
+    assert not re.search("^#[$] -t ", shown, re.MULTILINE), "two runs are one job"
+    assert "2 runs at a time in each" in script(*LAUNCH, *two, step=3)
+    job, runs = the_job(folder), [folder / "l2/seed-0", folder / "l2/seed-1"]
+    for run in runs:
+        wait_for_training(run)
+    assert [state(run) for run in runs] == ["running", "running"]
+    gridengine.ask("qmod", "-sj", job)
+    wait("the job to stop", lambda: len(gridengine.accounts(job)) == 1, 120)
+    gridengine.ask("qmod", "-usj", job)
+    goes_on(gridengine, job)
+    for run in runs:
+        assert "released" in (run / "lease.0").read_text(), "it was killed before it could stop in order"
+        assert Owner.read((run / "lease.1").read_text().splitlines()[0]).job == job
+        assert json.loads((run / "environment.json").read_text())["threads"] == 1
+        assert numbers(run) == numbers(local / "l2" / run.name)
 
 
 def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, gridengine: GridEngineCluster) -> None:
