@@ -60,13 +60,11 @@ def rates(case: Case, updates: int, every: int = 1) -> list[float]:
     ("name", "interval"),
     [
         ("StepLR", "step"),
-        ("OneCycleLR", "step"),
-        ("CosineAnnealingLR", "epoch"),
         *(
             pytest.param(name, "step", marks=pytest.mark.weekly)
-            for name in ("PolynomialLR", "PolynomialLR, length", "LambdaLR", "SequentialLR")
+            for name in ("OneCycleLR", "PolynomialLR", "PolynomialLR, length", "LambdaLR", "SequentialLR")
         ),
-        pytest.param("MultiStepLR", "epoch", marks=pytest.mark.weekly),
+        *(pytest.param(name, "epoch", marks=pytest.mark.weekly) for name in ("CosineAnnealingLR", "MultiStepLR")),
     ],
 )
 def test_the_logged_rates_are_torch_s(name: str, interval: str, project: Path) -> None:

@@ -424,7 +424,7 @@ torch.save((program(torch.load("images.pt")), json.loads(files["seglab.json"])),
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_program_needs_no_seglab(seglab: Seglab, tmp_path: Path) -> None:
     whole = randomised(unet("tu-test_resnet", 3), zero=0.4).float()
     save_checkpoint(tmp_path / "last.ckpt", whole)

@@ -240,7 +240,7 @@ print(type(data._samples("train")).__name__)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_several_processes_at_once_write_one_file(tmp_path: Path, place: Path) -> None:
     root = write_folder(tmp_path / "data", 30)
     started = [subprocess.Popen([sys.executable, "-c", AT_ONCE, root], stdout=subprocess.PIPE, text=True) for _ in range(3)]

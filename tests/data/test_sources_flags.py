@@ -96,7 +96,7 @@ def test_what_is_recorded_of_a_rule(here: Path) -> None:
     assert recorded["splits"] == {"class": "seglab.RandomSplit", "val_fraction": 0.25, "test_fraction": 0.25, "seed": 3}
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_study_is_run_on_folds_of_patients_with_masks_in_colours(here: Path) -> None:
     """Another fold is another study, and so is an edited table."""
 

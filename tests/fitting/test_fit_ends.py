@@ -341,7 +341,7 @@ def test_variables_of_other_launchers_mean_nothing(place: Path, launcher: str) -
     assert not list(version(place, 1).glob("wandb/offline-run-*-other"))
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_two_devices(place: Path) -> None:
     """Lightning starts the second rank; both stop at the same step, and go on."""
 

@@ -51,7 +51,11 @@ def test_what_each_checkpoint_holds(place: Path) -> None:
 
 @pytest.mark.parametrize(
     ("step", "by"),
-    [("5", "SIGTERM"), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("6", "SIGINT"), ("1:0", "SIGHUP"), ("11", "SIGUSR1")))],
+    [
+        ("5", "SIGTERM"),
+        pytest.param("6", "SIGINT", marks=pytest.mark.weekly),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("1:0", "SIGHUP"), ("11", "SIGUSR1"))),
+    ],
 )
 def test_interrupted_it_goes_on(place: Path, step: str, by: str) -> None:
     """Interrupt within an epoch, at its end, in a validation, before the last step; continue by the printed command."""

@@ -303,7 +303,7 @@ def test_a_stop_keeps_what_is_done(
     assert "2 predicted, 2 were done" in command(*words).out
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_leaves_whole_files_and_the_same_command_goes_on(run: Path, tmp_path: Path, number: signal.Signals) -> None:
     folder = tmp_path / "images"

@@ -20,7 +20,7 @@ def names(run: Path, split: str) -> list[str]:
     return [str(name) for name in np.load(run / "confusion.npz")[f"{split}_names"]]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_both_arms_and_two_processes_have_the_split_of_the_seed(experiment: Command, tmp_path: Path) -> None:
     command = ("run", "--data.folds", 5, "--seeds", 5, "--seed", 3, "--epochs", 1, "--accelerator", "cpu")
     for words in (("--arm", "none"), ("--arm", "l1", "--devices", 2)):

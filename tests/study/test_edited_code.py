@@ -52,7 +52,7 @@ def run(folder: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_an_edited_helper_is_refused_by_name_and_accepted_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "losses.py").write_text(LOSSES)

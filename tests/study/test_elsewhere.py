@@ -16,7 +16,7 @@ from tests.study.attempts import attempt
     ("wait", "left", "code", "done"),
     [
         (False, None, 3, 1),
-        pytest.param(True, "released", 0, 2, marks=pytest.mark.slow),
+        pytest.param(True, "released", 0, 2, marks=pytest.mark.weekly),
         pytest.param(True, "failed\nreleased", 1, 1, marks=pytest.mark.slow),
     ],
 )

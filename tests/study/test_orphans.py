@@ -83,7 +83,10 @@ def assert_saved_and_gone(place: Path) -> None:
 
 
 SLOW, WEEKLY = (pytest.mark.slow,), (pytest.mark.weekly,)
-MARKS = {(signal.SIGKILL, ()): (), (signal.SIGTERM, ()): SLOW, (signal.SIGKILL, TWO_DEVICES): SLOW}
+MARKS: dict[tuple[signal.Signals, tuple[str, ...]], tuple[pytest.MarkDecorator, ...]] = {
+    (signal.SIGKILL, ()): (),
+    (signal.SIGTERM, ()): SLOW,
+}
 """The cases that are tested at each change, the first of them by `make test`."""
 
 CASES = [
@@ -142,7 +145,7 @@ def test_two_signals_of_a_closed_terminal_are_one(tmp_path: Path) -> None:
     assert_saved_and_gone(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_under_nohup_a_closed_terminal_changes_nothing(tmp_path: Path) -> None:
     process = started(tmp_path, command(), "sh", "-c", 'trap "" HUP; exec "$0" "$@"')
     wait_for_steps(tmp_path)

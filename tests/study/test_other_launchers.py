@@ -164,10 +164,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return write
 
 
+OFTEN = (("run", "all"), ("in a job", "all"))
+"""The cases that are tested at each change."""
+
+
 @pytest.mark.parametrize(
-    "variables", [*(pytest.param(name, marks=pytest.mark.weekly) for name in SETS), pytest.param("all", marks=pytest.mark.slow)]
+    ("way", "variables"),
+    [
+        pytest.param(way, name, marks=pytest.mark.slow if (way, name) in OFTEN else pytest.mark.weekly)
+        for way in WAYS
+        for name in (*SETS, "all")
+    ],
 )
-@pytest.mark.parametrize("way", WAYS)
 def test_what_is_written_is_the_same(way: str, variables: str, written: Written) -> None:
     assert written(way, ALL if variables == "all" else SETS[variables]) == written(way, {})
 

@@ -189,7 +189,7 @@ def test_an_arm_is_tried_once(here: Here) -> None:
     assert "dict" not in Path("runs/faulty/study.json").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_no_number_depends_on_it(here: Here) -> None:
     weights = []
     for words in ("true", "false"):

@@ -60,7 +60,7 @@ def test_each_part_has_its_own_time(tmp_path: Path) -> None:
     assert all(event["dur"] >= 0 for event in events)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_run_shows_a_table_and_trains_the_same(tmp_path: Path) -> None:
     one = ("run", "--arm", "plain", "--seed", 0, "--wandb", "disabled", "--accelerator", "cpu")
     for name, words in (("without", one), ("with", (*one, "--profile", "true"))):

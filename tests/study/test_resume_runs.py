@@ -121,7 +121,7 @@ def test_killed_at_drawn_steps(arm: str, workers: int, whole: Path, begun: Begin
     assert_same(place, whole, arm)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_killed_within_a_window_of_batches(whole_by_two: Path, begun: Beginning) -> None:
     """Three optimizer steps an epoch, the last of one batch; saved between windows alone."""
     place = begun(whole_by_two)
@@ -480,7 +480,7 @@ ENDS_OF_TWO: tuple[tuple[dict[str, object], int], ...] = (
 """Ends of two processes, and the exit code of the worker above them."""
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize(
     "ends", [pytest.param((ENDS_OF_TWO[0], ENDS_OF_TWO[3]), id="two"), pytest.param(ENDS_OF_TWO, id="five", marks=pytest.mark.weekly)]
 )
@@ -593,7 +593,7 @@ def killed_until_done(place: Path, draw: random.Random, most: int) -> set[int]:
     return killed
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_study_is_killed_fifty_times(whole: Path, shared: Path, draw: random.Random) -> None:
     """And as many studies as it takes."""
     kills = number = 0

@@ -27,7 +27,7 @@ def test_what_is_no_folder_of_a_run(tmp_path: Path) -> None:
     assert "last.ckpt: no such file" in seglab("test", tmp_path, cwd=tmp_path)[1]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_fit_is_tested_by_its_folder_as_by_its_checkpoint(tmp_path: Path) -> None:
     small = ["--data.source.num_train", 8, "--data.source.num_val", 2, "--data.source.num_test", 2, "--data.source.image_size", 32]
     network = ["--model.network", "seglab.unet", "--model.network.encoder", "tu-test_resnet", "--model.network.num_classes", 6]

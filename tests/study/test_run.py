@@ -220,7 +220,7 @@ def test_other_settings_are_refused_with_the_difference(finished: Path, experime
     assert (finished / "study.json").read_text() == record
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_more_seeds_are_the_same_study_and_an_amendment(finished: Path, experiment: Command, tmp_path: Path) -> None:
     shutil.copytree(finished.parents[1], tmp_path / "copy")
     refused = experiment("run", "--seeds", 3, "--arm", "none", cwd=tmp_path / "copy")
@@ -247,7 +247,7 @@ def test_a_dry_run_lists_commands_and_writes_nothing(experiment: Command, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_nan_fails_its_run_and_the_others_go_on(experiment: Command, tmp_path: Path) -> None:
     broken = experiment("run", "--broken", "true", "--seeds", 1, "--epochs", 1)
     assert broken.returncode == 1

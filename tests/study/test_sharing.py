@@ -61,7 +61,7 @@ def test_a_run_needs_what_the_largest_on_such_a_gpu_needed(tmp_path: Path) -> No
     assert needed_mib(folders, "H200") is None
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_one_run_is_measured_before_others_share_the_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

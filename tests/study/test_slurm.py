@@ -323,7 +323,7 @@ def fails_in(run: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flags", "tries"), [((), 1), (("--retries", "2"), 3)])
+@pytest.mark.parametrize(("flags", "tries"), [((), 1), pytest.param(("--retries", "2"), 3, marks=pytest.mark.weekly)])
 def test_what_fails_is_tried_as_often_as_asked(experiment: Command, tmp_path: Path, flags: tuple[str, ...], tries: int) -> None:
     folder = tmp_path / "runs" / "tiny"
     words = ("--broken", "true", "--seeds", "1", "--accelerator", "cpu")

@@ -133,7 +133,7 @@ def test_an_interrupted_run_ends_as_the_whole_one(tmp_path: Path, flags: tuple[s
     assert f"{flags[0].removeprefix('--')}: " in (whole / "printed.txt").read_text().splitlines()[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_two_processes_train_in_bf16(tmp_path: Path) -> None:
     """Both end with equal weights, which every training on several devices checks, and with finite scores."""
     one = ("--arm", "gradual", "--seed", 0, "--wandb", "disabled", "--accelerator", "cpu", "--precision", "bf16-mixed", "--devices", 2)

@@ -273,7 +273,7 @@ def test_the_second_time_does_nothing(finished: Path, here: Here) -> None:
     assert snapshot(finished) == before
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_recorded_commands_of_both_stages(copy: Path, here: Here) -> None:
     """Each repeats its run to the same numbers; a final run before its tuning is complete is refused."""
     tuning = copy / "runs" / "tuned" / "tuning" / "none@lr=1e-2" / "seed-1001"

@@ -198,7 +198,7 @@ def test_choice_json_names_the_seeds_of_each_tuning(tmp_path: Path) -> None:
     assert list(arms["l2@2"]["candidates"]["lr=1.00e-04"]["scores"]) == ["12", "13"]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_real_runs_of_two_tunings(tmp_path: Path) -> None:
     flags = ["--root", str(tmp_path), "--tunings", "2", "--seeds", "2", "--try_arms", "false", "--wandb", "disabled"]
     command = [sys.executable, tuned_experiment.__file__, "run", *flags]

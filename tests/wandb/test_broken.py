@@ -140,7 +140,7 @@ def test_two_processes_with_one_id(trained: Trained, plain: dict[str, Any]) -> N
     assert len(trained.server.runs) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("fault", ["hang", *(pytest.param(fault, marks=pytest.mark.weekly) for fault in ("refuse", "503", "401"))])
 @pytest.mark.parametrize("when", ["middle", *(pytest.param(when, marks=pytest.mark.weekly) for when in ("start", "end"))])
 def test_an_outage(fault: Fault, when: str, trained: Trained, plain: dict[str, Any]) -> None:

@@ -198,7 +198,7 @@ def test_an_outage_while_saving_is_one_line(wandb_server: WandbServer, seglab: C
     assert not list(demo.glob("*.json.*"))
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize(("words", "file"), [(("dashboard",), "dashboard.json"), (("report", "--wandb"), "wandb_report.json")])
 def test_nothing_is_saved_that_the_folder_cannot_know(
     wandb_server: WandbServer, seglab: Command, demo: Path, words: tuple[str, ...], file: str

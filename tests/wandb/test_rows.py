@@ -142,7 +142,7 @@ def test_rows_of_an_equal_run_elsewhere_are_named(log: Log, wandb_server: WandbS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["refuse", "hang", "503", "401"])
+@pytest.mark.parametrize("fault", ["hang", *(pytest.param(fault, marks=pytest.mark.weekly) for fault in ("refuse", "503", "401"))])
 @pytest.mark.parametrize("when", ["start", pytest.param("middle", marks=pytest.mark.weekly), pytest.param("end", marks=pytest.mark.weekly)])
 def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """The start, the rows and the end of a run each wait half a minute at most, and all rows are in a local log."""
@@ -177,7 +177,7 @@ def test_an_outage_costs_a_run_little_time(fault: Fault, when: str, log: Log, wa
     wandb_server.recover()
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_folder_that_is_deleted_does_not_stop_a_run(wandb_server: WandbServer, tmp_path: Path) -> None:
     with start(wandb_server, tmp_path, "offline", PAUSE=0.2) as process:
         assert process.stdout is not None

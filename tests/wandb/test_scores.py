@@ -48,7 +48,7 @@ def assert_the_same(server: WandbServer, folder: Path, shifts: set[str]) -> None
     assert not_uploaded(folder / "runs") == []
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_shifts_that_join_a_finished_run(wandb_server: WandbServer, tmp_path: Path) -> None:
     run(wandb_server, tmp_path, "noise-3", "offline")
     sync(wandb_server, tmp_path)

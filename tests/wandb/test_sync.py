@@ -83,7 +83,7 @@ def test_all_runs_at_once_and_then_nothing(wandb_server: WandbServer, sync: Sync
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]  # and no folder of W&B's in the working directory
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_each_row_once_however_often_it_is_killed(wandb_server: WandbServer, sync: Sync, study: Path, tmp_path: Path) -> None:
     partial = 0
     for answered in (12, 14, 19, 25, 33):
@@ -198,7 +198,7 @@ def test_two_at_once_do_not_upload_one_run(wandb_server: WandbServer, sync: Sync
     )
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_an_online_run_is_never_sent_twice(wandb_server: WandbServer, study: Path, tmp_path: Path, sync: Sync) -> None:
     shutil.rmtree(study)
     words = [sys.executable, str(Path(__file__).with_name("study.py")), str(study), "2", "0", "60"]
