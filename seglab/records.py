@@ -497,7 +497,7 @@ def _converted(path: Path, raw: dict[str, Any], kind: type[T], remedy: str) -> T
     """
     try:
         return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:  # an integer that no float holds
         raise ValueError(f"{path}: damaged ({str(error).replace(' - at `$.', ' at `')}). {remedy}") from None
 
 

@@ -68,7 +68,7 @@ def check_preconditioner(optimizer: Optimizer) -> None:
     Raises:
         ValueError: the optimizer is neither SGD nor Adam nor AdamW.
     """
-    if not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.AdamW):  # in torch 2.6 AdamW is no Adam
+    if not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam):  # AdamW is an Adam
         raise ValueError(
             f"Proximal does not know the step of each element under {type(optimizer).__name__}: use Adam, AdamW or SGD, "
             "or Proximal(..., preconditioned=False) for the learning rate as the step of all"

@@ -105,7 +105,7 @@ def read_document(path: Path) -> Document:
         raise ValueError(f"{path}: was written by seglab {plain.get('version')}, which is newer than {seglab.__version__}: update seglab")
     try:
         return msgspec.convert(plain, Document, strict=False, str_keys=True)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, OverflowError) as error:  # an integer that no float holds
         raise ValueError(f"{path}: is no comparison ({str(error).replace(' - at `$.', ' at `')}). {remedy}") from None
 
 
