@@ -49,7 +49,7 @@ def images(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def agree(first: nn.Module, second: nn.Module, *shape: int) -> None:
+def assert_same_outputs(first: nn.Module, second: nn.Module, *shape: int) -> None:
     with torch.no_grad():
         expected = first(images(*shape))
         torch.testing.assert_close(second(images(*shape)), expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
@@ -74,7 +74,7 @@ def test_outputs_stay_and_costs_fall(architecture: str, encoder: str) -> None:
     smaller, report = prune_with_report(whole, images(1, 3, 64, 64))
     assert type(smaller) is type(whole)
     for shape in ((2, 3, 64, 64), (1, 3, 96, 32), (1, 3, 67, 45) if architecture == "Unet" else (1, 3, 32, 32)):
-        agree(whole, smaller, *shape)
+        assert_same_outputs(whole, smaller, *shape)
     assert report.after.parameters == sum(p.numel() for p in smaller.parameters()) < report.before.parameters
     assert report.after.flops < report.before.flops
     assert 0 < report.zero - sum(report.kept.values()) <= report.removed == report.before.filters - report.after.filters
@@ -110,7 +110,7 @@ def test_costs_counted_by_hand() -> None:
         "0.weight": (2, 3, 3, 3), "0.bias": (2,), "1.weight": (2,), "1.bias": (2,), "3.weight": (2, 2, 1, 1), "3.bias": (2,)
     }  # fmt: skip
     assert smaller.get_submodule("0").out_channels == smaller.get_submodule("1").num_features == 2
-    agree(whole, smaller, 2, 3, 9, 7)
+    assert_same_outputs(whole, smaller, 2, 3, 9, 7)
 
 
 def test_the_bias_by_hand() -> None:
@@ -121,7 +121,7 @@ def test_the_bias_by_hand() -> None:
     smaller = prune(whole, images(1, 1, 5, 5))
     taken = whole.get_parameter("2.weight")[0, 1].sum()
     torch.testing.assert_close(smaller.get_parameter("2.bias"), 2 * taken.detach()[None])
-    agree(whole, smaller, 1, 1, 6, 5)
+    assert_same_outputs(whole, smaller, 1, 1, 6, 5)
 
 
 def test_one_constant_stays_for_zero_padded_borders() -> None:
@@ -133,11 +133,11 @@ def test_one_constant_stays_for_zero_padded_borders() -> None:
     whole.get_parameter("1.weight").data.fill_(1.0)
     smaller, report = prune_with_report(whole, images(1, 3, 8, 8))
     assert (report.zero, report.removed, report.kept) == (3, 2, {BORDER: 1})
-    agree(whole, smaller, 2, 3, 8, 8)
+    assert_same_outputs(whole, smaller, 2, 3, 8, 8)
     whole.get_parameter("0.bias").data.fill_(-100.0)  # behind the ReLU they are 0, which zero padding does not change
     smaller, report = prune_with_report(whole, images(1, 3, 8, 8))
     assert (report.removed, report.kept) == (3, {})
-    agree(whole, smaller, 2, 3, 8, 8)
+    assert_same_outputs(whole, smaller, 2, 3, 8, 8)
     assert prune_with_report(smaller, images(1, 3, 8, 8))[1].removed == 0  # once is enough
 
 
@@ -162,8 +162,8 @@ def test_any_choice_of_zero_filters(
     zeroed(whole.get_submodule("0"), *zero)
     second.weight.data[:, list(unread)] = 0
     smaller, report = prune_with_report(whole, images(1, 2, 7, 7))
-    agree(whole, smaller, 2, 2, 7, 7)
-    agree(whole, smaller, 1, 2, 12, 9)
+    assert_same_outputs(whole, smaller, 2, 2, 7, 7)
+    assert_same_outputs(whole, smaller, 1, 2, 12, 9)
     gone = zero | unread
     assert report.zero == len(zero)
     assert mode == "circular" or report.removed >= min(len(gone), 5) - 1  # circular padding is not seen through
@@ -197,7 +197,7 @@ def test_a_layer_without_any_filter_left() -> None:
     zeroed(whole[0], 0, 1, 2, 3)
     smaller, report = prune_with_report(whole, images(1, 3, 8, 8))
     assert (report.zero, report.removed, report.kept) == (4, 3, {LAST: 1})
-    agree(whole, smaller, 2, 3, 8, 8)
+    assert_same_outputs(whole, smaller, 2, 3, 8, 8)
 
 
 def test_what_only_zero_filters_read_goes_too() -> None:
@@ -207,7 +207,7 @@ def test_what_only_zero_filters_read_goes_too() -> None:
     smaller, report = prune_with_report(whole, images(1, 3, 8, 8))
     assert [smaller.get_submodule(name).out_channels for name in ("0", "2")] == [1, 4]
     assert (report.zero, report.removed) == (1, 4)
-    agree(whole, smaller, 2, 3, 8, 8)
+    assert_same_outputs(whole, smaller, 2, 3, 8, 8)
 
 
 class Custom(nn.Module):
@@ -283,8 +283,8 @@ def test_every_operation_on_constants(between: Callable[[Custom, Tensor], Tensor
     zeroed(whole.first, 0, 1, 2)
     whole.get_parameter("first.bias").data[:3] = torch.tensor([-1.0, 1.0, 2.0])
     smaller, report = prune_with_report(whole, images(1, 2, 10, 10))
-    agree(whole, smaller, 2, 2, 10, 10)
-    agree(whole, smaller, 1, 2, 8, 13)
+    assert_same_outputs(whole, smaller, 2, 2, 10, 10)
+    assert_same_outputs(whole, smaller, 1, 2, 8, 13)
     left = smaller.get_submodule("first").out_channels
     assert left == 6 - removed, report
     assert (set(report.kept) == {reason}) if reason is not None else (report.kept == {})
@@ -296,7 +296,7 @@ def test_concatenation(padding: int) -> None:
     zeroed(whole.first, 0, 1)
     zeroed(whole.second, 2, 3)
     smaller, report = prune_with_report(whole, images(1, 2, 10, 10))
-    agree(whole, smaller, 2, 2, 10, 10)
+    assert_same_outputs(whole, smaller, 2, 2, 10, 10)
     assert report.removed >= 3 - padding
 
 
@@ -306,7 +306,7 @@ def test_residual_sums_tie() -> None:
     zeroed(whole.first, 0, 1)
     zeroed(whole.second, 1, 2)
     smaller, report = prune_with_report(whole, images(1, 2, 10, 10))
-    agree(whole, smaller, 2, 2, 10, 10)
+    assert_same_outputs(whole, smaller, 2, 2, 10, 10)
     assert smaller.get_submodule("first").out_channels == smaller.get_submodule("second").out_channels == 5
     assert (report.zero, report.removed, report.kept) == (4, 2, {TIED: 2})
 
@@ -320,7 +320,7 @@ def test_weights_that_are_shared_stay(used: str) -> None:
     zeroed(whole.second, 1)
     whole.get_parameter("first.bias").data[0] = -1
     smaller, report = prune_with_report(whole, images(1, 2, 10, 10))
-    agree(whole, smaller, 2, 2, 10, 10)
+    assert_same_outputs(whole, smaller, 2, 2, 10, 10)
     assert report.removed == 0
     assert report.kept == {"used by conv2d.default": 1, OPAQUE: 2}
 
@@ -333,7 +333,7 @@ def test_a_filter_that_reads_constants_alone(padding: int, removed: int) -> None
     zeroed(layers[0], 0, 1)
     layers[1].weight.data[2, 2:] = 0
     smaller, report = prune_with_report(whole, images(1, 3, 10, 10))
-    agree(whole, smaller, 2, 3, 10, 10)
+    assert_same_outputs(whole, smaller, 2, 3, 10, 10)
     assert (report.zero, report.removed) == (2, removed)
 
 
@@ -342,7 +342,7 @@ def test_a_filter_that_batch_norm_scales_by_zero() -> None:
     whole.get_parameter("1.weight").data[1] = 0
     smaller, report = prune_with_report(whole, images(1, 3, 8, 8))
     assert (report.zero, report.removed) == (0, 1)
-    agree(whole, smaller, 2, 3, 8, 8)
+    assert_same_outputs(whole, smaller, 2, 3, 8, 8)
 
 
 def test_float32_and_frozen_parameters() -> None:

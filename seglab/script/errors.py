@@ -114,7 +114,7 @@ def reported(error: Exception) -> int:
     return max(codes)
 
 
-def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, int]:
+def explained(error: Exception, write_traceback: Callable[[Exception], str]) -> tuple[str, int]:
     """Return an error as one line, and its exit code.
 
     An error that the user's code raises by accident is shown with its place in that code; an error of seglab itself as
@@ -122,10 +122,10 @@ def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, 
 
     Args:
         error: any exception.
-        keep: writes the traceback of an error, and returns the file.
+        write_traceback: writes the traceback of an error, and returns the file.
     """
     if isinstance(error, TrialError):
-        return f"{one_line(error)}; the traceback is in {keep(error)}", BAD_INPUT
+        return f"{one_line(error)}; the traceback is in {write_traceback(error)}", BAD_INPUT
     frames = list(traceback.extract_tb(error.__traceback__))
     own = [frame for frame in frames if is_own_file(frame.filename)]
     if isinstance(error, MESSAGES) and (not own or _is_raised_for_the_user(frames[-1])):
@@ -133,10 +133,10 @@ def explained(error: Exception, keep: Callable[[Exception], str]) -> tuple[str, 
     what = ": ".join([*_notes(error), type(error).__name__, _reason(error)])
     if own:
         place = f"{_relative(own[-1].filename)}:{own[-1].lineno}, in {own[-1].name}"
-        return f"{what} ({place}): correct it there; the traceback is in {keep(error)}", BAD_INPUT
+        return f"{what} ({place}): correct it there; the traceback is in {write_traceback(error)}", BAD_INPUT
     if isinstance(error, SyntaxError) and error.filename is not None and is_own_file(error.filename):
         return f"{type(error).__name__}: {error.msg} ({_relative(error.filename)}:{error.lineno}): correct it there", BAD_INPUT
-    return f"{what}; seglab did not expect this: please report it with the traceback in {keep(error)}", INTERNAL
+    return f"{what}; seglab did not expect this: please report it with the traceback in {write_traceback(error)}", INTERNAL
 
 
 def _is_raised_for_the_user(frame: traceback.FrameSummary) -> bool:

@@ -40,7 +40,7 @@ def answer(folder: Path, words: Sequence[str]) -> None:
         return  # a damaged file, which `main` reports
 
 
-def keep(folder: Path, words: Sequence[str]) -> None:
+def record_finished(folder: Path, words: Sequence[str]) -> None:
     """Record that the command line `words` leaves nothing to do. Do nothing if the folder belongs to another user."""
     if _words(folder) == list(words):
         return

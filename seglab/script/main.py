@@ -33,7 +33,7 @@ from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.command_line import parse
 from seglab.script.dry_run import dry_run_table, print_runs
 from seglab.script.errors import exit_code, one_line
-from seglab.script.finished import keep, show_comparison_once
+from seglab.script.finished import record_finished, show_comparison_once
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
@@ -210,7 +210,7 @@ def _compare(plan: Plan, complete: bool, idle: bool, console: Console) -> None:
             console.print()
             show_comparison(plan.folder, Wanted(), console)
         if complete:
-            keep(plan.folder, sys.argv[1:])
+            record_finished(plan.folder, sys.argv[1:])
     except ValueError as error:
         if complete:
             raise

@@ -46,7 +46,7 @@ def tune(plan: Plan, launcher: Launcher, jobs: int | None, console: Console, *, 
         runs = following
         code = supervise(runs, launcher, jobs, console, wait=wait)
     found = choices(plan.study, runs.folder)
-    _keep(plan.study, found, runs.folder)
+    _write_choices(plan.study, found, runs.folder)
     mine = [choice for choice in found if _is_selected(plan, choice.arm)]
     _show(mine, plan.study, console)
     lacking = _all_lacking(plan, found)
@@ -176,7 +176,7 @@ def _lacking(arm: str, found: Sequence[Choice]) -> list[str]:
     return []
 
 
-def _keep(study: Study, found: Sequence[Choice], folder: Path) -> None:
+def _write_choices(study: Study, found: Sequence[Choice], folder: Path) -> None:
     """Write the choices to `choice.json`, unless the file holds the same choices already."""
     path = folder / "choice.json"
     now = {

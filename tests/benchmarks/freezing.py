@@ -120,14 +120,14 @@ def peak_of(name: str) -> float:
 
 
 def print_peak(name: str) -> None:
-    before = held()
+    before = memory_now()
     step = encoder_forward() if name == LIMIT else training_step(PHASES[name])
     for _ in range(3):
         step()
     print(peak() - before)
 
 
-def held() -> float:
+def memory_now() -> float:
     if DEVICE.type == "cuda":
         return 0.0
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM

@@ -27,7 +27,7 @@ def test_six_equal_signs_by_hand() -> None:
     low, high = statistics.t_interval(differences)
     half = 2.570581835636314 * sd / math.sqrt(6)  # t table, 5 degrees of freedom
     assert (float(low), float(high)) == pytest.approx((0.02 - half, 0.02 + half))
-    assert statistics.superiority(np.array([1.0, 0.0, -1.0, 2.0])) == 2.5 / 4
+    assert statistics.probability_of_superiority(np.array([1.0, 0.0, -1.0, 2.0])) == 2.5 / 4
 
 
 @given(PAIRS)
@@ -58,7 +58,7 @@ def test_swapping_flips_the_sign_and_keeps_p(pair: tuple[list[float], list[float
     assert np.array_equal(there, -back)
     assert exact.sign_flip_p(there) == exact.sign_flip_p(back)
     assert statistics.equivalence_p(there, 0.005) == statistics.equivalence_p(back, 0.005)
-    assert statistics.superiority(there) == pytest.approx(1 - statistics.superiority(back))
+    assert statistics.probability_of_superiority(there) == pytest.approx(1 - statistics.probability_of_superiority(back))
     assert statistics.t_interval(there)[0] == pytest.approx(-statistics.t_interval(back)[1], abs=1e-15)
 
 
@@ -87,7 +87,9 @@ def test_degenerate_differences() -> None:
     assert statistics.equivalence_p(equal, 0.02) == 0
     assert exact.sign_flip_p(one) == 1
     assert np.isnan(statistics.t_interval(one)).all()
-    assert np.isnan([exact.sign_flip_p(none), statistics.mean(none), statistics.effect_size(none), statistics.superiority(none)]).all()
+    assert np.isnan(
+        [exact.sign_flip_p(none), statistics.mean(none), statistics.effect_size(none), statistics.probability_of_superiority(none)]
+    ).all()
     assert math.isnan(statistics.correlation(zeros, zeros))
     assert statistics.correlation(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])) == pytest.approx(1)
 

@@ -29,7 +29,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def apart(ends: Ends, name: str) -> float:
+def largest_difference(ends: Ends, name: str) -> float:
     """The largest difference between the two ranks' weights and norm statistics after one training."""
     first, second = (end[name] for end in ends)
     assert first.keys() == second.keys()
@@ -38,12 +38,12 @@ def apart(ends: Ends, name: str) -> float:
 
 @pytest.mark.parametrize("arm", [*ARMS, "plain norms"])
 def test_ranks_are_bit_identical(arm: str, ends: Ends) -> None:
-    assert apart(ends, arm) == 0.0
+    assert largest_difference(ends, arm) == 0.0
 
 
 def test_ranks_drift_apart_under_lightnings_own_callback(ends: Ends) -> None:
     """The counter-example (Lightning issue 20340): what it unfreezes is never synchronised, and nobody is told."""
-    assert apart(ends, "BackboneFinetuning") > 1e-3
+    assert largest_difference(ends, "BackboneFinetuning") > 1e-3
     first, second = (end["BackboneFinetuning"] for end in ends)
     assert torch.equal(first["segmentation_head.weight"], second["segmentation_head.weight"]), "what trained all along is in step"
 

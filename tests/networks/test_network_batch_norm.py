@@ -100,7 +100,7 @@ def test_two_processes_compute_what_one_does(device: str, tmp_path: Path) -> Non
     mp.spawn(one_of_two, args=(str(tmp_path), device), nprocs=2)
     alone = computed(seeded(), device, *joint_batch())
 
-    def apart(joint: bool) -> float:
+    def largest_difference(joint: bool) -> float:
         """The largest difference, relative to the largest value of each tensor where that is over 1."""
         ranks = [torch.load(tmp_path / f"{rank}-{joint}.pt", weights_only=True) for rank in range(2)]
         found = []
@@ -112,5 +112,5 @@ def test_two_processes_compute_what_one_does(device: str, tmp_path: Path) -> Non
             found.append(float((together - value).abs().max() / value.abs().max().clamp_min(1.0)))
         return max(found)
 
-    assert apart(joint=True) < 1e-6
-    assert apart(joint=False) > 0.1, "this network and these images do not tell the two apart"
+    assert largest_difference(joint=True) < 1e-6
+    assert largest_difference(joint=False) > 0.1, "this network and these images do not tell the two apart"

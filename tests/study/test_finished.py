@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seglab.script.finished import FILE, keep
+from seglab.script.finished import FILE, record_finished
 from tests.study.scripts import SCRIPT
 
 PROBE = "import seglab\nPROBE = print('torch' in __import__('sys').modules)\n"
@@ -41,7 +41,7 @@ def before_torch(out: str) -> str:
 
 
 def test_a_change_is_refused_after_the_answer(study: Path) -> None:
-    keep(study, ["run"])
+    record_finished(study, ["run"])
     code, out, error = run(script(study.parents[1], "strength: float = 1e-3", "strength: float = 2e-3"))
     assert "runs/tiny: 6 runs, all done" in before_torch(out)
     assert "tiny: test mIoU against none" in before_torch(out)
@@ -65,10 +65,10 @@ def test_the_same_command_again_answers_first(study: Path) -> None:
 
 @pytest.mark.parametrize("case", ["other words", "a run is missing", "a damaged file"])
 def test_in_doubt_it_answers_as_ever(case: str, study: Path) -> None:
-    keep(study, ["run"])
+    record_finished(study, ["run"])
     words = ["--seeds", "3"] if case == "other words" else ["--bogus"]
     if case == "a run is missing":
-        keep(study, ["run", *words])
+        record_finished(study, ["run", *words])
         (study / "l2" / "seed-1" / "result.json").unlink()
     if case == "a damaged file":
         (study / FILE).write_text("{")

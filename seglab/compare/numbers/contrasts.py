@@ -159,7 +159,7 @@ def _contrast(arm: str, pairs: _Pairs, p: Floats, family: Family) -> Contrast:
         p_equivalence=float(p[1]),
         p_equivalence_holm=float(p[3]),
         effect_size=float(statistics.effect_size(differences)),
-        superiority=float(statistics.superiority(gains)) if metric.has_direction else np.nan,
+        superiority=float(statistics.probability_of_superiority(gains)) if metric.has_direction else np.nan,
         correlation=statistics.correlation(pairs.scores, pairs.baseline),
         alpha=alpha,
         verdict="no verdict" if reason else verdict_of(float(statistics.mean(gains)), different, equivalent, metric),

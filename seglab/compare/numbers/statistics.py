@@ -91,7 +91,7 @@ def skewness(differences: Floats) -> Floats:
     return np.where(m2 == 0, np.nan, m3 / np.where(m2 == 0, 1.0, m2) ** 1.5)
 
 
-def superiority(gains: Floats) -> Floats:
+def probability_of_superiority(gains: Floats) -> Floats:
     """Return P(A > B), the share of pairs with a gain (Vargha & Delaney 2000, within pairs): (..., n) -> (...).
 
     Ties count half.
