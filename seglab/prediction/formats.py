@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from seglab.networks import TrainedNetwork, load, size_divisor
 from seglab.networks.checkpoint import METADATA
 from seglab.networks.forward import normalised
-from seglab.pruning.program import saved
+from seglab.pruning.program import loaded, saved
 
 EXACT = 1e-4
 """Largest allowed difference between logits of network and file, relative to the largest logit: float32 rounding."""
@@ -174,11 +174,6 @@ def _pt2(trained: TrainedNetwork, described: str) -> bytes:
         raise _unwritten(trained, error) from error
 
 
-def _read_pt2(file: Path) -> Forward:
-    module: nn.Module = torch.export.load(file).module()
-    return module
-
-
 def _onnx(trained: TrainedNetwork, described: str) -> bytes:
     _require_onnx()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -224,7 +219,7 @@ FORMATS: Mapping[str, FileFormat] = {
     ),
     "pt2": FileFormat(
         _pt2,
-        _read_pt2,
+        loaded,
         "import torch\n\nnetwork = torch.export.load({file!r}).module()\nlogits = network(image)  "
         "# image: tensor (N,{channels},H,W) {dtype}; logits: (N,{logits},H,W) float32",
         False,

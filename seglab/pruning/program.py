@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -122,9 +123,9 @@ def milliseconds(whole: nn.Module, pruned: nn.Module, image: Tensor) -> tuple[fl
 def _write(pruned: nn.Module, image: Tensor, path: Path, metadata: Mapping[str, object]) -> int:
     """Write the program atomically, after a check that its outputs are the network's; return its size in bytes."""
     content = saved(_exported(pruned, image), metadata)
-    loaded = torch.export.load(io.BytesIO(content)).module()
+    network = loaded(io.BytesIO(content))
     for batch in (image, image.tile(3, 1, 1, 1)):
-        for ours, theirs in zip(_outputs(pruned, batch), _outputs(loaded, batch), strict=True):
+        for ours, theirs in zip(_outputs(pruned, batch), _outputs(network, batch), strict=True):
             if not torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * float(ours.abs().max())):
                 raise ValueError(f"the program of {type(pruned).__name__} does not give what the network does, so nothing is written")
     with atomic_write(path) as file:
@@ -150,6 +151,14 @@ def saved(program: ExportedProgram, metadata: Mapping[str, object]) -> bytes:
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={METADATA: json.dumps(metadata)})
     return file.getvalue()
+
+
+def loaded(file: Path | io.BytesIO) -> nn.Module:
+    """Return the network in a `.pt2` file."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given buffer is not writable")  # torch 2.9 says this of its own buffer
+        network: nn.Module = torch.export.load(file).module()
+    return network
 
 
 def _outputs(network: nn.Module, image: Tensor) -> list[Tensor]:

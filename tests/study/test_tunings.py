@@ -187,12 +187,12 @@ def test_a_list_needs_several_tunings() -> None:
 
 
 def test_choice_json_names_the_seeds_of_each_tuning(tmp_path: Path) -> None:
-    from seglab.script.tuning import _keep
+    from seglab.script.tuning import _write_choices
 
     asked = plan(tmp_path)
     do(tuning_plan(asked), score=score)
     place = tmp_path / "x" / "tuning"
-    _keep(asked.study, choices(asked.study, place), place)
+    _write_choices(asked.study, choices(asked.study, place), place)
     arms = json.loads((place / "choice.json").read_text())["arms"]
     assert list(arms["l2"]["candidates"]["lr=1.00e-04"]["scores"]) == ["10", "11"]
     assert list(arms["l2@2"]["candidates"]["lr=1.00e-04"]["scores"]) == ["12", "13"]
