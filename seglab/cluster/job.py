@@ -20,6 +20,7 @@ from seglab.cluster.command import words_here
 from seglab.cluster.here import CONTEXT, job_here
 from seglab.exit_codes import BAD_INPUT, DONE, FAILED
 from seglab.interruption import LIFELINE, SIGNALS
+from seglab.processors import SHARE
 
 FINISHED = (DONE, FAILED, BAD_INPUT)
 """Exit codes of a command that has nothing left to do. All other exit codes are larger."""
@@ -74,7 +75,8 @@ def run(command: Sequence[str], context: JobContext, workers: int = 1, stop_afte
             process.send_signal(number)
 
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # inherited by the command, which unblocks them after it has installed handlers
-    environment = {"OMP_NUM_THREADS": str(max(1, context.cores // workers)), **os.environ, LIFELINE: "1"}
+    share = str(max(1, context.cores // workers))
+    environment = {"OMP_NUM_THREADS": share, **os.environ, LIFELINE: "1", **({} if workers == 1 else {SHARE: share})}
     processes = [subprocess.Popen(words_here(command), stdin=subprocess.PIPE, env=environment) for _ in range(workers)]
     for number in SIGNALS:
         signal.signal(number, hear)

@@ -86,10 +86,10 @@ def test_a_job_that_is_to_be_suspended_is_queued_again_and_goes_on(
 def test_a_job_of_two_runs_at_a_time_is_queued_again_and_goes_on(
     script: Script, folder: Path, local: Path, gridengine: GridEngineCluster
 ) -> None:
-    two = ("--arm", "l2", "--runs_per_device", "2")
+    two = ("--arm", "l2", "--runs_per_device", "2", "--launcher.cpus", "2")
     shown = script(*LAUNCH, *two, "--dry_run")
-    assert "-m seglab.cluster.job --workers 2 " in shown
-    assert not re.search("^#[$] -t ", shown, re.MULTILINE), "two runs are one job"
+    assert " --workers 2 seglab.cluster" in shown
+    assert re.search("^#[$] -t 1-1$", shown, re.MULTILINE), "two runs are one job"
     assert "2 runs at a time in each" in script(*LAUNCH, *two, step=3)
     job, runs = the_job(folder), [folder / "l2/seed-0", folder / "l2/seed-1"]
     for run in runs:
