@@ -35,7 +35,7 @@ test-all: test test-slow  ## run all tests but those of `make test-cluster`
 test-peers: .venv/peers  ## compare losses, metrics and penalties with MONAI, kornia, pyproximal and others; installs these three (about 50 MB)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/peers
 
-test-weekly: .venv/peers  ## run the full matrices, the longest trainings and the comparisons with other libraries (two hours on two cores)
+test-weekly: .venv/peers  ## run the full matrices, the longest trainings and the comparisons with other libraries (takes hours)
 	$(PYTEST) -m weekly
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs tests/peers
 

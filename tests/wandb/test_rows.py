@@ -236,7 +236,7 @@ print("pandas" in sys.modules, len(list(folder.glob("wandb/offline-run-*/files/m
 
 
 def test_pictures_are_logged_without_pandas(wandb_server: WandbServer, tmp_path: Path) -> None:
-    """W&B would import it for half a second, only to ask whether a picture is a data frame."""
+    """W&B would import it only to ask whether a picture is a data frame."""
     environment = environment_of(wandb_server, "offline", {"PYTHONPATH": ROOT})
     done = subprocess.run([sys.executable, "-c", PICTURES, str(tmp_path)], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "6"], done.stdout + done.stderr

@@ -50,7 +50,7 @@ def plain(content: bytes) -> Plain | None:
 
 def decode(content: bytes, grey: bool) -> Array | None:
     """Decode a plain file: (H,W) uint8 if `grey`, else (H,W,3) uint8. Return None if OpenCV cannot decode it."""
-    how = cv2.IMREAD_UNCHANGED if grey else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # IMREAD_GRAYSCALE takes a tenth more time
+    how = cv2.IMREAD_UNCHANGED if grey else cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION  # faster than IMREAD_GRAYSCALE
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), how)
     except cv2.error:  # such as more pixels than OpenCV takes
