@@ -113,8 +113,8 @@ def _logger(described: Described, *, offline: bool, problem: str | None = None) 
 def _import_wandb() -> None:
     """Import wandb without its error reports, which delay a process's end in an outage, and without pandas.
 
-    W&B imports pandas at the first picture or table, only to ask whether it is a data frame. Without the import it looks
-    at the name of the type.
+    W&B imports pandas at the first picture or table, only to ask whether it is a data frame. Without the import it
+    looks at the name of the type.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb.util
