@@ -1,7 +1,7 @@
 """Measure a study's overhead: the ledger, a study of short runs, the planning of many, and two processes against one.
 
-python -m tests.benchmarks.study SEED trains by hand under this seed and prints the wall and CPU seconds that the
-training took.
+python -m tests.benchmarks.study SEED… trains by hand under these seeds, one after the other in one process, and prints
+the wall and CPU seconds of each training.
 """
 
 import contextlib
@@ -66,15 +66,16 @@ def bench_ledger(console: Console) -> None:
 def bench_study(console: Console) -> None:
     """Half of the trainings by hand come before the study, half after it, so that drift meets both alike."""
     with tempfile.TemporaryDirectory() as root:
-        by_hand = [trained_by_hand(seed) for seed in range(6)]
+        by_hand, scripts = [trained_by_hand(range(6))], [trained_by_hand([seed]) for seed in range(2)]
         began = time.time()
         whole = of_command(script("run", "--root", root, "--accelerator", "cpu", "--jobs", "1"))
         ended = time.time()
-        by_hand += [trained_by_hand(seed) for seed in range(6, 12)]
+        by_hand.append(trained_by_hand(range(6, 12)))
+        scripts += [trained_by_hand([seed]) for seed in range(10, 12)]
         paths = sorted(Path(root).glob("rates/*/seed-*/result.json"), key=lambda path: path.stat().st_mtime)
         results = [read_result(path) for path in paths]
         planned, last = (Path(root) / "rates" / "study.json").stat().st_mtime - began, ended - paths[-1].stat().st_mtime
-    show_study(console, by_hand, whole, parts_of(results, whole.wall, planned, last))
+    show_study(console, by_hand, scripts, whole, parts_of(results, whole.wall, planned, last))
 
 
 def bench_planning(console: Console, arms: int = 10, seeds: int = 1000) -> None:
@@ -161,27 +162,32 @@ def since(began: float, before: resource.struct_rusage) -> Seconds:
 
 
 class ByHand(NamedTuple):
-    """A script of one training."""
+    """A process that trains by hand, several times."""
 
-    training: Seconds
-    """With validation and test, without imports."""
-    script: Seconds
+    trainings: list[Seconds]
+    """Each with validation and test."""
+    rest: Seconds
+    """Its imports, its start and its end."""
 
 
-def trained_by_hand(seed: int) -> ByHand:
+def trained_by_hand(seeds: Sequence[int]) -> ByHand:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    words = [sys.executable, "-m", "tests.benchmarks.study", str(seed)]
+    words = [sys.executable, "-m", "tests.benchmarks.study", *map(str, seeds)]
     printed = subprocess.run(words, check=True, capture_output=True, text=True, env=one_thread()).stdout
-    return ByHand(Seconds(*json.loads(printed.splitlines()[-1])), since(began, before))
+    whole, trainings = since(began, before), [Seconds(*seconds) for seconds in json.loads(printed.splitlines()[-1])]
+    return ByHand(trainings, Seconds(*(of - sum(parts) for of, parts in zip(whole, zip(*trainings, strict=True), strict=True))))
 
 
-def print_by_hand(seed: int) -> None:
+def print_by_hand(seeds: Sequence[int]) -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    began = time.perf_counter(), time.process_time()
-    by_hand(DATA.with_seed(seed))
-    print(json.dumps(Seconds(time.perf_counter() - began[0], time.process_time() - began[1])))
+    found = []
+    for seed in seeds:
+        began = time.perf_counter(), time.process_time()
+        by_hand(DATA.with_seed(seed))
+        found.append(Seconds(time.perf_counter() - began[0], time.process_time() - began[1]))
+    print(json.dumps(found))
 
 
 def parts_of(results: Sequence[Result], wall: float, planned: float, last: float) -> dict[str, float]:
@@ -251,19 +257,29 @@ def show_ledger(console: Console, times: dict[str, list[float]]) -> None:
     show(console, "the ledger, of 1000 runs", ("median ms", "fastest ms", f"% of a run of {SHORT_RUN:.0f} s"), rows, ".3f")
 
 
-def show_study(console: Console, by_hand: Sequence[ByHand], whole: Seconds, parts: dict[str, float]) -> None:
+def show_study(console: Console, by_hand: Sequence[ByHand], scripts: Sequence[ByHand], whole: Seconds, parts: dict[str, float]) -> None:
     """By hand is training, validation after each epoch, and test, by Lightning."""
-    training, scripts = (Seconds(*map(sum, zip(*of, strict=True))) for of in zip(*by_hand, strict=True))
+    trainings = [seconds for process in by_hand for seconds in process.trainings]
+    training, imports = total(trainings), total([process.rest for process in by_hand])
+    once = Seconds(*(of + rest / len(by_hand) for of, rest in zip(training, imports, strict=True)))
+    alone = total([seconds for process in scripts for seconds in (*process.trainings, process.rest)])
     rows = {
-        f"{len(by_hand)} × training, validation, test by hand, imports left out": training,
-        f"{len(by_hand)} × a script that does it": scripts,
+        f"{len(trainings)} × training, validation, test by hand in one process": training,
+        "the same and its imports, once": once,
+        f"{len(trainings)} × a script that trains once, by {len(scripts)} of them": Seconds(
+            *(of * len(trainings) / len(scripts) for of in alone)
+        ),
         "`run` of 3 arms × 4 seeds, one worker": whole,
     }
-    title = f"a study of short runs, CPU, one thread; by hand a run takes {statistics.median(one.training.wall for one in by_hand):.1f} s"
-    shown = {name: (of.wall, of.wall / training.wall, of.wall / scripts.wall, of.cpu) for name, of in rows.items()}
-    show(console, title, ("wall s", "ratio to training", "to scripts", "CPU s"), shown, ".2f")
-    shares = {name: (value, value / training.wall) for name, value in parts.items()}
-    show(console, "of it", ("wall s", "ratio to training"), shares, ".2f")
+    title = f"a study of short runs, CPU, one thread; by hand a run takes {statistics.median(of.wall for of in trainings):.1f} s"
+    shown = {name: (of.wall, of.wall / once.wall, of.cpu, of.cpu / once.cpu) for name, of in rows.items()}
+    show(console, title, ("wall s", "ratio to the second row", "CPU s", "ratio"), shown, ".2f")
+    shares = {name: (value, value / once.wall) for name, value in parts.items()}
+    show(console, "of it", ("wall s", "ratio"), shares, ".2f")
+
+
+def total(seconds: Sequence[Seconds]) -> Seconds:
+    return Seconds(*map(sum, zip(*seconds, strict=True)))
 
 
 def show(console: Console, title: str, headings: Sequence[str], rows: Mapping[str, Sequence[float]], form: str) -> None:
@@ -276,4 +292,4 @@ def show(console: Console, title: str, headings: Sequence[str], rows: Mapping[st
 
 
 if __name__ == "__main__":
-    print_by_hand(int(sys.argv[1]))
+    print_by_hand([int(word) for word in sys.argv[1:]])

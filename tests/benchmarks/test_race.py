@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks.race.course import SIDES, Found, check_same_training, prepare, trained
+from tests.benchmarks.race.course import SIDES, Found, Times, check_same_training, prepare, trained
 from tests.benchmarks.race.shared import WATCHED, Clock, Size
 
 TINY = Size("tu-mobilenetv3_small_050", side=32, batch=4, steps=WATCHED, epochs=3)
 
 
 def found(losses: list[float], scores: list[float]) -> Found:
-    return Found(imports=0.0, first=0.0, steps=[], epochs=[], memory=0.0, losses=losses, scores=scores)
+    nothing = Times(imports=0.0, first=0.0, steps=[], epochs=[])
+    return Found(nothing, nothing, memory=0.0, losses=losses, scores=scores)
 
 
 SAME = found([2.0, 1.9, 1.8, 1.7, 1.6], [0.2, 0.3])
@@ -37,9 +38,10 @@ def test_a_side_trains_as_the_loop_by_hand(side: str, by_hand: Found, tmp_path: 
     check_same_training({"by hand": [by_hand], side: [one]})
     assert len(set(one.losses)) == WATCHED
     assert len(one.scores) == TINY.epochs
-    assert (len(one.steps), len(one.epochs)) == (TINY.epochs - 1, TINY.epochs - 2)
-    assert 0 < max(one.steps) < min(one.epochs)
-    assert 0 < one.imports < one.first
+    for times in (one.wall, one.cpu):
+        assert (len(times.steps), len(times.epochs)) == (TINY.epochs - 1, TINY.epochs - 2)
+        assert 0 < max(times.steps) < min(times.epochs)
+        assert 0 < times.imports < times.first
 
 
 @pytest.mark.parametrize(

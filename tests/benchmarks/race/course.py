@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -44,8 +44,8 @@ CLOSE = 1e-4 if DEVICE.type == "cpu" else 3e-2
 """Relative difference up to which two sides' losses count as the same: rounding of float32, or of bf16."""
 
 
-class Found(NamedTuple):
-    """Costs of one training."""
+class Times(NamedTuple):
+    """Seconds of one training, by one clock."""
 
     imports: float
     """Seconds from the start of Python's work to the end of the imports."""
@@ -55,6 +55,14 @@ class Found(NamedTuple):
     """Seconds of a step: the mean of each epoch, except the first epoch."""
     epochs: list[float]
     """Seconds of each epoch with its validation, except the first and the last epoch."""
+
+
+class Found(NamedTuple):
+    """Costs of one training."""
+
+    wall: Times
+    cpu: Times
+    """CPU times, which do not count what else runs on the machine."""
     memory: float
     """Peak memory, MiB."""
     losses: list[float]
@@ -76,7 +84,11 @@ def bench_race(console: Console) -> None:
             race(size, found, number)
             console.print(f"round {number + 1} of {rounds}: {time.perf_counter() - began:.0f} s", highlight=False)
         check_same_training(found)
-        show(console, f"the race: {size.title}, {rounds} rounds", found)
+        title = f"the race: {size.title}, {rounds} rounds"
+        show(console, title, {name: [one.wall for one in of] for name, of in found.items()})
+        if DEVICE.type == "cpu":
+            show(console, f"{title}, CPU time", {name: [one.cpu for one in of] for name, of in found.items()})
+        show_memory(console, found)
 
 
 def race(size: Size, found: Mapping[str, list[Found]], number: int) -> None:
@@ -116,15 +128,18 @@ def trained(name: str, folder: Path) -> Found:
     if done.returncode != 0:
         raise RuntimeError(f"{name}: the training ended with exit code {done.returncode}: {done.stderr[-2000:]}")
     printed = json.loads(done.stdout.splitlines()[-1])
-    marks = printed["epochs"]
-    return Found(
-        imports=printed["import"],
-        first=printed["first"],
-        steps=[(epoch[-1] - epoch[0]) / (len(epoch) - 1) for epoch in marks[1:]],
-        epochs=[later[0] - earlier[0] for earlier, later in pairwise(marks[1:])],
-        memory=printed["memory"],
-        losses=printed["losses"],
-        scores=printed["scores"],
+    wall, cpu = (times(printed, clock) for clock in (0, 1))
+    return Found(wall, cpu, printed["memory"], printed["losses"], printed["scores"])
+
+
+def times(printed: Mapping[str, Any], clock: int) -> Times:
+    """Return the times of a training that a process has printed, by the wall clock (0) or by CPU time (1)."""
+    epochs = [[moment[clock] for moment in epoch] for epoch in printed["epochs"]]
+    return Times(
+        imports=printed["import"][clock],
+        first=printed["first"][clock],
+        steps=[(epoch[-1] - epoch[0]) / (len(epoch) - 1) for epoch in epochs[1:]],
+        epochs=[later[0] - earlier[0] for earlier, later in pairwise(epochs[1:])],
     )
 
 
@@ -152,27 +167,27 @@ def is_same(one: Found, other: Found) -> bool:
     return all(abs(own - reference) <= CLOSE * abs(reference) for own, reference in pairs)
 
 
-def show(console: Console, title: str, found: Mapping[str, Sequence[Found]]) -> None:
-    """Print the median of each column with its lowest and highest value."""
+def show(console: Console, title: str, found: Mapping[str, Sequence[Times]]) -> None:
+    """Print the median of each column with its lowest and highest value.
+
+    A ratio to the loop by hand is the median of the ratios epoch by epoch, as the sides take turns.
+    """
     table = Table(title=title, title_justify="left")
-    for heading in ("", "step, ms", "ratio", "epoch, s", "ratio", "first step, s", "import, s", "memory, MiB"):
+    for heading in ("", "step, ms", "ratio", "epoch, s", "ratio", "first step, s", "import, s"):
         table.add_column(heading, justify="right" if heading else "left")
-    steps, epochs = (
-        {name: [value for one in of for value in getattr(one, kind)] for name, of in found.items()} for kind in ("steps", "epochs")
-    )
     for name, of in found.items():
-        ratios = [statistics.median(times[name]) / statistics.median(times["by hand"]) for times in (steps, epochs)]
-        table.add_row(
-            name,
-            spread([1e3 * value for value in steps[name]], ".1f"),
-            f"{ratios[0]:.3f}",
-            spread(epochs[name], ".2f"),
-            f"{ratios[1]:.3f}",
-            spread([one.first for one in of], ".1f"),
-            spread([one.imports for one in of], ".1f"),
-            spread([one.memory for one in of], ".0f"),
-        )
+        row = [name]
+        for kind, unit, form in (("steps", 1e3, ".1f"), ("epochs", 1.0, ".3f")):
+            values, reference = ([value for one in times for value in getattr(one, kind)] for times in (of, found["by hand"]))
+            ratios = [value / by_hand for value, by_hand in zip(values, reference, strict=True)]
+            row += [spread([unit * value for value in values], form), spread(ratios, ".3f")]
+        table.add_row(*row, spread([one.first for one in of], ".1f"), spread([one.imports for one in of], ".1f"))
     console.print(table)
+
+
+def show_memory(console: Console, found: Mapping[str, Sequence[Found]]) -> None:
+    """Print the peak memory of each side: the median with the lowest and the highest value."""
+    console.print("peak memory, MiB: " + "; ".join(f"{name} {spread([one.memory for one in of], '.0f')}" for name, of in found.items()))
 
 
 def spread(values: Sequence[float], form: str) -> str:

@@ -41,6 +41,20 @@ class Size(NamedTuple):
         return f"U-Net {self.encoder}, {self.batch} × {self.side}², {precision}, {self.epochs} epochs of {self.steps} steps, {DEVICE.type}"
 
 
+class Moment(NamedTuple):
+    """A time in seconds, on two clocks."""
+
+    wall: float
+    """On the clock of `time.perf_counter`."""
+    cpu: float
+    """CPU time of this process since its start; it does not count what else runs on the machine."""
+
+
+def now() -> Moment:
+    """Return the present moment."""
+    return Moment(time.perf_counter(), time.process_time())
+
+
 class Clock:
     """Notes the time of each training step and the loss of the first ones, from inside the network."""
 
@@ -51,8 +65,8 @@ class Clock:
         """
         self.batch = self.steps = 0
         """Images of a training step, and steps of an epoch."""
-        self.epochs: list[list[float]] = []
-        """Time at which each step begins, by epoch."""
+        self.epochs: list[list[Moment]] = []
+        """Moment at which each step begins, by epoch."""
         self.losses: list[float] = []
         self._evaluated = True
 
@@ -69,7 +83,7 @@ class Clock:
         if training:
             if DEVICE.type == "cuda" and len(self.epochs[-1]) in (0, self.steps - 1):
                 torch.cuda.synchronize()
-            self.epochs[-1].append(time.perf_counter())
+            self.epochs[-1].append(now())
 
     def end(self, logits: Tensor, training: bool) -> None:
         """Note the loss of one of the first steps."""
