@@ -257,8 +257,8 @@ def _is_fit_for_forks() -> bool:
     """Return whether this process can be forked into workers.
 
     A temporary folder would be deleted when the first worker ends. wandb makes some when it is imported, and workers
-    that share its import would give their artifacts the same random names. A GPU cannot be used in a fork of the process
-    that has opened it.
+    that share its import would give their artifacts the same random names. A GPU cannot be used in a fork of the
+    process that has opened it.
     """
     if any(isinstance(thing, tempfile.TemporaryDirectory) for thing in gc.get_objects()) or _holds_gpu():
         return False
