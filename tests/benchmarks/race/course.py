@@ -180,7 +180,7 @@ def show(console: Console, title: str, found: Mapping[str, Sequence[Times]]) -> 
         for kind, unit, form in (("steps", 1e3, ".1f"), ("epochs", 1.0, ".3f")):
             values, reference = ([value for one in times for value in getattr(one, kind)] for times in (of, found["by hand"]))
             ratios = [value / by_hand for value, by_hand in zip(values, reference, strict=True)]
-            row += [spread([unit * value for value in values], form), spread(ratios, ".3f")]
+            row += [spread([unit * value for value in values], form), f"{statistics.median(ratios):.2f}"]
         table.add_row(*row, spread([one.first for one in of], ".1f"), spread([one.imports for one in of], ".1f"))
     console.print(table)
 
