@@ -55,6 +55,11 @@ class _Flag(NamedTuple):
         return self.action is not None and self.name in self.action.option_strings
 
     @property
+    def is_switch(self) -> bool:
+        """Return whether the flag is true or false, so that it means true if it stands alone."""
+        return self.whole and self.action is not None and members(type_of(self.action)) == (bool,)
+
+    @property
     def names_an_item(self) -> bool:
         """Return whether the word names an item of a mapping from names to classes, such as `--shifts.night`."""
         if self.action is None or mapped_class(type_of(self.action)) is None:
@@ -107,7 +112,8 @@ class _Line(NamedTuple):
             value: str | None = text if equals else None
             if not equals and words and _takes_value(action) and not re.match(r"--\w", words[0]):
                 value = words.pop(0)
-            yield _Flag(name, value, action)
+            flag = _Flag(name, value, action)
+            yield flag._replace(value="true") if value is None and flag.is_switch else flag
 
     def fault(self, error: str) -> str | None:
         """Return what is wrong with the words, if seen without the parser, which gave this error; else None."""

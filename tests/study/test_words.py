@@ -105,7 +105,6 @@ REFUSED = [
     ("regularization run --jobs x", ("--jobs: expected int, got x",)),
     ("regularization run --jobs 0 --dry_run", ("--jobs 0: must be 1 or more",)),
     ("losses run --boundary_iou maybe", ("--boundary_iou: expected bool, got maybe",)),
-    ("losses run --boundary_iou", ("--boundary_iou: a value is missing",)),
     # strengths
     ("regularization run --ratio 0.1", ("--ratio 0.1", "add --settings 1")),
     ("regularization run --strength 1e-4", ("--strength 0.0001", "add --settings 1")),
@@ -293,6 +292,11 @@ def every_kind(
         ("--flag 1", "flag", True),
         ("--flag yes", "flag", True),
         ("--flag off", "flag", False),
+        ("--flag", "flag", True),
+        ("--flag --count 4", "flag", True),
+        ("--flag --count 4", "count", 4),
+        ("--perhaps", "perhaps", True),
+        ("--data.cache", "data.cache", True),
         ("--perhaps None", "perhaps", None),
         ("--perhaps no", "perhaps", False),
         ("--count None", "count", None),
@@ -306,7 +310,10 @@ def every_kind(
 )
 def test_what_can_be_meant_in_one_way_is_taken(typed: str, name: str, expected: object) -> None:
     parser = study_parser(every_kind)
-    assert parser.instantiate(parse(parser, shlex.split(typed)))[name] == expected
+    found: Any = parser.instantiate(parse(parser, shlex.split(typed)))
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == expected
 
 
 @pytest.mark.parametrize(
