@@ -1,5 +1,6 @@
 """Check, before anything is written, all that could end every run: place, settings, samples and a step of each arm."""
 
+import gc
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -90,6 +91,7 @@ def _try_arms(plan: Plan, arms: Sequence[str], console: Console) -> dict[str, Ex
     precision = "64-true" if study.precision == "64-true" else "32-true"
     settings = TrialSettings(planned(study), precision, study.gradient_clip)
     failures: dict[str, Exception] = {}
+    gc.freeze()  # each trial ends with a garbage collection, which now skips the imported objects
     with listening() as interruption, _bar("trying a step of {task.description}", console) as bar:
         images = trial_images(study.data, seed, plan.resources.batch_norm_parts)
         task = bar.add_task("", total=len(arms))
