@@ -9,11 +9,13 @@ import functools
 import hashlib
 import io
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ def structure(network: nn.Module) -> bytes | None:
 
 
 class _Structure(pickle.Pickler):
-    """Pickles a module with tensors replaced by (index, dtype, shape, requires_grad); shared tensors keep one index.
+    """Pickles a module with tensors replaced by (dtype, shape, requires_grad); a shared tensor is a reference to the first.
 
     Classes and functions are replaced by their name and id, because a notebook may define a name a second time.
     """
@@ -56,15 +58,23 @@ class _Structure(pickle.Pickler):
     _named: ClassVar[set[Any]] = set()
     """Classes and functions that were pickled. They are kept, so that no other object gets the id of one of them."""
 
-    def __init__(self, file: io.BytesIO, protocol: int) -> None:
-        super().__init__(file, protocol)
-        self._tensors: dict[int, tuple[int, Tensor]] = {}
+    @override
+    def reducer_override(self, thing: Any) -> Any:
+        """Return what is pickled for an object that is no plain data; `NotImplemented` for the usual."""
+        if isinstance(thing, Tensor):
+            return _as_tuple(thing.dtype, tuple(thing.shape), thing.requires_grad)
+        if type(thing) is OrderedDict:  # of hooks, ten in each module: the usual takes longer than all else
+            return _as_tuple(*thing.items())
+        if isinstance(thing, type):
+            is_named = thing.__module__ != "builtins"
+        else:
+            is_named = isinstance(thing, FunctionType) and "<" not in thing.__qualname__
+        if not is_named:
+            return NotImplemented
+        self._named.add(thing)
+        return _as_tuple(thing.__qualname__, id(thing))
 
-    def persistent_id(self, thing: Any) -> tuple[Any, ...] | None:
-        if isinstance(thing, type) or (isinstance(thing, FunctionType) and "<" not in thing.__qualname__):
-            self._named.add(thing)
-            return thing.__qualname__, id(thing)
-        if not isinstance(thing, Tensor):
-            return None
-        number, _ = self._tensors.setdefault(id(thing), (len(self._tensors), thing))  # kept, so that no other tensor gets its id
-        return number, thing.dtype, tuple(thing.shape), thing.requires_grad
+
+def _as_tuple(*values: Any) -> tuple[type[tuple[Any, ...]], tuple[tuple[Any, ...]]]:
+    """Return how a tuple is made, in the form in which an object tells pickle how it is made."""
+    return tuple, (values,)
