@@ -50,7 +50,9 @@ def structure(network: nn.Module) -> bytes | None:
 
 
 class _Structure(pickle.Pickler):
-    """Pickles a module with tensors replaced by (dtype, shape, requires_grad); a shared tensor is a reference to the first.
+    """Pickles a module with tensors replaced by (dtype, shape, requires_grad).
+
+    A tensor that is shared is written once, and then referred to.
 
     Classes and functions are replaced by their name and id, because a notebook may define a name a second time.
     """
