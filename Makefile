@@ -13,8 +13,8 @@ help:  ## show this help
 
 install: .venv/installed  ## make .venv and install the package with its development tools (about 6 GB, PyTorch is most of it)
 
-demo: install  ## compare two losses with cross-entropy on embedded data: a table, and report.html (2 to 3 minutes on two cores)
-	@echo "21 short trainings: 2 to 3 minutes on two cores. Ctrl-C stops them; make demo goes on."
+demo: install  ## compare two losses with cross-entropy on embedded data: a table, and report.html (1 to 3 minutes on two cores)
+	@echo "21 short trainings: 1 to 3 minutes on two cores. Ctrl-C stops them; make demo goes on."
 	$(BIN)/python experiments/losses.py run --name demo --losses ce,ce-dice,dice --learning_rates 3e-3 --architecture Linknet --encoder tu-mobilenetv3_small_050 --data.source.image_size 32 --data.source.num_shapes 3 --data.source.num_train 160 --epochs 6 --seeds 7 --jobs 2
 
 test: install  ## run the tests that matter most, a file to each core (about 8 minutes on two cores)

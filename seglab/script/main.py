@@ -138,6 +138,8 @@ def _check_counts(given: Namespace) -> None:
 
 def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, console: Console) -> int:
     """Do `_run` for each study of the script, and compare them over their data sets if there are several."""
+    for plan in plans:
+        plan.resources.check_precision(plan.study, on_gpu=plan.resources.on_gpu)
     for plan in plans if len(plans) > 1 else ():
         for stage in stages_of(plan):
             agreed_record(stage)  # a study that cannot be done is refused before the first one has taken its hours

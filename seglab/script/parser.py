@@ -118,7 +118,9 @@ def _launch_parser(function: StudyFunction) -> ArgumentParser:
         "--launcher.help CLASS lists its flags",
     )
     running.add_argument("--runs_per_device", type=int | None, default=None, help="runs at a time on the GPUs of each job; default: one")
-    running.add_argument("--dry_run", action="store_true", help="show the script that the scheduler would get; do nothing")
+    running.add_argument(
+        "--dry_run", action="store_true", help="show the script that the scheduler would get, after all checks; write nothing"
+    )
     return parser
 
 
@@ -138,7 +140,9 @@ def _run_parser(function: StudyFunction) -> ArgumentParser:
         default=None,
         help="runs at a time on each GPU, or on the CPU; auto is as many as the memory of a GPU holds; default: one",
     )
-    running.add_argument("--dry_run", action="store_true", help="list the runs and the commands that reproduce them; do nothing")
+    running.add_argument(
+        "--dry_run", action="store_true", help="list the runs and the commands that reproduce them, after all checks; write nothing"
+    )
     running.add_argument("--wait", action="store_true", help="wait for runs that other processes work on, and do those that they leave")
     running.add_argument("--full", action="store_true", help="with --dry_run: commands with the value of every flag, defaults too")
     return parser

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import experiments.batchnorm
@@ -69,6 +70,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+WITHOUT_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+
 REFUSED = [
     # lists
     ("regularization run --penalties l3", ("--penalties: there is no 'l3'", "hoyer-square")),
@@ -105,6 +108,7 @@ REFUSED = [
     ("regularization run --jobs x", ("--jobs: expected int, got x",)),
     ("regularization run --jobs 0 --dry_run", ("--jobs 0: must be 1 or more",)),
     ("losses run --boundary_iou maybe", ("--boundary_iou: expected bool, got maybe",)),
+    pytest.param("regularization run --precision 16-mixed", ("--precision 16-mixed: needs a GPU",), marks=WITHOUT_GPU),
     # strengths
     ("regularization run --ratio 0.1", ("--ratio 0.1", "add --settings 1")),
     ("regularization run --strength 1e-4", ("--strength 0.0001", "add --settings 1")),
