@@ -249,6 +249,16 @@ def test_images_are_turned_as_their_flag_says(kind: str, orientation: int, tmp_p
     equal(of(content, read_image, tmp_path), expected)
 
 
+def before_the_pixels(content: bytes, orientation: int) -> bytes:
+    """Put an orientation flag after the header of a PNG."""
+    return content[:33] + chunk(b"eXIf", exif(orientation)) + content[33:]
+
+
+def after_the_pixels(content: bytes, orientation: int) -> bytes:
+    """Put an orientation flag before the end of a PNG, where the specification allows it too."""
+    return content[:-12] + chunk(b"eXIf", exif(orientation)) + content[-12:]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_masks_and_images_of_every_depth_are_turned_alike(orientation: int, tmp_path: Path) -> None:
     """The top left corner of what is shown is where the flag says that it is."""
@@ -256,12 +266,14 @@ def test_masks_and_images_of_every_depth_are_turned_alike(orientation: int, tmp_
     stored = {1: shown, 2: shown[:, ::-1], 3: shown[::-1, ::-1], 4: shown[::-1], 5: shown.T, 6: shown.T[:, ::-1][::-1, ::-1]}
     stored |= {6: np.rot90(shown, 1), 7: shown[::-1, ::-1].T, 8: np.rot90(shown, -1)}
     values = np.ascontiguousarray(stored[orientation])
-    flag = [(b"eXIf", exif(orientation))]
-    for depth in (4, 8, 16):
-        equal(of(png(values, depth, GREY, chunks=flag), read_mask, tmp_path), shown.astype("u2" if depth == 16 else "u1"))
     colours = np.repeat(values[..., None], 3, axis=2)
-    equal(of(png(colours, 8, RGB, chunks=flag), read_image, tmp_path), np.repeat(shown[..., None], 3, axis=2))
-    equal(of(png(colours, 16, RGB, chunks=flag), read_image, tmp_path), np.repeat(shown[..., None], 3, axis=2).astype("u2"))
+    for place in (before_the_pixels, after_the_pixels):
+        for depth in (4, 8, 16):
+            flagged = place(png(values, depth, GREY), orientation)
+            equal(of(flagged, read_mask, tmp_path), shown.astype("u2" if depth == 16 else "u1"))
+        for depth in (8, 16):
+            flagged = place(png(colours, depth, RGB), orientation)
+            equal(of(flagged, read_image, tmp_path), np.repeat(shown[..., None], 3, axis=2).astype("u2" if depth == 16 else "u1"))
     turned = tiff(values, extratags=[(274, 3, 1, orientation, True)])
     equal(of(turned, read_mask, tmp_path), shown)
     equal(of(turned, read_image, tmp_path), shown[..., None])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -56,6 +57,7 @@ LABELLED = {
     "csv of names": ("names.csv", "class\na\nb\nc d\n", {0: 0, 1: 1, 2: 2}),
     "ids": ("names.csv", "id,name\n7,a\n8,b\n26,c d\n-1,b\n", {7: 0, 8: 1, 26: 2, -1: 1}),
     "label and class": ("names.csv", "class,label\na,3\nb,4\nc d,5\n", {3: 0, 4: 1, 5: 2}),
+    "class is a number, label a name": ("names.csv", "class,label\n3,a\n4,b\n5,c d\n", {3: 0, 4: 1, 5: 2}),
     "class is a number": ("names.csv", "class,name\n3,a\n4,b\n5,c d\n", {3: 0, 4: 1, 5: 2}),
     "tab": ("names.tsv", "index\tname\n1\ta\n2\tb\n3\tc d\n", {1: 0, 2: 1, 3: 2}),
 }
@@ -83,8 +85,23 @@ WRONG: list[tuple[str, str]] = [
     ("id,name\n1,a\n,b\n", r"line 3: '' is no whole number; expected 0 to 255 for r, g and b, and the label for id"),
     ("value,name,r,g,b\n1.0,a,0,0,0\n2,b,1,1,1\n", r"line 2: '1.0' is no whole number"),
     ("name,grey\na,1\nb,0\n", r"its column 'grey' holds numbers: call it id if they are the labels of the masks, or remove it"),
+    ("category,label\n1,a\n2,b\n", r"its column 'category' holds numbers: call it id if they are the labels of the masks"),
     ("name,r,g,b\nvoid,0,0,0\n", r"0 classes; expected 1 to 255"),
 ]
+
+
+NO_NAMES: list[tuple[str, str]] = [
+    ("0: a\n1: b\n", r"each line begins with a number, as in '0: a'; expected names alone"),
+    ("2 c\n1 b\n0 a\n", r"each line begins with a number, as in '2 c'"),
+    ("# classes\na\nb\n", r"line 1: '# classes' is a comment; .* remove it"),
+    ("a\n// b\n", r"line 2: '// b' is a comment"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), NO_NAMES)
+def test_text_that_is_no_list_of_names_is_explained(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        class_table(table(tmp_path, text, "names.txt"), None)
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG)
@@ -205,6 +222,12 @@ def one_colour_off(file: Path) -> None:
     Image.fromarray(mask).save(file)
 
 
+def of_16_bits_as_png(file: Path) -> None:
+    """Write colours that are those of the table if their low bytes are cut."""
+    colours = np.asarray(Image.open(file)).astype(np.uint16) * 256 + 7
+    cv2.imwrite(str(file), colours[..., ::-1])
+
+
 def as_jpeg(file: Path) -> None:
     Image.open(file).save(file, "JPEG")
 
@@ -226,6 +249,7 @@ BAD_COLOURS: list[tuple[Callable[[Path], None], str]] = [
     (as_jpeg, "p0_00.png: a mask as JPEG; JPEG is lossy"),
     (as_tiff_of_jpeg, "p0_00.png: a mask compressed by JPEG, which can change labels"),
     (as_indices, r"p0_00.png: the colour \(1, 1, 1\) of 23 pixels is not in .*, or give the table a column id if the mask holds labels"),
+    (of_16_bits_as_png, r"p0_00.png: a mask of 3 channels of uint16; expected colours of 8 bits \(RGB\): convert it"),
     (of_16_bits, r"p0_00.tif: a mask of 3 channels of uint16; expected colours of 8 bits \(RGB\): convert it"),
 ]
 

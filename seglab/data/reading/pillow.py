@@ -17,8 +17,8 @@ from seglab.data.reading.stored import Stored, UnusableError, check_size
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow refuses images above 179 million pixels; `check_size` has a higher limit, the same for every format
 
-_GREY, _GREY_AND_ALPHA = 0, 4
-"""Colour types of a PNG. The others are RGB, palette and RGBA."""
+_GREY, _RGB, _GREY_AND_ALPHA = 0, 2, 4
+"""Colour types of a PNG. The others are palette and RGBA."""
 
 
 def image(stream: BinaryIO, name: str) -> Stored:
@@ -57,10 +57,12 @@ def png_image(stream: BinaryIO) -> Stored:
 def png_mask(stream: BinaryIO) -> Stored:
     """Decode a PNG mask: (H,W) as stored, or (H,W,C) colours.
 
-    Pillow scales grey of 2 and 4 bits to 0…255; this is undone.
+    Pillow scales grey of 2 and 4 bits to 0…255; this is undone. It cuts colours of 16 bits, which are read by OpenCV.
     """
     depth, colour = _png_header(stream)
     labels = mask(stream, "PNG")
+    if colour == _RGB and depth == 16:
+        return labels._replace(pixels=_colours_of_16_bits(stream, colour))
     if colour == _GREY and depth in (2, 4):
         return labels._replace(pixels=labels.pixels // np.uint8(255 // (2**depth - 1)))
     return labels

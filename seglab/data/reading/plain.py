@@ -71,6 +71,8 @@ def _plain_png(content: bytes) -> Plain | None:
     parts = [kind for kind, _ in groupby(kinds)]
     if place != len(content) or parts[:1] != [b"IHDR"] or parts[-1] != b"IEND" or parts.count(b"IDAT") != 1:
         return None
+    if not _BARE_CHUNKS.issuperset(kinds[kinds.index(b"IDAT") :]):  # after the pixels, where opening the file does not find them
+        return None
     grey = _HEADERS.get(content[24:29])
     return None if grey is None else Plain(grey, _BARE_CHUNKS.issuperset(kinds))
 

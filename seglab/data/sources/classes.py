@@ -1,6 +1,7 @@
 """Read a table of classes: a CSV of names with colours or labels, or a text file of names, one a line."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +97,24 @@ def _once(file: Path, keyed: Sequence[tuple[Key, _Row]], class_of: Mapping[str, 
 def _rows(file: Path) -> list[_Row]:
     with opened(file, "a table of classes", "the argument classes") as stream:
         lines = stream.read().decode("utf-8-sig").splitlines()
-    if file.suffix.lower() not in (".csv", ".tsv"):
-        rows = [_Row(number, line.strip(), None, None) for number, line in enumerate(lines, start=1) if line.strip()]
-    else:
-        rows = _of_table(file, lines)
+    rows = _of_table(file, lines) if file.suffix.lower() in (".csv", ".tsv") else _of_names(file, lines)
     if not rows:
         raise ValueError(f"{file}: has no classes; expected the name of a class in each line")
+    return rows
+
+
+def _of_names(file: Path, lines: Sequence[str]) -> list[_Row]:
+    """Return a row for each name of a text file."""
+    rows = [_Row(number, line.strip(), None, None) for number, line in enumerate(lines, start=1) if line.strip()]
+    if comment := next((row for row in rows if row.name.startswith(("#", "//"))), None):
+        raise ValueError(
+            f"{file}, line {comment.line}: {comment.name!r} is a comment; expected the name of a class in each line: remove it"
+        )
+    if rows and all(re.match(r"-?\d+\W+\w", row.name) for row in rows):
+        raise ValueError(
+            f"{file}: each line begins with a number, as in {rows[0].name!r}; expected names alone, for the labels 0, 1, 2, … in the order of "
+            "the lines: remove the numbers, or write a .csv with the columns id and name"
+        )
     return rows
 
 
@@ -128,7 +141,10 @@ def _columns(file: Path, table: Sequence[tuple[int, Sequence[str]]]) -> dict[str
     header = [cell.casefold() for cell in table[0][1]] if table else []
     found: dict[str, int] = {}
     for name, synonyms in COLUMNS.items():
-        place = next((header.index(word) for word in synonyms if word in header and header.index(word) not in found.values()), None)
+        places = [header.index(word) for word in synonyms if word in header and header.index(word) not in found.values()]
+        if name == "name":  # a column of numbers is one of names only if there is no other
+            places.sort(key=lambda place: _all_numbers(table, place))
+        place = next(iter(places), None)
         if place is not None and (name != "label" or header[place] not in ("label", "class") or _all_numbers(table, place)):
             found[name] = place
     colours = [name for name in "rgb" if name in found]
