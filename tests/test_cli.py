@@ -1,6 +1,7 @@
 """The `seglab` command: reading drawn results, one real training with a user's own classes, and bad input to both."""
 
 import csv
+import dataclasses
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import yaml
 from PIL import Image
 
 from seglab import cli, tracking
-from seglab.records import Result, Run, StudyRecord, identity, write_record, write_result
+from seglab.records import Analysis, Result, Run, StudyRecord, identity, read_record, write_record, write_result
 
 Seglab = Callable[..., "Ended"]
 
@@ -114,6 +115,20 @@ def test_another_metric_and_baseline(seglab: Seglab, tmp_path: Path) -> None:
     report = (folder / "report-val-miou-against-l2.html").read_text()
     assert "none is worse than l2" in report, ended.out
     assert not (folder / "report.html").exists()
+
+
+def test_status_counts_the_runs_that_are_declared(seglab: Seglab, tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "penalties", arms=("none", "l1", "l2"), seeds=3)
+    record = read_record(folder)
+    assert record is not None
+    analysis = Analysis("none", "test/miou", None, 0.05, ("none", "l1", "l2"), (0, 1, 2))
+    write_record(folder, dataclasses.replace(record, analysis=analysis))
+    shutil.rmtree(folder / "l2")
+    shutil.rmtree(folder / "l1" / "seed-2")
+    said = words_of(seglab("status", folder).out)
+    assert "5 of 9 runs done" in said
+    assert "l1 2 0 0 1" in said
+    assert "l2 0 0 0 3" in said
 
 
 def test_status_tells_what_is_not_done(seglab: Seglab, tmp_path: Path) -> None:

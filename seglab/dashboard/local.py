@@ -81,9 +81,13 @@ def finished_below(folder: Path) -> Iterator[Path]:
 def not_uploaded(folder: Path) -> list[Path]:
     """Return the folders of the runs below `folder` that are not running, and are not at W&B as a whole."""
     logs = logs_below(folder)
+    return sorted(run for run in {*partly_logged(logs), *lost(folder, logs), *rescored(folder)} if ledger.state(run) != "running")
+
+
+def partly_logged(logs: Sequence[LocalLog]) -> set[Path]:
+    """Return the folders of the runs with a log that is not at W&B as a whole, whether they are running or not."""
     offline = {log.run for log in logs if log.is_offline and not log.is_uploaded}
-    online = {log.run for log in logs if not log.is_offline and not log.is_uploaded and not _said_complete(log.run)}
-    return sorted(run for run in {*offline, *online, *lost(folder, logs), *rescored(folder)} if ledger.state(run) != "running")
+    return offline | {log.run for log in logs if not log.is_offline and not log.is_uploaded and not _said_complete(log.run)}
 
 
 def rescored(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from seglab.dashboard.local import STATE, logs_below, not_uploaded, state_of, without_log
+from seglab.dashboard.local import STATE, logs_below, not_uploaded, partly_logged, state_of, without_log
 from seglab.running.status import count
 
 
@@ -72,6 +72,10 @@ def at_end(folder: Path, mode: str) -> list[str]:
     lines = []
     if left := left_over(folder):
         lines.append(left)
+    elif running := partly_logged(logs):
+        lines.append(
+            f"W&B: {count(len(running), 'run')} still running, by its lease; {sync_command(folder)} uploads what is left afterwards"
+        )
     elif logs:
         pages = _pages(folder)
         which = "runs with a log" if without else "all runs"

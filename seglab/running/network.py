@@ -1,5 +1,10 @@
 """Prepare a network for a run as the study asks: its layout in memory, and its translation by `torch.compile`."""
 
+import os
+import shlex
+import shutil
+import sys
+
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -18,6 +23,19 @@ def lay_out(network: nn.Module, study: Study) -> None:
         network.to(memory_format=torch.channels_last)
 
 
+def check_compiler(study: Study, *, on_gpu: bool) -> None:
+    """Raise a ValueError if a study is translated for the CPU of a machine without a C++ compiler.
+
+    torch takes the compiler that the environment variable `CXX` names, or else g++, or clang++ on a Mac.
+    """
+    if study.compile and not on_gpu:
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        if shutil.which(next(iter(shlex.split(compiler)), "")) is None:
+            raise ValueError(
+                f"--compile: needs a C++ compiler, and there is no {compiler}: install it, name another in CXX, or leave the flag out"
+            )
+
+
 def translate(network: nn.Module, study: Study) -> None:
     """Translate a network by `torch.compile` if the study asks for it. The names of its parameters stay as they are.
 
@@ -30,7 +48,7 @@ def translate(network: nn.Module, study: Study) -> None:
     """
     if study.compile:
         if not hasattr(torch.compiler.config, "fail_on_recompile_limit_hit"):
-            raise ValueError(f"--compile true: needs a newer PyTorch than {torch.__version__}; leave the flag out, or install 2.14")
+            raise ValueError(f"--compile: needs a newer PyTorch than {torch.__version__}; leave the flag out, or install 2.14")
         torch.compiler.reset()  # translations of earlier runs of this process would count
         torch.compiler.config.recompile_limit = TRANSLATIONS
         torch.compiler.config.fail_on_recompile_limit_hit = True

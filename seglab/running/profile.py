@@ -110,7 +110,7 @@ class Profile(Profiler):
         events = [
             {"name": name, "ph": "X", "ts": 1e6 * began, "dur": 1e6 * seconds, "pid": 0, "tid": 0} for name, began, seconds in self._spans
         ]
-        sums = Profiled(self.seconds, self.steps, process_started(), self._began, time.time())
+        sums = Profiled(self.seconds, self.steps, process_started(), self._began, time.time(), os.getpid())
         content = {"traceEvents": events, "otherData": sums._asdict()}
         with atomic_write(directory / FILE, durable=False) as file:
             file.write(json.dumps(content).encode())
@@ -158,6 +158,8 @@ class Profiled(NamedTuple):
     began: float
     ended: float
     """Times of the start of the process, and of the start and end of the run, in seconds since 1970."""
+    process: int = 0
+    """Id of the process; 0 in a profile of seglab 0.3 or older."""
 
 
 def read_profile(directory: Path) -> Profiled | None:

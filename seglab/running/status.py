@@ -39,15 +39,16 @@ def run_status(run: Run, folder: Path) -> RunStatus:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """Return the runs that have a folder in `folder`. The folders' names give arm and seed."""
+    """Return the runs of a study: those that it declares, and those that have a folder, whose name gives arm and seed."""
     record = read_record(folder)
-    study = folder.name if record is None else record.study
-    found = [
+    study, analysis = (folder.name, None) if record is None else (record.study, record.analysis)
+    declared = {Run(study, arm, seed) for arm in analysis.arms for seed in analysis.seeds} if analysis is not None else set()
+    found = {
         Run(study, path.parent.name, int(path.name.removeprefix("seed-")))
         for path in folder.glob("*/seed-*")
         if path.name.removeprefix("seed-").isdigit()
-    ]
-    return sorted(found, key=lambda run: (run.arm, run.seed))
+    }
+    return sorted(declared | found, key=lambda run: (run.arm, run.seed))
 
 
 def status_table(folder: Path, runs: Sequence[Run]) -> Table:

@@ -212,7 +212,7 @@ def _told(line: _Line, error: BaseException) -> str:
         return f"the configuration file has the key {unknown[1]}, and `{line.verb}` has no such flag{did_you_mean(unknown[1], known)}"
     if not isinstance(error, ValueError | TypeError | ArgumentError | ImportError | OSError):
         return reason(error)
-    told = one_line(error)
+    told = re.sub(r"[Ee]xpected (?:a )?typing\.Literal\[(.*?)\]", r"expected one of \1", one_line(error))
     typed = next((item for item in line.items() if isinstance(item, _Flag) and told.startswith(f"{item.name}: ")), None)
     if typed is None or typed.value is None:
         return told
@@ -220,7 +220,7 @@ def _told(line: _Line, error: BaseException) -> str:
     if places is not None and len(places) > 1 and "expected tuple" in told:
         form = ",".join(map(metavar, places))
         return f"{typed.name}: expected {len(places)} values in one word, {form}, as in {typed.name} {_EXAMPLE.get(form, form)}; got {typed.value}"
-    is_named = " got " in told or re.search(rf"(?<!\w){re.escape(typed.value)}(?!\w)", told)
+    is_named = " got " in told or re.search(rf"(?<!\w){re.escape(typed.value)}(?![\w-])", told)
     return told if is_named else f"{told.replace('Expected a ', 'expected ')}, got {typed.value}"
 
 

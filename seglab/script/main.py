@@ -25,9 +25,11 @@ from seglab.running.execute import execute
 from seglab.running.forks import ForkServer
 from seglab.running.job import EvaluatedSplit
 from seglab.running.local import Local
+from seglab.running.network import check_compiler
 from seglab.running.plan import Plan, Selection, agreed_record, check_shared
 from seglab.running.profile import process_started
 from seglab.running.retest import recorded, retest
+from seglab.running.status import count
 from seglab.running.threads import workers_on
 from seglab.running.worker import end_with_worker, work, write_failure
 from seglab.script.command_line import parse
@@ -37,7 +39,7 @@ from seglab.script.finished import record_finished, show_comparison_once
 from seglab.script.inherited import forget_other_launchers
 from seglab.script.parser import StudyFunction, parser_of
 from seglab.script.preflight import check_request, check_training
-from seglab.script.profile import Times, parts_of, show_profile
+from seglab.script.profile import Times, parts_of, show_profile, unfinished
 from seglab.script.reading import READING, Wanted, read, show_comparison, terminal
 from seglab.script.reading_sets import read_all, show_sets
 from seglab.script.request import default_names, plans_of, start_words
@@ -76,6 +78,10 @@ def main(function: StudyFunction, name: str | None = None) -> None:
 
 
 def _dispatch(function: StudyFunction, name: str | None) -> int:
+    if not callable(function):
+        raise ValueError(
+            f"main got a {type(function).__name__}; expected the function that returns it: write main(study), not main(study())"
+        )
     parser = parser_of(function)
     chosen = parse(parser, sys.argv[1:])
     verb: str = chosen.command
@@ -140,6 +146,7 @@ def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, 
     """Do `_run` for each study of the script, and compare them over their data sets if there are several."""
     for plan in plans:
         plan.resources.check_precision(plan.study, on_gpu=plan.resources.on_gpu)
+        check_compiler(plan.study, on_gpu=plan.resources.on_gpu)
     for plan in plans if len(plans) > 1 else ():
         for stage in stages_of(plan):
             agreed_record(stage)  # a study that cannot be done is refused before the first one has taken its hours
@@ -185,7 +192,11 @@ def _run(plan: Plan, given: Namespace, forks: ForkServer | None, console: Consol
             _compare(plan, set(codes) == {DONE}, idle, console)
         if plan.resources.profile:
             directories = [run.directory(stage.folder) for stage in stages_of(plan) for run in stage.runs]
-            show_profile(*parts_of(directories, Times(process_started(), began, trained, time.time())), console)
+            times = Times(process_started(), began, trained, time.time())
+            show_profile(*parts_of(directories, times), console)
+            if lost := unfinished(directories, times):
+                line = f"{count(lost, 'run')} failed or stopped, without a profile: the rows of the workers or of the checks hold this time"
+                console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     for line in at_end(plan.folder, resolved_mode(plan.resources.wandb)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return next(code for code in (FAILED, ELSEWHERE, DONE) if code in codes)

@@ -14,9 +14,6 @@ from seglab.running.profile import FILE, Profiled, read_profile
 BEFORE = ("settings compared with the record", "data cache", "network built", "loggers, W&B: start")
 """Parts of a run before its training, in the order of their times."""
 
-SAME = 0.05
-"""Seconds within which two computed starts are those of one process."""
-
 
 def show_profile(parts: dict[str, float], steps: int, console: Console) -> None:
     """Print the seconds of each part, its share, and for parts of a training step the milliseconds of one step."""
@@ -30,7 +27,8 @@ def show_profile(parts: dict[str, float], steps: int, console: Console) -> None:
     table.add_section()
     table.add_row("in all", f"{whole:.1f}", "100 %", "")
     console.print(table)
-    console.print(f"{FILE} in the folder of each run is its trace: open it at https://ui.perfetto.dev", highlight=False)
+    if steps:
+        console.print(f"{FILE} in the folder of each run is its trace: open it at https://ui.perfetto.dev", highlight=False)
 
 
 class Times(NamedTuple):
@@ -51,7 +49,7 @@ def parts_of(directories: Sequence[Path], times: Times) -> tuple[dict[str, float
     The parts are in the order of their times.
 
     Args:
-        directories: folders of the runs. Runs that this `run` has not done count nothing.
+        directories: folders of the runs. Runs that this `run` has not finished count nothing; see `unfinished`.
         times: moments of the `run`.
     """
     read = [read_profile(directory) for directory in directories]
@@ -60,13 +58,13 @@ def parts_of(directories: Sequence[Path], times: Times) -> tuple[dict[str, float
     seconds = Counter[str]()
     for profile in found:
         seconds.update(profile.seconds)
-    between = sum(last - first for first, last in workers.values()) - sum(seconds.values())
+    between = sum(worker.last - worker.first for worker in workers) - sum(seconds.values())
     before = {name: seconds.pop(name) for name in BEFORE if name in seconds}
     steps = {name: seconds.pop(name) for name in sorted(seconds) if name.startswith(("step", "training"))}
     parts = {
         "run: imports, command line": times.checking - times.started,
-        "run: checks, a step of each new arm": min(workers, default=times.trained) - times.checking,
-        "workers: imports, plan": sum(first - start for start, (first, _) in workers.items()),
+        "run: checks, a step of each new arm": min((worker.started for worker in workers), default=times.trained) - times.checking,
+        "workers: imports, plan": sum(worker.first - worker.started for worker in workers),
         **before,
         **steps,
         **seconds,
@@ -77,11 +75,24 @@ def parts_of(directories: Sequence[Path], times: Times) -> tuple[dict[str, float
     return parts, sum(profile.steps for profile in found)
 
 
-def _workers(profiles: Sequence[Profiled]) -> dict[float, tuple[float, float]]:
-    """Return the start of the first run of each worker and the end of its last one, by the start of the worker."""
-    workers: dict[float, tuple[float, float]] = {}
-    for profile in profiles:
-        worker = next((start for start in workers if abs(start - profile.process_started) < SAME), profile.process_started)
-        first, last = workers.get(worker, (profile.began, profile.ended))
-        workers[worker] = min(first, profile.began), max(last, profile.ended)
-    return workers
+def unfinished(directories: Sequence[Path], times: Times) -> int:
+    """Return the number of runs that this `run` has begun and not finished, so that they have no profile."""
+    logs = [directory / "log.txt" for directory in directories if read_profile(directory) is None]
+    return sum(log.exists() and log.stat().st_mtime > times.checking for log in logs)
+
+
+class _Worker(NamedTuple):
+    """Times of a worker: its start, the start of its first run, and the end of its last one."""
+
+    started: float
+    first: float
+    last: float
+
+
+def _workers(profiles: Sequence[Profiled]) -> list[_Worker]:
+    """Return the times of each process that has done runs."""
+    found = []
+    for process in dict.fromkeys(profile.process for profile in profiles):
+        mine = [profile for profile in profiles if profile.process == process]
+        found.append(_Worker(mine[0].process_started, min(run.began for run in mine), max(run.ended for run in mine)))
+    return found

@@ -1,6 +1,7 @@
 """A profile says where the time of a run went, and changes none of its numbers."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -9,11 +10,38 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from seglab import L1, Proximal
-from seglab.running.profile import Profile, read_profile
+from seglab.running.profile import FILE, Profile, Profiled, read_profile
+from seglab.script.profile import Times, parts_of, unfinished
 from tests.nets import Staged, adamw, fixed_module
 from tests.nets import loader as loader_of
 from tests.study.attempts import attempt, what_counts
 from tests.trainers import quiet_trainer
+
+
+def test_two_workers_that_start_together_are_two(tmp_path: Path) -> None:
+    """Workers are forks of one process, a few hundredths of a second apart."""
+    folders = [tmp_path / name for name in ("one", "two", "stopped", "earlier")]
+    for folder, process in ((folders[0], 11), (folders[1], 12)):
+        folder.mkdir()
+        told = Profiled({"validation": 4.0}, 3, 110.0 + process / 1000, 111.0, 116.0, process)
+        (folder / FILE).write_text(json.dumps({"otherData": told._asdict()}))
+    for folder, written in ((folders[2], 115.0), (folders[3], 90.0)):
+        folder.mkdir()
+        (folder / "log.txt").touch()
+        os.utime(folder / "log.txt", (written, written))
+    times = Times(started=100.0, checking=104.0, trained=117.0, ended=119.0)
+    parts, steps = parts_of(folders, times)
+    assert steps == 6
+    assert parts == pytest.approx({
+        "run: imports, command line": 4.0,
+        "run: checks, a step of each new arm": 6.011,
+        "workers: imports, plan": 2 * 1.0 - 0.023,
+        "validation": 8.0,
+        "workers: records, between runs": 2.0,
+        "workers: end": 1.0,
+        "run: comparison, report": 2.0,
+    })  # fmt: skip
+    assert unfinished(folders, times) == 1
 
 
 class Slow(Callback):

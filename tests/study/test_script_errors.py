@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from seglab.interruption import SIGNALS
+from seglab.script.main import main
 from tests.study.test_bad_input import snapshot
 
 SCRIPT = """
@@ -245,6 +246,16 @@ def test_a_script_of_another_kind_keeps_its_traceback(place: Path) -> None:
     done = subprocess.run([sys.executable, "-B", "tool.py", "run"], cwd=place, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):")
+
+
+def test_a_study_in_place_of_its_function_is_named(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["own_script.py", "run"])
+    with pytest.raises(SystemExit) as ended:
+        main(())  # type: ignore[arg-type]
+    assert ended.value.code == 2
+    assert (
+        capfd.readouterr().err == "error: main got a tuple; expected the function that returns it: write main(study), not main(study())\n"
+    )
 
 
 def test_an_error_in_seglab_itself_is_a_defect_with_a_code_of_its_own(

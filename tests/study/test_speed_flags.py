@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from seglab import L1, L2, AdamW, Decoupled, FreezeSchedule, GroupLasso, Orthogonality, Progress, Proximal, Regularizer, Spectral, Stage
 from seglab.callbacks import FiniteLoss
 from seglab.callbacks.finite import NonFiniteLossError
-from seglab.running.network import lay_out
+from seglab.running.network import check_compiler, lay_out
 from seglab.running.resources import Resources
 from seglab.study.identity import differences, shared
 from tests.freezing.deep import Deep
@@ -71,6 +72,19 @@ def test_penalties_act_in_bf16_as_in_float32(regularizer: Regularizer) -> None:
     by_penalty = sum(float((none[name] - half[name]).float().abs().sum()) for name in full)
     assert all(value.dtype == full[name].dtype for name, value in half.items())
     assert 0 < moved < 0.2 * by_penalty
+
+
+def test_a_translation_for_the_cpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = dataclasses.replace(study(), compile=True)
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    with pytest.raises(
+        ValueError, match=r"--compile: needs a C\+\+ compiler, and there is no no-such-compiler -O2: install it, name another in CXX"
+    ):
+        check_compiler(asked, on_gpu=False)
+    check_compiler(asked, on_gpu=True)
+    check_compiler(study(), on_gpu=False)
+    monkeypatch.setenv("CXX", f"{sys.executable} -O2")
+    check_compiler(asked, on_gpu=False)
 
 
 def test_channels_last_keeps_names_and_numbers_up_to_rounding() -> None:

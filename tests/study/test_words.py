@@ -108,6 +108,8 @@ REFUSED = [
     ("regularization run --jobs x", ("--jobs: expected int, got x",)),
     ("regularization run --jobs 0 --dry_run", ("--jobs 0: must be 1 or more",)),
     ("losses run --boundary_iou maybe", ("--boundary_iou: expected bool, got maybe",)),
+    ("regularization run --precision foo", ("--precision: expected one of '32-true', '16-mixed', 'bf16-mixed', '64-true'", "got foo")),
+    ("regularization run --precision 16", ("--precision: expected one of '32-true', '16-mixed', 'bf16-mixed', '64-true'", "got 16")),
     pytest.param("regularization run --precision 16-mixed", ("--precision 16-mixed: needs a GPU",), marks=WITHOUT_GPU),
     # strengths
     ("regularization run --ratio 0.1", ("--ratio 0.1", "add --settings 1")),

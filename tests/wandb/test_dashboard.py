@@ -24,6 +24,7 @@ from seglab.dashboard import panels
 from seglab.dashboard.drawn import Drawn
 from seglab.dashboard.logged import read_logged
 from seglab.dashboard.notices import Answer, at_end, at_start, left_over, standing
+from seglab.running.ledger import claim
 from seglab.transaction_log import Keys
 from tests.wandb.server import WandbServer
 
@@ -229,6 +230,19 @@ def test_panels_show_settings_that_differ() -> None:
     assert [column.metric for column in coordinates.columns] == [Config("penalty"), Config("ratio"), SummaryMetric("best/val_miou")]
     config["ratio"] = {"null", "0.03"}
     assert len(panels.answer("test/miou", logged)) == 2
+
+
+def test_a_run_that_is_running_is_not_called_uploaded(demo: Path) -> None:
+    run = demo / "l2" / "seed-0"
+    for log in demo.rglob("*.wandb"):
+        if run not in log.parents:
+            log.with_name(f"{log.name}.synced").touch()
+    (run / "result.json").unlink()
+    lease = claim(run)
+    assert lease is not None
+    with lease:
+        assert at_end(demo, "offline") == [f"W&B: 1 run still running, by its lease; seglab sync {demo} uploads what is left afterwards"]
+    assert at_end(demo, "offline") == [left_over(demo)]
 
 
 def test_the_line_about_uploads(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
