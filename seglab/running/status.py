@@ -39,7 +39,10 @@ def run_status(run: Run, folder: Path) -> RunStatus:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """Return the runs of a study: those that it declares, and those that have a folder, whose name gives arm and seed."""
+    """Return the runs of a study: those that it declares, and those that have a folder.
+
+    The folders' names give arm and seed.
+    """
     record = read_record(folder)
     study, analysis = (folder.name, None) if record is None else (record.study, record.analysis)
     declared = {Run(study, arm, seed) for arm in analysis.arms for seed in analysis.seeds} if analysis is not None else set()

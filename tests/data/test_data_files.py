@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -332,3 +333,14 @@ def test_a_table_ignores_255_unless_it_names_it() -> None:
 def test_a_label_that_is_not_in_the_table_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a\.png: label 8 is not in the table of labels, which has 0, 7: add the label to it"):
         mapped(np.array([[0, 8]], np.uint8), None, {7: 1, 0: 0}, Path("a.png"))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="the file systems of a Mac hold no such name")
+@pytest.mark.parametrize("patterns", [{}, {"images": "{split}/images/*.png", "masks": "{split}/masks/*.png"}])
+def test_a_name_that_is_not_utf8_is_refused(folder: Path, patterns: dict[str, str]) -> None:
+    """Hashes and records could not hold it."""
+    for kind in ("images", "masks"):
+        place = folder / "train" / kind
+        shutil.copy(place / "0.png", os.fsdecode(os.fsencode(place) + b"/\xe9.png"))
+    with pytest.raises(ValueError, match=re.escape("train/images: the name b'\\xe9.png' in it is not UTF-8: rename the file")):
+        ImageMaskFolder(folder, num_classes=3, **patterns).split("train")  # type: ignore[arg-type]

@@ -108,3 +108,16 @@ def composed(name: str) -> str:
     Some systems write names in the decomposed form, so that é is e and an accent.
     """
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def utf8(name: str, folder: Path) -> str:
+    """Return the name of a file in a folder. Hashes, records and messages hold it in UTF-8.
+
+    Raises:
+        ValueError: it holds bytes that are not UTF-8, as names from an old archive may.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{folder}: the name {os.fsencode(name)!r} in it is not UTF-8: rename the file, and its partner alike") from None
+    return name

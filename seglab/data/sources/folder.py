@@ -15,7 +15,7 @@ from seglab.data.check import check_class_names, count_labels
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
 from seglab.data.sources.classes import ClassTable, class_table
 from seglab.data.sources.dataset import SPLITS, SegmentationDataset, Split, default_palette
-from seglab.data.sources.files import Pair, PairedFiles, composed
+from seglab.data.sources.files import Pair, PairedFiles, composed, utf8
 from seglab.data.sources.pairing import Layout
 from seglab.data.sources.patterns import Pattern
 from seglab.data.sources.samples import Named, check_groups, divided, group_of
@@ -272,7 +272,7 @@ _WHY_UNREAD = f"is not read, as its ending is none of {', '.join(sorted(ENDINGS)
 
 def _visible(folder: Path) -> list[str]:
     """Return the sorted names in a folder. Paths are several times as slow, and a folder may hold 100,000 files."""
-    return sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
+    return sorted(utf8(name, folder) for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
 from seglab.data.sources.dataset import Split
-from seglab.data.sources.files import composed
+from seglab.data.sources.files import composed, utf8
 
 SPLIT = "{split}"
 """Stands in a pattern for the folder of a split."""
@@ -170,9 +170,9 @@ def walk(root: Path, below: str = "", depth: int | None = None) -> Iterator[str]
         inner = Path(folder).relative_to(root)
         if depth is not None and len(inner.parts) >= depth:
             folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_back(folder, name))
+        folders[:] = sorted(utf8(name, Path(folder)) for name in folders if not name.startswith(".") and not _leads_back(folder, name))
         prefix = f"{inner.as_posix()}/" if inner.parts else ""
-        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
+        yield from (prefix + utf8(name, Path(folder)) for name in sorted(files) if not name.startswith("."))
 
 
 def nearest(expected: str, key: str, paths: Iterator[str]) -> str | None:
