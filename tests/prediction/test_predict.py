@@ -92,6 +92,51 @@ def test_python_predicts_arrays_and_tensors(run: Path) -> None:
             net.predict(wrong)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            Image.fromarray,
+            r"the image is a PIL\.Image\.Image: expected an array \(H,W,3\) or a tensor \(N,3,H,W\)\. Give np\.asarray\(image\)$",
+        ),
+        (lambda _: "a.png", r"the image is a str: expected an array .* Read the file, as by np\.asarray\(PIL\.Image\.open\(file\)\)"),
+        (lambda _: Path("a.png"), r"the image is a pathlib\.PosixPath: expected .* Read the file"),
+        (lambda image: image.tolist(), r"the image is a list: expected .* Give the pixels of one image, as by np\.asarray\(image\)$"),
+        (lambda image: [image, image], "the image is a list: expected"),
+        (lambda _: None, "the image is a NoneType: expected"),
+        (lambda image: image[:0], r"the image has 0×24 pixels \(rows × columns\): expected at least one"),
+        (lambda image: image[:, :0], "the image has 16×0 pixels"),
+        (lambda _: torch.zeros(1, 3, 0, 8, dtype=torch.uint8), "the image has 0×8 pixels"),
+        (lambda _: torch.zeros(3, 8), r"images have the shape \(3, 8\): expected \(N,3,H,W\)"),
+        (lambda image: image.astype(object), "the image is an array of object: expected uint8, uint16 or floats"),
+        (lambda image: image.astype(np.longdouble), "the image is an array of (float128|longdouble): expected uint8"),
+        (lambda image: image.astype(str), "the image is an array of <U3: expected uint8"),
+        (lambda image: image.astype(">i4"), "images are torch.int32: expected"),
+    ],
+)
+@pytest.mark.parametrize(("size", "windows"), [(None, None), ((32, 32), None), (None, Windows((8, 8)))])
+def test_python_refuses_what_is_no_image_in_one_line(
+    run: Path, make: Any, message: str, size: tuple[int, int] | None, windows: Windows | None
+) -> None:
+    net = seglab.load(run)
+    net.size = size
+    with pytest.raises(ValueError, match=message) as raised:
+        net.predict(make(np.zeros((16, 24, 3), np.uint8)), windows)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["u2", "f4", "f8"])
+def test_python_predicts_arrays_of_any_byte_order(run: Path, kind: str) -> None:
+    net = seglab.load(run)
+    values = np.random.default_rng(0).integers(0, 2**16, (40, 60, 3))
+    image = values.astype("u2") if kind == "u2" else (values / 65535).astype(kind)
+    with torch.no_grad():
+        classes = net(torch.from_numpy(image.copy()).permute(2, 0, 1)[None]).argmax(1)[0]
+    assert len(classes.unique()) > 1
+    for order in "<>=":
+        assert np.array_equal(net.predict(image.astype(f"{order}{kind}")), classes.numpy())
+
+
 def test_logits_that_are_no_numbers_are_no_class(run: Path) -> None:
     net = seglab.load(run)
     net.network.get_parameter("segmentation_head.0.bias").data.fill_(torch.nan)
