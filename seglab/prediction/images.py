@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seglab.data.arrays import Array
 from seglab.data.reading.formats import ENDINGS, OTHER_ENDINGS
-from seglab.data.reading.read import read_image
+from seglab.data.reading.read import decoded_image, opened
 from seglab.data.sources.files import composed
 from seglab.data.sources.patterns import walk
 
@@ -80,7 +80,8 @@ def read(file: Path, channels: int) -> Array:
         ChannelsError: the image has another number of channels.
         ValueError: the image cannot be read. Both messages name the file.
     """
-    pixels = read_image(file)
+    with opened(file, "an image", None) as stream:
+        pixels = decoded_image(stream)
     if pixels.shape[2] != channels and (pixels.shape[2], channels) != (1, 3):
         raise ChannelsError(
             f"{file}: has {pixels.shape[2]} channels, and the network takes {channels}: predict images like those of the training"

@@ -261,6 +261,7 @@ def test_images_that_cannot_be_read_are_named_and_others_go_on(command: Command,
     lines = ended.err.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == [str(images / name) for name in ("aa.png", "float.npy", "x.heic")]
     assert "cannot be read as an image" in lines[0]
+    assert lines[0].endswith(": replace the file, or remove it"), "there is no mask to remove"
     assert "values from 200 to 200: expected 0 to 1" in lines[1]
     assert "HEIC" in lines[2]
     assert files_in(tmp_path / "out" / "masks") == {f"{name}.png" for name in NAMES}
