@@ -6,9 +6,13 @@ No torch, so that reading and writing results does not wait for its import.
 import contextlib
 import os
 import socket
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+LONGEST = 255
+"""Largest number of bytes in the name of a file on the usual file systems."""
 
 
 @contextlib.contextmanager
@@ -16,7 +20,8 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
     """Open a temporary file beside `path` for writing bytes, and rename it to `path` when the block ends.
 
     If the block or the write fails, `path` is as it was and the temporary file is deleted. A process that is killed
-    inside the block leaves the temporary file `.<name>.<host>.<pid>.part`, which `ledger.remove_leftovers` deletes.
+    inside the block leaves the temporary file `.<name>.<host>.<pid>.part`, which `ledger.remove_leftovers` deletes. The
+    end of a long name is replaced by a checksum there.
 
     Args:
         path: the file to write; its folder exists.
@@ -35,7 +40,7 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
     >>> target.read_text()
     'all of it'
     """
-    part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.part")
+    part = _part(path)
     try:
         with errors_with_name(path):
             with part.open("wb") as file:
@@ -48,6 +53,16 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    """Return the temporary file of `path`, whose name has at most `LONGEST` bytes."""
+    name, end = path.name, f".{socket.gethostname()}.{os.getpid()}.part"
+    if len(os.fsencode(f".{name}{end}")) > LONGEST:
+        checksum = f"~{zlib.crc32(os.fsencode(name)):08x}"  # two names of one beginning keep two files
+        room = LONGEST - len(os.fsencode(f".{checksum}{end}"))
+        name = os.fsencode(name)[:room].decode("utf-8", "ignore") + checksum  # no half of a character
+    return path.with_name(f".{name}{end}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -71,6 +71,26 @@ def test_the_replaced_file_is_kept_under_its_name(tmp_path: Path) -> None:
     assert (path.read_text(), kept.read_text()) == ("2", "1")
 
 
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, "a" + "é" * 127, "界" * 85, "\U0001f600" * 63, "a\udcff" * 120])
+def test_a_name_may_be_as_long_as_the_system_allows(name: str, tmp_path: Path) -> None:
+    with atomic_write(tmp_path / name) as file, atomic_write(tmp_path / f"b{name[1:]}") as other:
+        parts = list(tmp_path.glob(".*.part"))
+        assert len(parts) == 2
+        assert all(len(os.fsencode(part.name)) <= 255 for part in parts)
+        file.write(b"1")
+        other.write(b"2")
+    assert [(tmp_path / one).read_text() for one in (name, f"b{name[1:]}")] == ["1", "2"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_long_names_of_one_beginning_have_two_temporary_files(tmp_path: Path) -> None:
+    paths = [tmp_path / ("a" * 250 + end) for end in "12"]
+    with atomic_write(paths[0]) as first, atomic_write(paths[1]) as second:
+        first.write(b"1")
+        second.write(b"2")
+    assert [path.read_text() for path in paths] == ["1", "2"]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -82,13 +102,16 @@ with atomic_write(Path(sys.argv[1])) as file:
 """
 
 
-def test_what_a_killed_process_leaves_is_found_and_removed(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
+@pytest.mark.parametrize("name", ["result.json", "é" * 127])
+def test_what_a_killed_process_leaves_is_found_and_removed(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_text("before")
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(path)])
     process.wait(30)
     (left,) = [there.name for there in tmp_path.iterdir() if there != path]
-    assert re.fullmatch(rf"\.result\.json\.{re.escape(socket.gethostname())}\.{process.pid}\.part", left)
+    begin = r"\.result\.json" if name == "result.json" else r"\.é+~[0-9a-f]{8}"
+    assert re.fullmatch(rf"{begin}\.{re.escape(socket.gethostname())}\.{process.pid}\.part", left)
+    assert list(tmp_path.glob("*.part")) == list(tmp_path.glob(".*.part")) == [tmp_path / left]
     remove_leftovers(tmp_path)
-    assert [there.name for there in tmp_path.iterdir()] == ["result.json"]
+    assert [there.name for there in tmp_path.iterdir()] == [name]
     assert path.read_text() == "before"

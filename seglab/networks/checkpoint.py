@@ -1,6 +1,7 @@
 """Loading of the trained network in a checkpoint, ready to be called on images."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -91,9 +93,9 @@ class TrainedNetwork(nn.Module):
     def predict(self, image: npt.NDArray[Any] | Tensor, windows: Windows | None = None) -> npt.NDArray[np.uint8] | Tensor:
         """Return the class of each pixel as an evaluation does: images are resized as in training, and logits back.
 
-            mask = seglab.load("runs/regularization/l2/seed-0").predict(image)                                  #
-            (H,W,C) to (H,W) mask = seglab.load("runs/regularization/l2/seed-0").predict(image, seglab.Windows((512,
-            512)))      # a large image
+            net = seglab.load("runs/regularization/l2/seed-0")
+            mask = net.predict(image)                                # (H,W,C) to (H,W)
+            mask = net.predict(image, seglab.Windows((512, 512)))    # a large image
 
         Args:
             image: an array (H,W,C) or (H,W), or a tensor (N,C,H,W) on any device; uint8, uint16 or float, see the
@@ -106,15 +108,16 @@ class TrainedNetwork(nn.Module):
                 tensor.
 
         Raises:
-            ValueError: shape, data type or range of the image are not those of the training, or a logit is NaN.
+            ValueError: the image is neither an array nor a tensor, it has no pixels, its shape, data type or range are
+                not those of the training, or a logit is NaN.
         """
         if not isinstance(image, Tensor):
-            if image.ndim not in (2, 3):
-                raise ValueError(f"the image is an array of shape {image.shape}: expected (H,W,{self.in_channels})")
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
-                pixels = torch.from_numpy(np.ascontiguousarray(image if image.ndim == 3 else image[..., None]))
-            return np.asarray(self.predict(pixels.permute(2, 0, 1)[None], windows)[0].byte().cpu().numpy())
+            return np.asarray(self.predict(_batch(image, self.in_channels), windows)[0].byte().cpu().numpy())
+        self._check_form(image)
+        if 0 in image.shape[-2:]:
+            raise ValueError(
+                f"the image has {image.shape[-2]}×{image.shape[-1]} pixels (rows × columns): expected at least one; leave it out"
+            )
         return torch.cat([checked_classes(logits) for logits in self.bands(image, windows, self)], dim=1)
 
     def bands(self, image: Tensor, windows: Windows | None, network: Network) -> Iterator[Tensor]:
@@ -131,6 +134,16 @@ class TrainedNetwork(nn.Module):
         yield F.interpolate(logits, image.shape[-2:], mode="bilinear", align_corners=False)
 
     def _check(self, image: Tensor) -> None:
+        self._check_form(image)
+        if image.is_floating_point() and self.image_dtype in _INTEGERS and image.numel() > 0:
+            low, high = (float(bound) for bound in image.aminmax())
+            if not (low >= 0 and high <= 1):
+                raise ValueError(
+                    f"images have values from {low:g} to {high:g}: expected 0 to 1, as the network was trained on {self.image_dtype}; "
+                    f"divide by the largest value of the type, or give torch.{self.image_dtype}"
+                )
+
+    def _check_form(self, image: Tensor) -> None:
         # normalisation repeats the one channel of grey images, in the training too
         repeated = 1 if self.in_channels in (self.mean.numel(), self.std.numel()) else None
         if image.ndim != 4 or image.shape[1] not in (self.in_channels, repeated):
@@ -140,13 +153,38 @@ class TrainedNetwork(nn.Module):
             )
         if image.dtype not in (torch.uint8, torch.uint16) and not image.is_floating_point():
             raise ValueError(f"images are {image.dtype}: expected torch.uint8, torch.uint16 or floats; convert them to the training's type")
-        if image.is_floating_point() and self.image_dtype in _INTEGERS and image.numel() > 0:
-            low, high = (float(bound) for bound in image.aminmax())
-            if not (low >= 0 and high <= 1):
-                raise ValueError(
-                    f"images have values from {low:g} to {high:g}: expected 0 to 1, as the network was trained on {self.image_dtype}; "
-                    f"divide by the largest value of the type, or give torch.{self.image_dtype}"
-                )
+
+
+def _batch(image: Any, channels: int) -> Tensor:
+    """Return an array (H,W,C) or (H,W) as a tensor (1,C,H,W) in native byte order, over the same memory if possible.
+
+    Raises:
+        ValueError: `image` is no array of numbers, or has another number of dimensions.
+    """
+    if not isinstance(image, np.ndarray):
+        kind = type(image)
+        raise ValueError(
+            f"the image is a {kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
+            + f": expected an array (H,W,{channels}) or a tensor (N,{channels},H,W). {_remedy(image)}"
+        )
+    if image.ndim not in (2, 3):
+        raise ValueError(f"the image is an array of shape {image.shape}: expected (H,W,{channels})")
+    if image.dtype.kind not in "uifb" or image.dtype.itemsize > 8:
+        raise ValueError(f"the image is an array of {image.dtype}: expected uint8, uint16 or floats; convert it to the training's type")
+    native = image.astype(image.dtype.newbyteorder("="), copy=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
+        pixels = torch.from_numpy(np.ascontiguousarray(native if native.ndim == 3 else native[..., None]))
+    return pixels.permute(2, 0, 1)[None]
+
+
+def _remedy(image: object) -> str:
+    """Return what to do with an object that is neither an array nor a tensor."""
+    if isinstance(image, str | os.PathLike):
+        return "Read the file, as by np.asarray(PIL.Image.open(file)), or run `seglab predict` on it"
+    if isinstance(image, Image.Image):
+        return "Give np.asarray(image)"
+    return "Give the pixels of one image, as by np.asarray(image)"
 
 
 def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:

@@ -28,14 +28,13 @@ def predict(given: Namespace) -> int:
     """Predict the images of a command line, and return an exit code.
 
     Raises:
-        ValueError: the request cannot be fulfilled; nothing has been written unless an image has the wrong number of
-            channels.
-        OSError: a file cannot be written.
+        ValueError: the request cannot be fulfilled; nothing has been written.
+        OSError: no file can be written, such as on a full disk.
     """
     output = Path(given.output)
     from seglab.networks.checkpoint import checkpoint_file, load
     from seglab.prediction.images import check_channels, named_images
-    from seglab.prediction.outputs import SETTINGS, Outputs, settle
+    from seglab.prediction.outputs import Outputs, settle
     from seglab.prediction.predict import Predictor, predict_all
     from seglab.prediction.views import Views
     from seglab.windows import Windows
@@ -61,8 +60,8 @@ def predict(given: Namespace) -> int:
         "scales": list(views.scales),
         "half": given.half,
     }
-    if not (output / SETTINGS).is_file():
-        check_channels(images, network.in_channels)
+    outputs = Outputs(output, given.overlays, given.probabilities)
+    check_channels(images, network.in_channels, is_first=not outputs.has_masks())
     settle(output, settings, network.class_names, predictor.palette)
     console = Console(width=None if sys.stdout.isatty() else 120)
     how = "as in the training" if given.size == "training" else "as you ask"
@@ -77,7 +76,6 @@ def predict(given: Namespace) -> int:
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(images))
-        outputs = Outputs(output, given.overlays, given.probabilities)
         predicted, problems = predict_all(predictor, images, outputs, lambda done: bar.update(task, completed=done))
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)

@@ -55,6 +55,10 @@ class Outputs(NamedTuple):
         """Return the file of the probabilities."""
         return self.folder / "probabilities" / f"{name}.npz"
 
+    def has_masks(self) -> bool:
+        """Return whether an image has been predicted before."""
+        return any(file.is_file() for file in (self.folder / "masks").rglob("*.png"))
+
     def are_done(self, name: str, image: Path) -> bool:
         """Return whether all files of an image are there, and the image has not changed since."""
         others = [self.overlay(name)] * self.overlays + [self.probability(name)] * self.probabilities

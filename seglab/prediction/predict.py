@@ -1,5 +1,6 @@
 """Predict images one after another: read, compute by windows, write. Memory does not grow with the number of images."""
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from seglab.data.reading.stored import empty, forget
 from seglab.data.sources.dataset import default_palette
 from seglab.networks import TrainedNetwork
 from seglab.networks.checkpoint import checked_classes
-from seglab.prediction.images import ChannelsError, Named, read, tensor
+from seglab.prediction.images import Named, read, tensor
 from seglab.prediction.outputs import Mask, Outputs, probabilities, write_mask, write_overlay
 from seglab.prediction.views import Views
 from seglab.windows import Windows
@@ -120,17 +121,36 @@ def predict_all(
         The number of images that have been predicted, and one line for each image that could not be.
 
     Raises:
-        ChannelsError: an image has another number of channels than the network takes.
+        OSError: no file can be written, such as on a full disk.
     """
     predicted, problems = 0, list[str]()
     for place, image in enumerate(images):
-        if not (image.file.is_file() and outputs.are_done(image.name, image.file)):
-            try:
+        try:
+            if not outputs.are_done(image.name, image.file):
                 predict_image(predictor, image, outputs, lambda part, place=place: progress(place + part))  # type: ignore[misc]
                 predicted += 1
-            except ChannelsError:
+        except ValueError as error:
+            problems.append(str(error))
+        except OSError as error:
+            if not _is_of_one_image(error, image.file):
                 raise
-            except ValueError as error:
-                problems.append(str(error))
+            problems.append(_named(error, image.file))
         progress(place + 1)
     return predicted, problems
+
+
+_OF_ONE_NAME = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EILSEQ, errno.EINVAL})
+"""Errors of a file's name, or of what lies at its place: another image may be written."""
+
+
+def _is_of_one_image(error: OSError, image: Path) -> bool:
+    """Return whether other images may be written after this error: a full disk or a missing permission stops all."""
+    return error.errno in _OF_ONE_NAME or error.filename == str(image)
+
+
+def _named(error: OSError, image: Path) -> str:
+    """Return in one line why the result of an image is not written."""
+    if error.filename == str(image):
+        return f"{image}: cannot be read again after its prediction ({error.strerror}): leave images in place until the end"
+    place = error.filename if error.filename2 is None else error.filename2
+    return f"{image}: its result cannot be written ({error.strerror}: {place}): rename the image, or delete what lies at this place"

@@ -482,6 +482,21 @@ def test_a_large_image_is_read(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "large.png") == values).all()
 
 
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP"])
+def test_the_message_of_a_cut_off_file_names_no_object_in_memory(name: str, tmp_path: Path) -> None:
+    content = by_pillow(Image.fromarray(drawn("uint8")), name)
+    file = tmp_path / "0.png"
+    reasons = set()
+    for length in (12, 16, 20, 30, len(content) // 2):
+        file.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=f"{re.escape(str(file))}: ") as raised:
+            read_image(file)
+        assert "0x" not in str(raised.value)
+        reasons.add(str(raised.value).partition("read as an image ")[2])
+    if name in ("JPEG", "GIF", "WEBP"):
+        assert "(its content is damaged): replace the file, or remove it with its mask" in reasons
+
+
 # What is no file
 
 

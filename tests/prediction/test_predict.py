@@ -1,6 +1,7 @@
 """`seglab predict`: masks are the network's, complete and predicted once, and each error is one line."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -20,6 +22,7 @@ import seglab
 from seglab import CrossEntropy, ImageMaskFolder, SegmentationDataModule, SegmentationModule, Shapes, TrainedNetwork, Windows
 from seglab.data.reading.read import read_image
 from seglab.networks import load, network
+from seglab.prediction.images import named_images
 from seglab.prediction.outputs import write_mask
 from seglab.prediction.views import Views
 from seglab.windows import bands
@@ -87,6 +90,51 @@ def test_python_predicts_arrays_and_tensors(run: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             net.predict(wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            Image.fromarray,
+            r"the image is a PIL\.Image\.Image: expected an array \(H,W,3\) or a tensor \(N,3,H,W\)\. Give np\.asarray\(image\)$",
+        ),
+        (lambda _: "a.png", r"the image is a str: expected an array .* Read the file, as by np\.asarray\(PIL\.Image\.open\(file\)\)"),
+        (lambda _: Path("a.png"), r"the image is a pathlib\.PosixPath: expected .* Read the file"),
+        (lambda image: image.tolist(), r"the image is a list: expected .* Give the pixels of one image, as by np\.asarray\(image\)$"),
+        (lambda image: [image, image], "the image is a list: expected"),
+        (lambda _: None, "the image is a NoneType: expected"),
+        (lambda image: image[:0], r"the image has 0×24 pixels \(rows × columns\): expected at least one"),
+        (lambda image: image[:, :0], "the image has 16×0 pixels"),
+        (lambda _: torch.zeros(1, 3, 0, 8, dtype=torch.uint8), "the image has 0×8 pixels"),
+        (lambda _: torch.zeros(3, 8), r"images have the shape \(3, 8\): expected \(N,3,H,W\)"),
+        (lambda image: image.astype(object), "the image is an array of object: expected uint8, uint16 or floats"),
+        (lambda image: image.astype(np.longdouble), "the image is an array of (float128|longdouble): expected uint8"),
+        (lambda image: image.astype(str), "the image is an array of <U3: expected uint8"),
+        (lambda image: image.astype(">i4"), "images are torch.int32: expected"),
+    ],
+)
+@pytest.mark.parametrize(("size", "windows"), [(None, None), ((32, 32), None), (None, Windows((8, 8)))])
+def test_python_refuses_what_is_no_image_in_one_line(
+    run: Path, make: Any, message: str, size: tuple[int, int] | None, windows: Windows | None
+) -> None:
+    net = seglab.load(run)
+    net.size = size
+    with pytest.raises(ValueError, match=message) as raised:
+        net.predict(make(np.zeros((16, 24, 3), np.uint8)), windows)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["u2", "f4", "f8"])
+def test_python_predicts_arrays_of_any_byte_order(run: Path, kind: str) -> None:
+    net = seglab.load(run)
+    values = np.random.default_rng(0).integers(0, 2**16, (40, 60, 3))
+    image = values.astype("u2") if kind == "u2" else (values / 65535).astype(kind)
+    with torch.no_grad():
+        classes = net(torch.from_numpy(image.copy()).permute(2, 0, 1)[None]).argmax(1)[0]
+    assert len(classes.unique()) > 1
+    for order in "<>=":
+        assert np.array_equal(net.predict(image.astype(f"{order}{kind}")), classes.numpy())
 
 
 def test_logits_that_are_no_numbers_are_no_class(run: Path) -> None:
@@ -213,9 +261,137 @@ def test_images_that_cannot_be_read_are_named_and_others_go_on(command: Command,
     lines = ended.err.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == [str(images / name) for name in ("aa.png", "float.npy", "x.heic")]
     assert "cannot be read as an image" in lines[0]
+    assert lines[0].endswith(": replace the file, or remove it"), "there is no mask to remove"
     assert "values from 200 to 200: expected 0 to 1" in lines[1]
     assert "HEIC" in lines[2]
     assert files_in(tmp_path / "out" / "masks") == {f"{name}.png" for name in NAMES}
+
+
+def test_nothing_below_a_folder_is_left_out_in_silence(command: Command, run: Path, images: Path, tmp_path: Path) -> None:
+    """Each entry is predicted or named. Hidden files, other endings and links to a folder around them are left out."""
+    store = shutil.copytree(images / "more", tmp_path / "store")
+    for name in ("CAPITALS.PNG", "named.png/inside.png", ".git/hidden.png"):
+        (images / name).parent.mkdir(exist_ok=True)
+        shutil.copy(images / "a.png", images / name)
+    targets: dict[str, str | Path] = {
+        "dangling.png": "nowhere",
+        "loop.png": "loop.png",
+        "good.png": store / "a.png",
+        "linked": store,
+        "up": "..",
+        ".gone.png": "nowhere",
+    }
+    for name, target in targets.items():
+        (images / name).symlink_to(target)
+    os.mkfifo(images / "pipe.tif")
+    (images / "x.jp2").write_bytes(b"")
+    ended = command("predict", run, images, "--output", tmp_path / "out")
+    assert ended.code == 1
+    assert "8 predicted, 4 failed" in ended.out
+    lines = ended.err.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [
+        str(images / name) for name in ("dangling.png", "loop.png", "pipe.tif", "x.jp2")
+    ]
+    assert "No such file or directory" in lines[0]
+    assert "Too many levels of symbolic links" in lines[1]
+    predicted = {*NAMES, "CAPITALS", "named.png/inside", "good", "linked/a"}
+    assert files_in(tmp_path / "out" / "masks") == {f"{name}.png" for name in predicted}
+    for word in ("dangling.png", "loop.png"):
+        ended = command("predict", run, images / word, images / "a.png", "--output", tmp_path / "out")
+        assert (ended.code, ended.err.count(str(images / word))) == (1, 1)
+
+
+def test_a_subfolder_that_cannot_be_listed_is_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (images / "more").chmod(0)
+    monkeypatch.chdir(images)  # below a folder that only the superuser may enter
+    own = os.geteuid()
+    try:
+        if own == 0:
+            os.seteuid(65534)  # the superuser may list everything
+        with pytest.raises(ValueError, match=r"more: this folder cannot be listed \(Permission denied\): correct its permissions"):
+            named_images(["."], Path("out"))
+    finally:
+        os.seteuid(own)
+        (images / "more").chmod(0o755)
+
+
+def four_channels(file: Path) -> None:
+    tifffile.imwrite(file, np.zeros((8, 8, 4), np.uint8), photometric="minisblack", planarconfig="contig")
+
+
+def test_an_image_of_other_channels_in_the_middle_is_named(command: Command, run: Path, images: Path, tmp_path: Path) -> None:
+    """It stops nothing, the first time and again; a folder that begins with it is refused unless something is done."""
+    output = tmp_path / "out"
+    four_channels(images / "aa.tif")
+    for counts in ("4 predicted, 1 failed", "0 predicted, 4 were done, 1 failed"):
+        ended = command("predict", run, images, "--output", output)
+        assert (ended.code, ended.err.count("\n")) == (1, 1)
+        assert f"{images / 'aa.tif'}: has 4 channels, and the network takes 3" in ended.err
+        assert counts in ended.out
+    assert files_in(output / "masks") == {f"{name}.png" for name in NAMES}
+    four_channels(images / "0.tif")
+    assert "0 predicted, 4 were done, 2 failed" in command("predict", run, images, "--output", output).out
+    for words in ((images, "--output", tmp_path / "new"), (images / "0.tif", images / "aa.tif", "--output", output)):
+        ended = command("predict", run, *words)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert f"{images / '0.tif'}: has 4 channels" in ended.err
+    assert not (tmp_path / "new").exists()
+    shutil.rmtree(output / "masks")  # a stop before the first mask
+    assert command("predict", run, images, "--output", output).code == 2
+
+
+def test_an_output_that_cannot_be_written_is_named_and_others_go_on(command: Command, run: Path, images: Path, tmp_path: Path) -> None:
+    """Long names up to the limit are predicted; a longer one, and a target that is a folder, are named."""
+    output = tmp_path / "out"
+    long = ["é" * 125, "a" * 251]
+    for name in (*(f"{name}.png" for name in long), "a" * 253, "c.jpg", "c.png/d.png", "z.png"):
+        (images / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(images / name, format="PNG")
+    words = ("predict", run, images, images / ("a" * 253), "--output", output, "--overlays", "--probabilities")
+    ended = command(*words)
+    assert ended.code == 1
+    assert "8 predicted, 2 failed" in ended.out
+    lines = ended.err.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [str(images / name) for name in ("c.png/d.png", "a" * 253)]
+    assert "its result cannot be written (File exists: " in lines[0]
+    assert "File name too long" in lines[1]
+    assert all("rename the image" in line for line in lines)
+    assert files_in(output / "masks") == {f"{name}.png" for name in (*NAMES, *long, "c", "z")}
+    (output / "masks" / "z.png").unlink()
+    (output / "masks" / "z.png").mkdir()
+    ended = command(*words)
+    assert "0 predicted, 7 were done, 3 failed" in ended.out
+    assert f"{images / 'z.png'}: its result cannot be written (Is a directory: {output / 'masks' / 'z.png'})" in ended.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 2), (errno.EACCES, 2), (errno.EROFS, 2), (errno.ENAMETOOLONG, 1)])
+def test_an_error_of_the_whole_output_stops_at_once(
+    command: Command, run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    calls: list[Path] = []
+
+    def fail(path: Path, *_: object) -> None:
+        calls.append(path)
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("seglab.prediction.predict.write_mask", fail)
+    ended = command("predict", run, images, "--output", tmp_path / "out", "--device", "cpu")
+    assert (ended.code, len(calls)) == (code, 1 if code == 2 else 4)
+    assert os.strerror(number) in ended.err
+
+
+def test_an_image_that_vanishes_while_it_is_predicted_is_named(
+    command: Command, run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanish_and_write(path: Path, mask: Any, palette: Any, image: Path) -> None:
+        if image.name == "b.jpg":
+            image.unlink()
+        write_mask(path, mask, palette, image)
+
+    monkeypatch.setattr("seglab.prediction.predict.write_mask", vanish_and_write)
+    ended = command("predict", run, images, "--output", tmp_path / "out", "--device", "cpu")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert f"{images / 'b.jpg'}: cannot be read again after its prediction (No such file or directory)" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -245,11 +421,9 @@ def test_images_that_cannot_be_read_are_named_and_others_go_on(command: Command,
 def test_bad_input_is_one_line(
     command: Command, run: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
-    import tifffile
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    tifffile.imwrite(tmp_path / "four.tif", np.zeros((8, 8, 4), np.uint8), photometric="minisblack", planarconfig="contig")
+    four_channels(tmp_path / "four.tif")
     ended = (
         command("predict", run, *words, "--device", "cpu", "--output", "out")
         if "--device" not in words

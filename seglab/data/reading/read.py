@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from seglab.data.arrays import Array
 from seglab.data.reading.formats import Decoder, Format, format_of
@@ -88,7 +89,7 @@ def decoded_mask(stream: BinaryIO) -> Array:
 
 
 @contextmanager
-def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
+def opened(file: Path, what: str, partner: str | None) -> Iterator[BufferedReader]:
     """Open a regular file for reading bytes.
 
     Any error inside the block becomes a ValueError of one line that names the file.
@@ -96,7 +97,7 @@ def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
     Args:
         file: the file.
         what: what the file is expected to hold, such as "an image".
-        partner: the file that would have to be removed with this one.
+        partner: the file that would have to be removed with this one; None if there is none.
 
     Raises:
         ValueError: the file is missing, unreadable, no regular file, or what the block does with it fails.
@@ -109,7 +110,8 @@ def opened(file: Path, what: str, partner: str) -> Iterator[BufferedReader]:
     except UnusableError as error:
         raise ValueError(f"{file}: {error}") from error
     except Exception as error:  # a decoder of damaged bytes may raise anything
-        raise ValueError(f"{file}: cannot be read as {what} ({reason(error)}): replace the file, or remove it with {partner}") from error
+        both = "" if partner is None else f" with {partner}"
+        raise ValueError(f"{file}: cannot be read as {what} ({reason(error)}): replace the file, or remove it{both}") from error
 
 
 def _mask_decoder(known: Format) -> Decoder:
@@ -122,6 +124,8 @@ def reason(error: Exception) -> str:
     """Return why a file or its bytes cannot be read, in one line."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
+    if isinstance(error, UnidentifiedImageError):  # Pillow's message names an object in memory, not the file
+        return "its content is damaged"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
 

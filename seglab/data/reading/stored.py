@@ -46,7 +46,7 @@ def check_size(rows: int, columns: int) -> None:
         raise UnusableError(f"{rows}×{columns} pixels (rows × columns); expected at least one")
     if rows * columns > MOST_PIXELS:
         raise UnusableError(
-            f"{rows}×{columns} pixels (rows × columns); expected at most {MOST_PIXELS}: cut the image and its mask into tiles"
+            f"{rows}×{columns} pixels (rows × columns); expected at most {MOST_PIXELS}: cut the image into tiles, and its mask if it has one"
         )
 
 
