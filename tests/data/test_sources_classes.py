@@ -307,6 +307,12 @@ def test_a_table_that_lies_elsewhere_is_named(tmp_path: Path, monkeypatch: pytes
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"void": 7.0}, r"void is 7\.0: expected a label, which is a whole number, or the name of a class"),
+    ({"void": True}, "void is True: expected a label"),
+    ({"num_classes": "2"}, "num_classes is '2': expected a whole number"),
+    ({"num_classes": 2.0}, r"num_classes is 2\.0: expected a whole number"),
+    ({"images": Path("a")}, "images is .*'a'.*: expected a pattern, which is text"),
+    ({"masks": ["a"]}, r"masks is \['a'\]: expected a pattern, which is text"),
     ({"void": 7}, "void is 7, and the masks are in colours by classes.csv: name the class that is ignored"),
     ({"classes": None}, "void is 'void': expected a label; a class can be named where classes is given"),
     ({"num_classes": 3}, "2 class_names for num_classes=3: name every class, or none"),
@@ -328,6 +334,11 @@ def test_arguments_that_contradict_each_other_are_refused(tmp_path: Path, change
     (root / "ids.csv").write_text("id,name\n7,back\n9,cell\n")
     with pytest.raises(ValueError, match=message):
         source(root, **changed)
+
+
+def test_a_root_that_is_no_path_is_refused() -> None:
+    with pytest.raises(ValueError, match="root is None: expected the folder of the data"):
+        ImageMaskFolder(None, num_classes=2)  # type: ignore[arg-type]
 
 
 def test_the_number_of_classes_follows_from_what_names_them(tmp_path: Path) -> None:

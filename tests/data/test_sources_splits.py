@@ -220,7 +220,8 @@ def test_sizes_by_hand(length: int, fractions: tuple[float, float], sizes: list[
         (lambda: RandomSplit(0.5, 0.5), "less than 1 together"),
         (lambda: RandomSplit(0.1, -0.1), "test_fraction -0.1"),
         (lambda: RandomSplit(float("nan"), 0.1), "val_fraction is nan"),
-        (lambda: RandomSplit(seed=-1), "seed is -1: expected 0 or more"),
+        (lambda: RandomSplit(seed=-1), "seed is -1: expected a whole number, 0 or more"),
+        (lambda: RandomSplit(seed=1.5), "seed is 1.5: expected a whole number"),  # type: ignore[arg-type]
         (lambda: KFold(5), "fold is 5 of folds 5: expected at least 2 folds, and a fold from 0 to folds - 1"),
         (lambda: KFold(0, 1), "fold is 0 of folds 1"),
         (lambda: KFold(0, 2).assign(pool(["a", "b", "c"])), "folds is 2: expected at least 3, for train, val and test"),

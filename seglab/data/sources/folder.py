@@ -25,6 +25,15 @@ from seglab.data.sources.splits import Counts, hash_order
 from seglab.data.threads import in_threads
 from seglab.sample import IGNORE, Sample
 
+_ARGUMENTS: Sequence[tuple[str, tuple[type, ...], str]] = (
+    ("num_classes", (int,), "a whole number"),
+    ("void", (int, str), "a label, which is a whole number, or the name of a class"),
+    ("images", (str,), "a pattern, which is text"),
+    ("masks", (str,), "a pattern, which is text"),
+    ("group", (str,), "a regular expression, which is text"),
+)
+"""Arguments of `ImageMaskFolder`, the types that they accept beside None, and what they are in words."""
+
 LAYOUT = "{train,val,test}/images/NAME.jpg and {train,val,test}/masks/NAME.png"
 
 
@@ -65,10 +74,13 @@ class ImageMaskFolder(SegmentationSource):
     """table of the classes below root: a CSV with columns class, r, g, b for colour masks, or a text file of names."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.root, str | os.PathLike):
+            raise ValueError(f"root is {self.root!r}: expected the folder of the data")
         object.__setattr__(self, "root", Path(self.root))  # a string will do
         for name in ("lists", "classes"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
+        self._check_types()
         self._settle_classes()
         for split in SPLITS:
             self.split(split)
@@ -140,6 +152,13 @@ class ImageMaskFolder(SegmentationSource):
             there = f", and {self.classes.absolute()} exists" if self.classes.is_file() else ""
             raise ValueError(f"{file}: no such file; classes is a path below root, or an absolute one{there}: correct classes")
         return class_table(file, self.void if isinstance(self.void, str) else None)
+
+    def _check_types(self) -> None:
+        """Refuse values that would have no effect, such as a label that is no integer."""
+        for name, kinds, expected in _ARGUMENTS:
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise ValueError(f"{name} is {value!r}: expected {expected}")
 
     def _settle_classes(self) -> None:
         """Set number and names of the classes by the arguments that tell them, and refuse contradictory arguments."""

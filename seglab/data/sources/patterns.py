@@ -124,7 +124,7 @@ class Pattern:
         known = ENDINGS | OTHER_ENDINGS
         for path in walk(root, _fixed(body), None if "**" in body else body.count("/")):
             suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - pathlib takes most of the time for many files
-            if suffix not in known or (match := expression.fullmatch(composed(path))) is None:
+            if suffix not in known or (match := expression.fullmatch(composed(utf8(path, root)))) is None:
                 continue
             key = "/".join(part.strip("/") for part in match.groups() if part)
             kind, file = found if suffix in ENDINGS else unread, root / path
@@ -170,9 +170,9 @@ def walk(root: Path, below: str = "", depth: int | None = None) -> Iterator[str]
         inner = Path(folder).relative_to(root)
         if depth is not None and len(inner.parts) >= depth:
             folders.clear()
-        folders[:] = sorted(utf8(name, Path(folder)) for name in folders if not name.startswith(".") and not _leads_back(folder, name))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _leads_back(folder, name))
         prefix = f"{inner.as_posix()}/" if inner.parts else ""
-        yield from (prefix + utf8(name, Path(folder)) for name in sorted(files) if not name.startswith("."))
+        yield from (prefix + name for name in sorted(files) if not name.startswith("."))
 
 
 def nearest(expected: str, key: str, paths: Iterator[str]) -> str | None:

@@ -123,5 +123,5 @@ class KFold(SplitRule):
 
 
 def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise ValueError(f"seed is {seed}: expected 0 or more")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed is {seed!r}: expected a whole number, 0 or more")
