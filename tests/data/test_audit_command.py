@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seglab import cli
 from seglab.data import SPLITS, ImageMaskFolder, RandomSplit
@@ -117,6 +118,43 @@ def test_files_that_are_left_out_are_named(here: Path, capsys: pytest.CaptureFix
     code, out, _ = audit(capsys, "data")
     assert code == 1
     assert "files that are left out" in out
+
+
+@pytest.mark.parametrize("more", [(), ("labelTrainIds",)])
+def test_the_photographs_of_cityscapes_are_its_images(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Colours, instances and labels lie side by side, in folders of cities."""
+
+    def name(split: str, kind: str, number: int) -> str:
+        city = f"{split}_{'ab'[number % 2]}"
+        folder, end = {"images": ("leftImg8bit", ""), "masks": ("gtFine", "_labelIds")}[kind]
+        return f"{folder}/{split}/{city}/{city}_{number:06d}_000019_{folder}{end}.png"
+
+    root = write_shapes(tmp_path / "data", each=6, name=name)
+    for file in sorted(root.rglob("*_labelIds.png")):
+        mask = np.array(Image.open(file))
+        others = {"color": Image.fromarray(colours(mask)), "instanceIds": Image.fromarray(mask.astype(np.uint16) * 1000)}
+        for end, image in {**others, **dict.fromkeys(more, Image.fromarray(mask))}.items():
+            image.save(file.with_name(file.name.replace("labelIds", end)))
+    found = guess(root)
+    assert (found.images, found.masks) == ("leftImg8bit/{split}/*/*_leftImg8bit.png", "gtFine/{split}/*/*_gtFine_labelIds.png")
+    assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 6, "val": 6, "test": 6}
+    for pair in [pair for pairs in found.pairs.values() for pair in pairs]:
+        assert pair.image.name.replace("leftImg8bit", "gtFine_labelIds") == pair.mask.name
+
+
+def test_ground_truth_is_no_image_beside_photographs(tmp_path: Path) -> None:
+    """Photographs under other names are named, and colours are not taken for them."""
+    root = write_shapes(
+        tmp_path / "data",
+        each=4,
+        name=lambda split, kind, number: f"photos/{split}{number}.png" if kind == "images" else usual(split, "gt", number),
+    )
+    for file in sorted(root.rglob("gt/*.png")):
+        (file.parents[1] / "gt_noisy").mkdir(exist_ok=True)
+        noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file.parents[1] / "gt_noisy" / file.name)
+    with pytest.raises(ValueError, match=r"no images and masks with common names; there are .*photos/\*.png \(12\)"):
+        guess(root)
 
 
 def test_two_folders_of_one_split_are_named(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from seglab.data.audit.look import few_values
 from seglab.data.reading.formats import ENDINGS
@@ -27,8 +28,14 @@ NAMES: dict[str, Split] = {
 MASK_WORDS = ("mask", "label", "annot", "gt", "seg", "target", "truth", "_l.")
 """Parts of the path of masks, in lower case."""
 
-LEAST_PART = 0.3
+OTHER_MASK_WORDS = ("instance", "object", "panoptic", "color", "colour", "vis")
+"""Parts of the path of masks, in lower case, that rarely hold classes. Other masks of the set are preferred."""
+
+LEAST_PART = 0.2
 """Part of the files of a folder that share an ending such as `_mask` from which on it tells masks from images."""
+
+ENDS = re.compile(r"[_\-.](?:[A-Za-z][A-Za-z_]*|[A-Za-z]+[0-9]+[A-Za-z]+)$")
+"""End of a name without its ending: words, or one word with a number in it."""
 
 LOOKED_AT = 5
 """Number of files of a kind that are read to see whether they can be masks."""
@@ -74,7 +81,8 @@ def guess(root: Path) -> Found:
     kinds = kinds_of(root)
     if not kinds:
         raise ValueError(f"{root}: no images in it or below it (endings {', '.join(sorted(ENDINGS))}): correct the path")
-    images, masks, used = _widened(*_best(root, kinds), kinds)
+    images, masks = _best(root, kinds)
+    images, masks, used = _widened(images, masks, kinds)
     common = images.files.keys() & masks.files.keys()
     pairs: dict[str, list[Pair]] = {}
     for split, name in sorted(common, key=lambda key: (_order(key[0]), key[1])):
@@ -160,9 +168,10 @@ def _with_split(folder: PurePosixPath) -> tuple[str, str]:
 
 
 def _suffixes(stems: Sequence[str]) -> list[str]:
-    """Return the ends of names, such as `_mask`, that many files of a folder share, the longest first."""
-    ends = Counter(match.group() for stem in stems if (match := re.search(r"[_\-.][A-Za-z][A-Za-z_]*$", stem)))
-    return sorted((end for end, count in ends.items() if count >= LEAST_PART * len(stems)), key=lambda end: (-len(end), end))
+    """Return the ends of names, such as `_mask` or `_left8bit`, that many files of a folder share, the longest first."""
+    ends = Counter(match.group() for stem in stems if (match := ENDS.search(stem)))
+    least = max(LEAST_PART * len(stems), 2 if len(stems) > 3 else 1)
+    return sorted((end for end, count in ends.items() if count >= least), key=lambda end: (-len(end), end))
 
 
 def _joined(found: dict[str, dict[tuple[str, str], Path]]) -> dict[str, dict[tuple[str, str], Path]]:
@@ -187,14 +196,8 @@ def _best(root: Path, kinds: Sequence[FileKind]) -> tuple[FileKind, FileKind]:
 
     Of several, a kind with a word for masks in its path, and with few values in its files, is that of the masks.
     """
-    rated = []
     few = {kind.pattern: _few(kind) for kind in kinds}
-    for images in kinds:
-        for masks in kinds:
-            common = len(images.files.keys() & masks.files.keys())
-            if images is not masks and common:
-                words = _is_named_mask(masks.pattern) - _is_named_mask(images.pattern)
-                rated.append((common, 2 * (few[masks.pattern] - few[images.pattern]) + words, images, masks))
+    rated = _rated(kinds, few)
     if not rated:
         there = ", ".join(f"{kind.pattern} ({len(kind.files)})" for kind in sorted(kinds, key=lambda kind: -len(kind.files))[:4])
         if len(kinds) == 1:
@@ -203,14 +206,49 @@ def _best(root: Path, kinds: Sequence[FileKind]) -> tuple[FileKind, FileKind]:
             f"{root}: no images and masks with common names; there are {there}: a mask has the name of its image, perhaps with an end such "
             "as _mask; rename the files, or name the patterns of both by --data.source ImageMaskFolder"
         )
-    most = max(common for common, *_ in rated)
-    _, rating, images, masks = max((one for one in rated if one[0] >= 0.5 * most), key=lambda one: (one[1], one[0]))
-    if rating <= 0 and not few[masks.pattern]:
+    most = max(one.common for one in rated)
+    best = max((one for one in rated if one.common >= 0.5 * most), key=lambda one: (one.rating, one.holds_classes, one.common))
+    if best.rating <= 0 and not few[best.masks.pattern]:
         raise ValueError(
-            f"{root}: {images.pattern} and {masks.pattern} have common names, but the files of both look like photographs: no masks are "
-            "found; name the patterns of both by --data.source ImageMaskFolder"
+            f"{root}: {best.images.pattern} and {best.masks.pattern} have common names, but the files of both look like photographs: no "
+            "masks are found; name the patterns of both by --data.source ImageMaskFolder"
         )
-    return images, masks
+    return best.images, best.masks
+
+
+class Rated(NamedTuple):
+    """Two kinds of files that may be images and masks."""
+
+    common: int
+    """Number of names in common."""
+    rating: int
+    """Positive if the paths and values of the files say that these are the images, and those the masks."""
+    holds_classes: bool
+    """False if the path of the masks names instances or colours."""
+    images: FileKind
+    masks: FileKind
+
+
+def _rated(kinds: Sequence[FileKind], few: Mapping[str, bool]) -> list[Rated]:
+    """Return all pairs of kinds with common names. Masks by their path are no images if there are photographs.
+
+    Args:
+        kinds: the kinds of files.
+        few: whether the files of a kind have few values, by pattern.
+    """
+    photographs = sum(len(kind.files) for kind in kinds if not few[kind.pattern] and not _is_named_mask(kind.pattern))
+    rated = []
+    for images in kinds:
+        if _is_named_mask(images.pattern) and photographs >= 0.5 * len(images.files):
+            continue
+        for masks in kinds:
+            common = len(images.files.keys() & masks.files.keys())
+            if images is not masks and common:
+                words = _is_named_mask(masks.pattern) - _is_named_mask(images.pattern)
+                rating = 2 * (few[masks.pattern] - few[images.pattern]) + words
+                holds_classes = not any(word in masks.pattern.lower() for word in OTHER_MASK_WORDS)
+                rated.append(Rated(common, rating, holds_classes, images, masks))
+    return rated
 
 
 def _is_named_mask(pattern: str) -> bool:
