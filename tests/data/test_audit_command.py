@@ -157,6 +157,57 @@ def test_ground_truth_is_no_image_beside_photographs(tmp_path: Path) -> None:
         guess(root)
 
 
+CASES = [
+    ("case{case}/{file}", ("image.png", "mask.png"), "*/image.png", "*/mask.png"),
+    ("case{case}/{file}", ("scan.bmp", "a.png"), "*/scan.bmp", "*/a.png"),
+    ("{split}/{case}/{file}", ("image.png", "mask.png"), "{split}/*/image.png", "{split}/*/mask.png"),
+    ("site{site}/{case}/{file}", ("image.png", "mask.png"), "*/*/image.png", "*/*/mask.png"),
+]
+
+
+@pytest.mark.parametrize("black", [False, True])
+@pytest.mark.parametrize(("pattern", "names", "images", "masks"), CASES)
+def test_folders_of_one_sample_each_are_found(
+    here: Path, capsys: pytest.CaptureFixture[str], pattern: str, names: tuple[str, str], images: str, masks: str, black: bool
+) -> None:
+    """Also if one of the images is black, and has few values as masks have."""
+
+    def name(split: str, kind: str, number: int) -> str:
+        case = number + 6 * SPLITS.index(split)
+        return pattern.format(split=split, case=case, site=case // 9, file=names[kind == "masks"])
+
+    root = write_shapes(here / "data", each=6, name=name)
+    if black:
+        Image.new("RGB", (48, 48)).save(root / name("train", "images", 0))
+    found = guess(root)
+    assert (found.images, found.masks, found.others) == (images, masks, ())
+    assert found.folders == (2 if "site" in pattern else 0)
+    pairs = [pair for pairs in found.pairs.values() for pair in pairs]
+    assert len({pair.image for pair in pairs}) == 18
+    assert {(pair.image.parent, pair.image.name, pair.mask.name) for pair in pairs} == {(pair.mask.parent, *names) for pair in pairs}
+    if not black:
+        code, out, err = audit(capsys, "data")
+        assert code == 0, out + err
+        assert audit(capsys, shlex.join(shlex.split(out.splitlines()[-1])[8:]))[0] == 0
+
+
+@pytest.mark.parametrize("folder", ["it's [img]", "what?", "{a}", "a*b", "~me"])
+def test_names_that_no_pattern_holds_are_refused(here: Path, capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    write_shapes(here / "data", each=4, name=lambda split, kind, number: f"{folder if kind == 'images' else 'masks'}/{split}{number}.png")
+    code, out, err = audit(capsys, "data")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: data: {folder!r} cannot be written in a pattern of paths")
+    assert err.endswith("rename what is called so\n")
+
+
+def test_names_of_files_may_have_signs_of_patterns(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The `*` of a pattern stands for them."""
+    write_shapes(here / "data", name=lambda split, kind, number: f"{kind}/[{split}] {{{number}}}?.png")
+    code, out, err = audit(capsys, "data")
+    assert code == 0, out + err
+    assert audit(capsys, shlex.join(shlex.split(out.splitlines()[-1])[8:]))[0] == 0
+
+
 def test_two_folders_of_one_split_are_named(tmp_path: Path) -> None:
     root = write_shapes(tmp_path / "data", each=4, name=in_files("{kind}/{split}/{number}.png"))
     for kind in ("images", "masks"):
