@@ -316,9 +316,60 @@ def test_a_table_of_colours_is_written_once_and_kept(here: Path, capsys: pytest.
     rows = (here / "audit-classes.csv").read_text().splitlines()
     assert rows[0] == "class,r,g,b"
     assert sorted(row.partition(",")[2] for row in rows[1:]) == ["0,0,0", "0,128,0", "128,0,0"]
-    (here / "audit-classes.csv").write_text("mine")
+    mine = "class,r,g,b\nroad,0,0,0\ncar,0,128,0\ntree,128,0,0\n"
+    (here / "audit-classes.csv").write_text(mine)
     assert audit(capsys, "data")[0] == 1
-    assert (here / "audit-classes.csv").read_text() == "mine"
+    assert (here / "audit-classes.csv").read_text() == mine
+    (here / "audit-classes.csv").write_text("class,r,g,b\nroad,0,0,0\ncar,0,128,0\n")
+    code, out, _ = audit(capsys, "data")
+    assert code == 2
+    assert "(128, 0, 0)" in out
+
+
+def nothing(mask: Pixels) -> Pixels:
+    return np.zeros_like(mask)
+
+
+def tens(mask: Pixels) -> Pixels:
+    return mask * np.uint8(10)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "each", "mask", "expected", "words"),
+    [
+        ("{kind}/{number}.png", 4, nothing, 2, "labels that cannot train or test"),
+        ("{split}/{kind}/{number}.png", 4, nothing, 2, "labels that cannot train or test"),
+        ("{kind}/one{split}.png", 1, same, 2, "2 samples are too few for train, val and test"),
+        ("{kind}/{number}.png", 6, tens, 1, "classes without a pixel"),
+        ("{split}/{kind}/{number}.png", 6, tens, 1, "classes without a pixel"),
+    ],
+)
+def test_a_folder_has_the_findings_of_the_flags_that_are_proposed(
+    here: Path, capsys: pytest.CaptureFixture[str], pattern: str, each: int, mask: Callable[[Pixels], Pixels], expected: int, words: str
+) -> None:
+    root = write_shapes(here / "data", each=each, mask=mask, name=in_files(pattern))
+    if each == 1:
+        for file in root.rglob("onetest.png"):
+            file.unlink()
+    code, out, err = audit(capsys, "data")
+    assert (code, err) == (expected, "")
+    assert words in re.sub(r"\s+", " ", out)
+    again, its_out, its_err = audit(capsys, shlex.join(shlex.split(out.splitlines()[-1])[8:]))
+    assert again == expected
+    assert words in re.sub(r"\s+", " ", its_out + its_err)
+
+
+def test_copies_are_found_across_the_splits_that_are_proposed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page shows them, although the folder has no splits."""
+    root = write_shapes(here / "data", each=4, name=in_files("{kind}/{number}.png"))
+    for kind in ("images", "masks"):
+        for copy in range(12):
+            shutil.copy(root / kind / "001.png", root / kind / f"copy{copy}.png")
+    code, out, err = audit(capsys, "data")
+    assert (code, err) == (2, "")
+    assert "equal images in several splits" in out
+    assert "equal images in one split" not in out
+    assert (here / "audit.html").read_text().count("data:image/jpeg;base64,") >= 2
 
 
 def test_without_a_table_there_is_no_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
