@@ -197,7 +197,7 @@ def test_names_that_no_pattern_holds_are_refused(here: Path, capsys: pytest.Capt
     code, out, err = audit(capsys, "data")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"error: data: {folder!r} cannot be written in a pattern of paths")
-    assert err.endswith("rename what is called so\n")
+    assert err.endswith("rename these folders or files\n")
 
 
 def test_names_of_files_may_have_signs_of_patterns(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

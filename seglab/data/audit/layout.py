@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -119,7 +119,7 @@ def _check_names(root: Path, patterns: Sequence[str]) -> None:
     if wrong:
         raise ValueError(
             f"{root}: {' and '.join(map(repr, wrong))} cannot be written in a pattern of paths, where * ? [ ] {{ }} ~ have a meaning of "
-            "their own: rename what is called so"
+            "their own: rename these folders or files"
         )
 
 
@@ -293,17 +293,27 @@ def _rated(kinds: Sequence[FileKind]) -> list[Rated]:
     few = {kind.pattern: _few(kind) for kind in kinds}
     photographs = sum(len(kind.files) for kind in kinds if not few[kind.pattern] and not _is_named_mask(kind.pattern))
     rated = []
-    for images in kinds:
+    unlike = _unlike(kinds, few)
+    for images in unlike:
         if _is_named_mask(images.pattern) and photographs >= 0.5 * len(images.files):
             continue
-        for masks in kinds:
+        for masks in unlike:
             common = len(images.files.keys() & masks.files.keys())
             if images is not masks and common:
                 words = _is_named_mask(masks.pattern) - _is_named_mask(images.pattern)
                 rating = 2 * (few[masks.pattern] - few[images.pattern]) + words
-                holds_classes = not any(word in masks.pattern.lower() for word in OTHER_MASK_WORDS)
-                rated.append(Rated(common, rating, holds_classes, few[masks.pattern], images, masks))
+                rated.append(Rated(common, rating, _holds_classes(masks.pattern), few[masks.pattern], images, masks))
     return rated
+
+
+def _unlike(kinds: Sequence[FileKind], few: Mapping[str, bool]) -> list[FileKind]:
+    """Return the first two of all kinds that are rated alike, such as those of many folders of one sample each."""
+    alike: dict[tuple[frozenset[tuple[str, str]], bool, bool, bool], list[FileKind]] = {}
+    for kind in kinds:
+        traits = frozenset(kind.files), few[kind.pattern], _is_named_mask(kind.pattern), _holds_classes(kind.pattern)
+        alike.setdefault(traits, []).append(kind)
+    kept = {kind.pattern for group in alike.values() for kind in group[:2]}
+    return [kind for kind in kinds if kind.pattern in kept]
 
 
 def _highest(rated: Sequence[Rated]) -> Rated | None:
@@ -315,6 +325,10 @@ def _highest(rated: Sequence[Rated]) -> Rated | None:
 
 def _is_named_mask(pattern: str) -> bool:
     return any(word in pattern.lower() for word in MASK_WORDS)
+
+
+def _holds_classes(pattern: str) -> bool:
+    return not any(word in pattern.lower() for word in OTHER_MASK_WORDS)
 
 
 def _few(kind: FileKind) -> bool:
