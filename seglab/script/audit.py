@@ -89,15 +89,18 @@ def _parser() -> ArgumentParser:
 
 def _of_folder(folder: Path, page: Path, console: Console) -> int:
     """Audit a folder of which only its path is known."""
-    from seglab.data.audit.audit import Report
+    from seglab.data.audit.audit import Report, worst_first
     from seglab.data.audit.bare import Bare, class_rows
 
     bare = Bare.of(folder)
     console.print(f"images {bare.found.images}, masks {bare.found.masks}", highlight=False, markup=False, soft_wrap=True)
     seen = _audited(bare.audited, console)
-    report = Report(seen.audited, seen.survey, _sorted([*bare.pairing(), *bare.meaning(seen.survey.looks), *seen.findings]))
-    table = _class_table(page, class_rows(report.survey.looks))
-    command = _command(bare, report, table) if bare.is_readable(report.survey.looks, table) else ""
+    looks = seen.survey.looks
+    table = _class_table(page, class_rows(looks))
+    readable = bare.is_readable(looks, table)
+    found = _findings_of_flags(bare.flags(looks, table), seen, console) if readable else seen.findings
+    report = Report(seen.audited, seen.survey, worst_first([*bare.pairing(), *bare.meaning(looks), *found]))
+    command = _command(bare, report, table) if readable else ""
     code = _shown(folder.name or str(folder), report, page, command, console)
     if table is not None:
         console.print(f"write the names of the classes into {table}", highlight=False, markup=False, soft_wrap=True)
@@ -129,16 +132,50 @@ def _class_table(page: Path, rows: str | None) -> Path | None:
 
 def _of_source(flags: Sequence[str], page: Path, console: Console) -> int:
     """Audit a source that flags describe. If it cannot be opened, audit its folder."""
+    try:
+        audited, title = _source(flags)
+    except ValueError as error:
+        raise ValueError(f"{error}. `seglab audit D` with the folder alone looks at its files one by one") from error
+    return _shown(title, _audited(audited, console), page, "", console)
+
+
+def _source(flags: Sequence[str]) -> "tuple[Audited, str]":
+    """Return the data set that flags describe, and the name of its source.
+
+    Raises:
+        ValueError: a flag is wrong, or the source cannot be opened.
+    """
     from seglab.data import SPLITS, SegmentationDataModule
     from seglab.data.audit.source import audited_source
 
     parser = _parser()
+    data: SegmentationDataModule = parser.instantiate(parse(parser, flags)).data
+    audited = audited_source({split: data.used(split) for split in SPLITS}, data.class_names)
+    return audited, type(data.declared_source).__name__
+
+
+def _findings_of_flags(flags: Sequence[str], folder: "Report", console: Console) -> "tuple[Finding, ...]":
+    """Return the findings on a folder as flags read it.
+
+    The samples are read again only if flags read them otherwise than the audit of the folder did.
+
+    Args:
+        flags: the flags that the audit proposes.
+        folder: the audit of the folder's files.
+        console: where the progress is shown.
+    """
+    from seglab.data.audit.audit import report_on, with_findings_of_source, worst_first
+    from seglab.data.audit.finding import Finding
+
     try:
-        data: SegmentationDataModule = parser.instantiate(parse(parser, flags)).data
-        audited = audited_source({split: data.used(split) for split in SPLITS}, data.class_names)
+        audited, _ = _source(flags)
     except ValueError as error:
-        raise ValueError(f"{error}. `seglab audit D` with the folder alone looks at its files one by one") from error
-    return _shown(type(data.declared_source).__name__, _audited(audited, console), page, "", console)
+        what, _, remedy = str(error).rpartition(": ")
+        return worst_first([Finding("error", "the command below cannot open the data", what, remedy), *folder.findings])
+    same = audited.image_files == folder.audited.image_files and audited.mask_files == folder.audited.mask_files
+    plain = not any(look.faults or look.labels.keys() - range(len(audited.class_names or ())) for look in folder.survey.looks)
+    source = report_on(audited, folder.survey) if same and plain else _audited(audited, console)
+    return with_findings_of_source(folder, source)
 
 
 def _audited(audited: "Audited", console: Console) -> "Report":
@@ -190,9 +227,3 @@ def findings_table(findings: "Sequence[Finding]") -> Table:
             what.append(f"\n{finding.files[0]}{more}", style="not bold dim")
         table.add_row(Text(finding.severity, style=STYLES[finding.severity]), what, Text(finding.remedy))
     return table
-
-
-def _sorted(findings: "Sequence[Finding]") -> "tuple[Finding, ...]":
-    from seglab.data.audit.finding import SEVERITIES
-
-    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

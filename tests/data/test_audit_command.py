@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from seglab import cli
 from seglab.data import SPLITS, ImageMaskFolder, RandomSplit
@@ -117,6 +118,94 @@ def test_files_that_are_left_out_are_named(here: Path, capsys: pytest.CaptureFix
     code, out, _ = audit(capsys, "data")
     assert code == 1
     assert "files that are left out" in out
+
+
+@pytest.mark.parametrize("more", [(), ("labelTrainIds",)])
+def test_the_photographs_of_cityscapes_are_its_images(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """Colours, instances and labels lie side by side, in folders of cities."""
+
+    def name(split: str, kind: str, number: int) -> str:
+        city = f"{split}_{'ab'[number % 2]}"
+        folder, end = {"images": ("leftImg8bit", ""), "masks": ("gtFine", "_labelIds")}[kind]
+        return f"{folder}/{split}/{city}/{city}_{number:06d}_000019_{folder}{end}.png"
+
+    root = write_shapes(tmp_path / "data", each=6, name=name)
+    for file in sorted(root.rglob("*_labelIds.png")):
+        mask = np.array(Image.open(file))
+        others = {"color": Image.fromarray(colours(mask)), "instanceIds": Image.fromarray(mask.astype(np.uint16) * 1000)}
+        for end, image in {**others, **dict.fromkeys(more, Image.fromarray(mask))}.items():
+            image.save(file.with_name(file.name.replace("labelIds", end)))
+    found = guess(root)
+    assert (found.images, found.masks) == ("leftImg8bit/{split}/*/*_leftImg8bit.png", "gtFine/{split}/*/*_gtFine_labelIds.png")
+    assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 6, "val": 6, "test": 6}
+    for pair in [pair for pairs in found.pairs.values() for pair in pairs]:
+        assert pair.image.name.replace("leftImg8bit", "gtFine_labelIds") == pair.mask.name
+
+
+def test_ground_truth_is_no_image_beside_photographs(tmp_path: Path) -> None:
+    """Photographs under other names are named, and colours are not taken for them."""
+    root = write_shapes(
+        tmp_path / "data",
+        each=4,
+        name=lambda split, kind, number: f"photos/{split}{number}.png" if kind == "images" else usual(split, "gt", number),
+    )
+    for file in sorted(root.rglob("gt/*.png")):
+        (file.parents[1] / "gt_noisy").mkdir(exist_ok=True)
+        noise = np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file.parents[1] / "gt_noisy" / file.name)
+    with pytest.raises(ValueError, match=r"no images and masks with common names; there are .*photos/\*.png \(12\)"):
+        guess(root)
+
+
+CASES = [
+    ("case{case}/{file}", ("image.png", "mask.png"), "*/image.png", "*/mask.png"),
+    ("case{case}/{file}", ("scan.bmp", "a.png"), "*/scan.bmp", "*/a.png"),
+    ("{split}/{case}/{file}", ("image.png", "mask.png"), "{split}/*/image.png", "{split}/*/mask.png"),
+    ("site{site}/{case}/{file}", ("image.png", "mask.png"), "*/*/image.png", "*/*/mask.png"),
+]
+
+
+@pytest.mark.parametrize("black", [False, True])
+@pytest.mark.parametrize(("pattern", "names", "images", "masks"), CASES)
+def test_folders_of_one_sample_each_are_found(
+    here: Path, capsys: pytest.CaptureFixture[str], pattern: str, names: tuple[str, str], images: str, masks: str, black: bool
+) -> None:
+    """Also if one of the images is black, and has few values as masks have."""
+
+    def name(split: str, kind: str, number: int) -> str:
+        case = number + 6 * SPLITS.index(split)
+        return pattern.format(split=split, case=case, site=case // 9, file=names[kind == "masks"])
+
+    root = write_shapes(here / "data", each=6, name=name)
+    if black:
+        Image.new("RGB", (48, 48)).save(root / name("train", "images", 0))
+    found = guess(root)
+    assert (found.images, found.masks, found.others) == (images, masks, ())
+    assert found.folders == (2 if "site" in pattern else 0)
+    pairs = [pair for pairs in found.pairs.values() for pair in pairs]
+    assert len({pair.image for pair in pairs}) == 18
+    assert {(pair.image.parent, pair.image.name, pair.mask.name) for pair in pairs} == {(pair.mask.parent, *names) for pair in pairs}
+    if not black:
+        code, out, err = audit(capsys, "data")
+        assert code == 0, out + err
+        assert audit(capsys, shlex.join(shlex.split(out.splitlines()[-1])[8:]))[0] == 0
+
+
+@pytest.mark.parametrize("folder", ["it's [img]", "what?", "{a}", "a*b", "~me"])
+def test_names_that_no_pattern_holds_are_refused(here: Path, capsys: pytest.CaptureFixture[str], folder: str) -> None:
+    write_shapes(here / "data", each=4, name=lambda split, kind, number: f"{folder if kind == 'images' else 'masks'}/{split}{number}.png")
+    code, out, err = audit(capsys, "data")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"error: data: {folder!r} cannot be written in a pattern of paths")
+    assert err.endswith("rename these folders or files\n")
+
+
+def test_names_of_files_may_have_signs_of_patterns(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The `*` of a pattern stands for them."""
+    write_shapes(here / "data", name=lambda split, kind, number: f"{kind}/[{split}] {{{number}}}?.png")
+    code, out, err = audit(capsys, "data")
+    assert code == 0, out + err
+    assert audit(capsys, shlex.join(shlex.split(out.splitlines()[-1])[8:]))[0] == 0
 
 
 def test_two_folders_of_one_split_are_named(tmp_path: Path) -> None:
@@ -227,9 +316,60 @@ def test_a_table_of_colours_is_written_once_and_kept(here: Path, capsys: pytest.
     rows = (here / "audit-classes.csv").read_text().splitlines()
     assert rows[0] == "class,r,g,b"
     assert sorted(row.partition(",")[2] for row in rows[1:]) == ["0,0,0", "0,128,0", "128,0,0"]
-    (here / "audit-classes.csv").write_text("mine")
+    mine = "class,r,g,b\nroad,0,0,0\ncar,0,128,0\ntree,128,0,0\n"
+    (here / "audit-classes.csv").write_text(mine)
     assert audit(capsys, "data")[0] == 1
-    assert (here / "audit-classes.csv").read_text() == "mine"
+    assert (here / "audit-classes.csv").read_text() == mine
+    (here / "audit-classes.csv").write_text("class,r,g,b\nroad,0,0,0\ncar,0,128,0\n")
+    code, out, _ = audit(capsys, "data")
+    assert code == 2
+    assert "(128, 0, 0)" in out
+
+
+def nothing(mask: Pixels) -> Pixels:
+    return np.zeros_like(mask)
+
+
+def tens(mask: Pixels) -> Pixels:
+    return mask * np.uint8(10)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "each", "mask", "expected", "words"),
+    [
+        ("{kind}/{number}.png", 4, nothing, 2, "labels that cannot train or test"),
+        ("{split}/{kind}/{number}.png", 4, nothing, 2, "labels that cannot train or test"),
+        ("{kind}/one{split}.png", 1, same, 2, "2 samples are too few for train, val and test"),
+        ("{kind}/{number}.png", 6, tens, 1, "classes without a pixel"),
+        ("{split}/{kind}/{number}.png", 6, tens, 1, "classes without a pixel"),
+    ],
+)
+def test_a_folder_has_the_findings_of_the_flags_that_are_proposed(
+    here: Path, capsys: pytest.CaptureFixture[str], pattern: str, each: int, mask: Callable[[Pixels], Pixels], expected: int, words: str
+) -> None:
+    root = write_shapes(here / "data", each=each, mask=mask, name=in_files(pattern))
+    if each == 1:
+        for file in root.rglob("onetest.png"):
+            file.unlink()
+    code, out, err = audit(capsys, "data")
+    assert (code, err) == (expected, "")
+    assert words in re.sub(r"\s+", " ", out)
+    again, its_out, its_err = audit(capsys, shlex.join(shlex.split(out.splitlines()[-1])[8:]))
+    assert again == expected
+    assert words in re.sub(r"\s+", " ", its_out + its_err)
+
+
+def test_copies_are_found_across_the_splits_that_are_proposed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page shows them, although the folder has no splits."""
+    root = write_shapes(here / "data", each=4, name=in_files("{kind}/{number}.png"))
+    for kind in ("images", "masks"):
+        for copy in range(12):
+            shutil.copy(root / kind / "001.png", root / kind / f"copy{copy}.png")
+    code, out, err = audit(capsys, "data")
+    assert (code, err) == (2, "")
+    assert "equal images in several splits" in out
+    assert "equal images in one split" not in out
+    assert (here / "audit.html").read_text().count("data:image/jpeg;base64,") >= 2
 
 
 def test_without_a_table_there_is_no_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from seglab.sample import IGNORE
 
 def findings(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
     """Return findings on single files: faults, kinds of masks, and images of several formats."""
-    return [*_faults(looks), *_kinds(audited, looks), *_swapped(audited, looks), *_formats(looks), *_sizes(looks)]
+    return [*_faults(looks), *kinds(audited, looks), *_swapped(audited, looks), *_formats(looks), *_sizes(looks)]
 
 
 def _faults(looks: Sequence[Look]) -> list[Finding]:
@@ -18,7 +18,7 @@ def _faults(looks: Sequence[Look]) -> list[Finding]:
     groups: dict[str, list[tuple[Look, str]]] = {}
     for look in looks:
         if _is_refused_kind(look):
-            continue  # `_kinds` says so once for all masks
+            continue  # `kinds` says so once for all masks
         for fault in look.faults:
             reason = fault.rsplit(": ", 2)[-2 if fault.count(": ") > 1 else -1]
             kind = "".join("#" if sign.isdigit() else sign for sign in reason)[:60]
@@ -41,7 +41,7 @@ def _faults(looks: Sequence[Look]) -> list[Finding]:
     return found
 
 
-def _kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
+def kinds(audited: Audited, looks: Sequence[Look]) -> list[Finding]:
     """Find masks that hold no class indices, and whose source does not convert them."""
     refused = [look for look in looks if _is_refused_kind(look)]
     explained = {
