@@ -10,7 +10,7 @@ from typing import NamedTuple
 from seglab.data.audit.look import few_values
 from seglab.data.reading.formats import ENDINGS
 from seglab.data.sources.dataset import SPLITS, Split
-from seglab.data.sources.files import Pair, composed
+from seglab.data.sources.files import Pair, composed, utf8
 from seglab.data.sources.patterns import walk
 
 SPLIT = "{split}"
@@ -180,7 +180,7 @@ def _folders(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
     """Yield each folder below `root` that has files that are read, with their names."""
     names_of: dict[str, list[str]] = {}
     for path in walk(root):
-        folder, _, name = path.rpartition("/")
+        folder, _, name = utf8(path, root).rpartition("/")
         if Path(name).suffix.lower() in ENDINGS:
             names_of.setdefault(folder, []).append(name)
     for folder, names in names_of.items():
