@@ -212,7 +212,7 @@ def _told(line: _Line, error: BaseException) -> str:
         return f"the configuration file has the key {unknown[1]}, and `{line.verb}` has no such flag{did_you_mean(unknown[1], known)}"
     if not isinstance(error, ValueError | TypeError | ArgumentError | ImportError | OSError):
         return reason(error)
-    told = re.sub(r"[Ee]xpected (?:a )?typing\.Literal\[(.*?)\]", r"expected one of \1", one_line(error))
+    told = one_line(error)
     typed = next((item for item in line.items() if isinstance(item, _Flag) and told.startswith(f"{item.name}: ")), None)
     if typed is None or typed.value is None:
         return told

@@ -71,6 +71,7 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"a data set is named by --data.source \1\2, its own settings by --data.source.NAME",
     ),
     (r"(?: - Expected a \w+)+(?: Given value type: .*)?$", ""),
+    (r"[Ee]xpected (?:a )?typing\.Literal\[(.*?)\]", r"expected one of \1"),
     (r"(?i)unrecognized arguments: .*?--data\.augment\b.*", "--data.augment is now --data.augmentation: null for none, or an import path"),
     (
         r"(?i)unrecognized arguments: .*?--data\.(?!source\b)(\w+).*",

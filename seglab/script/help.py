@@ -15,7 +15,8 @@ from seglab.script.classes import known_classes
 from seglab.script.flag_types import class_of, items_of, metavar, type_of
 
 CLASSES = "A flag that is a CLASS takes one of those named, or any class by its import path, your own from the working directory. Each \
-argument of its constructor is a flag too: --FLAG.ARGUMENT. --FLAG.help CLASS lists them. A LIST is one word: a,b or [a,b]. A flag that is {true,false} is true if it stands alone."
+argument of its constructor is a flag too: --FLAG.ARGUMENT. --FLAG.help CLASS lists them. A LIST is one word: a,b or [a,b]. A \
+flag that is {true,false} is true if it stands alone."
 """Explanation of the flags that are classes and lists, for the end of a help text."""
 
 MOST = 250

@@ -320,7 +320,7 @@ def four_channels(file: Path) -> None:
 
 
 def test_an_image_of_other_channels_in_the_middle_is_named(command: Command, run: Path, images: Path, tmp_path: Path) -> None:
-    """It stops nothing, the first time and again; a folder that begins with it is refused unless something is done."""
+    """Name it and go on, the first time and again; refuse a new output whose first image does not fit."""
     output = tmp_path / "out"
     four_channels(images / "aa.tif")
     for counts in ("4 predicted, 1 failed", "0 predicted, 4 were done, 1 failed"):
