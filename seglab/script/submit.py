@@ -1,8 +1,7 @@
 """`launch`: submit jobs to a cluster, and tell the user which jobs."""
 
 import math
-import os
-import time
+from datetime import datetime
 
 from rich.console import Console
 
@@ -55,5 +54,5 @@ def preview(plan: Plan, cluster: Cluster, workers: int) -> str:
 
 
 def _stamp() -> str:
-    """Return a unique name for a submission. Names sort by time."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    """Return a name for a submission: the time, to the microsecond, because a script may submit twice within a second."""
+    return f"{datetime.now():%Y%m%d-%H%M%S-%f}"
