@@ -36,7 +36,7 @@ from seglab.schedulers import SchedulerFactory, Span, make_scheduler, rehearse
 from seglab.script.command_line import parse
 from seglab.script.parser import changed_flags_of, flags_of, study_parser
 from seglab.stage import Progress
-from seglab.study.identity import describe
+from seglab.study.description import describe
 from seglab.study.study import Study
 from tests.nets import Staged, adamw, fixed_module, loader, momentum
 from tests.schedulers import SCHEDULERS, Case

@@ -10,7 +10,7 @@ import torch
 from seglab.data import SegmentationDataModule
 from seglab.module import SegmentationModule
 from seglab.networks.checkpoint import compared
-from seglab.study.identity import differences
+from seglab.study.differences import differences
 
 
 def read(path: Path) -> dict[str, Any]:

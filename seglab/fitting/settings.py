@@ -28,7 +28,8 @@ from seglab.regularizers import Relative, Scheduled
 from seglab.regularizers.regularizer import nested
 from seglab.schedulers import make_scheduler
 from seglab.stage import Progress
-from seglab.study.identity import describe_module, differences
+from seglab.study.description import describe_module
+from seglab.study.differences import differences
 from seglab.study.settings import Settings
 
 log = logging.getLogger("seglab")

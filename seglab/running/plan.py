@@ -14,7 +14,8 @@ from seglab.running.flags import changed_flags
 from seglab.running.job import EvaluatedSplit, Job, lacking_shifts
 from seglab.running.resources import Resources
 from seglab.study.arms import Tuned, arm_and_setting
-from seglab.study.identity import accept, changes, record, shift_changes
+from seglab.study.differences import accept, changes, shift_changes
+from seglab.study.identity import record
 from seglab.study.study import Study
 
 SCORED: tuple[EvaluatedSplit, ...] = ("val", "test")

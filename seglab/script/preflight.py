@@ -18,8 +18,9 @@ from seglab.running.remedies import needs_gpu
 from seglab.running.status import count, duration
 from seglab.running.trial import TrialSettings, trial_images, try_training
 from seglab.script.errors import one_line
+from seglab.study.description import built
 from seglab.study.failures import raise_failures
-from seglab.study.identity import built, planned, refused_images
+from seglab.study.identity import planned, refused_images
 from seglab.tracking import check_mode
 
 

@@ -17,7 +17,7 @@ from seglab import Architecture, SegmentationModule
 from seglab.losses import CrossEntropy
 from seglab.networks import description, network, rebuilt, size_divisor, stages, unet
 from seglab.stage import Progress
-from seglab.study.identity import describe
+from seglab.study.description import describe
 
 NO_OPTIONS = {"self", "encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params", "kwargs"}
 OPTIONS = {cls.__name__: set(inspect.signature(cls.__init__).parameters) - NO_OPTIONS for cls in smp.MODEL_ARCHITECTURES_MAPPING.values()}

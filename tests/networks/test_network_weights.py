@@ -26,7 +26,7 @@ from seglab.networks import LoadedWeights, description, loaded_weights, network,
 from seglab.networks.matching import matches
 from seglab.networks.weights import load_weights
 from seglab.stage import Progress
-from seglab.study.identity import describe
+from seglab.study.description import describe
 
 TINY_IMAGENET = Path(seglab.__file__).parents[2] / "shared" / "weights" / "resnet18-tiny-imagenet.safetensors"
 State = dict[str, Tensor]

@@ -31,7 +31,9 @@ from seglab import (
 from seglab.freezing import LPFT, FreezeSchedule, FrozenEncoder, FullFineTuning, LayerwiseDecay, Product
 from seglab.stage import Progress, Stage
 from seglab.study.arms import Arm
-from seglab.study.identity import describe, differences, planned
+from seglab.study.description import describe
+from seglab.study.differences import differences
+from seglab.study.identity import planned
 from seglab.study.study import Study
 from tests.study.described import plain
 
@@ -236,7 +238,7 @@ def test_describing_draws_nothing() -> None:
 @pytest.mark.slow
 def test_another_process_describes_the_same() -> None:
     code = (
-        "import json; import tests.study.test_describe as t; from seglab.study.identity import describe; from seglab.stage import Progress;"
+        "import json; import tests.study.test_describe as t; from seglab.study.description import describe; from seglab.stage import Progress;"
         "print(json.dumps({name: describe(pair[0], Progress(0, 20, 10)) for name, pair in t.PAIRS.items()}))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout

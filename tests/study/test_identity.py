@@ -23,14 +23,15 @@ import seglab
 from seglab import FreezeSchedule, Progress, Regularizer, SegmentationModule, unet
 from seglab.losses import OHEM, CrossEntropy, Dice, WeightedSum
 from seglab.records import NUMERICS, AcceptedEdit, StudyRecord
-from seglab.study.identity import accept, changes, describe, differences
+from seglab.study.description import describe
+from seglab.study.differences import accept, changes, differences
 from tests.study.described import plain
 
 DESCRIBED = """
 import json
 import seglab
 import seglab.regularizers.penalties
-from seglab.study.identity import describe
+from seglab.study.description import describe
 arm = lambda: seglab.SegmentationModule(
     seglab.unet("tu-test_resnet", 3), seglab.CrossEntropy(), num_classes=3, regularizer=seglab.Proximal(seglab.L1(1e-3)), freeze=seglab.LPFT(0.2)
 )

@@ -14,7 +14,8 @@ from seglab.callbacks import FiniteLoss
 from seglab.callbacks.finite import NonFiniteLossError
 from seglab.running.network import check_compiler, lay_out
 from seglab.running.resources import Resources
-from seglab.study.identity import differences, shared
+from seglab.study.differences import differences
+from seglab.study.identity import shared
 from tests.freezing.deep import Deep
 from tests.nets import Staged, adamw, batches, fixed_module, trained
 from tests.study.attempts import attempt, leftovers, what_counts
