@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
+from seglab.fitting.verbs import TRAINING
 from seglab.interruption import Interrupted, listening
 from seglab.script.streams import prepare_streams
 from seglab.suggestions import did_you_mean
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from seglab.script.rerun import Verb
 
 READING = ("compare", "status")
-
-TRAINING = {
-    "fit": "train one module from flags or a YAML file",
-    "test": "evaluate a run's folder, or a checkpoint, on the test split",
-    "validate": "evaluate a run's folder, or a checkpoint, on the validation split",
-}
 
 
 def main() -> None:

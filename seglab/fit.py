@@ -21,7 +21,6 @@ from typing_extensions import override
 
 from seglab.callbacks import FiniteLoss, PredictionPictures, StepRandomness, Throughput, WeightDiagnostics
 from seglab.checkpoints import AtomicCheckpoints
-from seglab.cli import TRAINING
 from seglab.data import SegmentationDataModule, Shapes
 from seglab.fitting.attempt import Attempt
 from seglab.fitting.checkpoint import check_fits, read
@@ -34,6 +33,7 @@ from seglab.fitting.narrator import Narrator, described
 from seglab.fitting.parser import FitParser
 from seglab.fitting.settings import check_same, planned, settings_of
 from seglab.fitting.trainer import KeptConfig, listed, trainer_arguments
+from seglab.fitting.verbs import TRAINING
 from seglab.interruption import Interrupted, Interruption
 from seglab.module import SegmentationModule
 from seglab.optimizers import AdamW

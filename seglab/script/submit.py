@@ -54,5 +54,5 @@ def preview(plan: Plan, cluster: Cluster, workers: int) -> str:
 
 
 def _stamp() -> str:
-    """Return a name for a submission: the time, to the microsecond, because a script may submit twice within a second."""
+    """Return a name for a submission: the time, to the microsecond, because two may come within a second."""
     return f"{datetime.now():%Y%m%d-%H%M%S-%f}"
