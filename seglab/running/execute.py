@@ -32,15 +32,13 @@ def execute(job: Job, interruption: Interruption) -> Result:
 
     A finished job is not trained again: its last weights are tested under the shifts that its result lacks.
 
-    Seed first, build second: all random generators are seeded with the run's seed before the arm's factory is called.
-
     Raises:
         ValueError: the study's settings differ from the record in its folder.
         Interrupted: this process was asked to stop, and the training has saved its checkpoint.
     """
-    resources = job.resources
     if (job.directory / "result.json").exists():
         return add_shifts(job, interruption)
+    resources = job.resources
     job.directory.mkdir(parents=True, exist_ok=True)
     if resources.is_first_process:
         _clear(job.directory)
@@ -51,17 +49,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
     with run_settings():
         with part(profile, "data cache"):
             data.fill_cache()
-        L.seed_everything(job.run.seed, workers=True, verbose=False)
-        with part(profile, "network built"):
-            module = job.study.factory(job.study.entry(job.run))()
-        with part(profile, "settings compared with the record"):
-            check_same(job.record, job.study, job.run, resources.batch_norm_parts, module)
-        with part(profile, "network built"):
-            lay_out(module.network, job.study)
-            translate(module.network, job.study)
-        if profile is not None:
-            profile.watch_loss(module.loss)
-        module.logs_rows_only = type(module) is SegmentationModule  # a class of the user's own may read the loss of each step
+        module = _built(job, profile)
         spent = Spent(resources.on_gpu)
         resume = ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)
         with part(profile, "loggers, W&B: start"):
@@ -69,23 +57,10 @@ def execute(job: Job, interruption: Interruption) -> Result:
         if trainer.is_global_zero:
             write_text(job.directory / "settings.yaml", yaml.safe_dump(job.settings, sort_keys=False, allow_unicode=True))
             write_json(job.directory / "environment.json", environment(resources.on_gpu))
-        trained = Trained(job, trainer, module, data)
         try:
             with part(profile, "training: start, end"):
                 trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
-            with part(profile, "test, evaluation on the training split"):
-                cost = trained.evaluate(spent)
-                matrices = trained.matrices()
-            with part(profile, "tests under shifts"):
-                result = trained.result(cost, trained.shifted(job.shifts))
-            with part(profile, "checkpoint of the weights"):
-                trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
-            if trainer.is_global_zero:
-                write_matrices(job.directory / "confusion.npz", matrices)
-                write_result(job.directory / "result.json", result)
-                confusion = matrices["test"].counts.sum(0) if "test" in matrices else None
-                with part(profile, "loggers, W&B: end"):
-                    tracking.conclude(trainer.loggers, tracking.End(result, confusion), _kept(job))
+            result = _evaluated(Trained(job, trainer, module, data), spent, profile)
         except Interrupted:
             kill_launched_ranks(trainer)
             raise
@@ -97,6 +72,41 @@ def execute(job: Job, interruption: Interruption) -> Result:
             (job.directory / "failure.json").unlink(missing_ok=True)  # of an earlier attempt
         if profile is not None:
             profile.write(job.directory)
+    return result
+
+
+def _built(job: Job, profile: Profile | None) -> SegmentationModule:
+    """Seed all random generators with the run's seed, then build the arm's module and check it against the record."""
+    L.seed_everything(job.run.seed, workers=True, verbose=False)
+    with part(profile, "network built"):
+        module = job.study.factory(job.study.entry(job.run))()
+    with part(profile, "settings compared with the record"):
+        check_same(job.record, job.study, job.run, job.resources.batch_norm_parts, module)
+    with part(profile, "network built"):
+        lay_out(module.network, job.study)
+        translate(module.network, job.study)
+    if profile is not None:
+        profile.watch_loss(module.loss)
+    module.logs_rows_only = type(module) is SegmentationModule  # a class of the user's own may read the loss of each step
+    return module
+
+
+def _evaluated(trained: Trained, spent: Spent, profile: Profile | None) -> Result:
+    """Evaluate a trained network, and write its weights, its confusion matrices and its result."""
+    job, trainer = trained.job, trained.trainer
+    with part(profile, "test, evaluation on the training split"):
+        cost = trained.evaluate(spent)
+        matrices = trained.matrices()
+    with part(profile, "tests under shifts"):
+        result = trained.result(cost, trained.shifted(job.shifts))
+    with part(profile, "checkpoint of the weights"):
+        trainer.save_checkpoint(job.checkpoints / "last.ckpt", weights_only=True)  # every rank takes part, the first one writes
+    if trainer.is_global_zero:
+        write_matrices(job.directory / "confusion.npz", matrices)
+        write_result(job.directory / "result.json", result)
+        confusion = matrices["test"].counts.sum(0) if "test" in matrices else None
+        with part(profile, "loggers, W&B: end"):
+            tracking.conclude(trainer.loggers, tracking.End(result, confusion), _kept(job))
     return result
 
 
