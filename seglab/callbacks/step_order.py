@@ -17,6 +17,7 @@ Each part has its place for a reason:
 import logging
 import math
 import re
+from dataclasses import asdict
 from typing import Any, cast
 
 import lightning as L
@@ -61,6 +62,8 @@ class StepOrder(Callback):
         """Regularizer and freezing schedule of a fit as text, which a resumed training must share."""
         self._followers: list[FollowsProgress] = []
         """Parts of the loss that change during training."""
+        self._followed: Progress | None = None
+        """Progress that these parts follow; None until the first step."""
         self._norms: dict[str, type[nn.Module]] = {}
         """Type of each module of the network, by name, before the trainer converts batch norms."""
 
@@ -112,7 +115,7 @@ class StepOrder(Callback):
         phases = phase_rows(module, self._start)
         if trainer.is_global_zero:
             log_start(trainer, module, phases)
-        self._followers = [part for part in module.loss.modules() if isinstance(part, FollowsProgress)]
+        self._follow_saved(module)
         self._follow_schedule(trainer, module)
         if self.applied is not None and module.regularizer is not None:
             self.applied.start(self._start.steps)
@@ -125,8 +128,9 @@ class StepOrder(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx % trainer.accumulate_grad_batches == 0:
             self._follow_schedule(trainer, cast(Trainee, pl_module))
+            self._followed = self._progress(trainer)
             for part in self._followers:
-                part.follow(self._progress(trainer))
+                part.follow(self._followed)
         if self.trainable is not None:
             self.trainable.keep_modes()
 
@@ -134,11 +138,14 @@ class StepOrder(Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         check_evaluation(cast(Trainee, pl_module).network)
         check_sampling(trainer, trainer.val_dataloaders)
+        if trainer.state.fn != "fit":
+            self._follow_saved(cast(Trainee, pl_module))
 
     @override
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         check_evaluation(cast(Trainee, pl_module).network)
         check_sampling(trainer, trainer.test_dataloaders)
+        self._follow_saved(cast(Trainee, pl_module))
 
     @override
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -195,7 +202,8 @@ class StepOrder(Callback):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {**self._described, "applied": {} if self.applied is None else self.applied.state_dict()}
+        followed = None if self._followed is None else asdict(self._followed)
+        return {**self._described, "applied": {} if self.applied is None else self.applied.state_dict(), "followed": followed}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -207,6 +215,8 @@ class StepOrder(Callback):
                 )
         if self.applied is not None:
             self.applied.load_state_dict(state_dict["applied"])
+        followed = state_dict.get("followed")  # checkpoints of version 0.3.0 lack it
+        self._followed = None if followed is None else Progress(**followed)
 
     def _scale(self, trainer: L.Trainer, optimizer: Optimizer) -> None:
         """Multiply each stage's learning rate by the schedule's factor, for this step only.
@@ -249,6 +259,16 @@ class StepOrder(Callback):
             check_equal_weights(trainer, trainer.lightning_module)
         self.trainable.set(names, _plain(trainer.optimizers[0]))
         rewrap_ddp(trainer)
+
+    def _follow_saved(self, module: Trainee) -> None:
+        """Find the parts of the loss that change, and give them the progress of the checkpoint, if one was loaded.
+
+        A validation or test before the next step then computes the loss as the training that saved the checkpoint.
+        """
+        self._followers = [part for part in module.loss.modules() if isinstance(part, FollowsProgress)]
+        if self._followed is not None:
+            for part in self._followers:
+                part.follow(self._followed)
 
     def _progress(self, trainer: L.Trainer) -> Progress:
         return self._start.at(trainer.global_step)

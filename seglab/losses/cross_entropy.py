@@ -15,9 +15,9 @@ from seglab.sample import IGNORE
 class CrossEntropy(nn.Module):
     """Weighted mean over valid pixels, −Σ w_y log p_y / Σ w_y with p = softmax(logits), in at least float32.
 
-    The loss equals `torch.nn.functional.cross_entropy`, with one exception: if every pixel is ignored, torch gives NaN,
-    and this loss is 0, with a gradient of 0. While training, both sums run over all processes, so that ranks with
-    different numbers of valid pixels give the gradient of the joint batch.
+    The loss equals `torch.nn.functional.cross_entropy`, with one exception: if every pixel is ignored or of a class of
+    weight 0, torch gives NaN or ∞, and this loss is 0, with a gradient of 0. While training, both sums run over all
+    processes, so that ranks with different numbers of valid pixels give the gradient of the joint batch.
 
     For one logit the loss equals `binary_cross_entropy_with_logits`. The `pos_weight` of that function differs from
     `weight=[1, pos_weight]` by the denominator: it divides by the number of pixels, this loss by the sum of their

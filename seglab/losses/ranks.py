@@ -49,7 +49,7 @@ def ratio_over_ranks(numerator: Tensor, denominator: Tensor) -> Tensor:
     top, bottom = numerator, denominator.to(numerator.dtype)
     if many_ranks():
         top, bottom = sum_over_ranks(torch.stack([top, bottom])).unbind()
-    return top / torch.where(bottom == 0, 1.0, bottom)
+    return top / torch.where(bottom == 0, torch.inf, bottom)  # the numerator need not be 0 too
 
 
 def gathered(local: Tensor) -> Tensor:

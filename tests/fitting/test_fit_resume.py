@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from tests.fitting.fits import OF_THE_LAST_STEP, Ended, checkpoint, files, fit, seglab, user_folder, version, what_counts
+from tests.fitting.fits import CONFIG, OF_THE_LAST_STEP, Ended, checkpoint, files, fit, rows, seglab, user_folder, version, what_counts
 from tests.fitting.mine import by_closure
 from tests.schedulers import FEW, SCHEDULERS, Case
 
@@ -68,6 +68,28 @@ def test_interrupted_it_goes_on(place: Path, step: str, by: str) -> None:
     assert resumed.code == 0, resumed
     assert what_counts(version(place, 2)) == what_counts(version(place, 0))
     assert what_counts(version(place, 2), "best.ckpt") | {"rows": 0} == what_counts(version(place, 0), "best.ckpt") | {"rows": 0}
+
+
+LOSS = """  network: {class_path: mine.Network}
+  loss:
+    class_path: seglab.WeightedSum
+    init_args:
+      losses: {ce: {class_path: seglab.CrossEntropy}, dice: {class_path: seglab.Dice}}
+      weights: {ce: 1.0, dice: {class_path: seglab.LinearWarmup, init_args: {fraction: 0.9}}}
+"""
+
+
+def test_a_loss_that_changes_is_evaluated_as_at_the_step_of_the_checkpoint(place: Path) -> None:
+    """Interrupted within a validation, and tested by another process."""
+    (place / "c.yaml").write_text(CONFIG.replace("num_val: 4", "num_val: 8").replace("  network: {class_path: mine.Network}\n", LOSS))
+    assert fit(place).code == 0
+    assert fit(place, DIE_AT="2:0").code == 75
+    assert fit(place, "--ckpt_path", LAST.format(1)).code == 0
+    assert what_counts(version(place, 2)) == what_counts(version(place, 0))
+    assert seglab(place, "test", "runs/fit/version_0").code == 0
+    (row,) = [row for row in rows(version(place, 3)) if "test/loss" in row]
+    loss, ce, dice = (float(row[f"test/loss{term}"]) for term in ("", "/ce", "/dice"))
+    assert loss == pytest.approx(ce + dice, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", pytest.param("best.ckpt", marks=pytest.mark.slow)])

@@ -81,6 +81,17 @@ def test_all_ignored_is_zero_with_zero_gradient(loss: nn.Module) -> None:
     assert logits.grad.abs().max() == 0
 
 
+@pytest.mark.parametrize("loss", [CrossEntropy(weight=[0.0, 1.0], label_smoothing=0.1), Focal(weight=[0.0, 1.0])])
+def test_a_batch_of_classes_of_weight_0_is_zero_with_zero_gradient(loss: nn.Module) -> None:
+    """Under label smoothing, each pixel has a cost for the other classes, and no weight to divide it by."""
+    logits = torch.randn(2, 2, 4, 4, requires_grad=True)
+    value = loss(logits, torch.zeros(2, 4, 4, dtype=torch.int64))
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0
+
+
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(loss: nn.Module, dtype: torch.dtype) -> None:
