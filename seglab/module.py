@@ -23,6 +23,8 @@ from seglab.data.check import check_channels
 from seglab.data.contents import Format
 from seglab.evaluation import Evaluation
 from seglab.freezing import FreezeSchedule
+from seglab.given import check_kind
+from seglab.losses.weighted_sum import check_value
 from seglab.metrics import Scores
 from seglab.networks import Stages, description, pretrained_parameters, stages
 from seglab.networks.forward import classes, normalised, padded_forward
@@ -30,6 +32,7 @@ from seglab.networks.invariance import scale_free
 from seglab.networks.modes import check_modes, modes_of, set_modes
 from seglab.optimizers import AdamW
 from seglab.regularizers import Regularizer, Weight
+from seglab.regularizers.regularizer import check_regularizer
 from seglab.regularizers.weight import kinds_of_parameters, transposed_weights
 from seglab.sample import IGNORE, Batch
 from seglab.schedulers import SchedulerFactory, Span, make_scheduler, named, rehearse
@@ -91,7 +94,8 @@ class SegmentationModule(L.LightningModule):
         std: standard deviation of each image channel, on the same scale; one value serves all channels.
 
     Raises:
-        ValueError: the network is wrapped by `torch.compile`, or its `train()` and `eval()` do not reach all its
+        ValueError: an argument is of another kind, such as a class in place of an object. The network is wrapped by
+            `torch.compile`, or its `train()` and `eval()` do not reach all its
             modules, as after SMP's `freeze_encoder()`.
     """
 
@@ -117,6 +121,13 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         if hasattr(network, "_orig_mod"):
             raise ValueError("the network is wrapped by torch.compile, which hides its stages: call network.compile() instead")
+        _check_module("network", network)
+        _check_module("loss", loss)
+        if regularizer is not None:
+            check_regularizer(regularizer)
+        if freeze is not None:
+            check_kind("freeze", freeze, FreezeSchedule)
+        _check_optimizer(optimizer)
         check_modes(network)
         self.network = network
         self.loss = loss
@@ -226,11 +237,7 @@ class SegmentationModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self._image_dtype = batch.image.dtype
         loss: Tensor = self.loss(self(batch.image), batch.mask.long())
-        if loss.ndim != 0 or not loss.is_floating_point():
-            raise ValueError(
-                f"{type(self.loss).__name__} returns {tuple(loss.shape)} {loss.dtype}; expected a 0-dim floating tensor. "
-                "Take the mean over the valid pixels"
-            )
+        check_value(type(self.loss).__name__, loss)
         if not self.logs_rows_only or self._row_follows():
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log_dict({f"train/loss/{name}": term for name, term in self.terms().items()})
@@ -401,6 +408,16 @@ class SegmentationModule(L.LightningModule):
             )
         return groups
 
+    def make_optimizer(self) -> Optimizer:
+        """Make the optimizer for `parameter_groups`.
+
+        Raises:
+            ValueError: `optimizer` returns something else.
+        """
+        made = self.optimizer(self.parameter_groups())
+        check_kind("what `optimizer` returns", made, Optimizer)
+        return made
+
     def scheduler_span(self, start: Progress) -> Span:
         """Return how often the scheduler is updated in a training as long as `start` says."""
         return Span(start.steps, 1 if self.scheduler_interval == "step" else start.steps_per_epoch)
@@ -412,7 +429,7 @@ class SegmentationModule(L.LightningModule):
             ValueError: the scheduler cannot be made or fails within the training, or a checkpoint cannot hold its state
                 or the optimizer's.
         """
-        optimizer = self.optimizer(self.parameter_groups())
+        optimizer = self.make_optimizer()
         check_resumable(optimizer)
         if self.scheduler is None:
             return optimizer
@@ -513,6 +530,27 @@ class SegmentationModule(L.LightningModule):
         for score in LABELLED:
             values = scores.per_class.get(score, ())
             self.log_dict({f"{split}/{score}/{label}": value for label, value in zip(labels, values, strict=False)})
+
+
+def _check_module(name: str, given: object) -> None:
+    """Check that an argument is an `nn.Module` whose `__init__` has called the one of `nn.Module`.
+
+    Raises:
+        ValueError: it is not.
+    """
+    check_kind(name, given, nn.Module)
+    if "_modules" not in vars(given):
+        raise ValueError(f"{name}: {type(given).__name__} is not initialised: call super().__init__() first in its __init__")
+
+
+def _check_optimizer(given: object) -> None:
+    """Check that the maker of the optimizer is no class of another kind, such as `AdamW` in place of `AdamW()`.
+
+    Raises:
+        ValueError: it is.
+    """
+    if isinstance(given, type) and not issubclass(given, Optimizer):
+        raise ValueError(f"optimizer is the class {given.__name__}; give an object of it, {given.__name__}(...)")
 
 
 def _own_arguments(kind: type[SegmentationModule]) -> list[str]:

@@ -179,7 +179,7 @@ def _of_the_scheduler(held: Mapping[str, Any], module: SegmentationModule, now: 
     saved = held.get("lr_schedulers") or []
     if module.scheduler is None or not saved:
         return []
-    optimizer = module.optimizer(module.parameter_groups())
+    optimizer = module.make_optimizer()
     span = module.scheduler_span(now)
     scheduler = make_scheduler(module.scheduler, optimizer, span)
     if isinstance(scheduler, ReduceLROnPlateau):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from seglab.freezing.schedule import FreezeSchedule, When, check_when, in_steps, spoken
+from seglab.given import check_kind
 from seglab.stage import Progress, Stage
 
 
@@ -18,8 +19,10 @@ class Product(FreezeSchedule):
     schedules: Sequence[FreezeSchedule]
 
     def __post_init__(self) -> None:
-        if not self.schedules:
-            raise ValueError("Product: give one schedule or more")
+        if isinstance(self.schedules, FreezeSchedule) or not self.schedules:
+            raise ValueError("Product: give one schedule or more, in a list")
+        for place, schedule in enumerate(self.schedules):
+            check_kind(f"Product: schedules[{place}]", schedule, FreezeSchedule)
 
     def lr_scale(self, stage: Stage, progress: Progress) -> float:
         return prod(schedule.lr_scale(stage, progress) for schedule in self.schedules)
@@ -44,6 +47,7 @@ class WarmUp(FreezeSchedule):
     over: When = 0.02
 
     def __post_init__(self) -> None:
+        check_kind("WarmUp: schedule", self.schedule, FreezeSchedule)
         check_when("WarmUp: over", self.over)
 
     def lr_scale(self, stage: Stage, progress: Progress) -> float:

@@ -1,11 +1,11 @@
 """The phases of a training: intervals of steps in which the same stages train."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from seglab.freezing.schedule import FreezeSchedule
+from seglab.given import is_factor
 from seglab.stage import Progress, Stage
 
 LOOKS = 2000
@@ -43,7 +43,7 @@ def scales(schedule: FreezeSchedule | None, stages: Iterable[Stage], progress: P
         return {stage.name: 1.0 for stage in stages}
     found = {stage.name: schedule.lr_scale(stage, progress) for stage in stages}
     for name, factor in found.items():
-        if not (math.isfinite(factor) and factor >= 0):
+        if not is_factor(factor):
             raise ValueError(f"{schedule!r} gives {name} the factor {factor} at step {progress.step}; expected a finite number, 0 or more")
     if not any(found.values()):
         raise ValueError(

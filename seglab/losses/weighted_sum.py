@@ -1,11 +1,11 @@
 """Weighted sum of several losses."""
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from seglab.given import is_factor
 from seglab.stage import Progress
 
 TermWeight = float | Callable[[Progress], float]
@@ -57,19 +57,39 @@ class WeightedSum(nn.Module):
             ValueError: if a weight is negative or not finite.
         """
         now = {name: weight(progress) if callable(weight) else weight for name, weight in self.weights.items()}
-        wrong = {name: weight for name, weight in now.items() if not 0 <= weight < math.inf}
+        wrong = {name: weight for name, weight in now.items() if not is_factor(weight)}
         if wrong:
             raise ValueError(f"weights must be finite numbers ≥ 0, got {wrong} at step {progress.step}")
         self.now = now
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """Return the weighted sum of the losses of logits (N,C,H,W) and mask (N,H,W) int64: 0-dim, at least float32."""
-        values = {name: loss(logits, mask) for name, loss in self.losses.items()}
+        """Return the weighted sum of the losses of logits (N,C,H,W) and mask (N,H,W) int64: 0-dim, at least float32.
+
+        Raises:
+            ValueError: if a loss does not return a 0-dim floating tensor.
+        """
+        values: dict[str, Tensor] = {name: loss(logits, mask) for name, loss in self.losses.items()}
+        for name, value in values.items():
+            check_value(f"the loss {name!r}", value)
         self.terms = {name: value.detach() for name, value in values.items()}
         return torch.stack([self.now[name] * _wide(value) for name, value in values.items()]).sum()
 
     def extra_repr(self) -> str:
         return f"weights={self.weights}"
+
+
+def check_value(name: str, value: object) -> None:
+    """Check that a loss has returned a 0-dim floating tensor.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} returns {value!r:.40}; expected a 0-dim floating tensor, without .item()")
+    if value.ndim != 0 or not value.is_floating_point():
+        raise ValueError(
+            f"{name} returns {tuple(value.shape)} {value.dtype}; expected a 0-dim floating tensor. Take the mean over the valid pixels"
+        )
 
 
 def _wide(value: Tensor) -> Tensor:

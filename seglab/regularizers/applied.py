@@ -199,5 +199,20 @@ class ByGradient(Term):
             return
         with torch.no_grad():
             for regularizer, parts in self.works():
-                penalty = regularizer.gradient([part.values() for part in parts])
-                torch._foreach_add_([part.gradient() for part in parts], list(penalty), alpha=factor)
+                penalty = gradient_of(regularizer, parts)
+                torch._foreach_add_([part.gradient() for part in parts], penalty, alpha=factor)
+
+
+def gradient_of(regularizer: Penalty, parts: Sequence[Part]) -> list[Tensor]:
+    """Return ∇λR of some weights.
+
+    Raises:
+        ValueError: the penalty's `gradient` does not return one tensor per weight, of the weight's shape. Torch would
+            broadcast a tensor of another shape.
+    """
+    values = [part.values() for part in parts]
+    found: Any = regularizer.gradient(values)
+    gradients = [] if found is None else list(found)
+    if [getattr(gradient, "shape", None) for gradient in gradients] != [value.shape for value in values]:
+        raise ValueError(f"{type(regularizer).__name__}.gradient: expected a list of one tensor per weight, of the weight's shape")
+    return gradients

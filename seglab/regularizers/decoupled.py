@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from seglab.regularizers.applied import Applied, Route, StepSizes, Term
+from seglab.regularizers.applied import Applied, Route, StepSizes, Term, gradient_of
 from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.weight import Weight
 
@@ -46,7 +46,7 @@ class Decay(Term):
             return
         with torch.no_grad():
             for regularizer, parts in self.works():
-                gradients = regularizer.gradient([part.values() for part in parts])
+                gradients = gradient_of(regularizer, parts)
                 rates = steps.uniform([part.weight.tensor for part in parts])
-                moves = torch._foreach_mul(list(gradients), [-self.factor * rate for rate in rates])
+                moves = torch._foreach_mul(gradients, [-self.factor * rate for rate in rates])
                 torch._foreach_add_([part.view(part.weight.tensor.detach()) for part in parts], moves)

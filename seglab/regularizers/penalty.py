@@ -49,7 +49,8 @@ class Penalty(ABC):
         """Return ∇λR(w), one tensor per weight, of the weight's shape."""
         with torch.enable_grad():
             leaves = [weight.detach().requires_grad_() for weight in weights]
-            return torch.autograd.grad(self.penalty(leaves), leaves, allow_unused=True, materialize_grads=True)
+            value = _number(f"{type(self).__name__}.penalty", self.penalty(leaves))
+            return torch.autograd.grad(value, leaves, allow_unused=True, materialize_grads=True)
 
     def prox(self, weights: Sequence[Tensor], step: Steps) -> None:
         """Replace each weight v, in place, by argmin_w ½‖w−v‖²/t + λR(w).
@@ -75,6 +76,22 @@ class Penalty(ABC):
     def with_state(self, state: Mapping[str, Any], device: torch.device) -> "Penalty":
         """Return the fixed penalty with a result of `state` restored, its tensors on `device`."""
         return self
+
+
+def _number(name: str, value: object) -> Tensor:
+    """Return what a penalty has returned, if it is one number with a gradient.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
+        return value
+    shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.40}"
+    what = f"{shape} without a gradient" if isinstance(value, Tensor) and not value.requires_grad else shape
+    raise ValueError(
+        f"{name} returns {what}; expected a tensor of one number that is computed from the weights: a sum over them, without .detach() and "
+        ".item()"
+    )
 
 
 def check_strength(name: str, strength: float) -> None:

@@ -70,7 +70,12 @@ class ByProx(Term):
         with torch.no_grad():
             for regularizer, parts in self.works():
                 values = [part.values() for part in parts]
-                regularizer.prox(values, self._step(steps, parts))
+                returned: object = regularizer.prox(values, self._step(steps, parts))  # type: ignore[func-returns-value]
+                if returned is not None:
+                    raise ValueError(
+                        f"{type(regularizer).__name__}.prox returns a {type(returned).__name__}, which has no effect: change the weights in "
+                        "place, as by weight.copy_(value), and return nothing"
+                    )
                 for part, value in zip(parts, values, strict=True):
                     _put_back(part, value)
 

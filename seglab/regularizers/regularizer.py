@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 from torch.optim import Optimizer
 
+from seglab.given import check_kind
 from seglab.regularizers.applied import Applied, ByGradient, Route
 from seglab.regularizers.penalty import Penalty
 from seglab.regularizers.weight import Weight
@@ -86,6 +87,18 @@ class Wrapper(Regularizer):
 
     def parts(self) -> Sequence[Regularizer]:
         return (self.inner,)
+
+
+def check_regularizer(given: object) -> None:
+    """Check that a regularizer, and each regularizer that it wraps, is an object of a subclass of `Regularizer`.
+
+    Raises:
+        ValueError: one is a class, a function or something else.
+    """
+    check_kind("a regularizer", given, Regularizer)
+    assert isinstance(given, Regularizer)
+    for part in given.parts():
+        check_regularizer(part)
 
 
 def nested(regularizer: Regularizer) -> Iterator[Regularizer]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seglab.regularizers.applied import Applied, Route
+from seglab.regularizers.applied import Applied, Route, gradient_of
 from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.scheduled import AppliedWrapper
 from seglab.regularizers.weight import Weight
@@ -111,7 +111,7 @@ def gradient_norms(applied: Applied) -> tuple[float, float]:
     with torch.no_grad():
         for term in applied.terms():
             regularizer, parts = term.whole([weight.tensor.grad is not None for weight in term.weights.values()])
-            gradients = regularizer.gradient([part.values() for part in parts]) if parts else ()
+            gradients = gradient_of(regularizer, parts) if parts else []
             for part, own in zip(parts, gradients, strict=True):
                 key = id(part.weight.tensor)
                 data[key] = part.gradient()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seglab.given import is_factor
 from seglab.regularizers.applied import Applied, Route, StepSizes, Term
 from seglab.regularizers.regularizer import Regularizer, Wrapper
 from seglab.regularizers.weight import Weight
@@ -57,11 +58,16 @@ class Scheduled(Wrapper):
     A step with factor 0 costs nothing.
 
     Raises:
-        ValueError: on `bind`, if `inner` has no penalty; at a step, if the factor is negative, infinite or NaN.
+        ValueError: `factor` is no function; on `bind`, if `inner` has no penalty; at a step, if the factor is negative,
+            infinite, NaN or no number.
     """
 
     inner: Regularizer
     factor: Factor
+
+    def __post_init__(self) -> None:
+        if not callable(self.factor):
+            raise ValueError(f"Scheduled: factor is {self.factor!r}; expected a function of the progress, such as Constant(0.5)")
 
     def bind(self, weights: Mapping[str, Weight], route: Route | None = None) -> Applied:
         return _WithFactor(self.inner.bind(weights, route), self.factor)
@@ -109,7 +115,7 @@ class _WithFactor(AppliedWrapper):
 
     def before_update(self, progress: Progress, factor: float = 1.0) -> None:
         own = self.factor(progress)
-        if not (math.isfinite(own) and own >= 0):
+        if not is_factor(own):
             raise ValueError(f"Scheduled: the factor on the strength must be a finite number, 0 or more; got {own} at {progress}")
         super().before_update(progress, factor * own)
 

@@ -27,8 +27,8 @@ class Sum(Regularizer):
     summands: Sequence[Regularizer]
 
     def __post_init__(self) -> None:
-        if not self.summands:
-            raise ValueError("Sum: the sequence is empty; give one regularizer or more")
+        if isinstance(self.summands, Regularizer) or not self.summands:
+            raise ValueError("Sum: give one regularizer or more, in a list")
 
     def penalty(self, weights: Sequence[Tensor]) -> Tensor:
         return torch.stack([summand.penalty(weights) for summand in self.summands]).sum()

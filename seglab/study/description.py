@@ -70,7 +70,7 @@ def describe_module(module: SegmentationModule, start: Progress) -> dict[str, An
     Raises:
         ValueError: the regularizer cannot act in a training of this length, or beside this optimizer.
     """
-    optimizer = module.optimizer(module.parameter_groups())
+    optimizer = module.make_optimizer()
     check_resumable(optimizer)
     _check_regularizer(module, optimizer, start.steps)
     _check_losses(module)
