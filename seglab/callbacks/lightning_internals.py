@@ -26,6 +26,15 @@ def batches_started(trainer: L.Trainer) -> int:
     return int(trainer.fit_loop.epoch_loop.total_batch_idx)
 
 
+def align_logged_steps(trainer: L.Trainer) -> None:
+    """Set the step of the next row of the log to the number of optimizer steps.
+
+    Reason: where a validation is due after a batch, a training that resumes behind this batch passes an iteration
+    without a batch, and Lightning counts it as a step of the log. No public attribute holds this count.
+    """
+    trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+
 def restore_train_loader(trainer: L.Trainer) -> None:
     """Load the state of the training loader from the checkpoint that the trainer resumes from.
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from seglab.callbacks.lightning_internals import averages_over_epoch, rewind_batch, rewind_validation
+from seglab.callbacks.lightning_internals import align_logged_steps, averages_over_epoch, rewind_batch, rewind_validation
 from seglab.callbacks.ranks import AnyRank
 from seglab.callbacks.trainee import ResumableLog
 from seglab.interruption import Interrupted, Interruption
@@ -58,6 +58,7 @@ class ResumeCheckpoint(Callback):
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx % trainer.accumulate_grad_batches != 0:
             return
+        align_logged_steps(trainer)
         due = trainer.is_global_zero and time.monotonic() - self._saved_at >= self.seconds
         if self._any_rank(due or self.interruption.asked):
             if batch_idx == 0 or not averages_over_epoch(trainer):

@@ -65,6 +65,7 @@ def saved(trainer: L.Trainer) -> dict[str, Any]:
 
 PATHS: dict[str, list[str]] = {
     "batches_started": ["fit_loop.epoch_loop.total_batch_idx"],
+    "align_logged_steps": ["fit_loop.epoch_loop._batches_that_stepped"],
     "restore_train_loader": ["fit_loop._load_combined_loader_states"],
     "averages_over_epoch": ["fit_loop.epoch_loop._results.result_metrics"],
     "end_loader_workers": ["fit_loop.teardown"],

@@ -113,6 +113,22 @@ def test_after_max_steps_a_longer_training_goes_on(place: Path, steps: int) -> N
     assert what_counts(version(place, 2), without=OF_THE_LAST_STEP) == what_counts(version(place, 0), without=OF_THE_LAST_STEP)
 
 
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("--trainer.max_steps", 10), "1:0"),
+        pytest.param(("--trainer.val_check_interval", 2), "1:0", marks=pytest.mark.slow),
+        pytest.param(("--trainer.max_steps", 10), "", marks=pytest.mark.slow),
+    ],
+)
+def test_behind_a_validation_the_steps_of_the_log_go_on(place: Path, words: tuple[object, ...], step: str) -> None:
+    """Stopped before the batch that follows a validation; without a stop, continued from `best.ckpt`, saved there."""
+    assert fit(place, *words).code == 0
+    assert fit(place, *words, DIE_AT=step).code == (75 if step else 0)
+    assert fit(place, *words, "--ckpt_path", LAST.format(1).replace("last", "last" if step else "best")).code == 0
+    assert what_counts(version(place, 2)) == what_counts(version(place, 0))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [("--trainer.accumulate_grad_batches", 2), ("--trainer.val_check_interval", 2), ("--data.num_workers", 1)]
