@@ -1,4 +1,4 @@
-"""What a user gives in place of what is expected is named in one line, before or in the first step."""
+"""A class, a function or None in place of what is expected is named in one line, before or in the first step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
