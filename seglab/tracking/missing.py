@@ -53,11 +53,11 @@ def log_missing(directory: Path) -> None:
     described = moved(state, directory).described
     rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)  # before a log is opened
     if state.mode == "offline" and (not state.complete or _is_torn(state, directory)):
-        _log_all(wandb_logger(described, "offline"), rows, end, directory)
+        _log_all(wandb_logger(described, "offline", state.wanted), rows, end, directory)
         _until_written(state, directory)
     if state.mode == "offline" and not _attempts(state, directory, "run"):
         return
-    logger = _online(described)
+    logger = _online(described, state)
     waiting = [log for log in _attempts(state, directory, "offline-run") if not is_uploaded(log)]
     before = min((number for log in waiting for number in steps(log)), default=None)
     if before is None:
@@ -88,13 +88,13 @@ def log_scores(directory: Path) -> None:
     if state is None or not state.lacks_scores or not all(map(is_uploaded, _attempts(state, directory, "offline-run"))):
         return
     rows, end = (directory / "metrics.csv").read_text(encoding="utf-8"), _end(directory)
-    _log_all(_online(moved(state, directory).described), rows, end, directory)
+    _log_all(_online(moved(state, directory).described, state), rows, end, directory)
 
 
-def _online(described: Described) -> OnceLogger:
-    """Return a logger that goes on with a run at W&B; a ValueError if W&B cannot be reached."""
+def _online(described: Described, state: State) -> OnceLogger:
+    """Return a logger that goes on with a run where it is at W&B; a ValueError if W&B cannot be reached."""
     try:
-        return online_logger(described)
+        return online_logger(described, state.wanted)
     except ConnectionError as error:
         raise ValueError(f"{described.directory}: W&B cannot be reached ({error}); try again later") from None
 

@@ -1,6 +1,8 @@
 """State of a run's log at W&B, in the run's folder: `wandb/seglab.json`."""
 
 import json
+import logging
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -8,7 +10,21 @@ from typing import Literal
 import msgspec
 
 from seglab.records import write_json
-from seglab.tracking.config import Described
+from seglab.tracking.config import PROJECT, Described
+
+log = logging.getLogger("seglab")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user's variables say about a run at W&B."""
+
+    project: str
+    entity: str | None
+    """None for the default entity of the user."""
+    tags: str
+    """Further tags, with commas between them."""
+    notes: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,35 @@ class State:
     """Reason why an attempt is offline, or why its log is not complete."""
     lacks_scores: bool = False
     """True if scores have joined the result of the run after the end of its log."""
+    entity: str | None = None
+    """Entity of the run; empty for the default entity of the user, and None if an earlier seglab has not said it."""
+    tags: str = ""
+    """WANDB_TAGS of the run."""
+    notes: str = ""
+    """WANDB_NOTES of the run."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """Return what the user's variables said when the run was logged."""
+        return Wanted(self.project, os.environ.get("WANDB_ENTITY") if self.entity is None else self.entity or None, self.tags, self.notes)
+
+
+def wanted(described: Described, offline: bool) -> Wanted:
+    """Return what the user's variables say about a run that is about to start, or to continue.
+
+    A run stays in the project and under the entity where W&B has a part of it, or where its offline logs will go.
+    Otherwise, one run would be torn between two projects.
+    """
+    get = os.environ.get
+    found = Wanted(get("WANDB_PROJECT", PROJECT), get("WANDB_ENTITY"), get("WANDB_TAGS", ""), get("WANDB_NOTES", ""))
+    before = read_state(described.directory)
+    if before is None or described.id is None or before.described.id != described.id or not (offline or before.url is not None):
+        return found
+    began = before.wanted
+    if began.project != found.project or found.entity not in (None, began.entity):
+        place = "/".join(filter(None, (began.entity, began.project)))
+        log.warning("This run began in %s at W&B and stays there: WANDB_PROJECT and WANDB_ENTITY count for runs that have not begun", place)
+    return replace(found, project=began.project, entity=began.entity)
 
 
 def path_of(directory: Path) -> Path:

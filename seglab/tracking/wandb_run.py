@@ -9,11 +9,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglab.tracking.config import PROJECT, Described
+from seglab.tracking.config import Described
 from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode
 from seglab.tracking.series import define
-from seglab.tracking.state import State, read_state, write_state
+from seglab.tracking.state import State, Wanted, read_state, wanted, write_state
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.transaction_log import steps, values
 
@@ -46,27 +46,32 @@ class _Process:
     """Logger and state of the run that this process is logging."""
 
 
-def wandb_logger(described: Described, mode: WandbMode) -> OnceLogger:
+def wandb_logger(described: Described, mode: WandbMode, as_before: Wanted | None = None) -> OnceLogger:
     """Return a logger that has started its W&B run; an offline one if W&B cannot be reached.
 
     Args:
         described: the run.
         mode: online or offline.
+        as_before: project, entity, tags and notes of the run; None for those of the environment.
     """
     problem = None
     if mode == "online":
         was_reached = _Process.unreachable is None
         try:
-            return online_logger(described)
+            return online_logger(described, as_before)
         except ConnectionError as error:
             problem = str(error)
             if was_reached:
                 log.warning("W&B cannot be reached (%s): this run is logged offline; `seglab sync` uploads it later", problem)
-    return _logger(described, offline=True, problem=problem)
+    return _logger(described, as_before or wanted(described, offline=True), offline=True, problem=problem)
 
 
-def online_logger(described: Described) -> OnceLogger:
+def online_logger(described: Described, as_before: Wanted | None = None) -> OnceLogger:
     """Return a logger that has started its W&B run, or goes on with it.
+
+    Args:
+        described: the run.
+        as_before: project, entity, tags and notes of the run; None for those of the environment.
 
     Raises:
         ConnectionError: W&B cannot be reached, or refuses the run. Later runs of this process do not wait for it again.
@@ -76,7 +81,7 @@ def online_logger(described: Described) -> OnceLogger:
 
     if _Process.unreachable is None:
         try:
-            return _logger(described, offline=False)
+            return _logger(described, as_before or wanted(described, offline=False), offline=False)
         except (wandb.errors.CommError, wandb.errors.UsageError, wandb.errors.AuthenticationError, TimeoutError) as error:
             _Process.unreachable = _reason(error)
             wandb.teardown()  # its service still holds the id of the attempt
@@ -90,12 +95,12 @@ def _reason(error: Exception) -> str:
     return f"{text}; check WANDB_ENTITY={entity}" if entity and re.search("entity|permission", text) else text
 
 
-def _logger(described: Described, *, offline: bool, problem: str | None = None) -> OnceLogger:
+def _logger(described: Described, as_wanted: Wanted, *, offline: bool, problem: str | None = None) -> OnceLogger:
     """Start a W&B run and write its state. `problem` is the reason why the run is offline."""
     _import_wandb()
     finish()
     _check_disk(described.directory)
-    run = _started(described, offline)
+    run = _started(described, as_wanted, offline)
     define(run)
     for handler in logging.getLogger("wandb").handlers:
         handler.handleError = _ignored  # type: ignore[method-assign]  # its debug log would print a traceback for each line on a full disk
@@ -104,7 +109,10 @@ def _logger(described: Described, *, offline: bool, problem: str | None = None) 
     logger = OnceLogger(run, described.directory, sent, ended=described.phase in ("test", "validate"))
     for path in earlier:
         logger.before |= values(path)
-    state = State(described, run.project, "offline" if offline else "online", url=None if offline else run.url, problem=problem)
+    before = read_state(described.directory)
+    url = run.url if not offline else None if before is None or before.described.id != described.id else before.url
+    state = State(described, run.project, "offline" if offline else "online", url=url, problem=problem)
+    state = dataclasses.replace(state, entity=run.entity or "", tags=as_wanted.tags, notes=as_wanted.notes)
     write_state(state)
     _Process.open = logger, state
     return logger
@@ -160,18 +168,18 @@ def _check_disk(directory: Path) -> None:
         raise OSError(f"the disk of {place} is full: free some space, and later runs are logged again")
 
 
-def _started(described: Described, offline: bool) -> "wandb.Run":
+def _started(described: Described, as_wanted: Wanted, offline: bool) -> "wandb.Run":
     """Start a run at W&B, or continue it if W&B has its id."""
     import wandb
 
-    tags = [*described.tags, *(tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(","))]
-    notes = os.environ.get("WANDB_NOTES", "")
+    tags = [*described.tags, *(tag.strip() for tag in as_wanted.tags.split(","))]
     settings = wandb.Settings(silent=True, console="off", finish_timeout=FINISH_SECONDS, finish_timeout_raises=True)
     if not offline and "WANDB_INIT_TIMEOUT" not in os.environ:  # offline, W&B waits for its own service on this machine only
         settings.init_timeout = START_SECONDS
     described.directory.mkdir(parents=True, exist_ok=True)
     return wandb.init(
-        project=os.environ.get("WANDB_PROJECT", PROJECT),
+        entity=as_wanted.entity,
+        project=as_wanted.project,
         dir=described.directory,
         id=described.id,
         resume=None if described.id is None else "allow",
@@ -179,7 +187,7 @@ def _started(described: Described, offline: bool) -> "wandb.Run":
         group=described.group,
         job_type=described.job_type,
         tags=[tag[:TAG] for tag in dict.fromkeys(tags) if tag],
-        notes=f"{notes}\n{described.notes}".lstrip(),
+        notes=f"{as_wanted.notes}\n{described.notes}".lstrip(),
         config=dict(described.config),
         mode="offline" if offline else "online",
         settings=settings,

@@ -36,9 +36,14 @@ class Content:
         answered: dict[str, Any] = method(self, given)
         return answered
 
-    def stream(self, run_id: str, sent: dict[str, Any]) -> None:
+    def key(self, project: str, run_id: str) -> str:
+        """Return the key of a run: its id, or `PROJECT/ID` if a run of another project had the id first."""
+        first = self.runs.get(run_id)
+        return run_id if first is None or first.project == project else f"{project}/{run_id}"
+
+    def stream(self, project: str, run_id: str, sent: dict[str, Any]) -> None:
         """Take rows, the summary, the console and the end of a run."""
-        run = self.runs[run_id]
+        run = self.runs[self.key(project, run_id)]
         for name, chunk in (sent.get("files") or {}).items():
             for offset, line in enumerate(chunk["content"], chunk["offset"]):
                 if name == "wandb-history.jsonl":
@@ -84,10 +89,11 @@ class Content:
         """Open or change a run. A field that is not sent keeps its value."""
         if given.get("entity") not in (None, "", ENTITY):
             raise UnknownEntity(f"entity {given['entity']} not found during upsertBucket")
-        is_new = given["name"] not in self.runs
         entity, project = given.get("entity") or ENTITY, given.get("project") or "uncategorized"
+        key = self.key(project, given["name"])
+        is_new = key not in self.runs
         self.projects.add(project)
-        run = self.runs.setdefault(given["name"], ServedRun(given["name"], entity, project))
+        run = self.runs.setdefault(key, ServedRun(given["name"], entity, project))
         run.starts += 1
         run.name = given.get("displayName") or run.name or run.id
         run.group = given.get("groupName") or run.group
@@ -102,7 +108,7 @@ class Content:
         return {"upsertBucket": {"inserted": is_new, "bucket": {**self._bucket(run), "sweepName": run.sweep}}}
 
     def resume_status(self, given: dict[str, Any]) -> dict[str, Any]:
-        run = self.runs.get(given["name"])
+        run = self.runs.get(self.key(given["project"], given["name"]))
         here = {"id": "P", "name": given.get("project"), "entity": {"id": "E", "name": given.get("entity") or ENTITY}}
         if run is None:
             return {"model": {**here, "bucket": None}}
@@ -142,7 +148,7 @@ class Content:
         }
 
     def run(self, given: dict[str, Any]) -> dict[str, Any]:
-        found = self.runs.get(given["name"])
+        found = self.runs.get(self.key(given["project"], given["name"]))
         return {"project": {"internalId": "1", "run": None if found is None else self._bucket(found)}}
 
     def list_runs(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +164,8 @@ class Content:
         return {"project": {"internalId": "1", "runCount": len(found), "readOnly": False, "runs": {"edges": edges, "pageInfo": page}}}
 
     def create_run_files(self, given: dict[str, Any]) -> dict[str, Any]:
-        files = [{"name": name, "uploadUrl": self._url("run", given["run"], name)} for name in given["files"]]
+        key = self.key(given["project"], given["run"])
+        files = [{"name": name, "uploadUrl": self._url("run", key, name)} for name in given["files"]]
         return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
 
     def mark_uploaded(self, given: dict[str, Any]) -> dict[str, Any]:

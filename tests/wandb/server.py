@@ -65,7 +65,7 @@ class WandbServer:
 
     @property
     def runs(self) -> dict[str, ServedRun]:
-        """Return the runs by their ids."""
+        """Return the runs by their ids; a second run with an id, in another project, by `PROJECT/ID`."""
         return self.content.runs
 
     @property
@@ -129,11 +129,11 @@ class WandbServer:
                 self.unknown.append(named)
                 return {"errors": [{"message": f"the stand-in server cannot answer {named} ({error!r})"}]}
 
-    def stream(self, run_id: str, sent: dict[str, Any]) -> None:
+    def stream(self, project: str, run_id: str, sent: dict[str, Any]) -> None:
         """Take a part of a run."""
         with self._lock:
             self.operations["file_stream"] += 1
-            self.content.stream(run_id, sent)
+            self.content.stream(project, run_id, sent)
 
     def upload(self, place: list[str], data: bytes) -> None:
         """Take a file."""
@@ -200,8 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         if self.path.startswith("/graphql"):
             return owner.graphql(json.loads(body))
-        if streamed := re.fullmatch(r"/files/[^/]*/[^/]*/([^/]*)/file_stream", self.path):
-            owner.stream(unquote(streamed[1]), json.loads(body))
+        if streamed := re.fullmatch(r"/files/[^/]*/([^/]*)/([^/]*)/file_stream", self.path):
+            owner.stream(unquote(streamed[1]), unquote(streamed[2]), json.loads(body))
         elif self.path.startswith("/upload/"):
             owner.upload([unquote(part) for part in self.path.removeprefix("/upload/").split("/")], body)
         elif not self.path.startswith("/sdk/otel/"):  # the client's own telemetry

@@ -130,6 +130,24 @@ def test_a_run_that_goes_on_online_has_each_row_once(log: Log, wandb_server: Wan
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("modes", [("offline", "offline"), ("online", "offline"), ("online", "online")], ids="-".join)
+def test_a_run_stays_in_the_project_where_it_began(modes: tuple[str, str], log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
+    """Also if the shell in which it goes on names another project: neither torn between two, nor doubled by `sync`."""
+    folder = tmp_path / "s" / "a" / "seed-0"
+    folder.mkdir(parents=True)
+    assert log(folder, modes[0], WANDB_PROJECT="first", WANDB_TAGS="mine", SAVE_AT=8, DIE_AT=11, DIE_BY="SIGINT")[0] != 0
+    code, printed = log(folder, modes[1], WANDB_PROJECT="second")
+    assert code == 0, printed
+    assert printed.count("first at W&B and stays there: WANDB_PROJECT and WANDB_ENTITY count for runs that have not begun") == 1
+    log.sync(folder)
+    command = [sys.executable, "-c", "from seglab.cli import main; main()", "sync", str(tmp_path / "s")]
+    done = subprocess.run(command, env=wandb_server.environment(), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {run.project for run in wandb_server.runs.values()} == {"first"}
+    assert_each_row_once(wandb_server, folder)
+
+
+@pytest.mark.slow
 def test_rows_of_an_equal_run_elsewhere_are_named(log: Log, wandb_server: WandbServer, tmp_path: Path) -> None:
     """W&B keeps them, so that its curves are not those of this folder's `metrics.csv`."""
     first, second = tmp_path / "first", tmp_path / "second"

@@ -216,7 +216,10 @@ def test_the_log_of_a_run_has_no_warning(studied: tuple[WandbServer, Path]) -> N
 
 
 def test_what_an_upload_has_lost_is_logged_later(studied: tuple[WandbServer, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run whose last rows and tables the server never got, because it was cut off."""
+    """A run whose last rows and tables the server never got, because it was cut off.
+
+    They go into the project of the run, whatever the shell of `sync` says.
+    """
     server, _ = studied
     run, directory, _ = next(pairs(studied))
     before, tables, summary = list(run.rows), run.table("test/classes"), dict(run.summary)
@@ -231,8 +234,11 @@ def test_what_an_upload_has_lost_is_logged_later(studied: tuple[WandbServer, Pat
     assert lacks_rows(directory)
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_PROJECT", "elsewhere")
     sync(directory)
     assert not lacks_rows(directory)
+    assert {one.project for one in server.runs.values()} == {"seglab"}
+    assert run.tags[-2:] == ["mine", "other"]
     assert values(run.rows) == values(before)
     assert run.table("test/classes") == tables
     assert {name: value for name, value in run.summary.items() if name.startswith("test/") and not is_medium(value)} == {
