@@ -59,6 +59,12 @@ MEAN = "mean"
 CROSSING = "+"
 """Separator of the levels in the name of an arm of a factorial study."""
 
+LETTERS = 128
+"""Largest number of letters of a name or a group at W&B."""
+
+ID_LETTERS = 103
+"""Largest number of letters of an id. W&B names a table `run-<id>-testconfusion-123456`, in at most `LETTERS`."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 
@@ -69,6 +75,20 @@ def check_name(kind: str, name: str) -> str:
             f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"
         )
     return name
+
+
+def id_of(text: str) -> str:
+    """Return a text as an id that W&B takes.
+
+    >>> id_of("lr=0.1,l2+l1-report")
+    'lr_0.1_l2_l1-report'
+    """
+    return shortened(re.sub("[+@=,]", "_", text), ID_LETTERS)
+
+
+def shortened(text: str, letters: int = LETTERS) -> str:
+    """Return a text with at most `letters` letters. A longer one ends with its hash, so that no two become equal."""
+    return text if len(text) <= letters else f"{text[: letters - 9]}-{fingerprint(text)[:8]}"
 
 
 def arm_of_tuning(arm: str, place: int) -> str:
@@ -340,7 +360,12 @@ def fingerprint(description: object) -> str:
 
 def identity(record: StudyRecord, run: Run) -> str:
     """Return the hash of a run's settings: the settings that all runs share, and the settings of the run's arm."""
-    return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[record.entry(run)])})
+    return identity_of_entry(record, record.entry(run))
+
+
+def identity_of_entry(record: StudyRecord, entry: str) -> str:
+    """Return the identity of the runs of an entry of the record's arms."""
+    return fingerprint({"shared": record.shared, "arm": settings_of(record.arms[entry])})
 
 
 def corruption_mean(scores: Mapping[str, Mapping[str, float]], shifts: Mapping[str, Mapping[str, Any]]) -> dict[str, float] | None:

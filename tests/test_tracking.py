@@ -14,16 +14,20 @@ from seglab.records import Run, StudyRecord
 from seglab.tracking import (
     Circumstances,
     Described,
+    Kept,
     LightningLogger,
     TensorBoard,
     check_mode,
     described,
     described_fit,
+    finish,
+    loggers,
     not_followed,
     resolved_mode,
     tables,
     wandb_id,
 )
+from seglab.tracking.artifacts import log_files
 from seglab.tracking.config import penalty
 
 
@@ -94,6 +98,32 @@ def test_an_id_is_the_same_for_the_same_run_and_no_other() -> None:
     run = Run("study", "l2+lpft@0.1", 3)
     assert wandb_id(run, "a" * 16) == wandb_id(run, "a" * 16) == "study-l2_lpft_0.1-s3-aaaaaaaa"
     assert len({wandb_id(Run("study", "l2", seed), identity * 16) for seed in range(3) for identity in "ab"}) == 6
+
+
+def test_long_names_are_shortened_and_stay_different() -> None:
+    study, arm = "s" * 128, "a" * 127
+    ids = [wandb_id(Run(study, f"{arm}{end}", 0), "a" * 16) for end in "bc"]
+    assert len({*ids}) == 2
+    assert {len(found) for found in ids} == {103}
+    assert wandb_id(Run("s" * 45, "a" * 45, 0), "a" * 16) == f"{'s' * 45}-{'a' * 45}-s0-aaaaaaaa", "the longest that is not changed"
+
+
+@pytest.mark.slow
+def test_a_run_with_long_names_is_logged(tmp_path: Path) -> None:
+    """With its tables: the artifact of a table has the id in its name, and W&B refuses names that are too long."""
+    import wandb
+
+    run = Run("s" * 128, "a" * 128, 0)
+    group = f"{run.study}/{run.arm}"
+    loggers(Described(run.name, group, "final", {"command": "c", "folder": "f"}, tmp_path, wandb_id(run, "a" * 16)), "offline")
+    try:
+        assert wandb.run is not None
+        assert (len(str(wandb.run.name)), len(str(wandb.run.group)), len(wandb.run.id)) == (128, 128, 103)
+        wandb.run.log({"test/confusion": wandb.Table(columns=list(tables.CONFUSION_COLUMNS), data=[])})
+        log_files(wandb.run, Kept(tmp_path, diff=False))
+    finally:
+        finish()
+        wandb.teardown()
 
 
 L1: dict[str, Any] = {"class": "seglab.L1", "strength": 0.5}

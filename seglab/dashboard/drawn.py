@@ -18,6 +18,7 @@ from seglab.compare.plots import interaction
 from seglab.compare.plots.picture import Picture
 from seglab.compare.report import PICTURES
 from seglab.dashboard.logged import Logged
+from seglab.records import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +94,7 @@ def upload(gallery: Gallery, logged: Logged) -> None:
             dir=place,
             id=gallery.run_id,
             resume="allow",
-            name=f"{logged.record.study}/report",
+            name=shortened(f"{logged.record.study}/report"),
             job_type=PHASE,
             config={"study": logged.record.study, "phase": PHASE, "identity": gallery.run_id},
             mode="online",

@@ -1,13 +1,15 @@
 """Read what the runs of a study have logged to W&B: the names for its panels, its arms and their colours."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seglab.compare import read_folder
 from seglab.compare.plots.style import line_of
 from seglab.dashboard.local import LocalLog, logs_below
-from seglab.records import TUNING, StudyRecord, read_record
+from seglab.records import TUNING, StudyRecord, identity_of_entry, read_record
 from seglab.transaction_log import Contents, Keys, read_contents
 
 NEEDED = ("study", "arm", "seed", "phase")
@@ -33,6 +35,19 @@ class Logged:
     tuning: Keys | None
     """None without tuning runs."""
 
+    def chosen(self, phase: str) -> list[Any]:
+        """Return the filters that choose the study's runs, and no runs of another study of the same name.
+
+        Another study has other identities: it is in another folder, or was deleted and begun anew with other settings.
+        """
+        from wandb_workspaces.expr import Config
+
+        keys = self.final if phase == "final" else self.tuning or Keys()
+        logged = {json.loads(value) for value in keys.config.get("identity", ())} - {None}
+        planned = {identity_of_entry(self.record, arm) for arm in self.record.arms} if phase == "final" else set()
+        chosen = [Config("study") == self.record.study, Config("phase") == phase]
+        return [*chosen, Config("identity").isin(sorted(logged | planned))] if logged else chosen
+
     @property
     def colours(self) -> dict[str, str]:
         """Return the colour of each arm, as in report.html. From the tenth arm on, colours repeat."""
@@ -56,6 +71,10 @@ def read_logged(folder: Path) -> Logged:
     keys = _keys(final)
     if not final:
         raise ValueError(f"{folder}: no run has a log of Weights & Biases: either W&B was disabled, or `wandb clean` has deleted the logs")
+    if not keys.config:
+        raise ValueError(
+            f"{folder}: no log of its runs can be read: all are damaged or empty; metrics.csv and result.json hold all numbers"
+        )
     if lacking := [name for name in NEEDED if name not in keys.config]:
         raise ValueError(
             f"{folder}: its runs have no setting {lacking[0]!r} at W&B: they were logged by an older seglab, whose runs have no panels"

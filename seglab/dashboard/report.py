@@ -71,8 +71,7 @@ def report(found: Findings, logged: Logged, entity: str | None, gallery: Gallery
     record, keys = logged.record, logged.final
     owner = logged.entity or entity or os.environ.get("WANDB_ENTITY", "")
     of, project = ("", "") if entity is None else (owner, logged.project)
-    chosen = [expr.Config("study") == record.study, expr.Config("phase") == "final"]
-    runs = wr.Runset(entity=of, project=project, name=record.study, filters=chosen, groupby=["config.arm"])
+    runs = wr.Runset(entity=of, project=project, name=record.study, filters=logged.chosen("final"), groupby=["config.arm"])
     drawings = wr.Runset(
         entity=of, project=project, name=f"pictures of {record.study}", filters=[expr.Config("identity") == gallery.run_id]
     )

@@ -15,6 +15,7 @@ from seglab.dashboard.logged import Logged, read_logged
 from seglab.dashboard.notices import left_over, sync_command
 from seglab.dashboard.server import NotLoggedIn, Server
 from seglab.exit_codes import DONE
+from seglab.records import id_of
 
 
 def dashboard(given: Namespace, console: Console) -> int:
@@ -80,7 +81,7 @@ def _pictures_run(before: str | None, logged: Logged, server: Server | None) -> 
     """Return the id of the run that holds the pictures of the report: the earlier one, unless it was deleted at W&B."""
     if before is not None and (server is None or server.runs(logged.entity, logged.project, [before])):
         return before
-    return f"{logged.record.study}-report-{secrets.token_hex(4)}"
+    return id_of(f"{logged.record.study}-report-{secrets.token_hex(4)}")
 
 
 def _server(logged: Logged) -> Server | None:

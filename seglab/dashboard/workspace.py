@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def _workspace(logged: Logged, entity: str, phase: str, sections: dict[str, list
     pinned = ["config:arm.value", "config:seed.value", *([metric] if logged.record.metric in keys.summary else [])]
     colours: dict[Any, Any] = dict(logged.colours)
     runset = ws.RunsetSettings(
-        filters=[ws.Config("study") == logged.record.study, ws.Config("phase") == phase],
+        filters=logged.chosen(phase),
         groupby=[ws.Config("arm")],
         group_colors=colours,
         pinned_columns=pinned,
@@ -73,7 +74,8 @@ def _workspace(logged: Logged, entity: str, phase: str, sections: dict[str, list
         ws.Section(name=name, panels=panels_, is_open=place < 2, layout_settings=ws.SectionLayoutSettings(columns=3, rows=2))
         for place, (name, panels_) in enumerate((name, made) for name, made in sections.items() if made)
     ]
-    name = logged.record.study if phase == "final" else f"{logged.record.study}: {phase}"
+    study = re.sub("[+=]", "_", logged.record.study)  # the package takes a sign of mathematics for an emoji, which it refuses
+    name = study if phase == "final" else f"{study}: {phase}"
     settings = ws.WorkspaceSettings(x_axis=panels.STEP, smoothing_type="none", max_runs=100)
     return ws.Workspace(
         entity=logged.entity or entity, project=logged.project, name=name, sections=shown, settings=settings, runset_settings=runset

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import seglab
-from seglab.records import Run, StudyRecord, identity, levels_of
+from seglab.records import Run, StudyRecord, id_of, identity, levels_of
 
 Phase = Literal["final", "tuning", "fit", "test", "validate"]
 """Purpose of a run: a study's own run, a run that tries a setting, or a command of `seglab fit`."""
@@ -176,7 +176,7 @@ def wandb_id(run: Run, identity: str) -> str:
 
     It is equal for equal runs, so that a repeated or requeued run continues its curve.
     """
-    return re.sub("[+@=,]", "_", f"{run.study}-{run.arm}-s{run.seed}-{identity[:8]}")
+    return id_of(f"{run.study}-{run.arm}-s{run.seed}-{identity[:8]}")
 
 
 def _levels(record: StudyRecord, arm: str) -> dict[str, str]:

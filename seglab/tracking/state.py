@@ -17,7 +17,7 @@ log = logging.getLogger("seglab")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user's variables say about a run at W&B."""
+    """Project, entity, tags and notes of a run at W&B, as the user wants them."""
 
     project: str
     entity: str | None

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seglab.records import shortened
 from seglab.tracking.config import Described
 from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode
@@ -183,8 +184,8 @@ def _started(described: Described, as_wanted: Wanted, offline: bool) -> "wandb.R
         dir=described.directory,
         id=described.id,
         resume=None if described.id is None else "allow",
-        name=described.name,
-        group=described.group,
+        name=shortened(described.name),
+        group=shortened(described.group),
         job_type=described.job_type,
         tags=[tag[:TAG] for tag in dict.fromkeys(tags) if tag],
         notes=f"{as_wanted.notes}\n{described.notes}".lstrip(),

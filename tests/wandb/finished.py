@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import wandb
 
-from seglab.records import Run, StudyRecord, write_record
+import wandb
+from seglab.records import Run, StudyRecord, identity, write_record
 from tests.compare.drawn import study, write_study
 
 SCORES = {"none": (0.50, 0.51, 0.49, 0.52, 0.50, 0.51), "l2": (0.55, 0.57, 0.54, 0.56, 0.56, 0.57)}
@@ -40,12 +40,18 @@ def main(folder: Path) -> None:
         common = {"study": "demo", "arm": arm, "penalty": arm, "strength": 0.1 if arm == "l2" else None, "ratio": None}
         for seed, score in enumerate(scores):
             directory = Run("demo", arm, seed).directory(folder)
-            log_run(directory, f"demo-{arm}-s{seed}", {**common, "seed": seed, "phase": "final", "lr": 0.01}, score)
+            own = {"seed": seed, "phase": "final", "lr": 0.01, "identity": identity(record, Run("demo", arm, seed))}
+            log_run(directory, f"demo-{arm}-s{seed}", {**common, **own}, score)
         for lr in (0.01, 0.1):
             directory = folder / "tuning" / f"{arm}@lr={lr}" / "seed-1000"
             directory.mkdir(parents=True)
             (directory / "result.json").write_text("{}")
-            log_run(directory, f"tuning-{arm}-{lr}", {**common, "seed": 1000, "phase": "tuning", "lr": lr}, scores[0] - lr)
+            log_run(
+                directory,
+                f"tuning-{arm}-{lr}",
+                {**common, "seed": 1000, "phase": "tuning", "lr": lr, "identity": f"{arm}-{lr}"},
+                scores[0] - lr,
+            )
     write_record(folder / "tuning", StudyRecord("demo-tuning", "none@lr=0.01", "val/miou", {}, {}))
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from seglab.dashboard import panels
 from seglab.dashboard.drawn import Drawn
 from seglab.dashboard.logged import read_logged
 from seglab.dashboard.notices import Answer, at_end, at_start, left_over, standing
+from seglab.dashboard.workspace import workspaces as workspaces_of
 from seglab.running.ledger import claim
 from seglab.transaction_log import Keys
 from tests.wandb.server import WandbServer
@@ -86,6 +88,9 @@ def test_the_panels_name_what_was_logged_and_choose_the_study(
     logged = {key for run in wandb_server.runs.values() for key in run.keys} | {
         f"config:{key}" for key in wandb_server.runs["demo-l2-s0"].config
     }
+    foreign = replace(wandb_server.runs["demo-l2-s0"], id="foreign")  # of a study of the same name that was deleted
+    foreign.raw_config = {**foreign.raw_config, "identity": {"value": "of other settings"}}
+    wandb_server.runs["foreign"] = foreign
     for view in views:
         names = set(named(view["spec"]))
         assert len(names) > 4
@@ -95,8 +100,11 @@ def test_the_panels_name_what_was_logged_and_choose_the_study(
             section["name"] for section in view["spec"]["section"]["panelBankConfig"]["sections"]
         ]
         chosen = {item["key"]["name"]: item["value"] for item in view["spec"]["section"]["runSets"][0]["filters"]["filters"]}
+        identities = chosen.pop("identity")
         ids = {name for name, run in wandb_server.runs.items() if all(run.config[key] == value for key, value in chosen.items())}
-        assert ids == {name for name in wandb_server.runs if name.startswith("tuning") == (chosen["phase"] == "tuning")}
+        ids = {name for name in ids if wandb_server.runs[name].config["identity"] in identities}
+        ours = wandb_server.runs.keys() - {"foreign"}
+        assert ids == {name for name in ours if name.startswith("tuning") == (chosen["phase"] == "tuning")}
     titles = [section["name"] for section in views[0]["spec"]["section"]["panelBankConfig"]["sections"]]
     assert titles == ["Answer", "Curves", "Classes", "Pictures", "Weights", "Freezing", "Cost"]
     assert [view["displayName"] for view in views] == ["demo", "demo: tuning"]
@@ -174,10 +182,14 @@ def assert_the_pictures_are_those_of_the_page(server: WandbServer, demo: Path) -
 def test_what_cannot_be_shown_is_one_line(seglab: Command, demo: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(demo, bare, ignore=shutil.ignore_patterns("wandb"))
+    damaged = Path(shutil.copytree(demo, tmp_path / "damaged"))
+    for path in damaged.rglob("run-*.wandb"):
+        path.write_bytes(b"")
     cases: list[tuple[tuple[object, ...], dict[str, str], str]] = [
         (("dashboard", tmp_path / "nothing"), {}, f"{tmp_path / 'nothing'}: no such folder"),
         (("dashboard", tmp_path), {}, f"{tmp_path}: holds no study.json"),
         (("dashboard", bare), {}, f"{bare}: no run has a log of Weights & Biases"),
+        (("dashboard", damaged), {}, f"{damaged}: no log of its runs can be read: all are damaged or empty"),
         (("report", demo), {}, "report: add --wandb"),
         (("report", "--wandb", bare), {}, f"{bare}: no run has a log"),
         (("dashboard", demo), {"WANDB_API_KEY": "b" * 40}, "W&B cannot be used"),
@@ -219,6 +231,15 @@ def test_colours_are_those_of_the_report(drawn: Path) -> None:
     logged = read_logged(drawn)
     assert logged.colours == {"none": line_of(0)[0], "l2": line_of(1)[0]}
     assert (logged.project, logged.baseline_run) == ("stand-in", "demo-none-s0")
+
+
+@pytest.mark.filterwarnings("ignore:Passing a plain list of FilterExpr is deprecated")
+def test_a_study_may_have_any_name(drawn: Path) -> None:
+    """The package of W&B takes + and = for emojis."""
+    logged = read_logged(drawn)
+    made = workspaces_of(replace(logged, record=replace(logged.record, study="l1+l2=0.1")), "me")
+    assert [view.name for view in made] == ["l1_l2_0.1", "l1_l2_0.1: tuning"]
+    assert len({*logged.chosen("final")[-1].value}) == 2
 
 
 def test_panels_show_settings_that_differ() -> None:
