@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import wandb
 
 STEP = "trainer/global_step"
-"""Axis of all curves: optimizer steps done. The column `step` of `metrics.csv`."""
+"""Axis of all curves: number of the optimizer step, from 0. The column `step` of `metrics.csv`."""
 
 HIDDEN = ("stage/*", "perf/*", "val/dice/*", "val/boundary_iou/*")
 """Numbers without an automatic panel. They are logged, and panels of your own can show them."""

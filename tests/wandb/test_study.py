@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,25 @@ def test_each_row_of_the_training_is_there_once(studied: tuple[WandbServer, Path
                 if ("test/miou" not in row and "train/miou" not in row) or name in ("step", "epoch")
             }
             assert {key: value for key, value in sent.items() if key[0] != "_" and not is_medium(value)} == expected
+
+
+def test_the_page_of_metrics_names_what_is_logged(studied: tuple[WandbServer, Path]) -> None:
+    """And nothing else, apart from what this study has not: terms of a loss, factors, and a Smooth-L1 penalty."""
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    table = page.partition("## Columns of")[2]
+    names = {name for line in table.splitlines() if line.startswith("| `") for name in re.findall("`([^`]*)`", line.split("|")[1])}
+    patterns = {name: re.compile(re.sub("[A-Z]+", ".+", name.replace("SCORE", "([a-z_0-9]+)"))) for name in names}
+    scores = set(re.findall("`([a-z_0-9]+)(?:/CLASS)?`", page.partition("| score |")[2].partition("## ")[0]))
+    used = set()
+    for _, directory, _ in pairs(studied):
+        with (directory / "metrics.csv").open() as file:
+            columns = set(next(csv.reader(file))) - {"step", "epoch"}
+        for column in columns:
+            found = {name: match for name, pattern in patterns.items() if (match := pattern.fullmatch(column)) is not None}
+            found = {name: match for name, match in found.items() if "SCORE" not in name or match[1] in scores}
+            assert found, f"docs/reference/metrics.md lacks {column}"
+            used |= set(found)
+    assert {name.rpartition("/")[2] for name in names - used} == {"TERM", "penalty_factor", "NUMBER", "below_beta"}
 
 
 def test_no_curve_has_one_point(studied: tuple[WandbServer, Path]) -> None:
