@@ -69,7 +69,9 @@ def test_a_damaged_netrc_is_nobody(nobody: Path) -> None:
         ({"WANDB_MODE": ""}, "offline"),
         ({"WANDB_DISABLED": "true"}, "disabled"),
         ({"WANDB_DISABLED": "1", "WANDB_MODE": "online"}, "disabled"),
+        ({"WANDB_DISABLED": " Y"}, "disabled"),
         ({"WANDB_DISABLED": "false"}, "offline"),
+        ({"WANDB_DISABLED": "0"}, "offline"),
     ],
 )
 def test_the_environment_chooses_the_mode(variables: dict[str, str], mode: str, nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +85,14 @@ def test_the_environment_chooses_the_mode(variables: dict[str, str], mode: str, 
 def test_a_mode_that_does_not_exist_is_refused(mode: str, nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", mode)
     with pytest.raises(ValueError, match=f"WANDB_MODE={mode}: .*expected online, offline or disabled"):
+        check_mode("auto")
+    check_mode("disabled")
+
+
+def test_disabled_is_true_or_false(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word that is neither is refused: the runs of a user who meant true would be online."""
+    monkeypatch.setenv("WANDB_DISABLED", "disabled")
+    with pytest.raises(ValueError, match="WANDB_DISABLED=disabled: neither true nor false; expected true, which"):
         check_mode("auto")
     check_mode("disabled")
 

@@ -60,12 +60,17 @@ def logs_below(folder: Path) -> list[LocalLog]:
 
 
 def _logs(folder: Path) -> Iterator[Path]:
-    if folder.name == "wandb":
+    if _is_of_a_run(folder):
         yield from folder.glob("*run-*/run-*.wandb")
         return
     for place in sorted(folder.iterdir()):
         if place.is_dir() and not place.is_symlink():
             yield from _logs(place)
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    """Return whether a folder is W&B's own in the folder of a run, and no user's folder that is called `wandb` too."""
+    return folder.name == "wandb" and (any(folder.glob("*run-*/run-*.wandb")) or (folder / STATE.name).exists())
 
 
 def finished_below(folder: Path) -> Iterator[Path]:
@@ -74,7 +79,7 @@ def finished_below(folder: Path) -> Iterator[Path]:
         yield folder
         return
     for place in sorted(folder.iterdir()):
-        if place.is_dir() and not place.is_symlink() and place.name != "wandb":
+        if place.is_dir() and not place.is_symlink() and not _is_of_a_run(place):
             yield from finished_below(place)
 
 

@@ -82,8 +82,11 @@ def _asked() -> WandbMode:
     Raises:
         ValueError: there is no such mode, or it is not for runs of seglab.
     """
-    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
+    disabled = os.environ.get("WANDB_DISABLED", "").strip().lower()
+    if disabled in ("true", "1", "yes", "on", "t", "y"):
         return "disabled"
+    if disabled not in ("", "false", "0", "no", "off", "f", "n"):
+        raise ValueError(f"WANDB_DISABLED={disabled}: neither true nor false; expected true, which disables W&B, or unset it")
     given = os.environ.get("WANDB_MODE", "")
     if given not in _MODES:
         why = "writes one run from several processes, and a run of seglab has one" if given == "shared" else "is no mode of W&B"

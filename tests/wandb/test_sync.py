@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from seglab.dashboard.local import LocalLog, logs_below, not_uploaded
+from seglab.dashboard.local import LocalLog, finished_below, logs_below, not_uploaded
 from seglab.dashboard.server import ServedRun
 from seglab.dashboard.sync import Attempts, plan
 from seglab.running import ledger
@@ -261,6 +261,16 @@ def test_a_log_that_is_deleted_meanwhile_is_not_uploaded(study: Path) -> None:
     log = first_log(study)
     shutil.rmtree(log.run / "wandb")
     assert not log.is_uploaded
+
+
+@pytest.mark.slow
+def test_folders_of_the_user_may_be_called_wandb(logged: Path, tmp_path: Path) -> None:
+    """Such as the root of all studies; W&B's own folder in a run is another one."""
+    root = tmp_path / "wandb"
+    shutil.copytree(logged, root / "wandb" / "demo", symlinks=True)
+    assert len(logs_below(root)) == len(logs_below(tmp_path)) == 2 * RUNS
+    assert len(list(finished_below(root))) == RUNS
+    assert len(not_uploaded(root)) == RUNS
 
 
 def test_a_copy_of_a_log_lacks_its_first_rows_only(logged: Path, tmp_path: Path) -> None:
