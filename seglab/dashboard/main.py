@@ -1,5 +1,6 @@
 """The commands `seglab sync`, `seglab dashboard` and `seglab report`. wandb is imported once the folder is checked."""
 
+import re
 import sys
 import time
 from argparse import Namespace
@@ -90,7 +91,9 @@ def _upload(server: Server, attempts: Sequence[Attempts], jobs: int, problems: l
         said = send(parts, jobs, lambda done: bar.update(task, completed=done))
     problems += dict.fromkeys(said)
     left = [part.log for part in parts if not part.log.is_uploaded]
-    problems += [f"{log.path.parent}: not uploaded as a whole; the same command goes on with it" for log in left]
+    refused = any(re.search("entity .* not found", line) for line in said)
+    then = "`wandb sync --entity NAME` and this folder send it to another entity" if refused else "the same command goes on with it"
+    problems += [f"{log.path.parent}: not uploaded as a whole; {then}" for log in left]
     sent = [one for one in attempts if one.parts and not any(part.log in left for part in one.parts)]
     problems += _differences(server, sent)
     console.print(f"{count(len(sent), 'run')} uploaded to {server.address}", highlight=False)

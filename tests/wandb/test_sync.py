@@ -264,6 +264,24 @@ def test_a_log_that_is_deleted_meanwhile_is_not_uploaded(study: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_entity_that_the_server_does_not_know(wandb_server: WandbServer, sync: Sync, study: Path, tmp_path: Path) -> None:
+    """The logs name it, so that the same command would fail for ever. The command that is named works."""
+    shutil.rmtree(study)
+    made = [sys.executable, str(Path(__file__).with_name("study.py")), study, 1, 0, 6]
+    environment = {**wandb_server.environment("offline"), "WANDB_ENTITY": "nobody"}
+    subprocess.run([*map(str, made)], env=environment, check=True, capture_output=True)
+    done = sync()
+    assert done.returncode == 1
+    assert "error: entity nobody not found" in done.stderr
+    assert "the same command goes on with it" not in done.stderr
+    assert done.stderr.count("not uploaded as a whole; `wandb sync --entity NAME` and this folder send it to another entity") == 2
+    folders = [str(log.path.parent) for log in logs_below(study)]
+    command = [sys.executable, "-m", "wandb", "sync", "--yes", "--entity", "me", *folders]
+    subprocess.run(command, env=wandb_server.environment(), cwd=tmp_path, check=True, capture_output=True)
+    assert (sync().returncode, not_uploaded(study)) == (0, [])
+
+
+@pytest.mark.slow
 def test_folders_of_the_user_may_be_called_wandb(logged: Path, tmp_path: Path) -> None:
     """Such as the root of all studies; W&B's own folder in a run is another one."""
     root = tmp_path / "wandb"
