@@ -447,10 +447,26 @@ def read_result(path: Path) -> Result:
     return _converted(path, {"schema": 1, **raw}, Result, _REPEAT)
 
 
+def started_runs(folder: Path, study: str) -> list[Run]:
+    """Return the runs that have a folder in a study's folder, with or without a result, by the names of the folders.
+
+    A folder whose name no arm can have holds no runs; `read_results` names it.
+    """
+    paths = [path for path in sorted(folder.glob("*/seed-*")) if path.is_dir() and _NAME.fullmatch(path.parent.name)]
+    numbers = [(path.parent.name, path.name.removeprefix("seed-")) for path in paths]
+    return list(dict.fromkeys(Run(study, arm, int(number)) for arm, number in numbers if number.isdecimal()))
+
+
 def read_results(folder: Path) -> tuple[list[Result], list[str]]:
-    """Return all readable results in a study's folder, ordered by arm and seed, and a line for each damaged result."""
-    results, problems = [], []
+    """Return all readable results in a study's folder, ordered by arm and seed, and lines on what is left out.
+
+    There is a line for each damaged result, and for each folder with runs whose name no arm can have.
+    """
+    strange = [path for path in sorted({seed.parent for seed in folder.glob("*/seed-*")}) if _NAME.fullmatch(path.name) is None]
+    results, problems = [], [f"{path}: no arm can have this name; left out. Move the folder out of the study's folder" for path in strange]
     for path in sorted(folder.glob("*/seed-*/result.json")):
+        if path.parents[1] in strange:
+            continue
         try:
             result = read_result(path)
             if path.parent != result.run.directory(folder):

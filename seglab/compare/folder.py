@@ -13,7 +13,7 @@ from seglab.compare.numbers.comparison import compare
 from seglab.compare.numbers.factorial import Factorial, compare_factors
 from seglab.compare.numbers.looks import Ending
 from seglab.compare.splits import data_splits
-from seglab.records import MEAN, Result, Run, StudyRecord, corruption_mean, identity, read_record, read_results
+from seglab.records import MEAN, Result, Run, StudyRecord, corruption_mean, identity, read_record, read_results, started_runs
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,10 @@ def read_folder(folder: Path) -> StudyFolder:
         declared = tuple(dict.fromkeys((*analysis.arms, *analysis.dropped_arms, *record.arm_names)))
     order = {arm: place for place, arm in enumerate(declared)}
     ordered = sorted(results, key=lambda result: order.get(result.run.arm, len(order)))
-    endings = _endings(folder, folder.name if record is None else record.study)
+    endings = _endings(folder, _study_name(folder, record, results))
+    if record is not None:
+        problems += _of_unknown_arms([run for run in endings if run.arm not in declared])
+        endings = {run: ending for run, ending in endings.items() if run.arm in declared}
     return StudyFolder(folder, tuple(ordered), record, (*problems, *_without_result(endings), *_absent(declared, results)), endings)
 
 
@@ -171,14 +174,22 @@ def _with_whole_mean(result: Result, record: StudyRecord) -> Result:
     return replace(result, shift={name: scores for name, scores in result.shift.items() if name != MEAN})
 
 
+def _of_unknown_arms(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each arm of these runs, which have no result, and whose arms are not in `study.json`."""
+    return [f"{arm}: is no arm of study.json, and its runs have no result; left out" for arm in dict.fromkeys(run.arm for run in runs)]
+
+
+def _study_name(folder: Path, record: StudyRecord | None, results: Sequence[Result]) -> str:
+    """Return the name of the study in a folder, which may have another name."""
+    if record is not None:
+        return record.study
+    return results[0].run.study if results else folder.name
+
+
 def _endings(folder: Path, study: str) -> dict[Run, Ending]:
     """Return the state of each run that has a folder and no result."""
-    found: dict[Run, Ending] = {}
-    for path in sorted(folder.glob("*/seed-*")):
-        number = path.name.removeprefix("seed-")
-        if number.isdecimal() and path.is_dir() and not (path / "result.json").exists():
-            found[Run(study, path.parent.name, int(number))] = _ending(path / "failure.json")
-    return found
+    places = {run: run.directory(folder) for run in started_runs(folder, study)}
+    return {run: _ending(place / "failure.json") for run, place in places.items() if not (place / "result.json").exists()}
 
 
 def _ending(failure: Path) -> Ending:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from seglab.records import Run, read_record
+from seglab.records import Run, read_record, started_runs
 from seglab.running import ledger
 
 
@@ -46,12 +46,7 @@ def runs_in(folder: Path) -> list[Run]:
     record = read_record(folder)
     study, analysis = (folder.name, None) if record is None else (record.study, record.analysis)
     declared = {Run(study, arm, seed) for arm in analysis.arms for seed in analysis.seeds} if analysis is not None else set()
-    found = {
-        Run(study, path.parent.name, int(path.name.removeprefix("seed-")))
-        for path in folder.glob("*/seed-*")
-        if path.name.removeprefix("seed-").isdigit()
-    }
-    return sorted(declared | found, key=lambda run: (run.arm, run.seed))
+    return sorted({*declared, *started_runs(folder, study)}, key=lambda run: (run.arm, run.seed))
 
 
 def status_table(folder: Path, runs: Sequence[Run]) -> Table:

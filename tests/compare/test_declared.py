@@ -267,6 +267,29 @@ def test_a_folder_tells_a_diverged_run_from_a_failed_and_an_open_one(tmp_path: P
     assert only(analyse(study_folder).comparison).reason == "interim: 7 of 8 seeds are done in all arms"
 
 
+@pytest.mark.parametrize(
+    ("name", "note", "runs"),
+    [
+        ("l2 copy", "no arm can have this name; left out. Move the folder out of the study's folder", 16),
+        ("l2-old", "l2-old: is no arm of study.json, and its runs have no result; left out", 17),
+    ],
+)
+def test_a_folder_that_is_no_arm_changes_no_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, note: str, runs: int
+) -> None:
+    """A copy of an arm's folder once refused the whole comparison, or was an arm more in the family of tests."""
+    record = StudyRecord("study", "none", "test/miou", {}, {"none": {}, "l2": {}}, analysis=DECLARED)
+    write_study(tmp_path / "study", study({"none": BASE[:8], "l2": plus(0.02)}), record)
+    alone = analyse(read_folder(tmp_path / "study")).comparison
+    (tmp_path / "study" / name / "seed-0").mkdir(parents=True)
+    (tmp_path / "study" / name / "seed-0" / "failure.json").write_text('{"error": "NonFiniteLossError: the loss is NaN"}')
+    found = analyse(read_folder(tmp_path / "study")).comparison
+    assert (found.arms, found.contrasts, found.tests) == (alone.arms, alone.contrasts, 1)
+    assert [line.endswith(note) for line in found.notes] == [True]
+    cli.read(["status", str(tmp_path / "study")])
+    assert f"16 of {runs} runs done" in capsys.readouterr().out
+
+
 # What was not declared
 
 
