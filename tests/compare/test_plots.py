@@ -139,3 +139,24 @@ def test_long_names_leave_the_picture_its_width() -> None:
     assert min(width, longest_width) > 0.95 * short_width
     assert long in texts
     assert "a" * 29 + "…" + "b" * 29 in cut
+
+
+@pytest.mark.parametrize(("names", "tilt"), [(("none", "l2"), 0), (("none", "decoupled-l2+frozen", "decoupled-l2+gradual"), 30)])
+def test_names_below_the_columns_do_not_meet(names: tuple[str, ...], tilt: int) -> None:
+    """Names of 20 letters were written over each other, so that no column had a name."""
+    ax = plot_seeds(compare(study({name: list(BASE) for name in names}), Criteria(Metric("test", "miou"), "none")))
+    figure_of(ax).draw_without_rendering()
+    labels = ax.get_xticklabels()
+    assert [(label.get_text(), label.get_rotation()) for label in labels] == [(name, tilt) for name in names]
+    if not tilt:
+        boxes = [label.get_window_extent() for label in labels]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_the_longest_names_leave_every_picture_its_axes(tmp_path: Path) -> None:
+    """Three names of 127 letters left no width, and the terminal showed a warning of matplotlib."""
+    write_study(tmp_path, study({name: BASE.tolist() for name in ("none", "a" * 127, "b" * 127)}), None)
+    found = analyse(read_folder(tmp_path), Criteria(Metric("test", "miou"), "none"))
+    for make in PICTURES:
+        if (picture := make(found)) is not None:
+            assert "…" in picture.drawing  # a warning would be an error

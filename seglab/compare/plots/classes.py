@@ -7,7 +7,7 @@ import numpy as np
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.classes import ClassContrast, PerClass
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, panel_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, panel_of, short_name
 from seglab.compare.unit import signed
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def plot_classes(classes: PerClass, ax: "Axes | None" = None) -> "Axes":
     mesh = ax.pcolormesh(cells, cmap="RdBu", vmin=-reach, vmax=reach, edgecolors=MUTED, linewidth=0.3)
     for place, cell in enumerate(classes.cells):
         _write_cell(ax, cell, divmod(place, len(names)), reach)
-    ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=35, ha="right", parse_math=False)
-    ax.set_yticks(np.arange(len(arms)) + 0.5, arms)
+    ax.set_xticks(np.arange(len(names)) + 0.5, list(map(short_name, names)), rotation=35, ha="right", parse_math=False)
+    ax.set_yticks(np.arange(len(arms)) + 0.5, list(map(short_name, arms)))
     ax.invert_yaxis()
     bar = panel_of(ax).colorbar(mesh, ax=ax, pad=0.015, aspect=12)
     bar.set_label(axis_label(classes.metric.title, "points"), color=INK)

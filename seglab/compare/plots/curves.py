@@ -7,7 +7,7 @@ from seglab.compare.findings import Findings
 from seglab.compare.logs.curves import COLUMN, Curves
 from seglab.compare.metric import Metric
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ def plot_curves(curves: Curves, ax: "Axes | None" = None, metric: Metric | None 
         epochs, low, mean, high = band(list(seeds.values()), metric.unit.factor)
         colour, dashes = line_of(place)
         ax.fill_between(epochs, low, high, color=colour, alpha=0.13, linewidth=0)
-        ax.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, label=arm, marker="o" if len(epochs) == 1 else "")
+        ax.plot(epochs, mean, color=colour, linewidth=1.8, linestyle=dashes, label=short_name(arm), marker="o" if len(epochs) == 1 else "")
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_ylabel(axis_label(metric.title, metric.unit.level), parse_math=False)

@@ -10,7 +10,7 @@ from seglab.compare.numbers.answer import Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.numbers.pairing import tuning_means
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,6 @@ LONGEST_NAME = 16
 """Largest number of letters of an arm whose name stands beside its row. If one is longer, all names stand above their
 rows.
 """
-
-MOST_LETTERS = 60
-"""Largest number of letters of a name that is drawn whole."""
 
 
 def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
@@ -64,7 +61,7 @@ def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes"
         for place, contrast in enumerate(contrasts):
             at = (0.01, place - 0.2)
             ax.annotate(
-                _shortened(contrast.arm), at, xycoords=("axes fraction", "data"), color=INK, va="bottom", fontsize=8, parse_math=False
+                short_name(contrast.arm), at, xycoords=("axes fraction", "data"), color=INK, va="bottom", fontsize=8, parse_math=False
             )
     else:
         ax.set_yticks(range(len(contrasts)), [contrast.arm for contrast in contrasts])
@@ -78,12 +75,6 @@ def plot_differences(comparison: Comparison, ax: "Axes | None" = None) -> "Axes"
 
 def _has_long_names(contrasts: Sequence[Contrast]) -> bool:
     return any(len(contrast.arm) > LONGEST_NAME for contrast in contrasts)
-
-
-def _shortened(name: str) -> str:
-    """Return a name, without its middle if it has more than `MOST_LETTERS` letters."""
-    half = (MOST_LETTERS - 1) // 2
-    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
 
 
 def picture(found: Findings) -> Picture | None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of, name_columns, short_name
 from seglab.records import CROSSING
 
 if TYPE_CHECKING:
@@ -30,9 +30,8 @@ def plot_interaction(factors: Factorial, ax: "Axes | None" = None) -> "Axes":
             ax.scatter([column + shift] * len(cell), scores, s=13, color=colour, alpha=0.5, linewidths=0)
         means = [factor * sum(cell.values()) / len(cell) if cell else math.nan for cell in cells.values()]
         columns = [column + shift for column in cells]
-        ax.plot(columns, means, color=colour, linestyle=dashes, linewidth=2, marker="o", markersize=7, label=level)
-    tilted = len(second) > 6
-    ax.set_xticks(range(len(second)), second, rotation=30 if tilted else 0, ha="right" if tilted else "center")
+        ax.plot(columns, means, color=colour, linestyle=dashes, linewidth=2, marker="o", markersize=7, label=short_name(level))
+    name_columns(ax, second)
     ax.set_xlim(-0.5, len(second) - 0.5)
     ax.set_xlabel(factors.factors[1], parse_math=False)
     ax.set_ylabel(axis_label(metric.title, metric.unit.level), parse_math=False)

@@ -7,7 +7,7 @@ import numpy as np
 from seglab.compare.findings import Findings
 from seglab.compare.numbers.answer import Comparison
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import ACCENT, INK, MUTED, axes_in, axis_label, figure_of
+from seglab.compare.plots.style import ACCENT, INK, MUTED, axes_in, axis_label, figure_of, name_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,7 @@ def plot_seeds(comparison: Comparison, ax: "Axes | None" = None) -> "Axes":
         ax.plot(columns, scores, color=MUTED, linewidth=0.8, alpha=0.55, marker="o", markersize=4.5, markeredgewidth=0)
     means = [arm.score.mean * factor for arm in arms]
     ax.scatter(columns, means, marker="_", s=900, linewidths=2.5, color=ACCENT, zorder=3, label="mean")
-    tilted = len(arms) > 6
-    ax.set_xticks(columns, [arm.arm for arm in arms], rotation=30 if tilted else 0, ha="right" if tilted else "center")
+    name_columns(ax, [arm.arm for arm in arms])
     ax.set_xlim(-0.5, len(arms) - 0.5)
     ax.set_ylabel(axis_label(metric.title, metric.unit.level), parse_math=False)
     ax.grid(axis="y", color=MUTED, alpha=0.25, linewidth=0.6)

@@ -4,6 +4,7 @@ Figures use the Agg canvas without pyplot: no global state, and no window. Text 
 report replaces by the text colour of the page. Matplotlib is imported on first use.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ _ARM_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 """Colours of Okabe & Ito 2008 and three more. Colour-blind readers can distinguish them, on light and on dark
 backgrounds.
 """
+
+MOST_LETTERS = 60
+"""Largest number of letters of a name that is drawn whole."""
+MOST_COLUMNS = 6
+"""Largest number of columns whose names are not tilted."""
+LETTERS_IN_A_LINE = 54
+"""Letters that fit below a plot in one line, if each column has as many as the longest name."""
 
 
 def line_of(place: int) -> tuple[str, str]:
@@ -70,6 +78,19 @@ def dress(ax: "Axes") -> "Axes":
 def axis_label(title: str, unit: str) -> str:
     """Return a label such as `test mIoU, %`."""
     return f"{title}, {unit}" if unit else title
+
+
+def short_name(name: str) -> str:
+    """Return a name, without its middle if it has more than `MOST_LETTERS` letters."""
+    half = (MOST_LETTERS - 1) // 2
+    return name if len(name) <= MOST_LETTERS else f"{name[:half]}…{name[-half:]}"
+
+
+def name_columns(ax: "Axes", names: Sequence[str]) -> None:
+    """Write a name below each of the columns 0, 1, ...; tilted if the names would meet."""
+    tilted = len(names) > MOST_COLUMNS or len(names) * max(map(len, names)) > LETTERS_IN_A_LINE
+    shown = [short_name(name) for name in names]
+    ax.set_xticks(range(len(names)), shown, rotation=30 if tilted else 0, ha="right" if tilted else "center")
 
 
 def depth(stage: str) -> tuple[int, int, str]:

@@ -8,7 +8,7 @@ from seglab.compare.findings import Findings
 from seglab.compare.metric import Metric
 from seglab.compare.numbers.tuning import Choice
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, line_of, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,16 @@ def _drawn(curves: Mapping[str, Sequence[float]], metric: Metric, ax: "Axes | No
     for place, (arm, curve) in enumerate(curves.items()):
         colour, dashes = line_of(place)
         values = [value * metric.unit.factor if math.isfinite(value) else math.nan for value in curve]
-        ax.plot(range(1, len(values) + 1), values, color=colour, linewidth=1.8, linestyle=dashes, marker="o", markersize=4, label=arm)
+        ax.plot(
+            range(1, len(values) + 1),
+            values,
+            color=colour,
+            linewidth=1.8,
+            linestyle=dashes,
+            marker="o",
+            markersize=4,
+            label=short_name(arm),
+        )
     ax.set_xlabel("number of settings tried")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel(axis_label(f"expected best {metric.title}", metric.unit.level), parse_math=False)

@@ -8,7 +8,7 @@ from seglab.compare.logs.curves import Curves
 from seglab.compare.logs.weights import QUANTITIES, StageCurves, stage_curves_of
 from seglab.compare.plots.curves import band
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, canvas, depth, line_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, canvas, depth, line_of, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,14 @@ def plot_weights(curves: StageCurves) -> "Figure":
     for ax in grid[-1]:
         ax.set_xlabel("step", fontsize=8)
     handles = dict(pair[::-1] for ax in grid.flat for pair in zip(*ax.get_legend_handles_labels(), strict=True))
-    figure.legend([handles[arm] for arm in arms], arms, frameon=False, labelcolor=INK, loc="outside lower center", ncols=min(6, len(arms)))
+    figure.legend(
+        [handles[arm] for arm in arms],
+        list(map(short_name, arms)),
+        frameon=False,
+        labelcolor=INK,
+        loc="outside lower center",
+        ncols=min(6, len(arms)),
+    )
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from seglab.compare.plots.differences import VERDICT_COLOURS
 from seglab.compare.plots.picture import Picture
-from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of
+from seglab.compare.plots.style import INK, MUTED, axes_in, axis_label, figure_of, short_name
 from seglab.compare.sets.answer import OverSets
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def plot_sets(found: OverSets, ax: "Axes | None" = None) -> "Axes":
             labels.append((place, name))
             place += 1
         place += 0.6
-    ax.set_yticks([at for at, _ in labels], [name for _, name in labels])
+    ax.set_yticks([at for at, _ in labels], [short_name(name) for _, name in labels])
     ax.set_ylim(place - 0.8, -0.7)
     label = axis_label(f"difference from {criteria.baseline}", criteria.metric.unit.step)
     left_end, right_end = ("better", "worse") if criteria.metric.smaller_is_better else ("worse", "better")
