@@ -1,5 +1,6 @@
 """Write the report of a study: one self-contained page, without scripts or network, readable on a phone."""
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -62,7 +63,22 @@ def report_name(criteria: Criteria) -> str:
         parts.append(f"margin-{criteria.margin:g}")
     if criteria.alpha != criteria.declared.alpha:
         parts.append(f"alpha-{criteria.alpha:g}")
-    return f"report-{re.sub('[^A-Za-z0-9._+=@-]', '-', '-'.join(parts))}.html"
+    return f"report-{in_file_name('-'.join(parts), 150)}.html"
+
+
+def in_file_name(text: str, longest: int) -> str:
+    """Return text as a part of a file's name, with at most `longest` characters.
+
+    A text with letters that are not in ASCII, or a longer one, ends with a hash of all of it: two classes may differ in
+    such letters alone.
+
+    >>> in_file_name("test/iou/traffic light", 80), in_file_name("test/iou/車", 80)
+    ('test-iou-traffic-light', 'test-iou---36f4d4d0')
+    """
+    plain = re.sub("[^A-Za-z0-9._+=@-]", "-", text)
+    if text.isascii() and len(plain) <= longest:
+        return plain
+    return f"{plain[: longest - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def render(found: Findings) -> str:

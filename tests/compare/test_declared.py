@@ -339,6 +339,8 @@ def test_each_exploratory_comparison_has_its_own_file(folder: Path) -> None:
     assert report_name(of("test/iou/car")) == "report-test-iou-car.html"
     assert report_name(of("test/iou/a/b<c")) == "report-test-iou-a-b-c.html"
     assert report_name(of(margin=0.02)) == "report-test-miou-margin-0.02.html"
+    assert len({report_name(of(f"test/iou/{name}")) for name in ("車", "樹", "Bäume", "Böume", "x" * 300, "x" * 301)}) == 6
+    assert len(report_name(of("test/iou/" + "x" * 300))) < 200
     assert report_name(of("val/loss", "l2", 0.01, 0.1)) == "report-val-loss-against-l2-margin-0.1-alpha-0.01.html"
 
 

@@ -1,13 +1,11 @@
 """Write the page of a comparison over several data sets: one self-contained file, beside the folders of the studies."""
 
-import hashlib
-import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from seglab.compare.criteria import Criteria
-from seglab.compare.report import report_name
+from seglab.compare.report import in_file_name, report_name
 from seglab.compare.sets import wording
 from seglab.compare.sets.answer import OverSets
 from seglab.compare.sets.picture import picture
@@ -34,24 +32,12 @@ def page_name(names: Sequence[str], found: OverSets) -> str:
     No report of a study has such a name.
     """
     criteria = next((each.comparison.criteria for each in found.sets if each.comparison.criteria.exploratory), found.criteria)
-    return f"report-sets-{_short(names)}{_suffix(criteria)}.html"
+    return f"report-sets-{in_file_name('-'.join(names), LONGEST_NAME)}{_suffix(criteria)}.html"
 
 
 def _suffix(criteria: Criteria) -> str:
     """Return what the report of a study has in its name if it is exploratory, such as `-val-loss`."""
     return report_name(criteria).removeprefix("report").removesuffix(".html")
-
-
-def _short(names: Sequence[str]) -> str:
-    """Return the names as one, or the first and a hash of all if they are too long.
-
-    >>> _short(["voc", "camvid"])
-    'voc-camvid'
-    """
-    whole = re.sub("[^A-Za-z0-9._+=@-]", "-", "-".join(names))
-    if len(whole) <= LONGEST_NAME:
-        return whole
-    return f"{whole[: LONGEST_NAME - 9]}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def render(found: OverSets) -> str:
