@@ -230,7 +230,11 @@ def read_tuning(folder: Path, record: StudyRecord | None) -> Tuning | None:
     if record is None or declared is None:
         return None
     place, found, problems = folder / TUNING, list[Choice](), list[str]()
-    runs_of = TuningFolder(place, read_record(place), declared)
+    try:
+        runs_of = TuningFolder(place, read_record(place), declared)
+    except ValueError as error:
+        runs_of = TuningFolder(place, None, declared)
+        problems.append(str(error))
     for arm in declared.settings:
         try:
             choice = runs_of.choice(arm)
@@ -241,9 +245,26 @@ def read_tuning(folder: Path, record: StudyRecord | None) -> Tuning | None:
             found.append(choice)
     if absent := [arm for arm in declared.settings if arm not in {choice.arm for choice in found}]:
         problems.append(f"no complete tuning runs of {', '.join(absent)} in {place}: nothing is said about the choice of their settings")
+    others = {choice.arm: text for choice in found if (text := _other_choice(choice, record.arms[choice.arm]["tuning"].get("chosen")))}
+    found = [choice for choice in found if choice.arm not in others]
+    problems += others.values()
     spaces = {arm: described.get("display", {}).get("space", {}) for arm, described in record.arms.items()}
     runs = [run for choice in found for run in _runs(declared, choice, f"{record.study}-{TUNING}")]
     return Tuning(declared, tuple(found), spaces, _seconds(runs, place), devices(place, runs), tuple(problems))
+
+
+def _other_choice(choice: Choice, trained: object) -> str:
+    """Return a line if the tuning runs choose another setting than the one that the final runs were trained with.
+
+    The line is empty if they agree, or if `trained`, the setting in the study's record, is None.
+    """
+    best = None if choice.best is None else choice.best.setting
+    if trained is None or best == trained:
+        return ""
+    return (
+        f"tuning of {choice.arm}: its runs now choose {best}, and study.json says that the final runs have {trained}: tuning runs were repeated "
+        "or changed since. Nothing is said about this choice"
+    )
 
 
 def values_of(setting: str) -> dict[str, float]:

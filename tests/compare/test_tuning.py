@@ -3,6 +3,7 @@
 The rate at which equal methods differ by tuning is tested too.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
@@ -14,14 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seglab import cli
 from seglab.compare import analyse, plot_tuning, read_folder, wording
 from seglab.compare.numbers.tuning import Candidate, Choice, finalists, stability
 from seglab.compare.report import render
 from seglab.compare.tuning import read_tuning, values_of
-from seglab.records import StudyRecord
+from seglab.records import StudyRecord, read_result, write_result
 from tests.compare.drawn import Scores, study, write_study, write_tuning_runs
 
 SPACE = {"lr": {"scale": "log", "low": 1e-4, "high": 1e-2}, "ratio": {"scale": "log", "low": 1e-4, "high": 1.0}}
+
+
+def best(scores: Scores, final: Scores) -> str:
+    """The setting with the largest mean, of those of the final round if there was one."""
+    means = {setting: float(np.mean((*scores[setting], *final.get(setting, ())))) for setting in (final or scores)}
+    return max(means, key=lambda setting: -math.inf if math.isnan(means[setting]) else means[setting])
 
 
 def tuned_study(folder: Path, arms: Mapping[str, Scores], final: Mapping[str, Scores] | None = None, space: object = None) -> Path:
@@ -32,7 +40,10 @@ def tuned_study(folder: Path, arms: Mapping[str, Scores], final: Mapping[str, Sc
     if finals:
         shared["final_seeds"] = list(range(1000 + seeds, 1000 + seeds + len(next(iter(next(iter(finals.values())).values())))))
     described = {
-        arm: {"tuning": {"chosen": next(iter(scores)), "settings": list(scores)}, "display": {"space": SPACE if space is None else space}}
+        arm: {
+            "tuning": {"chosen": best(scores, finals.get(arm, {})), "settings": list(scores)},
+            "display": {"space": SPACE if space is None else space},
+        }
         for arm, scores in arms.items()
     }
     write_study(folder, study({arm: [0.5, 0.6] for arm in arms}), StudyRecord("study", "none", "test/miou", {"tuning": shared}, described))
@@ -149,6 +160,32 @@ def test_tuning_runs_that_are_gone_or_damaged_are_noted(tmp_path: Path) -> None:
     assert "damaged (not JSON" in said
     assert "no complete tuning runs of none, l2" in said
     assert read_tuning(folder, None) is None
+
+
+def test_a_damaged_record_of_the_tuning_does_not_stop_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It once ended with an error after half of the table."""
+    scores = {"lr=1e-4": (0.1, 0.1), "lr=1e-3": (0.5, 0.4)}
+    folder = tuned_study(tmp_path, {"none": scores, "l2": scores})
+    (folder / "tuning" / "study.json").write_text("{")
+    assert cli.read(["compare", str(folder)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "study.json: damaged (not JSON" in said
+    assert said.endswith("report.html")
+
+
+def test_tuning_runs_that_choose_another_setting_than_the_trained_one_are_noted(tmp_path: Path) -> None:
+    """The report called the setting chosen that the runs choose now, which no final run has."""
+    scores = {"lr=1e-4": (0.1, 0.1), "lr=1e-3": (0.5, 0.4)}
+    folder = tuned_study(tmp_path, {"none": scores, "l2": scores})
+    for seed in (1000, 1001):
+        path = folder / "tuning" / "l2@lr=1e-3" / f"seed-{seed}" / "result.json"
+        repeated = read_result(path)
+        write_result(path, dataclasses.replace(repeated, val={"miou": 0.05}))
+    found = analyse(read_folder(folder)).tuning
+    assert found is not None
+    assert [choice.arm for choice in found.choices] == ["none"]
+    line = "tuning of l2: its runs now choose lr=1e-4, and study.json says that the final runs have lr=1e-3: tuning runs were repeated"
+    assert [note.startswith(line) for note in found.notes if "l2" in note] == [True]
 
 
 def test_words_of_a_final_round_and_of_folds() -> None:
