@@ -95,8 +95,8 @@ class SegmentationModule(L.LightningModule):
 
     Raises:
         ValueError: an argument is of another kind, such as a class in place of an object. The network is wrapped by
-            `torch.compile`, or its `train()` and `eval()` do not reach all its
-            modules, as after SMP's `freeze_encoder()`.
+            `torch.compile`, or its `train()` and `eval()` do not reach all its modules, as after SMP's
+            `freeze_encoder()`.
     """
 
     def __init__(

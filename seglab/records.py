@@ -281,6 +281,11 @@ class Analysis:
     pairs of all tests.
     """
 
+    def __post_init__(self) -> None:
+        for what, values in (("arms", self.arms), ("seeds", self.seeds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} {', '.join(map(str, values))}: one is there twice, and would count twice")
+
     @property
     def tests(self) -> int:
         """Number of tests that a p is adjusted for: one for each arm that was ever declared, except the baseline."""

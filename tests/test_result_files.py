@@ -357,6 +357,11 @@ def test_what_is_shown_to_people_is_no_setting() -> None:
         ('{"study": "a", "baseline": "b", "metric": "c", "shared": {}}', "missing required field `arms`"),
         ('{"study": 3, "baseline": "b", "metric": "c", "shared": {}, "arms": {}}', "Expected `str`, got `int` at `study`"),
         ('{"study": "a", "baseline": "b", "metric": "c", "shared": 3, "arms": {}}', "Expected `object`, got `int` at `shared`"),
+        (
+            '{"study": "a", "baseline": "b", "metric": "c", "shared": {}, "arms": {}, "analysis": {"baseline": "b", "metric": "c", '
+            '"margin": null, "alpha": 0.05, "arms": ["b", "d"], "seeds": [0, 1, 0]}}',
+            "seeds 0, 1, 0: one is there twice, and would count twice at `analysis`",
+        ),
     ],
 )
 def test_a_damaged_record_is_never_to_be_deleted(tmp_path: Path, content: str, what: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import wandb
+
 from seglab.records import Run, StudyRecord, identity, write_record
 from tests.compare.drawn import study, write_study
 

@@ -1,8 +1,9 @@
 """One statement over several data sets: bootstrap intervals stratified by data set (Agarwal et al. 2021).
 
-K data sets have n_k seeds each. The seeds of each data set are resampled on their own; arm and baseline keep their
-common seeds. For a test over K >= 6 data sets, use `sign_flip_p` on the K mean differences: it takes the data sets as a
-sample, and the seeds as part of each (Demšar 2006 recommends a test over data sets, one number from each).
+K data sets have n_k seeds each. The seeds of each data set are resampled on their own. Differences keep the common
+seeds of arm and baseline. For a test over K >= 6 data sets, use `sign_flip_p` on the K mean differences: it takes the
+data sets as a sample, and the seeds as part of each (Demšar 2006 recommends a test over data sets, one number from
+each).
 """
 
 from collections.abc import Callable, Sequence
@@ -52,18 +53,22 @@ def probability_of_improvement(scores: Sequence[Floats], baseline: Sequence[Floa
 
     X is the score of a run of the arm, and Y of a run of the baseline with any seed.
 
+    For the interval, the seeds of arm and baseline are drawn apart, as in Agarwal et al. (2021). Common draws would
+    contain pairs of one seed twice as often as the scores do, which shifts the interval if runs of one seed are alike.
+    Drawn apart, the interval is too wide then.
+
     Args:
         scores: (n_k,) scores of the arm on each data set, larger is better.
         baseline: (n_k,) scores of the baseline under the same seeds.
         level: level of the interval.
     """
-    pairs = [np.stack([ours, theirs]) for ours, theirs in zip(scores, baseline, strict=True)]  # (2, n_k)
 
-    def improvement(sets: Sequence[Floats]) -> Floats:
-        gaps = (drawn[0][..., :, None] - drawn[1][..., None, :] for drawn in sets)  # one data set in memory at a time
+    def improvement(drawn: Sequence[Floats]) -> Floats:
+        pairs = zip(drawn[: len(scores)], drawn[len(scores) :], strict=True)
+        gaps = (ours[..., :, None] - theirs[..., None, :] for ours, theirs in pairs)  # one data set in memory at a time
         return np.asarray(np.mean([np.mean((gap > 0) + 0.5 * (gap == 0), axis=(-2, -1)) for gap in gaps], axis=0))
 
-    return _estimate(pairs, improvement, level)
+    return _estimate([*scores, *baseline], improvement, level)
 
 
 def _means(sets: Sequence[Floats]) -> Floats:
@@ -74,9 +79,8 @@ def _estimate(sets: Sequence[Floats], statistic: Callable[[Sequence[Floats]], Fl
     """Return a statistic of the data sets and its interval.
 
     Args:
-        sets: (..., n_k) of each data set; the last axis is resampled.
-        statistic: takes the data sets, each with an axis of draws before its last axis, and returns one number for each
-            draw.
+        sets: (n_k,) of each data set, resampled on its own.
+        statistic: takes the data sets, each (draws, n_k), and returns one number for each draw.
         level: level of the percentile interval.
 
     Raises:
