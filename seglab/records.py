@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,18 +30,30 @@ SCHEMA = 2
 text, `NUMERICS`.
 """
 
-NUMERICS = 2
+NUMERICS = 3
 """Version of the numbers: each release of seglab that changes the numbers of a run increases it. It is part of a run's
 identity; the version of seglab is not.
 
 1: seglab 0.1 and 0.2. 2: seglab 0.3; `OHEM` takes its k from the valid pixels, which changes the numbers where masks
-hold ignored pixels.
+hold ignored pixels. 3: `CrossEntropy` with class weights and label smoothing costs 0 where all pixels of a batch have
+the weight 0.
 """
 
-CHANGED_BY: Mapping[int, frozenset[str]] = {2: frozenset({"seglab.OHEM"})}
-"""Public names of the classes whose numbers a version of the numbers changed. A version that is not a key changed the
-numbers of all.
-"""
+
+class Changed(NamedTuple):
+    """A class whose numbers a version of the numbers changed."""
+
+    name: str
+    """Its public name."""
+    only_with: tuple[str, ...] = ()
+    """Settings without which the numbers stayed: where one of them is off, None or 0."""
+
+
+CHANGED_BY: Mapping[int, tuple[Changed, ...]] = {
+    2: (Changed("seglab.OHEM"),),
+    3: (Changed("seglab.CrossEntropy", ("weight", "label_smoothing")),),
+}
+"""The classes whose numbers a version changed. A version that is not a key changed the numbers of all."""
 
 TUNING = "tuning"
 """Name of the folder of a study's tuning runs, inside the study's folder. It is read like the folder of any study."""
@@ -400,14 +412,14 @@ def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arm.items() if name != "display"}
 
 
-def changed_since(numerics: object) -> frozenset[str] | None:
-    """Return the public names of classes whose numbers changed after `numerics`; None if all may have changed."""
+def changed_since(numerics: object) -> tuple[Changed, ...] | None:
+    """Return the classes whose numbers changed after `numerics`; None if all may have changed."""
     if not isinstance(numerics, int) or numerics > NUMERICS:
         return None
     since = range(numerics + 1, NUMERICS + 1)
     if not all(version in CHANGED_BY for version in since):
         return None
-    return frozenset(name for version in since for name in CHANGED_BY[version])
+    return tuple(changed for version in since for changed in CHANGED_BY[version])
 
 
 def check_schema(folder: Path, record: StudyRecord) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.data.loading.sampler import split_batch
-from seglab.records import TUNING, Run, StudyRecord, arm_and_tuning, changed_since, check_schema, read_record, write_record
+from seglab.records import TUNING, Changed, Run, StudyRecord, arm_and_tuning, changed_since, check_schema, read_record, write_record
 from seglab.running import ledger
 from seglab.running.declared import agreed_analysis
 from seglab.running.flags import changed_flags
@@ -224,7 +224,7 @@ def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
     if any(line.startswith("numerics: ") for line in lines):
         changed = changed_since(existing.shared.get("numerics"))
         version = f", with seglab {existing.version}, as this version gives other numbers"
-        version += f" for what uses {' or '.join(sorted(changed))}" if changed else ""
+        version += f" for what uses {' or '.join(map(_spoken, changed))}" if changed else ""
     edited = any("the code of" in line for line in lines)
     if any(line.startswith(("tuning.seeds: ", "tuning.final_seeds: ")) for line in lines):
         tuning = existing.shared["tuning"]
@@ -236,6 +236,10 @@ def _remedies(existing: StudyRecord, lines: Iterable[str]) -> str:
     if any(line.startswith("shift ") for line in lines):
         version += ", or give a changed shift another name"
     return version + (". An edit that changes no number is accepted by --accept_code 'why', which study.json keeps" if edited else "")
+
+
+def _spoken(changed: Changed) -> str:
+    return changed.name + (f" with {' and '.join(changed.only_with)}" if changed.only_with else "")
 
 
 def _other_candidates(plan: Plan, existing: StudyRecord) -> list[str]:

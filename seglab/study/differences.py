@@ -5,10 +5,10 @@ runs stays as it was.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seglab.records import AcceptedEdit, StudyRecord, changed_since, settings_of
+from seglab.records import AcceptedEdit, Changed, StudyRecord, changed_since, settings_of
 
 
 def changes(recorded: StudyRecord, now: StudyRecord) -> list[str]:
@@ -76,14 +76,22 @@ def _same_numbers(recorded: StudyRecord, now: StudyRecord) -> bool:
     unless the class is the network.
     """
     changed = changed_since(recorded.shared.get("numerics"))
-    if not changed:
-        return changed is not None
-    return not any(_named(arm) & {*changed, *arm.get("code", {})} for arm in now.arms.values())
+    return changed is not None and not any(_is_changed(arm, changed) for arm in now.arms.values())
 
 
-def _named(arm: Mapping[str, Any]) -> set[str]:
-    """Return all strings in an arm's settings, public class names included, except those in network and code."""
-    return _texts([value for name, value in settings_of(arm).items() if name not in ("network", "code")])
+def _is_changed(arm: Mapping[str, Any], changed: Sequence[Changed]) -> bool:
+    """Return whether an arm uses a changed class, or a class of the user's own, beside the network."""
+    settings = [value for name, value in settings_of(arm).items() if name not in ("network", "code")]
+    return bool(changed) and (bool(_texts(settings) & {*arm.get("code", {})}) or any(_uses(settings, each) for each in changed))
+
+
+def _uses(value: Any, changed: Changed) -> bool:
+    """Return whether settings contain a changed class, with the settings without which its numbers stayed."""
+    if isinstance(value, Mapping):
+        if value.get("class") == changed.name and all(value.get(name) for name in changed.only_with):
+            return True
+        return any(_uses(item, changed) for name, item in value.items() if name != "class")
+    return any(_uses(item, changed) for item in value) if isinstance(value, list | tuple) else bool(value == changed.name)
 
 
 def _texts(value: Any) -> set[str]:
