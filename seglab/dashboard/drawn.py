@@ -18,7 +18,7 @@ from seglab.compare.plots import interaction
 from seglab.compare.plots.picture import Picture
 from seglab.compare.report import PICTURES
 from seglab.dashboard.logged import Logged
-from seglab.records import shortened
+from seglab.wandb_names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

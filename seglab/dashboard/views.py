@@ -15,7 +15,7 @@ from seglab.dashboard.logged import Logged, read_logged
 from seglab.dashboard.notices import left_over, sync_command
 from seglab.dashboard.server import NotLoggedIn, Server
 from seglab.exit_codes import DONE
-from seglab.records import id_of
+from seglab.wandb_names import id_of
 
 
 def dashboard(given: Namespace, console: Console) -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import seglab
-from seglab.records import Run, StudyRecord, id_of, identity, levels_of
+from seglab.records import Run, StudyRecord, identity, levels_of
+from seglab.wandb_names import id_of
 
 Phase = Literal["final", "tuning", "fit", "test", "validate"]
 """Purpose of a run: a study's own run, a run that tries a setting, or a command of `seglab fit`."""

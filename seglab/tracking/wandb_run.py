@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seglab.records import shortened
 from seglab.tracking.config import Described
 from seglab.tracking.local_logs import logs, mark_uploaded
 from seglab.tracking.modes import WandbMode
@@ -17,6 +16,7 @@ from seglab.tracking.series import define
 from seglab.tracking.state import State, Wanted, read_state, wanted, write_state
 from seglab.tracking.wandb_log import OnceLogger
 from seglab.transaction_log import steps, values
+from seglab.wandb_names import shortened
 
 if TYPE_CHECKING:
     import wandb
