@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import re
@@ -123,12 +124,15 @@ def _import_wandb() -> None:
     """Import wandb without its error reports, which delay a process's end in an outage, and without pandas.
 
     W&B imports pandas at the first picture or table, only to ask whether it is a data frame. Without the import it
-    looks at the name of the type.
+    looks at the name of the type. W&B lists all installed packages for each run. Here they are read once a process.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb.util
 
     wandb.util.pd_available = False
+    if not hasattr(wandb.util.working_set, "cache_info"):
+        installed = wandb.util.working_set
+        wandb.util.working_set = functools.cache(lambda: tuple(installed()))
 
 
 def finish() -> None:

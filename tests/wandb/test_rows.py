@@ -253,6 +253,31 @@ print("pandas" in sys.modules, len(list(folder.glob("wandb/offline-run-*/files/m
 """
 
 
+PACKAGES = """
+import importlib.metadata, sys
+from pathlib import Path
+from seglab.tracking import Described, finish, loggers
+read, distributions = [], importlib.metadata.distributions
+importlib.metadata.distributions = lambda: read.append(1) or distributions()
+for seed in range(3):
+    folder = Path(sys.argv[1]) / str(seed)
+    loggers(Described("s/a/s0", "s/a", "final", {"study": "s", "arm": "a", "command": "c", "folder": "f"}, folder, f"s-a-s{seed}-00000000"), "online")
+    finish()
+    print(len(read))
+print(*(len(list(folder.glob("wandb/run-*/files/requirements.txt"))) for folder in Path(sys.argv[1]).iterdir()))
+lists = {path.read_text() for path in Path(sys.argv[1]).glob("*/wandb/run-*/files/requirements.txt")}
+print(len(lists), all("torch==" in text for text in lists))
+"""
+
+
+def test_the_installed_packages_are_read_once_a_process(wandb_server: WandbServer, tmp_path: Path) -> None:
+    """Each run has their list."""
+    environment = environment_of(wandb_server, "online", {"PYTHONPATH": ROOT})
+    done = subprocess.run([sys.executable, "-c", PACKAGES, str(tmp_path)], env=environment, capture_output=True, text=True, check=True)
+    first, *later = done.stdout.split()
+    assert later == [first, first, "1", "1", "1", "1", "True"], done.stdout + done.stderr
+
+
 def test_pictures_are_logged_without_pandas(wandb_server: WandbServer, tmp_path: Path) -> None:
     """W&B would import it only to ask whether a picture is a data frame."""
     environment = environment_of(wandb_server, "offline", {"PYTHONPATH": ROOT})
