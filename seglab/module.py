@@ -217,6 +217,15 @@ class SegmentationModule(L.LightningModule):
             config = description(self.network).get("config", {})
             check_channels(images, config.get("in_channels"), self.mean.flatten().tolist(), self.std.flatten().tolist())
 
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Raise a ValueError if the data have another number of classes than this module."""
+        if len(class_names) != self.num_classes:
+            listed = ", ".join(class_names[:4]) + (", …" if len(class_names) > 4 else "")
+            raise ValueError(
+                f"the module has num_classes={self.num_classes}, and the data have {len(class_names)} classes ({listed}): build "
+                f"network and module with num_classes={len(class_names)}"
+            )
+
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (N,num_classes,H,W) of images (N,C,H,W) of any size, with the data set's own range of values.
 

@@ -50,6 +50,7 @@ def execute(job: Job, interruption: Interruption) -> Result:
         with part(profile, "data cache"):
             data.fill_cache()
         module = _built(job, profile)
+        module.check_classes(data.class_names)
         spent = Spent(resources.on_gpu)
         resume = ResumeCheckpoint(job.resume_checkpoint, resources.checkpoint_minutes, interruption)
         with part(profile, "loggers, W&B: start"):

@@ -108,7 +108,9 @@ def try_training(build: Callable[[], SegmentationModule], images: TrialImages, s
     with _alone(settings.device) as folder:
         for number in sorted({images.few, len(images.train.name)}):
             watch = _Watch(interruption)
-            fault = _fault(build(), watch, images._replace(train=_first(images.train, number)), _trainer(settings, watch, folder))
+            module = build()
+            module.check_classes(images.data.class_names)
+            fault = _fault(module, watch, images._replace(train=_first(images.train, number)), _trainer(settings, watch, folder))
             if not isinstance(fault, _NotFiniteError):
                 break
     if fault is not None:

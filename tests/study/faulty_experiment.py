@@ -143,9 +143,10 @@ def study(
     seeds: int = 1,
 ) -> Study:
     def arm(fault: str) -> Callable[[], SegmentationModule]:
-        make = networks(data.num_classes).get(fault, partial(Small, data.num_classes, 0.1))
+        classes = data.num_classes + {"fewer": -1, "more": 1}.get(fault, 0)
+        make = networks(classes).get(fault, partial(Small, classes, 0.1))
         loss = LOSSES.get(fault, CrossEntropy)
-        return lambda: SegmentationModule(make(), loss(), num_classes=data.num_classes, **OTHERS.get(fault, {}))
+        return lambda: SegmentationModule(make(), loss(), num_classes=classes, **OTHERS.get(fault, {}))
 
     arms = {name.replace(" ", "-"): arm(name) for name in ("fine", *faults)}
     return Study("faulty", data=data, epochs=1, seeds=range(seeds), baseline="fine", arms=arms)

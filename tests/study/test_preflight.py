@@ -1,5 +1,6 @@
 """Faults that would end every run of an arm are found before any writing, with one line of advice for each arm."""
 
+import json
 import random
 import shutil
 import sys
@@ -47,6 +48,8 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vector": ((), (STEP, "Given returns a tensor of shape (2, 4); expected logits")),
     "half": ((), (STEP, "the network gives logits of 16×16 for images of 32×32: resize the logits in its forward")),
     "classes": ((), (STEP, "the network gives 6 logits per pixel for 4 classes: build it with num_classes=4")),
+    "fewer": ((), ("the module has num_classes=3, and the data have 4 classes (background, disc, square, triangle): build",)),
+    "more": ((), ("the module has num_classes=5, and the data have 4 classes",)),
     "channels": ((), (STEP, "to have 4 channels, but got 3 channels instead; build the network with in_channels")),
     "smp channels": ((), ("the images have 3 channels of uint8, and the network takes 4: build it with in_channels=3",)),
     "mean": ((), ("mean has 2 values: give SegmentationModule mean and std of 3 values",)),
@@ -170,6 +173,16 @@ def test_it_can_be_left_out(here: Here) -> None:
     said = here("run", "--dry_run", "--faults", "dict", "--try_arms", "false")
     assert said.code == 0, said
     assert "tried" not in said.err
+
+
+@pytest.mark.slow
+def test_a_run_with_other_classes_than_the_data_fails_before_its_training(here: Here) -> None:
+    """It failed after its training, which no result could hold."""
+    said = here(*COMMANDS["run"], "--faults", "more", "--arm", "more", "--try_arms", "false")
+    assert said.code == 1, said
+    failure = json.loads(Path("runs/faulty/more/seed-0/failure.json").read_text())
+    assert failure["error"].startswith("ValueError: the module has num_classes=5, and the data have 4 classes")
+    assert not list(Path().rglob("metrics.csv"))
 
 
 @pytest.mark.slow
