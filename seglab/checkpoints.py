@@ -3,10 +3,12 @@
 import io
 import logging
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from torch.optim import Optimizer
@@ -24,6 +26,9 @@ class AtomicCheckpoints(CheckpointIO):
     Lightning's own plugin writes to $TMPDIR and copies the file from there, and a copy to another file system may be
     cut off.
 
+    Objects among the hyperparameters of Lightning, such as the network after `self.save_hyperparameters()`, are left
+    out: a file with objects is not loaded.
+
     Args:
         identity: names the run, its settings and its seed; saved in each of its checkpoints.
         spare: the path of a checkpoint that may fail to be written. The failure is logged, and the training goes on.
@@ -39,7 +44,7 @@ class AtomicCheckpoints(CheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with atomic_write(path, keep=previous(path)) as file:
-                torch.save({**checkpoint, "identity": self.identity}, file)
+                torch.save({**_without_objects(checkpoint), "identity": self.identity}, file)
             sync_folder(path.parent)
         except OSError as error:
             if path != self.spare:
@@ -59,6 +64,27 @@ class AtomicCheckpoints(CheckpointIO):
         remove(Path(path))
 
 
+class CheckpointRehearsal(AtomicCheckpoints):
+    """Checks that each checkpoint could be loaded, and writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    @override
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Check a checkpoint.
+
+        Raises:
+            ValueError: a part of it is more than plain numbers, text and tensors.
+        """
+        for name, part in _without_objects(checkpoint).items():
+            if error := _not_loadable(_emptied(part)):
+                raise ValueError(
+                    f"a checkpoint would keep objects under {name!r} ({_culprits(part, error)}), and could not be loaded: give it plain numbers, "
+                    "text and tensors, such as float(value)"
+                ) from error
+
+
 def check_resumable(part: LRScheduler | Optimizer) -> None:
     """Check that a checkpoint can hold the state of a scheduler or an optimizer.
 
@@ -66,16 +92,10 @@ def check_resumable(part: LRScheduler | Optimizer) -> None:
         ValueError: the state is more than plain numbers, text and tensors, so that an interrupted training could not be
             resumed.
     """
-    file = io.BytesIO()
-    try:
-        torch.save(part.state_dict(), file)
-        file.seek(0)
-        torch.load(file, weights_only=True)
-    except Exception as error:
-        culprits = ", ".join(dict.fromkeys(_not_plain(part.state_dict()))) or type(error).__name__
+    if error := _not_loadable(part.state_dict()):
         raise ValueError(
-            f"{type(part).__name__} keeps values that no checkpoint can hold ({culprits}), so that an interrupted training could not be "
-            "resumed: give it plain numbers, such as float(value), or let its state_dict leave them out"
+            f"{type(part).__name__} keeps values that no checkpoint can hold ({_culprits(part.state_dict(), error)}), so that an interrupted "
+            "training could not be resumed: give it plain numbers, such as float(value), or let its state_dict leave them out"
         ) from error
 
 
@@ -119,6 +139,43 @@ def _fault(path: Path, identity: str) -> str | None:
     except Exception as error:  # noqa: BLE001 - a damaged file fails in any way
         return f"damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'})"
     return None if found == identity else "belongs to a run of other settings or of another seed"
+
+
+def _not_loadable(state: object) -> Exception | None:
+    """Return the error with which saving or loading a part of a checkpoint fails; None if it can be loaded."""
+    file = io.BytesIO()
+    try:
+        torch.save(state, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - saving calls code of the user's objects
+        return error
+    return None
+
+
+def _culprits(state: object, error: Exception) -> str:
+    return ", ".join(dict.fromkeys(_not_plain(state))) or type(error).__name__
+
+
+def _without_objects(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without the hyperparameters that are not plain."""
+    kept = dict(checkpoint)
+    for name in (L.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY, L.LightningDataModule.CHECKPOINT_HYPER_PARAMS_KEY):
+        if name in kept:
+            kept[name] = {key: value for key, value in kept[name].items() if not any(_not_plain(value))}
+    return kept
+
+
+def _emptied(value: object) -> object:
+    """Return a part of a checkpoint with tensors of no elements, which are saved at once."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().new_empty(0)
+    if type(value) in (dict, OrderedDict):
+        return {name: _emptied(item) for name, item in value.items()}  # type: ignore[attr-defined]
+    if type(value) in (list, tuple):
+        items = [_emptied(item) for item in value]  # type: ignore[attr-defined]
+        return tuple(items) if type(value) is tuple else items
+    return value
 
 
 def _not_plain(value: object) -> Iterator[str]:

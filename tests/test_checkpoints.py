@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import nn
 
+from seglab import CrossEntropy, SegmentationDataModule, SegmentationModule, Shapes, load, network
 from seglab.checkpoints import AtomicCheckpoints, newest, previous, remove
 
 KILLS = 12
@@ -80,6 +83,37 @@ def save_for_ever(path: Path, first: int) -> None:
     while True:
         save(path, number, size=2_000_000)
         number += 1
+
+
+class Idiomatic(SegmentationModule):
+    """Saves its arguments as Lightning's documentation does."""
+
+    def __init__(self, network: nn.Module, loss: nn.Module, *, num_classes: int, alpha: float = 0.2) -> None:
+        super().__init__(network, loss, num_classes=num_classes)
+        self.alpha = alpha
+        self.save_hyperparameters()
+
+
+@pytest.mark.filterwarnings("ignore:Attribute '.*' is an instance of `nn.Module`")
+def test_saved_hyperparameters_keep_no_objects(tmp_path: Path) -> None:
+    """A file with the network as an object is not loaded: the run would begin anew, and its weights be of no use."""
+    data = SegmentationDataModule(Shapes(image_size=32, num_train=4, num_val=2, num_test=2), num_workers=0)
+    built = network("Unet", "tu-mobilenetv3_small_050", num_classes=data.num_classes)
+    module = Idiomatic(built, CrossEntropy(), num_classes=data.num_classes)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        logger=False,
+        plugins=[AtomicCheckpoints("me")],
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+    )
+    trainer.fit(module, datamodule=data)
+    path = tmp_path / "resume.ckpt"
+    trainer.save_checkpoint(path)
+    assert newest(path, "me") == path
+    assert AtomicCheckpoints("me").load_checkpoint(path)["hyper_parameters"] == {"num_classes": data.num_classes, "alpha": 0.2}
+    assert all(torch.equal(one, other) for one, other in zip(load(path).network.parameters(), built.parameters(), strict=True))
 
 
 def test_killed_while_saving_it_never_loses_what_it_had(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from seglab.checkpoints import CheckpointRehearsal
 from seglab.data import SegmentationDataModule
 from seglab.interruption import Interruption
 from seglab.module import SegmentationModule
@@ -129,6 +131,8 @@ def _fault(module: SegmentationModule, watch: "_Watch", images: TrialImages, tra
     val: DataLoader[Batch] | None = None if images.val is None else DataLoader([images.val], batch_size=None)  # type: ignore[arg-type]
     try:
         trainer.fit(module, train, val)
+        watch.where = ""
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / "trial.ckpt")
     except Exception as error:  # noqa: BLE001 - whatever a network, a loss or a penalty raises
         traceback.clear_frames(error.__traceback__)  # which hold the module
         return error
@@ -143,7 +147,7 @@ def _trainer(settings: TrialSettings, watch: "_Watch", folder: str) -> L.Trainer
     return L.Trainer(
         accelerator="gpu" if device.type == "cuda" else device.type,
         devices=1 if device.index is None else [device.index],
-        plugins=[LightningEnvironment()],
+        plugins=[LightningEnvironment(), CheckpointRehearsal()],
         precision=settings.precision,
         max_epochs=-(-start.steps // start.steps_per_epoch),
         max_steps=start.steps,

@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,14 @@ class Value(nn.Module):
 
     def forward(self, logits: Tensor, mask: Tensor) -> Any:
         return self.change(logits)
+
+
+class Keeps(SegmentationModule):
+    """Saves an object in each checkpoint."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["mine"] = {"seen": datetime.now()}
 
 
 def lost(key: str) -> Tensor:
@@ -146,7 +155,8 @@ def study(
         classes = data.num_classes + {"fewer": -1, "more": 1}.get(fault, 0)
         make = networks(classes).get(fault, partial(Small, classes, 0.1))
         loss = LOSSES.get(fault, CrossEntropy)
-        return lambda: SegmentationModule(make(), loss(), num_classes=classes, **OTHERS.get(fault, {}))
+        kind = Keeps if fault == "objects" else SegmentationModule
+        return lambda: kind(make(), loss(), num_classes=classes, **OTHERS.get(fault, {}))
 
     arms = {name.replace(" ", "-"): arm(name) for name in ("fine", *faults)}
     return Study("faulty", data=data, epochs=1, seeds=range(seeds), baseline="fine", arms=arms)

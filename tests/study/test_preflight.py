@@ -50,6 +50,7 @@ FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "classes": ((), (STEP, "the network gives 6 logits per pixel for 4 classes: build it with num_classes=4")),
     "fewer": ((), ("the module has num_classes=3, and the data have 4 classes (background, disc, square, triangle): build",)),
     "more": ((), ("the module has num_classes=5, and the data have 4 classes",)),
+    "objects": ((), ("a checkpoint would keep objects under 'mine' (datetime.datetime), and could not be loaded",)),
     "channels": ((), (STEP, "to have 4 channels, but got 3 channels instead; build the network with in_channels")),
     "smp channels": ((), ("the images have 3 channels of uint8, and the network takes 4: build it with in_channels=3",)),
     "mean": ((), ("mean has 2 values: give SegmentationModule mean and std of 3 values",)),
