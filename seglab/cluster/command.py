@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 Class = TypeVar("Class")
@@ -21,8 +21,10 @@ def shell(command: Sequence[str]) -> str:
     return shlex.join(command)
 
 
-def ask(words: Sequence[str], seconds: float = 60.0) -> str:
+def ask(words: Sequence[str], seconds: float = 60.0, environment: Mapping[str, str] | None = None) -> str:
     """Run a command of a scheduler and return its output.
+
+    The command has the variables of `environment`, or those of this process, and an empty standard input.
 
     Raises:
         ValueError: The command is missing, fails, or does not answer in time. If the command fails, its own message is
@@ -31,7 +33,7 @@ def ask(words: Sequence[str], seconds: float = 60.0) -> str:
     if shutil.which(words[0]) is None:
         raise ValueError(f"there is no {words[0]} on this machine; a scheduler's commands are on the login nodes of its cluster")
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, env=environment)
     except subprocess.TimeoutExpired:
         raise ValueError(f"{words[0]} did not answer within {seconds:.0f} seconds; try again when the scheduler is back") from None
     if done.returncode != 0:

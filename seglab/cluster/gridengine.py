@@ -100,8 +100,10 @@ class GridEngine(Cluster):
     def script(self, array: JobArray) -> str:
         options = [f"#$ -{name} {value}".rstrip() for name, value in self._options(array).items() if value is not None]
         resources = [f"#$ -l {name}={value}" for name, value in self._resources().items()]
+        # not by -o, in which a comma, a colon and quotes of a folder's name have a meaning
+        log = f"exec >> {shell([str(array.folder.absolute())])}/$JOB_ID.$SGE_TASK_ID.log 2>&1"
         start = ["exec", *self.job_words(array, stop_after=seconds_of(self.time) - self.warning)]
-        return "\n".join(["#!/bin/bash", *options, *resources, *self.setup, shell(start), ""])
+        return "\n".join(["#!/bin/bash", *options, *resources, log, *self.setup, shell(start), ""])
 
     @override
     def send(self, script: Path, array: JobArray) -> Sequence[str]:
@@ -155,7 +157,7 @@ class GridEngine(Cluster):
             "cwd": "",
             "V": "",
             "j": "y",
-            "o": f'"{array.folder.absolute()}/$JOB_ID.$TASK_ID.log"',  # Grid Engine fills in the variables, in quotes too
+            "o": "/dev/null",
             "t": f"1-{array.count}",
             "tc": None if self.array_parallelism is None else str(self.array_parallelism),
             "q": self.queue,

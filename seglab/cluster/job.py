@@ -89,7 +89,21 @@ def run(command: Sequence[str], context: JobContext, workers: int = 1, stop_afte
             ended.enter_context(process)
         while None in [process.poll() for process in processes]:  # a dead process is reaped at once, so that another takes over its run
             time.sleep(POLL_SECONDS)
-    return max(code if code >= 0 else 128 - code for code in (process.returncode for process in processes)), heard
+    codes = [process.returncode for process in processes]
+    for code in codes:
+        if code < 0:
+            print(
+                f"a worker of this job was killed by {_death(-code)}; another worker, or `launch` again, goes on with its run",
+                file=sys.stderr,
+            )
+    return max(code if code >= 0 else 128 - code for code in codes), heard
+
+
+def _death(number: int) -> str:
+    """Return the name of the signal that has killed a process, and its usual cause."""
+    if number == signal.SIGKILL:
+        return "SIGKILL, as the system does when memory runs out"
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
 
 
 if __name__ == "__main__":

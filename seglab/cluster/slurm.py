@@ -1,6 +1,7 @@
 """Slurm: the jobs of a study as a job array. No torch. The script can be shown on a machine without Slurm."""
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,14 +97,16 @@ class Slurm(Cluster):
 
     @override
     def script(self, array: JobArray) -> str:
-        options = {name: value for name, value in self._options(array).items() if value is not None}
-        flags = [f"#SBATCH --{name}" + (f"={shell([str(value)])}" if value != "" else "") for name, value in options.items()]
+        flags = [f"#SBATCH --{name}" + (f"={shell([value])}" if value != "" else "") for name, value in self._options(array).items()]
         start = ["srun", "--unbuffered", f"--cpus-per-task={self.cpus}", *self.job_words(array)]
         return "\n".join(["#!/bin/bash", *flags, *self.setup, shell(start), ""])
 
     @override
     def send(self, script: Path, array: JobArray) -> Sequence[str]:
-        job = ask(["sbatch", "--parsable", str(script)]).strip().partition(";")[0]  # `17`, or `17;cluster`
+        # an option in the script gives way to its variable, such as SBATCH_PARTITION; a word of the command line does not
+        flags = [f"--{name}" + (f"={value}" if value != "" else "") for name, value in self._options(array).items()]
+        words = ["sbatch", "--parsable", *flags, str(script)]
+        job = ask(words, environment=_outside_of_jobs(os.environ)).strip().partition(";")[0]  # `17`, or `17;cluster`
         return [job] if array.count == 1 else [f"{job}_{task}" for task in range(array.count)]
 
     @classmethod
@@ -111,7 +114,7 @@ class Slurm(Cluster):
     def queued(cls, ids: Collection[str]) -> list[QueuedJob]:
         words = ["squeue", "--noheader", "--array", "--jobs", ",".join(_arrays(ids)), "--format", "%i|%T|%R"]
         try:
-            printed = ask(words)
+            printed = ask(words, environment=_unfiltered(os.environ))
         except ValueError as error:
             if "Invalid job id" in str(error):  # Slurm has forgotten all of the jobs
                 return []
@@ -122,7 +125,7 @@ class Slurm(Cluster):
     @classmethod
     @override
     def cancel(cls, ids: Collection[str]) -> None:
-        ask(["scancel", *_arrays(ids)])
+        ask(["scancel", *_arrays(ids)], environment=_unfiltered(os.environ))
 
     @override
     def explain(self, refusal: str) -> str:
@@ -147,13 +150,14 @@ class Slurm(Cluster):
             return ""
         return ""
 
-    def _options(self, array: JobArray) -> dict[str, str | int | None]:
-        """Return the options of sbatch by name; None leaves one out."""
+    def _options(self, array: JobArray) -> dict[str, str]:
+        """Return the options of sbatch by name; the value is empty for an option without one."""
         several = array.count > 1
         limit = "" if self.array_parallelism is None else f"%{self.array_parallelism}"
-        return {
+        folder = str(array.folder.absolute()).replace("%", "%%")  # Slurm replaces %j and the like
+        options: dict[str, str | int | None] = {
             "job-name": array.name,
-            "output": f"{array.folder.absolute()}/{'%A_%a' if several else '%j'}.log",
+            "output": f"{folder}/{'%A_%a' if several else '%j'}.log",
             "open-mode": "append",
             "array": f"0-{array.count - 1}{limit}" if several else None,
             "partition": self.partition,
@@ -170,6 +174,7 @@ class Slurm(Cluster):
             "requeue": "",
             **self.options,
         }
+        return {name: str(value) for name, value in options.items() if value is not None}
 
 
 def _arrays(ids: Iterable[str]) -> list[str]:
@@ -178,3 +183,18 @@ def _arrays(ids: Iterable[str]) -> list[str]:
     An array is submitted as a whole, so the list is short.
     """
     return sorted({job.partition("_")[0] for job in ids})
+
+
+def _outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for sbatch, without what Slurm says of the job that this process runs in, if any.
+
+    The new job would inherit what its own job does not set, such as SLURM_MEM_PER_CPU, and its srun would obey.
+    """
+    if "SLURM_JOB_ID" not in environment:
+        return dict(environment)
+    return {name: value for name, value in environment.items() if not name.startswith("SLURM_") or name == "SLURM_CONF"}
+
+
+def _unfiltered(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the user's filters of the queue, such as SQUEUE_STATES, and questions back."""
+    return {name: value for name, value in environment.items() if not name.startswith(("SQUEUE_", "SCANCEL_"))}

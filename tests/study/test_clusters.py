@@ -28,7 +28,7 @@ GOLDEN = """\
 #$ -cwd
 #$ -V
 #$ -j y
-#$ -o "HERE/runs/tiny/jobs/TIME/$JOB_ID.$TASK_ID.log"
+#$ -o /dev/null
 #$ -t 1-6
 #$ -tc 3
 #$ -q all.q
@@ -41,6 +41,7 @@ GOLDEN = """\
 #$ -l h_rt=5370
 #$ -l gpu=2
 #$ -l mem_free=16G
+exec >> HERE/runs/tiny/jobs/TIME/$JOB_ID.$SGE_TASK_ID.log 2>&1
 module load cuda
 exec PYTHON -u -m seglab.cluster.job --stop-after 5250 seglab.cluster.gridengine_job.GridEngineJob python tiny.py work """
 

@@ -1,5 +1,6 @@
 """Slurm without Slurm: the script, what a cluster may be asked for, what is refused. On a real one: tests/cluster."""
 
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from seglab.cluster import jobs
-from seglab.cluster.cluster import Needs, QueuedJob, Submission
+from seglab.cluster.cluster import JobArray, Needs, QueuedJob, Submission
 from seglab.cluster.slurm import Slurm
 from seglab.records import Run
 from seglab.running import ledger
@@ -171,6 +172,69 @@ def test_status_without_slurm_says_so(without_slurm: Script, tmp_path: Path) -> 
     assert "its jobs: there is no squeue on this machine" in out
 
 
+RECORDER = f"""#!{sys.executable}
+# a command of Slurm that writes down its words and its variables
+import json, os, sys
+json.dump([sys.argv[1:], dict(os.environ), sys.stdin.read()], open("asked.json", "w"))
+if sys.argv[0].endswith("sbatch"):
+    print(17)
+"""
+
+
+def asked(folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> tuple[list[str], dict[str, str]]:
+    """Return the words and the variables with which `act` calls a command of Slurm, whose standard input is empty."""
+    (folder / command).write_text(RECORDER)
+    (folder / command).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.chdir(folder)
+    act()
+    words, variables, given = json.loads((folder / "asked.json").read_text())
+    assert given == ""
+    return words, variables
+
+
+def test_flags_of_launch_are_stronger_than_variables_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm obeys SBATCH_PARTITION instead of a line of the script, and a word of the command line instead of both."""
+    monkeypatch.setenv("SBATCH_ACCOUNT", "default")
+    cluster = Slurm(partition="gpu", constraint="a100|h100", options={"exclusive": ""})
+    array = JobArray("tiny", 2, tmp_path / "50%j of 'all'", ("python", "x.py"))
+    words, variables = asked(tmp_path, "sbatch", monkeypatch, lambda: cluster.send(tmp_path / "job.sh", array))
+    assert {"--partition=gpu", "--constraint=a100|h100", "--array=0-1", "--time=720", "--exclusive", "--requeue"} <= set(words)
+    assert f"--output={tmp_path}/50%%j of 'all'/%A_%a.log" in words, "Slurm would fill in the %j of the folder"
+    assert not any(word.startswith("--account") for word in words)
+    assert words[-1] == str(tmp_path / "job.sh")
+    assert variables["SBATCH_ACCOUNT"] == "default", "it holds where no flag is given"
+
+
+def test_a_job_inherits_nothing_of_the_job_that_launches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"SLURM_CONF": "/etc/slurm.conf", "SLURM_HINT": "nomultithread"}
+    of_a_job = {"SLURM_JOB_ID": "7", "SLURM_MEM_PER_CPU": "100", "SLURM_CPU_BIND": "quiet,mask_cpu:0x1"}
+    for name, value in {**kept, **of_a_job}.items():
+        monkeypatch.setenv(name, value)
+    array = JobArray("tiny", 1, tmp_path / "jobs", ("python", "x.py"))
+
+    def slurm_variables() -> dict[str, str]:
+        variables = asked(tmp_path, "sbatch", monkeypatch, lambda: Slurm().send(tmp_path / "job.sh", array))[1]
+        return {name: value for name, value in variables.items() if name.startswith("SLURM_")}
+
+    assert slurm_variables() == {"SLURM_CONF": "/etc/slurm.conf"}
+    for name in of_a_job:
+        monkeypatch.delenv(name)
+    assert slurm_variables() == kept, "a login shell's own variables stay"
+
+
+@pytest.mark.parametrize(
+    ("command", "act"), [("squeue", lambda: Slurm.queued({"7_0", "7_1"})), ("scancel", lambda: Slurm.cancel({"7_0", "7_1"}))]
+)
+def test_filters_of_the_users_own_hide_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, act: Callable[[], object]
+) -> None:
+    for name in ("SQUEUE_STATES", "SQUEUE_PARTITION", "SCANCEL_STATE", "SCANCEL_INTERACTIVE"):
+        monkeypatch.setenv(name, "1")
+    variables = asked(tmp_path, command, monkeypatch, act)[1]
+    assert not [name for name in variables if name.startswith(("SQUEUE_", "SCANCEL_"))]
+
+
 STAND_IN = """#!/bin/sh
 # what scontrol answers on the cluster that a test is on
 case "$*" in
@@ -267,7 +331,7 @@ for code in Path().glob("code-*"):
     ],
 )
 def test_a_job_of_several_workers_that_is_asked_to_stop(
-    tmp_path: Path, tracking: str, codes: tuple[int, ...], killed: bool, ended: int, requeued: bool
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], tracking: str, codes: tuple[int, ...], killed: bool, ended: int, requeued: bool
 ) -> None:
     """Each worker hears of it once, has its share of the job's 7 cores, and ends with a code of its own.
 
@@ -301,6 +365,8 @@ def test_a_job_of_several_workers_that_is_asked_to_stop(
     heard = [path.read_text() for path in tmp_path.glob("*.heard")]
     assert heard == [str(int(signal.SIGUSR2))] * (2 if killed else 3)
     assert (tmp_path / "requeued").exists() == requeued
+    said = "a worker of this job was killed by SIGKILL, as the system does when memory runs out"
+    assert (said in capfd.readouterr().err) == killed
 
 
 def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
