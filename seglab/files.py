@@ -15,6 +15,24 @@ LONGEST = 255
 """Largest number of bytes in the name of a file on the usual file systems."""
 
 
+_PROCESSES = Path("/proc/self/ns/pid")
+_OF_THE_HOST = 0xEFFFFFFC
+"""Number of the process namespace of a Linux host itself (PROC_PID_INIT_INO in the kernel)."""
+
+
+def host() -> str:
+    """Return the name of this host. In a container, append its process namespace, which gives process ids a meaning.
+
+    Containers can have the name of their host, as by `docker run --network host`, and yet other process ids.
+    """
+    name = socket.gethostname()
+    try:
+        namespace = _PROCESSES.stat().st_ino
+    except OSError:  # a system other than Linux
+        return name
+    return name if namespace == _OF_THE_HOST else f"{name}+{namespace}"
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing bytes, and rename it to `path` when the block ends.
@@ -57,7 +75,7 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
 
 def _part(path: Path) -> Path:
     """Return the temporary file of `path`, whose name has at most `LONGEST` bytes."""
-    name, end = path.name, f".{socket.gethostname()}.{os.getpid()}.part"
+    name, end = path.name, f".{host()}.{os.getpid()}.part"
     if len(os.fsencode(f".{name}{end}")) > LONGEST:
         checksum = f"~{zlib.crc32(os.fsencode(name)):08x}"  # two names of one beginning keep two files
         room = LONGEST - len(os.fsencode(f".{checksum}{end}"))

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from seglab.files import atomic_write
+from seglab.files import atomic_write, host
 from seglab.running.ledger import remove_leftovers
 
 SIZE = 1_000_000
@@ -110,7 +109,7 @@ def test_what_a_killed_process_leaves_is_found_and_removed(tmp_path: Path, name:
     process.wait(30)
     (left,) = [there.name for there in tmp_path.iterdir() if there != path]
     begin = r"\.result\.json" if name == "result.json" else r"\.é+~[0-9a-f]{8}"
-    assert re.fullmatch(rf"{begin}\.{re.escape(socket.gethostname())}\.{process.pid}\.part", left)
+    assert re.fullmatch(rf"{begin}\.{re.escape(host())}\.{process.pid}\.part", left)
     assert list(tmp_path.glob("*.part")) == list(tmp_path.glob(".*.part")) == [tmp_path / left]
     remove_leftovers(tmp_path)
     assert [there.name for there in tmp_path.iterdir()] == [name]

@@ -103,7 +103,7 @@ class Slurm(Cluster):
 
     @override
     def send(self, script: Path, array: JobArray) -> Sequence[str]:
-        # an option in the script gives way to its variable, such as SBATCH_PARTITION; a word of the command line does not
+        # sbatch obeys a variable, such as SBATCH_PARTITION, instead of a line of the script; its words come first
         flags = [f"--{name}" + (f"={value}" if value != "" else "") for name, value in self._options(array).items()]
         words = ["sbatch", "--parsable", *flags, str(script)]
         job = ask(words, environment=_outside_of_jobs(os.environ)).strip().partition(";")[0]  # `17`, or `17;cluster`

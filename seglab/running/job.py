@@ -50,7 +50,15 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """Hash of the settings of the run."""
+        """Hash of the settings of the run.
+
+        Raises:
+            ValueError: the record lacks the arm of the run, as one that was added to the script after `launch`.
+        """
+        if self.record.entry(self.run) not in self.record.arms:
+            raise ValueError(
+                f"{self.folder}/study.json does not have the arm {self.record.entry(self.run)}; `run` or `launch` again adds it"
+            )
         return records.identity(self.record, self.run)
 
     @property

@@ -8,7 +8,6 @@ exist is atomic on every file system, NFS included. A lease that names its owner
 import contextlib
 import os
 import re
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from seglab.cluster.here import job_here
+from seglab.files import host
 from seglab.records import has_diverged
 
 BEAT_SECONDS = 15.0
@@ -39,7 +39,7 @@ class Owner:
     @classmethod
     def this_process(cls) -> "Owner":
         job = job_here()
-        place = (socket.gethostname(), os.getpid())
+        place = (host(), os.getpid())
         return cls(*place) if job is None else cls(*place, job.id, job.restarts)
 
     def __str__(self) -> str:
@@ -155,10 +155,10 @@ def owner(directory: Path) -> Owner | None:
 
 def remove_leftovers(directory: Path) -> None:
     """Delete the temporary files in `directory` that belong to dead processes of this host."""
-    host = socket.gethostname()
+    here = host()
     for path in directory.glob(".*"):
-        written_by = re.fullmatch(rf"\..+\.{re.escape(host)}\.(\d+)\.(\d+|part)", path.name)
-        if written_by is not None and Owner(host, int(written_by[1])).is_certainly_dead():
+        written_by = re.fullmatch(rf"\..+\.{re.escape(here)}\.(\d+)\.(\d+|part)", path.name)
+        if written_by is not None and Owner(here, int(written_by[1])).is_certainly_dead():
             path.unlink(missing_ok=True)
 
 
@@ -221,7 +221,7 @@ def _file_server_now(directory: Path) -> float:
 
     On a network file system this is the file server's clock.
     """
-    probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}"
+    probe = directory / f".clock.{host()}.{os.getpid()}.{threading.get_ident()}"
     try:
         probe.touch()
         return probe.stat().st_mtime

@@ -1,13 +1,13 @@
 """`run` while other processes work on some runs: it exits with its own code, or waits and finishes what they leave."""
 
 import os
-import socket
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from seglab.files import host
 from seglab.records import read_results
 from tests.study.attempts import attempt
 
@@ -24,7 +24,7 @@ def test_another_process_works_on_a_run(wait: bool, left: str | None, code: int,
     """Let another process own one of two runs, and give it up after the other run is done."""
     lease = tmp_path / "runs" / "fragile" / "plain" / "seed-1" / "lease.0"
     lease.parent.mkdir(parents=True)
-    lease.write_text(f"{socket.gethostname()} {os.getpid()}\n")
+    lease.write_text(f"{host()} {os.getpid()}\n")
 
     def give_up() -> None:
         while not read_results(tmp_path / "runs" / "fragile")[0]:
@@ -49,7 +49,7 @@ def test_one_run_that_another_process_has_is_waited_for(tmp_path: Path) -> None:
     """Without --wait it is refused, with the name of the owner."""
     lease = tmp_path / "runs" / "fragile" / "plain" / "seed-0" / "lease.0"
     lease.parent.mkdir(parents=True)
-    lease.write_text(f"{socket.gethostname()} {os.getpid()}\n")
+    lease.write_text(f"{host()} {os.getpid()}\n")
     words = ("run", "--wandb", "disabled", "--arm", "plain", "--seed", 0, "--epochs", 1)
     assert attempt(tmp_path, *words) == 2
     assert "wait for its end (--wait), or stop it" in (tmp_path / "printed.txt").read_text()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,6 +207,24 @@ def test_a_live_process_of_this_host_is_not(tmp_path: Path) -> None:
     assert claim(tmp_path) is None
     lives.communicate("end\n", timeout=30)
     assert claim(tmp_path) is not None
+
+
+def test_a_process_of_another_container_is_not_taken_for_dead(tmp_path: Path) -> None:
+    """Containers may have one name and see different processes: of another container, silence decides."""
+    apart = ["unshare", "--pid", "--fork", *([] if os.getuid() == 0 else ["--user"])]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], check=False).returncode != 0:
+        pytest.skip("needs the right to make a process namespace")
+    code = "import sys; from pathlib import Path; from seglab.running.ledger import claim; print(claim(Path(sys.argv[1])))"
+
+    def claimed_apart(directory: Path) -> bool:
+        done = subprocess.run([*apart, sys.executable, "-c", code, str(directory)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return "Lease" in done.stdout
+
+    assert claim(tmp_path / "ours") is not None
+    assert not claimed_apart(tmp_path / "ours"), "two processes would work on one run"
+    assert claimed_apart(tmp_path / "theirs")
+    assert state(tmp_path / "theirs") == "running", "until it is silent for long"
 
 
 @pytest.mark.parametrize(("silence", "free"), [(0.0, False), (STALE_SECONDS - 10, False), (STALE_SECONDS + 10, True)])

@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import pytest
 import torch
 
 from seglab.checkpoints import newest, previous
+from seglab.files import host
 from seglab.records import Run, read_record, read_result
 from seglab.running import ledger
 from seglab.running.worker import write_failure
@@ -254,6 +254,20 @@ def test_a_checkpoint_of_another_seed_is_not_used(whole: Path, begun: Beginning,
 
 
 @pytest.mark.slow
+def test_an_arm_that_the_folder_does_not_know_is_not_trained(whole: Path, begun: Beginning) -> None:
+    """Start a worker as a job does whose script got one more arm while the job was in the queue."""
+    place = begun(whole)
+    record = place / "runs" / "fragile" / "study.json"
+    known = json.loads(record.read_text())
+    del known["arms"]["plain"]
+    record.write_text(json.dumps(known))
+    assert work(place, "plain") == 1
+    failure = json.loads((run_of(place, "plain") / "failure.json").read_text())["error"]
+    assert failure == "ValueError: runs/fragile/study.json does not have the arm plain; `run` or `launch` again adds it"
+    assert attempt(place, "run", "--wandb", "disabled", "--arm", "plain") == 0
+    assert_same(place, whole, "plain")
+
+
 def test_the_costs_of_all_attempts_count(whole: Path, begun: Beginning) -> None:
     place = begun(whole)
     assert work(place, "plain", DIE_AT=7) == -signal.SIGKILL
@@ -312,7 +326,7 @@ def test_what_was_left_beside_a_result_goes(whole: Path, begun: Beginning) -> No
     shutil.copytree(run_of(whole.parents[1], "plain"), run)
     dead = subprocess.Popen(["true"])
     dead.wait()
-    for name in (f".clock.{socket.gethostname()}.{dead.pid}.140", "checkpoints/resume.ckpt", "checkpoints/resume.prev.ckpt"):
+    for name in (f".clock.{host()}.{dead.pid}.140", "checkpoints/resume.ckpt", "checkpoints/resume.prev.ckpt"):
         (run / name).touch()
     assert work(place, "plain") == 0
     assert_same(place, whole, "plain")
