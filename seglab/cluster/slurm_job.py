@@ -28,13 +28,19 @@ class SlurmJob(JobContext):
     rank_variables = tuple(f"SLURM_{name}" for name in ("NTASKS", "NPROCS", "NTASKS_PER_NODE", "PROCID", "LOCALID", "NODEID"))
 
     number: str
-    """SLURM_JOB_ID. Each task of an array has its own."""
+    """Id of the job, or of one task of an array, such as `17_2`.
+
+    The last task has the array's own number as SLURM_JOB_ID, by which Slurm's commands mean all tasks.
+    """
 
     @classmethod
     @override
     def current(cls) -> "SlurmJob | None":
         number = os.environ.get("SLURM_JOB_ID")
-        return None if number is None else cls(number)
+        array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+        if number is None:
+            return None
+        return cls(number if array is None or task is None else f"{array}_{task}")
 
     @classmethod
     @override

@@ -106,6 +106,20 @@ def test_a_job_of_two_runs_at_a_time_is_queued_again_and_goes_on(
         assert numbers(run) == numbers(local / "l2" / run.name)
 
 
+def test_odd_names_have_their_log(
+    script: Script, folder: Path, local: Path, gridengine: GridEngineCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = folder.parents[1] / "all: 'of' \"it\""
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    script(*LAUNCH, *ONE, "--name", "a,b=c@d+e", "--launcher.setup", '["echo set up"]')
+    (submission,) = submissions(odd / "runs" / "a,b=c@d+e")
+    (job,) = submission.ids
+    wait("the run to end", lambda: not gridengine.ask("qstat").strip(), 240)
+    assert submission.log(job).read_text().startswith("set up\n")
+    assert numbers(submission.folder.parents[1] / "l2/seed-1")[1] == numbers(local / "l2/seed-1")[1]
+
+
 def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, gridengine: GridEngineCluster) -> None:
     script(*LAUNCH, *ONE, step=3)
     job = the_job(folder)

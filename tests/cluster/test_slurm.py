@@ -128,6 +128,46 @@ def test_at_the_time_limit_a_job_is_queued_again_and_goes_on(script: Script, fol
     assert "released" in (folder / "l2/seed-1/lease.0").read_text(), "it was killed before it could stop in order"
 
 
+def test_the_last_task_of_an_array_is_queued_again_alone(script: Script, folder: Path, local: Path, slurm: SlurmCluster) -> None:
+    """Slurm gives it the number of the array, and would queue all of its tasks again."""
+    script(*LAUNCH, "--arm", "l2", "--launcher.time", "00:30:00", step=4)
+    (submission,) = submissions(folder)
+    first, last = submission.ids
+    for seed in (0, 1):
+        wait_for_training(folder / f"l2/seed-{seed}")
+    slurm.ask("scontrol", "update", f"jobid={last}", "TimeLimit=2")
+    goes_on(slurm, last)
+    wait("the other task to end", lambda: slurm.job(first).get("JobState") == "COMPLETED", 240)
+    assert slurm.job(first)["Restarts"] == "0"
+    for seed in (0, 1):
+        assert numbers(folder / f"l2/seed-{seed}") == numbers(local / f"l2/seed-{seed}")
+    jobs = {Owner.read(path.read_text().splitlines()[0]).job for path in folder.glob("l2/*/lease.*")}
+    assert jobs == {first, last}
+
+
+def test_variables_of_the_shell_and_odd_names_change_nothing(
+    script: Script, folder: Path, local: Path, slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = folder.parents[1] / "50%j of 'all' \"runs\""
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    of_the_shell = {"SBATCH_PARTITION": "urgent", "SBATCH_TIMELIMIT": "7", "SBATCH_OUTPUT": "/nowhere", "SQUEUE_STATES": "SUSPENDED"}
+    of_a_job = {"SLURM_JOB_ID": "1", "SLURM_MEM_PER_CPU": "100", "SLURM_MEM_PER_GPU": "100"}
+    for name, value in {**of_the_shell, **of_a_job}.items():
+        monkeypatch.setenv(name, value)
+    script(*LAUNCH, *ONE, "--name", "a,b=c@d+e", "--launcher.memory", "1")
+    (submission,) = submissions(odd / "runs" / "a,b=c@d+e")
+    (job,) = submission.ids
+    assert f": {job}" in script("status", "--name", "a,b=c@d+e")
+    said = slurm.job(job)
+    assert (said["Partition"], said["TimeLimit"]) == ("main", "12:00:00")
+    wait("the run to end", lambda: slurm.job(job)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"), 240)
+    assert slurm.job(job)["JobState"] == "COMPLETED"
+    monkeypatch.delenv("SQUEUE_STATES")
+    assert submission.log(job).is_file()
+    assert numbers(submission.folder.parents[1] / "l2/seed-1")[1] == numbers(local / "l2/seed-1")[1]
+
+
 def test_a_cancelled_job_stays_cancelled(script: Script, folder: Path, slurm: SlurmCluster) -> None:
     script(*LAUNCH, *ONE, step=3)
     job = the_job(folder)

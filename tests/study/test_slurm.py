@@ -15,6 +15,7 @@ import pytest
 from seglab.cluster import jobs
 from seglab.cluster.cluster import JobArray, Needs, QueuedJob, Submission
 from seglab.cluster.slurm import Slurm
+from seglab.cluster.slurm_job import SlurmJob
 from seglab.records import Run
 from seglab.running import ledger
 from seglab.script.main import main
@@ -367,6 +368,33 @@ def test_a_job_of_several_workers_that_is_asked_to_stop(
     assert (tmp_path / "requeued").exists() == requeued
     said = "a worker of this job was killed by SIGKILL, as the system does when memory runs out"
     assert (said in capfd.readouterr().err) == killed
+
+
+ARRAY = """#!/bin/sh
+# what scontrol answers of an array whose last task, 7_1, has the number of the array, and whose first task is done
+case "$*" in
+  "show config") echo "ProctrackType           = proctrack/linuxproc";;
+  "--oneliner show job 7") echo "JobId=7 JobState=RUNNING"; echo "JobId=8 JobState=COMPLETED";;
+  "--oneliner show job 7_1") echo "JobId=7 JobState=RUNNING";;
+  requeue*) echo "$@" >> requeued;;
+esac
+"""
+
+
+def test_the_last_task_of_an_array_asks_for_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm takes its number for that of all tasks: it would queue those again that are done or still work."""
+    (tmp_path / "scontrol").write_text(ARRAY)
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, value in {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    job = SlurmJob.current()
+    assert job is not None
+    assert job.id == "7_1", "the id that `status` shows"
+    assert job.should_requeue({signal.SIGUSR2})
+    assert job.requeue() == 75
+    assert (tmp_path / "requeued").read_text() == "requeue 7_1\n"
 
 
 def test_a_job_that_starts_again_has_its_own_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
