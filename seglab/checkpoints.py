@@ -77,6 +77,8 @@ class CheckpointRehearsal(AtomicCheckpoints):
         Raises:
             ValueError: a part of it is more than plain numbers, text and tensors.
         """
+        if "seglab" not in checkpoint:
+            raise ValueError("on_save_checkpoint lacks super().on_save_checkpoint(checkpoint), without which no checkpoint can be loaded")
         for name, part in _without_objects(checkpoint).items():
             if error := _not_loadable(_emptied(part)):
                 raise ValueError(

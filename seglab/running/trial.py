@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
@@ -28,6 +29,7 @@ from seglab.checkpoints import CheckpointRehearsal
 from seglab.data import SegmentationDataModule
 from seglab.interruption import Interruption
 from seglab.module import SegmentationModule
+from seglab.running.own_module import check_own_module
 from seglab.running.process import run_settings
 from seglab.running.remedies import translated
 from seglab.sample import Batch
@@ -132,6 +134,8 @@ def _fault(module: SegmentationModule, watch: "_Watch", images: TrialImages, tra
     try:
         trainer.fit(module, train, val)
         watch.where = ""
+        if type(module) is not SegmentationModule:
+            check_own_module(trainer, module, images.val)
         trainer.save_checkpoint(Path(trainer.default_root_dir) / "trial.ckpt")
     except Exception as error:  # noqa: BLE001 - whatever a network, a loss or a penalty raises
         traceback.clear_frames(error.__traceback__)  # which hold the module
@@ -154,7 +158,7 @@ def _trainer(settings: TrialSettings, watch: "_Watch", folder: str) -> L.Trainer
         gradient_clip_val=settings.gradient_clip,
         log_every_n_steps=1,
         num_sanity_val_steps=0,
-        logger=False,
+        logger=DummyLogger(),  # for callbacks that need one, such as a LearningRateMonitor
         callbacks=[watch],
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -178,7 +182,7 @@ class _Watch(Callback):
     @property
     def shapes(self) -> str | None:
         """Remedy for the shape of the logits; None if it is as expected."""
-        if self._logits is None or len(self._logits) != 4:
+        if self._logits is None or len(self._logits) != 4 or len(self._image) != 4:  # or before the first batch
             return None
         (rows, columns), (height, width) = self._logits[-2:], self._image[-2:]
         if rows >= height and columns >= width:
@@ -207,6 +211,11 @@ class _Watch(Callback):
 
     @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if "loss" not in (outputs or {}):
+            raise ValueError(
+                f"{type(pl_module).__name__}.training_step returns no loss: return that of super().training_step(batch, batch_idx), and leave the "
+                "update to Lightning (automatic_optimization)"
+            )
         if not _finite(parameter for parameter in pl_module.parameters() if parameter.requires_grad):
             raise _NotFiniteError(
                 "weights are NaN or infinite after one step, so the gradient or the update was: correct the loss (`seglab check` tries it), "
