@@ -66,7 +66,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
         function: returns the study, or a list with one for each data set; its parameters are flags.
         name: the name of the study that the function returns by default. It makes `status`, `cancel` and `compare` fast
             if the function computes the name; they read a name in quotes from the script's text (see
-            `script/early.py`).
+            `script/early.py`). If a parameter has no default, a computed name is unknown to them without it.
 
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """

@@ -229,9 +229,18 @@ def changed_flags_of(function: StudyFunction, parameters: Namespace) -> tuple[st
     return few if same else _words(plain, groups)
 
 
+def required_flags(function: StudyFunction) -> list[str]:
+    """Return the names of the flags of a study that have no default."""
+    return [action.dest for action in study_parser(function)._actions if action.required]
+
+
 def _plain(parser: ArgumentParser, parameters: Namespace, *, skip_default: bool = False) -> dict[str, Any]:
-    """Return parameters as JSON values: a class as `class_path` and `init_args`."""
-    plain: dict[str, Any] = json.loads(parser.dump(parameters, format="json", skip_unset=False, skip_default=skip_default))
+    """Return parameters as JSON values: a class as `class_path` and `init_args`.
+
+    They are not validated: parsed parameters are valid, and defaults lack the parameters that have none.
+    """
+    text = parser.dump(parameters, format="json", skip_unset=False, skip_default=skip_default, skip_validation=True)
+    plain: dict[str, Any] = json.loads(text)
     return plain
 
 

@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from seglab.running.plan import Plan, Script, Selection
 from seglab.running.resources import Resources
 from seglab.script.flag_types import is_factory, type_of
-from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, study_parameters, study_parser
+from seglab.script.parser import StudyFunction, changed_flags_of, flags_of, required_flags, study_parameters, study_parser
 from seglab.study.study import Study
 from seglab.suggestions import did_you_mean
 
@@ -36,7 +36,7 @@ def plans_of(function: StudyFunction, given: Namespace, built: Namespace, said: 
     short = (*changed_flags_of(function, parameters), *place) if given.get("dry_run") else ()
     _check_factories(function, parameters, built)
     studies = _studies(function, {name: built[name] for name in vars(parameters)})
-    _check_name(studies, said, defaults=flags == flags_of(function, study_parser(function).get_defaults()))
+    _check_name(studies, said, defaults=flags == flags_of(function, _defaults(function, parameters)))
     if given.name is not None:
         studies = [dataclasses.replace(studies[0], name=given.name)] if len(studies) == 1 else [_chosen(studies, given.name)]
     resources, selection = _fields(Resources, built), _fields(Selection, given)
@@ -56,6 +56,14 @@ def plans_of(function: StudyFunction, given: Namespace, built: Namespace, said: 
         )
         for study in studies
     ]
+
+
+def _defaults(function: StudyFunction, parameters: Namespace) -> Namespace:
+    """Return the defaults of a study function's parameters, and the given value of each parameter that has none."""
+    defaults = study_parser(function).get_defaults()
+    for name in required_flags(function):
+        defaults[name] = parameters[name]
+    return defaults
 
 
 def _check_name(studies: Sequence[Study], said: str | None, *, defaults: bool) -> None:
@@ -115,9 +123,18 @@ def default_names(function: StudyFunction, said: str | None) -> list[str]:
     """Return the names of the studies that the script builds by default, or the name that `main` is given.
 
     The verbs that only read use these names.
+
+    Raises:
+        ValueError: the study function has a parameter without a default, so that no study is built by default.
     """
     if said is not None:
         return [said]
+    if required := required_flags(function):
+        flags = ", ".join(f"--{name}" for name in required)
+        raise ValueError(
+            f"the name of the study may depend on {flags}, without a default: give --name, or say the name in the script, as in "
+            f"main({function.__name__}, name=...)"
+        )
     parser = study_parser(function)
     return [study.name for study in _studies(function, vars(parser.instantiate(parser.parse_args([]))))]
 

@@ -1,0 +1,69 @@
+"""Study functions of the forms that users write: which flags they have, and what `status` reads."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from seglab import Regularizer, SegmentationDataModule, Study
+from seglab.running.plan import Plan
+from seglab.script.command_line import parse
+from seglab.script.main import main
+from seglab.script.parser import StudyFunction, parser_of
+from seglab.script.request import plans_of
+from tests.study import tiny_experiment
+
+
+def required(kind: str, penalty: Regularizer, epochs: int = 1) -> Study:
+    """A study whose name follows from a parameter without a default."""
+    return dataclasses.replace(tiny_experiment.study(epochs=epochs), name=f"tiny-{kind}")
+
+
+def required_data(data: SegmentationDataModule, epochs: int = 1) -> Study:
+    return tiny_experiment.study(data, epochs=epochs)
+
+
+def planned(function: StudyFunction, words: Sequence[str], said: str | None = None) -> Plan:
+    parser = parser_of(function)
+    chosen = parse(parser, words)
+    (plan,) = plans_of(function, chosen.run, parser.instantiate(chosen).run, said)
+    return plan
+
+
+@pytest.fixture(autouse=True)
+def _started_as_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (required, ["--kind", "x", "--penalty", "L2", "--penalty.strength", "1e-3"]),
+        (required, ["--epochs", "2", "--penalty", "L2", "--penalty.strength", "1e-3", "--kind", "null"]),
+        (required_data, ["--data.source", "Shapes", "--data.batch_size", "2"]),
+    ],
+)
+def test_the_commands_of_a_dry_run_name_parameters_without_a_default(function: StudyFunction, words: Sequence[str]) -> None:
+    plan = planned(function, ["run", *words, "--dry_run"])
+    for command in (plan.command(plan.runs[0]), plan.short_command(plan.runs[0])):
+        again = planned(function, command[2:])
+        assert (again.script.flags, again.study.name) == (plan.script.flags, plan.study.name)
+
+
+def test_a_name_that_the_script_says_is_checked_beside_a_parameter_without_a_default() -> None:
+    words = ["run", "--kind", "x", "--penalty", "L2", "--penalty.strength", "1e-3"]
+    planned(required, words, "tiny-x")
+    planned(required, [*words, "--epochs", "2"], "tiny-y")  # other flags may give the study another name
+    with pytest.raises(ValueError, match=r"main\(..., name='tiny-y'\): the study is named 'tiny-x', and status would look elsewhere"):
+        planned(required, words, "tiny-y")
+
+
+@pytest.mark.parametrize("verb", ["status", "compare", "cancel"])
+def test_a_reading_verb_asks_for_the_name_that_no_default_gives(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["script.py", verb])
+    with pytest.raises(SystemExit, match="2"):
+        main(required)
+    assert "may depend on --kind, --penalty, without a default: give --name, or say the name" in capsys.readouterr().err
