@@ -251,13 +251,26 @@ def _rewritten(flag: _Flag) -> str:
             return shifts_named(text)
         except ValueError as error:
             raise ValueError(f"{flag.name}: {error}") from error
+    if kinds and all(member in NUMBERS for member in kinds):
+        return _number(flag.name, text)
     items = items_of(kind)
-    if items is None or text.strip().startswith("[") or text == "null":
+    plain = items is not None and all(member in NUMBERS for item in items for member in members(item))
+    if items is None or (text.strip().startswith("[") and not plain) or text == "null":
         return text
-    inner = text.strip().removeprefix("(").removesuffix(")")
+    inner = re.sub(r"^[(\[](.*)[)\]]$", r"\1", text.strip())
     parts = [part.strip() for part in inner.split(",") if part.strip()]
-    plain = all(member in NUMBERS for item in items for member in members(item))
-    return "[" + ", ".join(part if plain else json.dumps(part) for part in parts) + "]"
+    return "[" + ", ".join(_number(flag.name, part) if plain else json.dumps(part) for part in parts) + "]"
+
+
+def _number(flag: str, text: str) -> str:
+    """Return a number as typed, without its leading zeros, with which YAML would take it as octal.
+
+    Raises:
+        ValueError: the number has a colon, with which YAML would take it as minutes and seconds.
+    """
+    if re.fullmatch(r"[-+]?\d+(:[\d.]+)+", text):
+        raise ValueError(f"{flag}: expected a number, got {text}")
+    return re.sub(r"^([-+]?)0+(?=\d)", r"\1", text)
 
 
 def _verbs(parser: ArgumentParser) -> dict[str, Any]:

@@ -61,6 +61,7 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"With fail_untyped=True, .* Parameter '(\w+)' from '([\w.]+?)(?:\.__init__)?' does not specify a type\.?",
         r"the argument \1 of \2 has no type; annotate it, as in \1: float",
     ),
+    (r"Expected a member of <enum '\w+'>: \{(.*?)\}\. Got value: (.*)", r"expected one of \1, got \2"),
     (r"Expected a (\w+) - Expected a (?:typing\.)?Literal\[(.*?)\]", r"Expected a \1 or \2"),
     (r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", r"expected one of \1, got \2"),
     (r"Expected a ([\w.]+)\. Got value: (.*)", r"expected \1, got \2"),

@@ -3,6 +3,7 @@
 import types
 from argparse import Action
 from collections.abc import Callable, Collection, Mapping
+from enum import Enum
 from pathlib import PurePath
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -50,7 +51,7 @@ def class_of(kind: Any) -> type | None:
             and found is not Any
             and get_origin(found) is None
             and found.__module__ != "builtins"
-            and not issubclass(found, PurePath)
+            and not issubclass(found, PurePath | Enum)
         ):
             return found
     return None
@@ -120,6 +121,8 @@ def metavar(kind: Any) -> str:
         return "NAMES"
     if len(found) == 1 and get_origin(found[0]) is Literal:
         return "{" + ",".join(map(str, get_args(found[0]))) + "}"
+    if len(found) == 1 and isinstance(found[0], type) and issubclass(found[0], Enum):
+        return "{" + ",".join(found[0].__members__) + "}"
     if found == (bool,):
         return "{true,false}"
     return {int: "INT", float: "FLOAT", str: "TEXT"}.get(found[0], "VALUE") if len(found) == 1 else "VALUE"

@@ -3,9 +3,13 @@
 import dataclasses
 import inspect
 import json
+import re
 import sys
+import warnings
 from argparse import ArgumentError
 from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -231,17 +235,33 @@ def changed_flags_of(function: StudyFunction, parameters: Namespace) -> tuple[st
 
 def required_flags(function: StudyFunction) -> list[str]:
     """Return the names of the flags of a study that have no default."""
-    return [action.dest for action in study_parser(function)._actions if action.required]
+    parser = study_parser(function)
+    defaults = parser.get_defaults()
+    return [action.dest for action in parser._actions if action.required and defaults[action.dest] is None]
 
 
 def _plain(parser: ArgumentParser, parameters: Namespace, *, skip_default: bool = False) -> dict[str, Any]:
     """Return parameters as JSON values: a class as `class_path` and `init_args`.
 
-    They are not validated: parsed parameters are valid, and defaults lack the parameters that have none.
+    A default that only the script can write, such as an object in a list, is left out. The parameters are not
+    validated: parsed ones are valid, and defaults lack the parameters that have none.
     """
-    text = parser.dump(parameters, format="json", skip_unset=False, skip_default=skip_default, skip_validation=True)
+    defaults = parser.get_defaults()
+    objects = [name for name, value in vars(parameters).items() if not _is_plain(value) and name in defaults]
+    left_out = [name for name in objects if parameters[name] is defaults[name] or parameters[name] == defaults[name]]
+    found = Namespace({name: value for name, value in vars(parameters).items() if name not in left_out})  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of `skip_default`, which writes the defaults that are left out
+        text = parser.dump(found, format="json", skip_unset=False, skip_default=skip_default, skip_validation=True)
     plain: dict[str, Any] = json.loads(text)
     return plain
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a flag can hold a parsed value: numbers, text, containers of them, and classes with arguments."""
+    if isinstance(value, Mapping | list | tuple | set):
+        return all(map(_is_plain, value.values() if isinstance(value, Mapping) else value))
+    return value is None or isinstance(value, str | int | float | PurePath | Enum | Namespace)
 
 
 def _words(
@@ -264,8 +284,18 @@ def _words(
         elif name in groups:
             words += _words_within(name, value, default or {})
         else:
-            words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+            words += [f"--{name}", value if isinstance(value, str) else _text(value)]
     return tuple(words)
+
+
+def _text(value: object) -> str:
+    """Return plain data as JSON, with the words of YAML for the numbers that JSON lacks.
+
+    >>> _text([float("inf"), float("-inf"), float("nan"), 1.0, "Infinity"])
+    '[.inf, -.inf, .nan, 1.0, "Infinity"]'
+    """
+    words = {"Infinity": ".inf", "-Infinity": "-.inf", "NaN": ".nan"}
+    return re.sub(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN', lambda found: words.get(found[0], found[0]), json.dumps(value))
 
 
 def _words_within(name: str, parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[str, ...]:

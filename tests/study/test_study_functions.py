@@ -1,17 +1,21 @@
 """Study functions of the forms that users write: which flags they have, and what `status` reads."""
 
 import dataclasses
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import pytest
+import torch
 
-from seglab import Regularizer, SegmentationDataModule, Study
+from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, Study
 from seglab.running.plan import Plan
 from seglab.script.command_line import parse
 from seglab.script.main import main
 from seglab.script.parser import StudyFunction, parser_of
-from seglab.script.request import plans_of
+from seglab.script.request import default_names, plans_of
 from tests.study import tiny_experiment
 
 
@@ -22,6 +26,29 @@ def required(kind: str, penalty: Regularizer, epochs: int = 1) -> Study:
 
 def required_data(data: SegmentationDataModule, epochs: int = 1) -> Study:
     return tiny_experiment.study(data, epochs=epochs)
+
+
+class Mine:
+    """A class of the user's own, without a `repr` or an equality."""
+
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+
+
+def objects(  # type: ignore[no-untyped-def]
+    limit: float = math.inf,
+    limits: Sequence[float] = (1.0, -math.inf, math.nan),
+    loss=CrossEntropy,
+    factory: Callable[..., Any] = CrossEntropy,
+    penalties: Sequence[Regularizer] = (L2(1e-3),),
+    named: Mapping[str, Regularizer] = MappingProxyType({"l2": L2(1e-3)}),
+    mine: Mine = Mine(2),  # noqa: B008
+    weights: Any = torch.ones(2),  # noqa: B008
+    epochs: int = 1,
+) -> Study:
+    """A study whose defaults are objects that no flag can hold, and numbers that JSON lacks."""
+    kinds = [type(one).__name__ for one in (limit, loss, factory, *penalties, named["l2"], mine, weights)]
+    return dataclasses.replace(tiny_experiment.study(epochs=epochs), name=f"of{limit}-{limits[-1]}-{'-'.join(kinds)}")
 
 
 def planned(function: StudyFunction, words: Sequence[str], said: str | None = None) -> Plan:
@@ -59,6 +86,11 @@ def test_a_name_that_the_script_says_is_checked_beside_a_parameter_without_a_def
         planned(required, words, "tiny-y")
 
 
+def test_data_with_a_default_are_no_parameter_without_one() -> None:
+    assert default_names(tiny_experiment.study, None) == ["tiny"]
+    planned(tiny_experiment.study, ["run", "--data.source.num_train", "8"], "other")
+
+
 @pytest.mark.parametrize("verb", ["status", "compare", "cancel"])
 def test_a_reading_verb_asks_for_the_name_that_no_default_gives(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str
@@ -67,3 +99,12 @@ def test_a_reading_verb_asks_for_the_name_that_no_default_gives(
     with pytest.raises(SystemExit, match="2"):
         main(required)
     assert "may depend on --kind, --penalty, without a default: give --name, or say the name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--epochs", "2"], ["--penalties", "L1", "--penalties.strength", "1"], ["--limit", "-.inf"]])
+def test_a_worker_has_the_defaults_that_no_flag_can_hold(words: Sequence[str], recwarn: pytest.WarningsRecorder) -> None:
+    plan = planned(objects, ["run", *words, "--dry_run"])
+    for command in (plan.command(plan.runs[0]), plan.short_command(plan.runs[0])):
+        again = planned(objects, command[2:])
+        assert (again.script.flags, again.study.name, again.study.epochs) == (plan.script.flags, plan.study.name, plan.study.epochs)
+    assert not recwarn.list

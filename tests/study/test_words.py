@@ -1,5 +1,6 @@
 """Words that people type: a word with one meaning is taken, and for the rest one line names the form to type."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -260,6 +261,7 @@ def every_kind(
     counts: list[int] | None = None,
     pair: tuple[int, int] | None = (1, 2),
     colours: list[Colour] = [Colour.red],  # noqa: B006 - as a user may write it
+    colour: Colour = Colour.red,
     penalties: Sequence[Regularizer] | None = None,
     penalty: Regularizer = PENALTY,
     loss: Callable[[], nn.Module] = CrossEntropy,
@@ -288,6 +290,10 @@ def every_kind(
         ("--counts 1", "counts", [1]),
         ("--counts None", "counts", None),
         ("--counts null", "counts", None),
+        ("--counts 010,020", "counts", [10, 20]),
+        ("--counts [010]", "counts", [10]),
+        ("--count 010", "count", 10),
+        ("--numbers 00.5,-01,1e-05", "numbers", [0.5, -1.0, 1e-5]),
         ("--pair 48,96", "pair", (48, 96)),
         ("--pair (48,96)", "pair", (48, 96)),
         ("--pair 48,96,", "pair", (48, 96)),
@@ -320,6 +326,21 @@ def test_what_can_be_meant_in_one_way_is_taken(typed: str, name: str, expected: 
     for part in name.split("."):
         found = getattr(found, part)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("--count 1:10", "--count: expected a number, got 1:10"),
+        ("--counts 1:10,2", "--counts: expected a number, got 1:10"),
+        ("--numbers=0:0.5", "--numbers: expected a number, got 0:0.5"),
+        ("--colour Blue", "--colour: expected one of red, blue, got Blue"),
+        ("--colours red,3", "--colours: expected one of red, blue, got 3"),
+    ],
+)
+def test_what_would_be_another_value_is_refused(typed: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        parse(study_parser(every_kind), shlex.split(typed))
 
 
 @pytest.mark.parametrize(
