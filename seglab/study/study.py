@@ -12,6 +12,7 @@ from seglab.data import SegmentationDataModule
 from seglab.data.shifts import Shift
 from seglab.data.sources.cross_validation import check_seeds
 from seglab.data.sources.folds import Folds, check_folds
+from seglab.given import check_kind, check_whole, check_whole_seeds
 from seglab.records import MEAN, SETTING, TUNING, Analysis, Run, arm_of_tuning, check_name, shifted_seeds
 from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, tuning_arm, tuning_arms
 from seglab.study.factors import check_factors
@@ -92,6 +93,10 @@ class Study:
 
     def __post_init__(self) -> None:
         check_name("study", self.name)
+        check_kind("data", self.data, SegmentationDataModule)
+        check_whole_seeds("seeds", self.seeds, "--seeds must be 1 or more")
+        check_whole("epochs", self.epochs)
+        check_whole("accumulate", self.accumulate)
         self._check_tunings()
         for arm, own in self.arms.items():
             check_name("arm", arm)
@@ -99,12 +104,6 @@ class Study:
                 check_factory(f"arm {arm}", factory)
         self._check_arm(self.baseline, "baseline")
         self._check_shifts()
-        if not self.seeds:
-            raise ValueError("there are no seeds: --seeds must be 1 or more")
-        _check_seeds("seeds", self.seeds)
-        for field, value in (("epochs", self.epochs), ("accumulate", self.accumulate)):
-            if value < 1:
-                raise ValueError(f"{field} {value}: must be 1 or more")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise ValueError(f"gradient_clip {self.gradient_clip}: must be above 0, or none at all")
         if self.factors:
@@ -320,9 +319,7 @@ class Study:
         check_fair(self.each_arm, tuned)
         if TUNING in tuned:
             raise ValueError(f"arm {TUNING!r}: is the folder of the tuning runs; give the arm another name")
-        if not self.tuning_seeds:
-            raise ValueError("there are no tuning seeds: tuning_seeds must be 1 or more")
-        _check_seeds("tuning seeds", self.tuning_seeds)
+        check_whole_seeds("tuning seeds", self.tuning_seeds, "tuning_seeds must be 1 or more")
         if self.final_round < 0:
             raise ValueError(f"final_round {self.final_round}: must be 0, which is none, or the number of its seeds")
         if both := sorted(set(self.seeds) & set(self.all_tuning_seeds)):
@@ -389,11 +386,6 @@ class Study:
     def _check_arm(self, arm: str, what: str) -> None:
         if arm not in self.arms:
             raise ValueError(f"unknown {what} {arm!r}{did_you_mean(arm, self.arms)}; the arms of {self.name!r} are {', '.join(self.arms)}")
-
-
-def _check_seeds(what: str, seeds: Sequence[int]) -> None:
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise ValueError(f"{what} {list(seeds)}: they must be all different, 0 or more")
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, Study
+from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, Shapes, Study
 from seglab.running.plan import Plan
 from seglab.script.command_line import parse
 from seglab.script.main import main
@@ -108,3 +109,23 @@ def test_a_worker_has_the_defaults_that_no_flag_can_hold(words: Sequence[str], r
         again = planned(objects, command[2:])
         assert (again.script.flags, again.study.name, again.study.epochs) == (plan.script.flags, plan.study.name, plan.study.epochs)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("epochs", 2.0, "epochs 2.0: is a float; expected a whole number"),
+        ("epochs", True, "epochs True: is a bool; expected a whole number"),
+        ("accumulate", np.int64(2), r"accumulate np.int64\(2\): is a int64; expected a whole number"),
+        ("seeds", 10, r"seeds 10: expected whole numbers in a list or a range, as in range\(10\)"),
+        ("seeds", [0, 1.5], r"seeds \[0, 1.5\]: expected whole numbers"),
+        ("seeds", np.arange(2), r"seeds array\(\[0, 1\]\): expected whole numbers"),
+        ("seeds", "12", "seeds '12': expected whole numbers"),
+        ("seeds", [], "there are no seeds: --seeds must be 1 or more"),
+        ("seeds", [1, 1], r"seeds \[1, 1\]: they must be all different"),
+        ("data", Shapes(), "data is a Shapes; expected an object of seglab's SegmentationDataModule"),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named(field: str, value: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}"):
+        dataclasses.replace(tiny_experiment.study(), **{field: value})
