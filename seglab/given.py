@@ -51,8 +51,8 @@ def check_whole_seeds(what: str, given: object, how: str) -> None:
     Traceback (most recent call last):
     ValueError: seeds 10: expected whole numbers in a list or a range, as in range(10)
     """
-    seeds = [*given] if isinstance(given, Collection) else [given]
-    if not isinstance(given, Collection) or any(not isinstance(seed, int) or isinstance(seed, bool) for seed in seeds):
+    seeds = [seed for seed in given if isinstance(seed, int) and not isinstance(seed, bool)] if isinstance(given, Collection) else []
+    if not isinstance(given, Collection) or len(seeds) < len(given):
         raise ValueError(f"{what} {given!r}: expected whole numbers in a list or a range, as in range(10)")
     if not seeds:
         raise ValueError(f"there are no {what}: {how}")
