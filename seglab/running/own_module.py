@@ -1,9 +1,10 @@
 """Check what a module of the user's own class overrides: scores, penalties and the record have to stay true."""
 
 import lightning as L
+from torch.utils.data import DataLoader
 
 from seglab.callbacks.step_order import StepOrder
-from seglab.module import SegmentationModule
+from seglab.module import ScoredSplit, SegmentationModule
 from seglab.sample import Batch
 
 
@@ -30,13 +31,22 @@ def check_own_module(trainer: L.Trainer, module: SegmentationModule, val: Batch 
             "optimizer= and scheduler= to SegmentationModule"
         )
     if val is not None:
-        if len(module.evaluation("val").names) != len(val.name):
-            raise ValueError(
-                f"{name}.validation_step leaves the images out of the scores: call super().validation_step(batch, batch_idx) in it"
-            )
-        module.on_validation_epoch_start()
-        if module.evaluation("val").names:
-            raise ValueError(
-                f"{name}.on_validation_epoch_start leaves the images of the last validation in the scores: call "
-                "super().on_validation_epoch_start() in it"
-            )
+        _check_scores(trainer, module, val)
+
+
+def _check_scores(trainer: L.Trainer, module: SegmentationModule, val: Batch) -> None:
+    """Check that evaluations count each image once, after the validation of the images `val`."""
+    name = type(module).__name__
+    steps: dict[ScoredSplit, str] = {"val": "validation_step"}
+    if type(module).test_step is not SegmentationModule.test_step:
+        trainer.test(module, DataLoader([val], batch_size=None), verbose=False)  # type: ignore[arg-type]
+        steps["test"] = "test_step"
+    for split, step in steps.items():
+        if len(module.evaluation(split).names) != len(val.name):
+            raise ValueError(f"{name}.{step} leaves the images out of the scores: call super().{step}(batch, batch_idx) in it")
+    module.on_validation_epoch_start()
+    if module.evaluation("val").names:
+        raise ValueError(
+            f"{name}.on_validation_epoch_start leaves the images of the last validation in the scores: call "
+            "super().on_validation_epoch_start() in it"
+        )

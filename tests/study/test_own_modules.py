@@ -53,6 +53,11 @@ class OwnValidation(SegmentationModule):
         return value
 
 
+class OwnTest(SegmentationModule):
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self.full_logits(batch)
+
+
 class Keeps(SegmentationModule):
     def on_validation_epoch_start(self) -> None:
         pass
@@ -72,6 +77,9 @@ class Adds(SegmentationModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.log("val/mine", 1.0)
         return super().validation_step(batch, batch_idx)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return super().test_step(batch, batch_idx)
 
     def configure_callbacks(self) -> list[Callback]:
         return [*super().configure_callbacks(), LearningRateMonitor()]
@@ -95,6 +103,7 @@ REFUSED: Mapping[type[SegmentationModule], str] = {
     OwnRate: "OwnRate.configure_optimizers trains with another optimizer than the one that the record names",
     OwnCallbacks: "OwnCallbacks.configure_callbacks leaves out the callback that applies penalty and schedule",
     OwnValidation: "OwnValidation.validation_step leaves the images out of the scores",
+    OwnTest: "OwnTest.test_step leaves the images out of the scores",
     Keeps: "Keeps.on_validation_epoch_start leaves the images of the last validation in the scores",
     OwnCheckpoint: r"on_save_checkpoint lacks super\(\).on_save_checkpoint",
 }
