@@ -168,6 +168,23 @@ def absent_classes(evidence: Evidence) -> Iterator[str]:
         )
 
 
+def unequal_budgets(evidence: Evidence) -> Iterator[str]:
+    """Note runs that ended before another arm's run of the same seed."""
+    ends: dict[tuple[str, int], dict[Run, int]] = {}
+    for log in evidence.logs:
+        for name in ("train/loss", "val/loss"):
+            if column := log.columns.get(name):
+                ends.setdefault((name, log.run.seed), {})[log.run] = max(column) + 1
+    shorter = {run: (last, max(runs.values())) for runs in ends.values() for run, last in runs.items() if last < max(runs.values())}
+    if shorter:
+        least, most = min(shorter.values())
+        yield (
+            f"{evidence.named(sorted(shorter))}: ended after fewer optimizer steps than another arm's run of the same seed (fewest: {least} of "
+            f"{most}), as by an EarlyStopping of your own. The arms had different budgets, and the difference is of these too. Leave out what "
+            "ends the runs, and train them again."
+        )
+
+
 def too_short(evidence: Evidence) -> Iterator[str]:
     """Note runs with very few optimizer steps."""
     steps = {
@@ -252,6 +269,7 @@ CHECKS: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     equal_runs,
     absent_classes,
     outliers,
+    unequal_budgets,
     too_short,
     unfinished,
     generalisation,

@@ -155,6 +155,11 @@ FAULTS: dict[str, tuple[list[Result], list[RunLog], str]] = {
         [log(one.run, [1.0, 0.9, 0.8]) for one in healthy()],
         "all 14 runs: trained for fewer than 50 optimizer steps (fewest: 30)",
     ),
+    "a run that ended early": (
+        healthy(seeds=3),
+        [log(one.run, healthy_losses(GENERATOR, 12 if one.run == healthy(seeds=3)[-1].run else 20)) for one in healthy(seeds=3)],
+        "arm-1 (seed 2): ended after fewer optimizer steps than another arm's run of the same seed (fewest: 120 of 200)",
+    ),
     "a loss that still falls": (
         healthy(seeds=3),
         [log(one.run, STEEP.tolist() if one.run.arm == "arm-1" else healthy_losses(GENERATOR)) for one in healthy(seeds=3)],
