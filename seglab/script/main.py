@@ -206,8 +206,9 @@ def _check(stages: Sequence[Plan]) -> None:
     """Check all that is checked before anything is written. Standard output is left to the list of the runs."""
     console = Console(stderr=True)
     for stage in stages:
-        if stage.unsettled:
-            check_training(stage, check_request(stage, console), console)
+        agreed = check_request(stage, console) if stage.runs else None
+        if agreed is not None and stage.unsettled:
+            check_training(stage, agreed, console)
 
 
 def _compare(plan: Plan, complete: bool, idle: bool, console: Console) -> None:

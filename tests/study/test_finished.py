@@ -74,3 +74,15 @@ def test_in_doubt_it_answers_as_ever(case: str, study: Path) -> None:
         (study / FILE).write_text("{")
     _, out, _ = run(script(study.parents[1], "import torch\n", "END = exit()\n"), *words)
     assert out == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "change"), [("--strength", "2e-3", "arm l2: regularizer.strength"), ("--epochs", "3", "epochs: 2 → 3")]
+)
+def test_a_dry_run_of_other_settings_is_refused_too(study: Path, flag: str, value: str, change: str) -> None:
+    path = script(study.parents[1])
+    code, out, error = run(path, "--dry_run", flag, value)
+    assert code == 2
+    assert change in error, error
+    assert "done" not in out
+    assert run(path, "--dry_run")[0] == 0
