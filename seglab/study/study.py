@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from seglab.compare.criteria import Criteria
 from seglab.compare.metric import Metric
@@ -97,6 +97,8 @@ class Study:
         check_whole_seeds("seeds", self.seeds, "--seeds must be 1 or more")
         check_whole("epochs", self.epochs)
         check_whole("accumulate", self.accumulate)
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision {self.precision!r}: expected one of {', '.join(get_args(Precision))}")
         self._check_tunings()
         for arm, own in self.arms.items():
             check_name("arm", arm)

@@ -115,6 +115,7 @@ def test_a_worker_has_the_defaults_that_no_flag_can_hold(words: Sequence[str], r
     ("field", "value", "said"),
     [
         ("epochs", 2.0, "epochs 2.0: is a float; expected a whole number"),
+        ("precision", "bf16", "precision 'bf16': expected one of 32-true, 16-mixed, bf16-mixed, 64-true"),
         ("epochs", True, "epochs True: is a bool; expected a whole number"),
         ("accumulate", np.int64(2), r"accumulate np.int64\(2\): is a int64; expected a whole number"),
         ("seeds", 10, r"seeds 10: expected whole numbers in a list or a range, as in range\(10\)"),
