@@ -26,7 +26,9 @@ the user's code.
 
 _KEY = re.compile(r'Parser key "([^"]+)":?\s*')
 
-_PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the flag; outer phrases first
+_PLAINER: tuple[
+    tuple[str, str | Callable[[re.Match[str]], str]], ...
+] = (  # phrase of jsonargparse → phrase for the user who typed the flag; outer phrases first
     # a SchedulerFactory has two alternatives: the second knows all arguments, so its reason is the one that helps
     (r"Does not validate .*Optimizer, int\].*(?:expects a function or a callable class: | - (?=Expected a dot))(.*)", r"\1"),
     (
@@ -61,7 +63,10 @@ _PLAINER = (  # phrase of jsonargparse → phrase for the user who typed the fla
         r"With fail_untyped=True, .* Parameter '(\w+)' from '([\w.]+?)(?:\.__init__)?' does not specify a type\.?",
         r"the argument \1 of \2 has no type; annotate it, as in \1: float",
     ),
-    (r"Expected a member of <enum '\w+'>: \{(.*?)\}\. Got value: (.*)", r"expected one of \1, got \2"),
+    (
+        r"Expected a member of <enum '\w+'>: \{(.*?)\}\. Got value: (.*)",
+        lambda found: f"expected one of {_spaced(found[1])}, got {found[2]}",
+    ),
     (r"Expected a (\w+) - Expected a (?:typing\.)?Literal\[(.*?)\]", r"Expected a \1 or \2"),
     (r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", r"expected one of \1, got \2"),
     (r"Expected a ([\w.]+)\. Got value: (.*)", r"expected \1, got \2"),
@@ -190,6 +195,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ArgumentError) and "unrecognized arguments" in reason:
         reason += "; --help lists what there is"
     return f"--{key}: {reason}" if key else reason or type(error).__name__
+
+
+def _spaced(names: str) -> str:
+    return re.sub(r",\s*", ", ", names)
 
 
 def _as_class(found: re.Match[str]) -> str:
