@@ -169,7 +169,7 @@ def _without_objects(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _emptied(value: object) -> object:
-    """Return a part of a checkpoint with tensors of no elements, which are saved at once."""
+    """Return a part of a checkpoint with tensors of no elements, which take no time to save."""
     if isinstance(value, torch.Tensor):
         return value.detach().new_empty(0)
     if type(value) in (dict, OrderedDict):

@@ -163,7 +163,7 @@ def test_tuning_runs_that_are_gone_or_damaged_are_noted(tmp_path: Path) -> None:
 
 
 def test_a_damaged_record_of_the_tuning_does_not_stop_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It once ended with an error after half of the table."""
+    """The whole table is printed, and a note names the damaged file."""
     scores = {"lr=1e-4": (0.1, 0.1), "lr=1e-3": (0.5, 0.4)}
     folder = tuned_study(tmp_path, {"none": scores, "l2": scores})
     (folder / "tuning" / "study.json").write_text("{")
@@ -174,7 +174,7 @@ def test_a_damaged_record_of_the_tuning_does_not_stop_the_comparison(tmp_path: P
 
 
 def test_tuning_runs_that_choose_another_setting_than_the_trained_one_are_noted(tmp_path: Path) -> None:
-    """The report called the setting chosen that the runs choose now, which no final run has."""
+    """No final run has the setting that the runs choose now, so it is not called the chosen one."""
     scores = {"lr=1e-4": (0.1, 0.1), "lr=1e-3": (0.5, 0.4)}
     folder = tuned_study(tmp_path, {"none": scores, "l2": scores})
     for seed in (1000, 1001):

@@ -178,7 +178,7 @@ def test_it_can_be_left_out(here: Here) -> None:
 
 @pytest.mark.slow
 def test_a_run_with_other_classes_than_the_data_fails_before_its_training(here: Here) -> None:
-    """It failed after its training, which no result could hold."""
+    """No result could hold its scores, so that a training would be lost."""
     said = here(*COMMANDS["run"], "--faults", "more", "--arm", "more", "--try_arms", "false")
     assert said.code == 1, said
     failure = json.loads(Path("runs/faulty/more/seed-0/failure.json").read_text())
