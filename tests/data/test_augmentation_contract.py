@@ -1,5 +1,6 @@
 """The contract of an augmentation: a step that changes the kind of sample is named, before and during training."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -165,6 +166,49 @@ def test_the_step_is_named_wherever_it_stands(dtype: str, step: Any, message: st
     }[place]
     with pytest.raises(ValueError, match=message):
         rehearse(pipeline_of(lambda: A.Compose(compose)), *sample(dtype), "here")
+
+
+class FlippedByChance(Own):
+    def apply(self, img: Array, **params: Any) -> Array:
+        return img[:, ::-1] if self.chance() < 0.5 else img
+
+    def chance(self) -> float:
+        return float(np.random.default_rng().random())
+
+
+class FlippedByNumPy(FlippedByChance):
+    def chance(self) -> float:
+        return float(np.random.random())  # noqa: NPY002
+
+
+class FlippedByPython(FlippedByChance):
+    def chance(self) -> float:
+        return random.random()
+
+
+class FlippedByTorch(FlippedByChance):
+    def chance(self) -> float:
+        return torch.rand(()).item()
+
+
+def flipped_by_chance(img: Array, **params: Any) -> Array:
+    return FlippedByChance().apply(img)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [FlippedByChance(), FlippedByNumPy(), FlippedByPython(), FlippedByTorch(), A.Lambda(image=flipped_by_chance, p=1)],
+    ids=["own generator", "numpy", "python", "torch", "lambda"],
+)
+def test_a_step_that_ignores_the_seed_is_found_although_each_result_is_likely(step: Any) -> None:
+    def found() -> bool:
+        try:
+            rehearse(pipeline_of(lambda: A.Compose([step])), *sample(), "here")
+        except ValueError as error:
+            return "gives another result for the same seed" in str(error)
+        return False
+
+    assert sum(found() for _ in range(20)) >= 16  # each with 127 / 128
 
 
 KEPT: list[tuple[str, list[Any]]] = [
