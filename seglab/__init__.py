@@ -8,6 +8,8 @@ import sys
 
 import lazy_loader
 
+from seglab import garbage
+
 __version__ = "0.3.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
@@ -23,6 +25,9 @@ elif sys.argv[1:] in (["--help"], ["-h"]):  # perhaps of a script, whose help li
 elif sys.argv[1:2] in (["run"], ["launch"]):  # perhaps of a script, whose imports or definitions may fail before it calls `main`
     from seglab.script import early
 
+    garbage.collect_rarely()
     early.explain_errors(sys.modules["__main__"])
     early.share_threads(sys.argv[1:])
     early.answer_finished(sys.modules["__main__"], sys.argv[1:])
+elif sys.argv[1:2] in (["work"], ["work-tuning"], ["execute"]):  # perhaps of a script, which a job has started
+    garbage.collect_rarely()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import seglab
 from seglab.exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from seglab.fitting.verbs import TRAINING
+from seglab.garbage import collect_as_usual, collect_rarely
 from seglab.interruption import Interrupted, listening
 from seglab.script.streams import prepare_streams
 from seglab.suggestions import did_you_mean
@@ -65,8 +66,10 @@ def train_or_evaluate() -> NoReturn:
     try:
         with listening() as interruption:
             interruption.deferred = True  # an exception in the middle of an import would leave half a module behind
+            collect_rarely()
             from seglab.fit import train
 
+            collect_as_usual()
             interruption.stop_deferring()
             train(interruption)
     except Interrupted:

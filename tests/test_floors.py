@@ -15,7 +15,18 @@ import seglab
 
 ROOT = Path(seglab.__file__).parents[1]
 FLOORS = {
-    0: ("files", "exit_codes", "given", "memory", "processors", "suggestions", "transaction_log", "wandb_names", "wandb_variables"),
+    0: (
+        "files",
+        "exit_codes",
+        "garbage",
+        "given",
+        "memory",
+        "processors",
+        "suggestions",
+        "transaction_log",
+        "wandb_names",
+        "wandb_variables",
+    ),
     1: ("sample", "stage", "windows", "resizing", "interruption", "records"),
     2: ("data", "losses", "metrics", "networks", "pruning", "regularizers", "freezing", "optimizers", "schedulers", "compare"),
     3: ("module", "evaluation", "callbacks", "tracking", "checkpoints"),

@@ -4,39 +4,39 @@
 forks again. The new process gets the worker's command line, environment, standard streams and session. It then does
 what the script's `main` does in a process that was started afresh. Where a fork could differ from a new process, no
 worker is forked (see `ForkServer.started`), and the caller starts one.
+
+Two things happen while `run` does something else. One worker is forked at once and imports what most workers need,
+while `run` checks the study. And a worker says its exit code when its work is done: the interpreter then takes half a
+second to end, while `run` compares the results.
 """
 
 import contextlib
-import gc
+import dataclasses
 import json
 import os
-import selectors
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-import torch
+from typing import NoReturn, Self
 
 from seglab.exit_codes import FAILED
-from seglab.interruption import SIGNALS
+from seglab.interruption import LIFELINE, SIGNALS
+from seglab.processors import SHARE
+from seglab.running.fork_server import ANY, CODE, MESSAGE, NEW, STARTED, Work, serve
 from seglab.running.threads import SHARED, VARIABLE, read_at_import
 
-PROBE_SECONDS = 10.0
-"""Time within which a forked process must have computed a gradient; else no worker is forked."""
+POLL_SECONDS = 0.02
+"""Time between two looks at a worker that is about to end."""
 
-_MESSAGE = struct.Struct("iii")
-"""Kind, process id and exit code."""
-_STARTED, _ENDED = 0, 1
+_OF_LAUNCHER = frozenset({VARIABLE, SHARED, SHARE, LIFELINE, "CUDA_VISIBLE_DEVICES"})
+"""Variables that a launcher sets for each worker. No import ahead depends on them."""
 
 
 class ForkServer:
@@ -45,12 +45,14 @@ class ForkServer:
     def __init__(self, server: socket.socket, start: Sequence[str]) -> None:
         self._server = server
         self._start = ["python", *start]
+        self._environment = dict(os.environ)
+        self._workers: list[ForkedWorker] = []
         self._ended: dict[int, int] = {}
         self.lost = False
         """True if the server has ended."""
 
     @classmethod
-    def started(cls, start: Sequence[str], become: Callable[[], int]) -> "ForkServer | None":
+    def started(cls, start: Sequence[str], become: Callable[[], int], prepare: Callable[[], None]) -> "ForkServer | None":
         """Fork a server, before this process computes anything. Return None where this is not possible.
 
         The server forks no worker if the process has threads, open GPUs or temporary folders, or if a forked process
@@ -59,6 +61,7 @@ class ForkServer:
         Args:
             start: words after `python` that start this script.
             become: does what `sys.argv` says, and returns the exit code. It is called in each worker.
+            prepare: imports what most workers need. It is called in the worker that is forked at once.
         """
         alone = threading.active_count() == 1
         plain = sys.orig_argv[1:] == [*start, *sys.argv[1:]]  # without options of the interpreter, which a new worker would lack
@@ -71,8 +74,8 @@ class ForkServer:
             pid = os.fork()
             if pid == 0:
                 mine.close()
-                _wait_for_work(its, mask)
-                sys.exit(become())  # in a worker
+                end = serve(its, mask, prepare)
+                _end_as(become(), end)  # in a worker
         its.close()
         return cls(mine, start)
 
@@ -85,39 +88,52 @@ class ForkServer:
         words = list(command)
         if words[: len(self._start)] != self._start or self.lost or not _as_loaded(environment):
             return None
-        work = json.dumps({"words": words[len(self._start) :], "environment": dict(environment), "directory": str(Path.cwd())})
-        its_end, lifeline = os.pipe()
+        self.wait()
+        changed = {name for name, _ in environment.items() ^ self._environment.items()}
+        work = Work(words[len(self._start) :], dict(environment), str(Path.cwd()))
+        (its_lifeline, lifeline), (end, its_end) = os.pipe(), os.pipe()
         try:
             with _all_blocked(), tempfile.TemporaryFile() as file:
-                file.write(work.encode())
+                file.write(json.dumps(dataclasses.asdict(work)).encode())
                 file.flush()
-                socket.send_fds(self._server, [b"start"], [file.fileno(), its_end, log])
+                request = ANY if changed <= _OF_LAUNCHER else NEW
+                socket.send_fds(self._server, [request], [file.fileno(), its_lifeline, log, its_end])
                 pid = self._next_started()
         except OSError:
             self.lost, pid = True, None
         finally:
+            os.close(its_lifeline)
             os.close(its_end)
         if pid is None:
             os.close(lifeline)
+            os.close(end)
             return None
-        return ForkedWorker(pid, self, lifeline)
+        worker = ForkedWorker(pid, self, lifeline, end)
+        self._workers.append(worker)
+        return worker
+
+    def wait(self) -> None:
+        """Wait for the processes whose work is done: until they end, they may hold memory of a GPU."""
+        for worker in self._workers:
+            while worker.poll() is not None and self.ended(worker.pid) is None:
+                time.sleep(POLL_SECONDS)
 
     def _next_started(self) -> int | None:
         """Wait for the id of the process that was asked for. Return None if there is none."""
-        while (message := self._server.recv(_MESSAGE.size)) != b"":
-            kind, pid, code = _MESSAGE.unpack(message)
-            if kind == _STARTED:
+        while (message := self._server.recv(MESSAGE.size)) != b"":
+            kind, pid, code = MESSAGE.unpack(message)
+            if kind == STARTED:
                 return None if pid < 0 else pid
             self._ended[pid] = code
         self.lost = True
         return None
 
     def ended(self, pid: int) -> int | None:
-        """Return the exit code of a worker; None while it runs."""
+        """Return the exit code of a process; None while it runs."""
         with _all_blocked():
             while not self.lost:
                 try:
-                    message = self._server.recv(_MESSAGE.size, socket.MSG_DONTWAIT)
+                    message = self._server.recv(MESSAGE.size, socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     break
                 except OSError:  # the server was killed
@@ -125,7 +141,7 @@ class ForkServer:
                 if message == b"":
                     self.lost = True
                 else:
-                    _, other, code = _MESSAGE.unpack(message)
+                    _, other, code = MESSAGE.unpack(message)
                     self._ended[other] = code
         if self.lost and pid not in self._ended and not _exists(pid):
             return FAILED
@@ -135,22 +151,28 @@ class ForkServer:
 class ForkedWorker:
     """A worker that the server has forked. It has those methods of `subprocess.Popen` that a launcher calls."""
 
-    def __init__(self, pid: int, server: ForkServer, lifeline: int) -> None:
+    def __init__(self, pid: int, server: ForkServer, lifeline: int, end: int) -> None:
         self.pid = pid
         self._server = server
         self._lifeline = lifeline
+        self._end = open(end, "rb", buffering=0)  # noqa: SIM115 - by number; closed by __exit__
+        os.set_blocking(end, False)
         self._code: int | None = None
 
     def poll(self) -> int | None:
-        """Return the exit code, negative for a signal; None while the worker runs."""
+        """Return the exit code, negative for a signal; None while the worker works.
+
+        The process of a worker that has done its work may take a moment to end.
+        """
         if self._code is None:
-            self._code = self._server.ended(self.pid)
+            said = self._end.read(CODE.size)  # nothing: the worker has ended without a word
+            self._code = CODE.unpack(said)[0] if said else self._server.ended(self.pid)
         return self._code
 
     def wait(self) -> int:
-        """Wait for the end, and return the exit code."""
+        """Wait until the worker has done its work, and return the exit code."""
         while (code := self.poll()) is None:
-            time.sleep(0.02)
+            time.sleep(POLL_SECONDS)
         return code
 
     def terminate(self) -> None:
@@ -165,125 +187,21 @@ class ForkedWorker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._lifeline)
         self.wait()
+        self._end.close()
 
 
 Worker = ForkedWorker | subprocess.Popen[bytes]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """Request for a worker, as the fork server receives it."""
-
-    words: list[str]
-    environment: dict[str, str]
-    directory: str
-
-
-def _wait_for_work(server: socket.socket, mask: set[int]) -> None:
-    """Fork a process for each request. Return in the new process alone; the server ends here."""
-    try:
-        os.setsid()  # signals of the terminal reach the workers through `run` alone
-        with Path(os.devnull).open("r+b") as nothing:
-            for number in (0, 1, 2):
-                os.dup2(nothing.fileno(), number)
-        if not _is_fit_for_forks():
-            os._exit(0)
-        gc.freeze()  # the collector would copy the pages that all workers share
-        _serve(server, mask)
-    except BaseException:  # noqa: BLE001 - whatever it is: the caller then starts its workers itself
-        os._exit(1)
-
-
-def _serve(server: socket.socket, mask: set[int]) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(server, selectors.EVENT_READ, None)
-        while True:
-            for key, _ in selector.select():
-                if key.data is not None:
-                    selector.unregister(key.fileobj)
-                    os.close(key.fd)
-                    _, status = os.waitpid(key.data, 0)
-                    _tell(server, _ENDED, key.data, os.waitstatus_to_exitcode(status))
-                    continue
-                message, descriptors, *_ = socket.recv_fds(server, 16, 3)
-                if not message:
-                    os._exit(0)  # `run` has ended
-                pid = _forked()
-                if pid == 0:
-                    server.close()
-                    for other in [other.fd for other in selector.get_map().values() if other.data is not None]:
-                        os.close(other)
-                    _become_worker(descriptors, mask)
-                    return
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                if pid > 0:
-                    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
-                _tell(server, _STARTED, pid, 0)
-
-
-def _forked() -> int:
-    """Fork this process. Return -1 if the system has no room for another process."""
-    try:
-        return os.fork()
-    except OSError:
-        return -1
-
-
-def _tell(server: socket.socket, kind: int, pid: int, code: int) -> None:
-    with contextlib.suppress(OSError):  # `run` has ended, which the next message will say
-        server.send(_MESSAGE.pack(kind, pid, code))
-
-
-def _become_worker(descriptors: Sequence[int], mask: set[int]) -> None:
-    """Make this process look as if started with the command that the first file of `descriptors` describes."""
-    os.setsid()
-    request, lifeline, log = descriptors
-    for source, target in ((lifeline, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    with open(request, encoding="utf-8") as file:  # noqa: PTH123 - by number
-        file.seek(0)
-        work = _Work(**json.load(file))
-    os.close(lifeline)
-    os.close(log)
-    os.chdir(work.directory)
-    os.environ.clear()
-    os.environ.update(work.environment)
-    sys.argv[1:] = work.words
-    signal.pthread_sigmask(signal.SIG_SETMASK, {*mask, *SIGNALS})  # until `Interruption.listen`, as for a process that is started
-
-
-def _is_fit_for_forks() -> bool:
-    """Return whether this process can be forked into workers.
-
-    A temporary folder would be deleted when the first worker ends. wandb makes some when it is imported, and workers
-    that share its import would give their artifacts the same random names. A GPU cannot be used in a fork of the
-    process that has opened it.
-    """
-    if any(isinstance(thing, tempfile.TemporaryDirectory) for thing in gc.get_objects()) or _holds_gpu():
-        return False
-    pid = os.fork()
-    if pid == 0:
-        number = torch.ones(1 << 18, requires_grad=True)
-        torch.autograd.grad((number * number).sum(), number)
-        os._exit(0)
-    pidfd = os.pidfd_open(pid)
-    with selectors.DefaultSelector() as selector:
-        selector.register(pidfd, selectors.EVENT_READ)
-        ended = bool(selector.select(PROBE_SECONDS))
-    os.close(pidfd)
-    if not ended:
-        os.kill(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def _holds_gpu() -> bool:
-    """Return whether this process has opened a GPU."""
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if str(descriptor.readlink()).startswith(("/dev/nvidia", "/dev/kfd")):
-                return True
-    return False
+def _end_as(code: int, end: int) -> NoReturn:
+    """End this worker, and say its exit code first."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # nothing is left to stop
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # `run` was killed
+        os.write(end, CODE.pack(code))
+    sys.exit(code)
 
 
 def _as_loaded(environment: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from seglab.cluster.command import words_here
 from seglab.interruption import ECHO_SECONDS, LIFELINE, signals_blocked
-from seglab.running.forks import ForkServer, Worker
+from seglab.running.forks import POLL_SECONDS, ForkServer, Worker
 from seglab.running.threads import worker_environment
 
 
@@ -57,7 +57,7 @@ class Local:
                 while None in [process.poll() for process in processes]:  # reaps each dead one, so that another takes over its run
                     began = time.monotonic()
                     watch()
-                    time.sleep(max(0.2, 10 * (time.monotonic() - began)))  # for ten thousand runs, `watch` takes a while
+                    _wait(processes, max(0.2, 10 * (time.monotonic() - began)))  # for ten thousand runs, `watch` takes a while
                 watch()
             except BaseException:  # a signal, or an error of `watch`, such as a terminal that is gone
                 _stop(processes)
@@ -81,6 +81,13 @@ class Local:
                 env=environment,
                 start_new_session=True,
             )
+
+
+def _wait(processes: Sequence[Worker], seconds: float) -> None:
+    """Wait for some time, or until all processes have done their work."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and None in [process.poll() for process in processes]:
+        time.sleep(POLL_SECONDS)
 
 
 def _stop(processes: Sequence[Worker]) -> None:

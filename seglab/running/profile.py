@@ -138,8 +138,20 @@ def part(profile: Profile | None, name: str) -> contextlib.AbstractContextManage
     return contextlib.nullcontext() if profile is None else profile.part(name)
 
 
+class _Process:
+    work_began: float | None = None
+    """Time when this process was told what to do, if it was started before."""
+
+
+def forget_time_before() -> None:
+    """Let `process_started` say now: the time before belongs to another process, which did its own work meanwhile."""
+    _Process.work_began = time.time()
+
+
 def process_started() -> float:
     """Return the start time of this process in seconds since 1970; the present time if the system does not tell."""
+    if _Process.work_began is not None:
+        return _Process.work_began
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         age = float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")

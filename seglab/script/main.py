@@ -4,6 +4,7 @@
 """
 
 import atexit
+import functools
 import gc
 import os
 import sys
@@ -20,7 +21,9 @@ from seglab.cluster.here import cluster_here
 from seglab.cluster.nodes import check_reachable, job_with_nodes
 from seglab.dashboard.notices import at_end
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED
+from seglab.garbage import collect_as_usual
 from seglab.interruption import Interrupted, Interruption
+from seglab.running.ahead import imports_of_a_worker
 from seglab.running.execute import execute
 from seglab.running.forks import ForkServer
 from seglab.running.job import EvaluatedSplit
@@ -71,6 +74,7 @@ def main(function: StudyFunction, name: str | None = None) -> None:
     The exit code is one of `seglab.exit_codes`. Bad input, and an error in the script, end with one line on stderr.
     """
     prepare_streams()
+    collect_as_usual()
     atexit.register(gc.freeze)  # else the collection at the end looks at all objects of torch and Lightning, which takes a second
     drop_unusable_wandb()
     sys.path.insert(0, str(Path.cwd()))  # a user's own classes, by import path from the working directory
@@ -95,7 +99,8 @@ def _dispatch(function: StudyFunction, name: str | None) -> int:
         forget_other_launchers()
     forks = None
     if verb == "run" and not given.dry_run:  # before anything is computed, and before the study function is called
-        forks = ForkServer.started(start_words(), lambda: exit_code(lambda: _dispatch(function, name)))
+        become = functools.partial(exit_code, lambda: _dispatch(function, name))
+        forks = ForkServer.started(start_words(), become, imports_of_a_worker(given.wandb))
     console = terminal()
     interruption = Interruption()
     if verb in LISTENING:
@@ -160,6 +165,8 @@ def _run_all(plans: Sequence[Plan], given: Namespace, forks: ForkServer | None, 
             if code == DONE:
                 raise
             console.print(f"no comparison over data sets: {one_line(error)}", highlight=False, markup=False)
+    if forks is not None:
+        forks.wait()
     return code
 
 

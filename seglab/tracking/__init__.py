@@ -15,7 +15,7 @@ from seglab.tracking.stderr import show_log, shown_log
 from seglab.tracking.tables import End
 from seglab.tracking.tracker import LightningLogger, TensorBoard, Tracker
 from seglab.tracking.wandb_log import OnceLogger
-from seglab.tracking.wandb_run import finish
+from seglab.tracking.wandb_run import finish, import_wandb
 
 __all__ = [
     "CSVLog",
@@ -35,6 +35,7 @@ __all__ = [
     "described_fit",
     "expect_scores",
     "finish",
+    "import_wandb",
     "lacks_rows",
     "log_missing",
     "log_scores",

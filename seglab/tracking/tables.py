@@ -1,6 +1,5 @@
 """Tables, pictures and values of a finished run for W&B, from its result, its confusion matrices and its pictures."""
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from seglab.callbacks.sheet import Classes, PredictedImage
 from seglab.metrics import confusion_matrices, scores
 from seglab.records import Result
+from seglab.tracking.confusion_picture import confusion_picture
 
 CLASS_COLUMNS = ("study", "arm", "seed", "class", "frequency", "iou", "dice", "precision", "recall")
 CONFUSION_COLUMNS = ("truth", "prediction", "pixels", "share")
@@ -60,26 +60,6 @@ def confusion_rows(matrix: NDArray[np.int64], names: Sequence[str]) -> Iterator[
         pixels = int(row.sum())
         for prediction, count in zip(names, row, strict=True):
             yield [truth, prediction, int(count), int(count) / pixels if pixels else float("nan")]
-
-
-def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> Any:
-    """Return a picture of a confusion matrix (C,C): for each true class, the share of its pixels by prediction."""
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    count = len(names)
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    figure = Figure(figsize=(2.5 + 0.45 * count, 2 + 0.45 * count), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(count), names, rotation=90)
-    axes.set_yticks(range(count), names)
-    axes.set(xlabel="prediction", ylabel="truth")
-    for (row, column), value in np.ndenumerate(share):
-        axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color="white" if value > 0.5 else "black", fontsize=7)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100)
-    return Image.open(file)
 
 
 def image_table(pictures: Sequence[PredictedImage], classes: Classes) -> Any:

@@ -78,7 +78,7 @@ def online_logger(described: Described, as_before: Wanted | None = None) -> Once
     Raises:
         ConnectionError: W&B cannot be reached, or refuses the run. Later runs of this process do not wait for it again.
     """
-    _import_wandb()
+    import_wandb()
     import wandb
 
     if _Process.unreachable is None:
@@ -99,7 +99,7 @@ def _reason(error: Exception) -> str:
 
 def _logger(described: Described, as_wanted: Wanted, *, offline: bool, problem: str | None = None) -> OnceLogger:
     """Start a W&B run and write its state. `problem` is the reason why the run is offline."""
-    _import_wandb()
+    import_wandb()
     finish()
     _check_disk(described.directory)
     run = _started(described, as_wanted, offline)
@@ -120,19 +120,24 @@ def _logger(described: Described, as_wanted: Wanted, *, offline: bool, problem: 
     return logger
 
 
-def _import_wandb() -> None:
+def import_wandb() -> None:
     """Import wandb without its error reports, which delay a process's end in an outage, and without pandas.
 
     W&B imports pandas at the first picture or table, only to ask whether it is a data frame. Without the import it
     looks at the name of the type. W&B lists all installed packages for each run. Here they are read once a process.
+    W&B imports its launch at the first run. Here it is imported with the rest.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb.util
+
+    with contextlib.suppress(ImportError):
+        import wandb.sdk.launch.inputs.internal
 
     wandb.util.pd_available = False
     if not hasattr(wandb.util.working_set, "cache_info"):
         installed = wandb.util.working_set
         wandb.util.working_set = functools.cache(lambda: tuple(installed()))
+        wandb.util.working_set()
 
 
 def finish() -> None:

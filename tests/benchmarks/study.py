@@ -26,7 +26,8 @@ from rich.table import Table
 
 from seglab.records import Result, read_result
 from seglab.running import ledger
-from tests.benchmarks.short_experiment import DATA, by_hand
+from tests.benchmarks.short_by_hand import by_hand
+from tests.benchmarks.short_experiment import DATA
 
 T = TypeVar("T")
 

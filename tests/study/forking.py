@@ -1,5 +1,6 @@
-"""Fork a worker as `run` does, and print how it went: `python tests/study/forking.py run MODE`, from the tests."""
+"""Fork workers as `run` does, and print how it went: `python tests/study/forking.py main MODE`, from the tests."""
 
+import atexit
 import os
 import signal
 import sys
@@ -32,13 +33,56 @@ def worker() -> int:
     return 7
 
 
+def prepare() -> None:
+    """Do what only the worker does that is forked ahead."""
+    os.environ["GIVEN"] = "is replaced"
+    sys.modules["ahead"] = sys  # as an import would
+    if sys.argv[-1] == "fails":
+        raise ImportError
+
+
+def worker_ahead() -> int:
+    """Print whether this process was forked ahead, and take some time to end after the work."""
+    print("ahead" in sys.modules, os.environ.get("GIVEN"), flush=True)
+    atexit.register(print, "ended", flush=True)
+    atexit.register(time.sleep, 1)
+    return 3
+
+
+def ahead(mode: str) -> None:
+    """Start two workers, and print whether the process of the first still runs when its work is done."""
+    server = ForkServer.started((HERE,), worker_ahead, prepare)
+    assert server is not None
+    environment = worker_environment(1)
+    if mode == "killed":
+        time.sleep(1)
+        (fork,) = (int(child) for child in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+        (before,) = (int(child) for child in Path(f"/proc/{fork}/task/{fork}/children").read_text().split())
+        os.kill(before, signal.SIGKILL)
+        time.sleep(1)
+    if mode == "environment":
+        environment["HF_HOME"] = "/elsewhere"
+    with tempfile.TemporaryFile() as log:
+        for word in ("first", "second"):
+            worker = server.start(["python", HERE, "work", word], environment, log.fileno())
+            assert worker is not None
+            with worker:
+                code = worker.wait()
+            process = Path(f"/proc/{worker.pid}")
+            print(code, process.exists())
+        server.wait()
+        print(process.exists())
+        log.seek(0)
+        print(log.read().decode(), end="")
+
+
 def main(mode: str) -> None:
     held = tempfile.TemporaryDirectory() if mode == "folder" else None
     if mode == "computes":
         (torch.ones(1 << 20) * 2).sum()  # starts the threads of OpenMP, which a fork would wait for
     if mode == "thread":
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-    server = ForkServer.started((HERE,), worker)
+    server = ForkServer.started((HERE,), worker, prepare)
     if server is None:
         print("no server")
         return
@@ -62,4 +106,4 @@ def main(mode: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[2])
+    main(sys.argv[2]) if sys.argv[1] == "main" else ahead(sys.argv[2])

@@ -11,10 +11,12 @@ from seglab import SegmentationDataModule, Shapes
 from seglab.running.threads import worker_environment
 from tests.study import forking
 
+CORES = len(os.sched_getaffinity(0))
 
-def printed(mode: str, threads: str = "1", *options: str) -> list[str]:
+
+def printed(mode: str, threads: str = "1", *options: str, what: str = "main") -> list[str]:
     """The lines that the script prints."""
-    words = [sys.executable, *options, forking.HERE, "run", mode]
+    words = [sys.executable, *options, forking.HERE, what, mode]
     done = subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": threads}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -27,6 +29,14 @@ def test_a_worker_looks_as_if_it_was_started(threads: str) -> None:
     assert at_the_end == "5"
     seen = {f"['work', '{word}'] yes None True": 1 for word in ("plain", "killed", "waits")} | {"True False True": 3}
     assert Counter(lines) == seen
+
+
+@pytest.mark.parametrize(("mode", "first"), [("plain", True), ("killed", False), ("environment", False), ("fails", True)])
+def test_one_worker_is_forked_ahead_and_its_code_comes_before_its_end(mode: str, first: bool) -> None:
+    first_worker, second_worker, at_the_end, *lines = printed(mode, what="ahead")
+    assert first_worker == second_worker == "3 True"
+    assert at_the_end == "False"
+    assert lines == [f"{first and CORES > 1} None", "ended", "False None", "ended"]
 
 
 @pytest.mark.parametrize(
@@ -44,9 +54,6 @@ def test_in_doubt_no_worker_is_forked(mode: str, said: str) -> None:
 @pytest.mark.slow
 def test_options_of_the_interpreter_are_not_passed_on() -> None:
     assert printed("plain", "1", "-X", "utf8") == ["no server"]
-
-
-CORES = len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Step(NamedTuple):
     name: str
     pipeline: Pipeline
     of_the_library: bool = False
-    """Whether the code is albumentations' own, which draws all random numbers from the seed."""
+    """True if the code is albumentations' own, which draws all random numbers from the seed."""
 
 
 def rehearse(pipeline: Pipeline, image: Array, mask: Array, where: str) -> None:
