@@ -1,6 +1,7 @@
 """The mode of W&B of a run, without an account and with one; the names of a run there; and the logs beside it."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 
 from seglab.callbacks.sheet import Classes, PredictedImage
-from seglab.records import Run, StudyRecord
+from seglab.records import Result, Run, StudyRecord
 from seglab.tracking import (
     Circumstances,
     Described,
@@ -134,6 +135,28 @@ def test_a_run_with_long_names_is_logged(tmp_path: Path) -> None:
     finally:
         finish()
         wandb.teardown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "rows"), [(3, 9), (150, 22_500), (448, None)])
+def test_the_table_of_a_confusion_matrix_is_whole(count: int, rows: int | None, tmp_path: Path) -> None:
+    """W&B cuts a table at 10,000 rows, and takes 200,000 at most."""
+    import wandb
+
+    names = tuple(f"class {label}" for label in range(count))
+    values = dict.fromkeys(tables.CLASS_COLUMNS[4:], (0.5,) * count)
+    result = Result(Run("study", "arm", 0), "", names, {}, {}, {"test": values}, {}, None, "")
+    described = Described("run", "group", "final", {"command": "c", "folder": "f"}, tmp_path, "id")
+    loggers(described, "offline")
+    try:
+        assert wandb.run is not None
+        wandb.run.log(tables.of_end(tables.End(result, np.eye(count, dtype=np.int64))))
+    finally:
+        finish()
+        wandb.teardown()
+    logged = {path.name.split("_")[0]: json.loads(path.read_text())["data"] for path in tmp_path.rglob("media/table/test/*.json")}
+    assert len(logged["classes"]) == count
+    assert (len(logged["confusion"]) if "confusion" in logged else None) == rows
 
 
 L1: dict[str, Any] = {"class": "seglab.L1", "strength": 0.5}

@@ -30,18 +30,21 @@ class End:
 def of_end(end: End) -> dict[str, Any]:
     """Return the test split's tables of classes and of the confusion matrix, and its picture; empty without a test.
 
-    The picture shows the confusion matrix.
+    The picture shows the confusion matrix. Its table is left out if it has more rows than W&B takes.
     """
     import wandb
 
     result, matrix = end.result, end.confusion
     if matrix is None:
         return {}
-    return {
+    found: dict[str, Any] = {
         "test/classes": wandb.Table(columns=list(CLASS_COLUMNS), data=list(class_rows(result))),
-        "test/confusion": wandb.Table(columns=list(CONFUSION_COLUMNS), data=list(confusion_rows(matrix, result.class_names))),
         "test/confusion_picture": wandb.Image(confusion_picture(matrix, result.class_names)),
     }
+    if matrix.size <= wandb.Table.MAX_ARTIFACT_ROWS:
+        wandb.Table.MAX_ROWS = max(wandb.Table.MAX_ROWS, matrix.size)  # else W&B cuts a table of more than 100 classes
+        found["test/confusion"] = wandb.Table(columns=list(CONFUSION_COLUMNS), data=list(confusion_rows(matrix, result.class_names)))
+    return found
 
 
 def class_rows(result: Result) -> Iterator[list[Any]]:
