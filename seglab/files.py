@@ -34,6 +34,23 @@ def host() -> str:
 
 
 @contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, for which other processes wait here.
+
+    It ends with the process. On a file system without such locks, as some of networks, nothing is held.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` for writing bytes, and rename it to `path` when the block ends.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglab.data.loading.sampler import split_batch
+from seglab.files import locked
 from seglab.records import TUNING, Changed, Run, StudyRecord, arm_and_tuning, changed_since, check_schema, read_record, write_record
 from seglab.running import ledger
 from seglab.running.declared import agreed_analysis
@@ -293,4 +294,5 @@ def save_record(plan: Plan, agreed: StudyRecord) -> None:
     """Write the study's record before the first run starts. Keep arms that another `run` has added meanwhile."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_leftovers(plan.folder)
-    write_record(plan.folder, _merged(plan, agreed))
+    with locked(plan.folder):  # several `run --arm` may start at the same moment
+        write_record(plan.folder, _merged(plan, agreed))

@@ -27,7 +27,7 @@ from seglab.data.loading.pipeline import Cached, Resized, Samples
 from seglab.data.sources.dataset import SegmentationDataset
 from seglab.data.sources.files import Pair, PairedFiles
 from seglab.data.threads import in_threads
-from seglab.files import atomic_write
+from seglab.files import atomic_write, locked
 from seglab.sample import Sample
 
 LARGEST = 0.5
@@ -135,7 +135,7 @@ def _opened_or_written(folder: Path, samples: Samples) -> Mapped:
     """
     folder.mkdir(exist_ok=True)
     path = folder / _NAME
-    with _locked(folder):
+    with locked(folder):
         try:
             found = Mapped(path)
         except (FileNotFoundError, ValueError):
@@ -197,23 +197,6 @@ def _in_chunks(samples: Samples) -> Iterator[Sample]:
     """Yield all samples in order, read in threads, without holding more than a few in memory."""
     for start in range(0, len(samples), _CHUNK):
         yield from in_threads(lambda index, start=start: samples[start + index], min(_CHUNK, len(samples) - start))  # type: ignore[misc]
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder.
-
-    It ends with the process. On a file system without locks, processes may write the file twice.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError, ImportError):
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _delete_unused(root: Path) -> None:
