@@ -88,7 +88,6 @@ class ForkServer:
         words = list(command)
         if words[: len(self._start)] != self._start or self.lost or not _as_loaded(environment):
             return None
-        self.wait()
         changed = {name for name, _ in environment.items() ^ self._environment.items()}
         work = Work(words[len(self._start) :], dict(environment), str(Path.cwd()))
         (its_lifeline, lifeline), (end, its_end) = os.pipe(), os.pipe()

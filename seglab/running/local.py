@@ -4,6 +4,8 @@ They take commands as lists of words, so that each command can also be pasted in
 """
 
 import contextlib
+import fcntl
+import itertools
 import math
 import os
 import signal
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from seglab.cluster.command import words_here
 from seglab.interruption import ECHO_SECONDS, LIFELINE, signals_blocked
@@ -21,11 +23,20 @@ from seglab.running.forks import POLL_SECONDS, ForkServer, Worker
 from seglab.running.threads import worker_environment
 
 
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    """Its exit code, negative for a signal."""
+    log: Path
+    """The file with its output."""
+
+
 class Launcher(Protocol):
     """Runs commands somewhere."""
 
-    def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
-        """Start each command, with its output in a file of folder `logs`; return the exit codes when all have ended.
+    def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[Ended]:
+        """Start each command, with its output in a file of folder `logs`; return when all have ended.
 
         While commands run, `watch` is called repeatedly. On a KeyboardInterrupt, ask the processes to stop and wait for
         them.
@@ -45,15 +56,20 @@ class Local:
     """GPUs of one run."""
     server: ForkServer | None = None
 
-    def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
+    def launch(self, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[Ended]:
         logs.mkdir(parents=True, exist_ok=True)
+        if self.server is not None:
+            self.server.wait()  # for workers of an earlier launch
         processes: list[Worker] = []
+        paths: list[Path] = []
         with _interrupted_by_signals(), contextlib.ExitStack() as lifelines:
             try:
                 for slot, command in enumerate(commands):
-                    process = self._start(list(command), logs / f"worker-{slot}.log", slot, len(commands))
+                    with _log(logs, slot) as file:
+                        process = self._start(list(command), file, slot, len(commands))
                     lifelines.enter_context(process)
                     processes.append(process)
+                    paths.append(Path(file.name))
                 while None in [process.poll() for process in processes]:  # reaps each dead one, so that another takes over its run
                     began = time.monotonic()
                     watch()
@@ -62,25 +78,45 @@ class Local:
             except BaseException:  # a signal, or an error of `watch`, such as a terminal that is gone
                 _stop(processes)
                 raise
-        return [process.wait() for process in processes]
+        return [Ended(process.wait(), log) for process, log in zip(processes, paths, strict=True)]
 
-    def _start(self, command: list[str], log: Path, slot: int, slots: int) -> Worker:
+    def _start(self, command: list[str], log: BinaryIO, slot: int, slots: int) -> Worker:
         environment = {**worker_environment(slots), LIFELINE: "1"}
         if self.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             mine = [(slot * self.devices + position) % self.gpus for position in range(self.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine))
-        with log.open("wb") as file, signals_blocked():  # a new session, so that Ctrl-C reaches a worker once: from this process
-            forked = None if self.server is None else self.server.start(command, environment, file.fileno())
+        with signals_blocked():  # a new session, so that Ctrl-C reaches a worker once: from this process
+            forked = None if self.server is None else self.server.start(command, environment, log.fileno())
             if forked is not None:
                 return forked
             return subprocess.Popen(
                 words_here(command),
                 stdin=subprocess.PIPE,  # the lifeline
-                stdout=file,
+                stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
             )
+
+
+def _log(logs: Path, slot: int) -> BinaryIO:
+    """Open `worker-<slot>.log`, empty, or that of the next number whose worker has ended.
+
+    Several `run` may work in a folder at the same time. A worker holds the lock of its log until it ends. On a file
+    system without locks, the logs of slots of one number are in one file.
+    """
+    for number in itertools.count(slot):
+        file = (logs / f"worker-{number}.log").open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        except OSError:
+            pass
+        file.truncate(0)
+        return file
+    raise AssertionError
 
 
 def _wait(processes: Sequence[Worker], seconds: float) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Collection, Sequence
 from functools import cache
-from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -18,7 +17,7 @@ from seglab.records import Run, StudyRecord, read_record, read_result
 from seglab.running import ledger
 from seglab.running.declared import idle_amendment, new_declaration
 from seglab.running.ledger import forget_failures
-from seglab.running.local import Launcher
+from seglab.running.local import Ended, Launcher
 from seglab.running.plan import Plan, save_record
 from seglab.running.sharing import Machine, needed_mib, runs_per_device, why
 from seglab.running.status import Clock, count, duration, fraction_done, run_status
@@ -87,9 +86,9 @@ def _do(plan: Plan, runs: Sequence[Run], launcher: Launcher, commands: Sequence[
     Raises:
         Interrupted: a worker was asked to stop.
     """
-    codes = _launch(plan, runs, launcher, commands, console)
-    _report_workers(codes, plan.folder, console)
-    if INTERRUPTED in codes:
+    ended = _launch(plan, runs, launcher, commands, console)
+    _report_workers(ended, console)
+    if INTERRUPTED in [worker.code for worker in ended]:
         raise Interrupted
 
 
@@ -175,8 +174,8 @@ def _show_phases(record: StudyRecord, arms: Collection[str], console: Console) -
         console.print(table)
 
 
-def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, commands: Sequence[Sequence[str]], console: Console) -> list[int]:
-    """Start workers, show a progress bar until all have ended, and return their exit codes."""
+def _launch(plan: Plan, todo: Sequence[Run], launcher: Launcher, commands: Sequence[Sequence[str]], console: Console) -> list[Ended]:
+    """Start workers, and show a progress bar until all have ended."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -226,12 +225,11 @@ def _outcome(run: Run, plan: Plan) -> str:
     return f"  {run.arm}, seed {run.seed}: {plan.study.metric} {result.score(plan.study.metric):.4f} ({duration(result.cost['seconds'])})"
 
 
-def _report_workers(codes: Sequence[int], folder: Path, console: Console) -> None:
+def _report_workers(ended: Sequence[Ended], console: Console) -> None:
     """Print a line for each worker that ended abnormally."""
-    for slot, code in enumerate(codes):
+    for slot, (code, log) in enumerate(ended):
         if code in (DONE, FAILED, INTERRUPTED):
             continue
-        log = folder / "logs" / f"worker-{slot}.log"
         lines = log.read_text(errors="replace").strip().splitlines()
         why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         console.print(f"worker {slot} {why}{': ' + lines[-1] if lines else ''} ({log})", style="red", highlight=False, markup=False)

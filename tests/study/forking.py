@@ -64,6 +64,7 @@ def ahead(mode: str) -> None:
         environment["HF_HOME"] = "/elsewhere"
     with tempfile.TemporaryFile() as log:
         for word in ("first", "second"):
+            server.wait()
             worker = server.start(["python", HERE, "work", word], environment, log.fileno())
             assert worker is not None
             with worker:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seglab.records import write_result
-from seglab.running.local import Local
+from seglab.running.local import Ended, Local
 from seglab.running.resources import Resources
 from seglab.running.sharing import CONTEXT_MIB, RESERVED, USABLE, Machine, needed_mib, runs_per_device, why
 from seglab.script.main import main
@@ -75,7 +75,7 @@ def test_one_run_is_measured_before_others_share_the_gpu(
     started: list[int] = []
     launch = Local.launch
 
-    def counted(self: Local, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[int]:
+    def counted(self: Local, commands: Sequence[Sequence[str]], logs: Path, watch: Callable[[], None]) -> list[Ended]:
         started.append(len(commands))
         return launch(self, commands, logs, watch)
 
