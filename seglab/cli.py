@@ -6,7 +6,7 @@ import gc
 import re
 import sys
 from argparse import _SubParsersAction
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -186,13 +186,14 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**settings, allow_abbrev=False)
 
     def parse_args(self, words: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
-        """Parse the words.
+        """Parse the words. Hyphens in a flag are underscores.
 
         Words that no flag takes are reported by the parser of the command, which knows the flags.
         """
-        given, others = self.parse_known_args(words)
+        commands = next(action.choices for action in self._actions if isinstance(action, _SubParsersAction))
+        flags = {flag for command in commands.values() for flag in command._option_string_actions}
+        given, others = self.parse_known_args([_spelled(word, flags) for word in words])
         if others:
-            commands = next(action.choices for action in self._actions if isinstance(action, _SubParsersAction))
             commands[given.command].error(f"unrecognized arguments: {others[0]}")
         return given
 
@@ -215,6 +216,13 @@ class _Parser(argparse.ArgumentParser):
         return re.sub(r"^argument (\S+): expected 2 arguments$", r"\1: expected two values, as in \1 256 256", message).removeprefix(
             "argument "
         )
+
+
+def _spelled(word: str, flags: Collection[str]) -> str:
+    """Return a word; of a flag, the spelling with underscores if there is such a flag."""
+    typed, equals, value = word.partition("=")
+    under = "--" + typed[2:].replace("-", "_")
+    return f"{under}{equals}{value}" if typed.startswith("--") and under in flags else word
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,7 +16,9 @@ from rich.console import Console
 
 from seglab.exit_codes import DONE
 from seglab.files import atomic_write
+from seglab.script.command_line import parse
 from seglab.script.errors import exit_code
+from seglab.script.help import Help
 
 if TYPE_CHECKING:
     from seglab.networks import TrainedNetwork
@@ -28,7 +30,7 @@ STEM = "model"
 
 def main(words: Sequence[str]) -> NoReturn:
     """Export and exit: 0 done, 2 bad input, 75 interrupted."""
-    sys.exit(exit_code(lambda: export(_parser().parse_args(list(words))), resumes=False))
+    sys.exit(exit_code(lambda: export(parse(_parser(), words)), resumes=False))
 
 
 def export(given: Namespace) -> int:
@@ -99,6 +101,7 @@ def _parser() -> ArgumentParser:
         prog="seglab export",
         exit_on_error=False,
         allow_abbrev=False,
+        formatter_class=Help,
         description="Write a trained network as files that run elsewhere, with the normalisation and the padding inside, for images of any size. "
         "Each file is read again and compared with the network. Beside them, README.md is a model card.",
     )

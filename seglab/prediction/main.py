@@ -12,7 +12,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from seglab.exit_codes import DONE, FAILED
 from seglab.interruption import sigterm_as_ctrl_c
+from seglab.script.command_line import parse
 from seglab.script.errors import exit_code
+from seglab.script.help import Help
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 def main(words: Sequence[str]) -> NoReturn:
     """Predict and exit: 0 done, 1 an image could not be predicted, 2 bad input, 75 interrupted."""
     with sigterm_as_ctrl_c():
-        sys.exit(exit_code(lambda: predict(_parser().parse_args(list(words)))))
+        sys.exit(exit_code(lambda: predict(parse(_parser(), words))))
 
 
 def predict(given: Namespace) -> int:
@@ -117,6 +119,7 @@ def _parser() -> ArgumentParser:
         prog="seglab predict",
         exit_on_error=False,
         allow_abbrev=False,
+        formatter_class=Help,
         description="Predict masks of images of any size with a trained network. Each mask is a palette PNG of class indices, D/masks/NAME.png, "
         "of its image's size. Images that are done are skipped. Exit codes: 0 done, 1 an image could not be predicted, 2 bad input.",
     )
@@ -127,7 +130,7 @@ def _parser() -> ArgumentParser:
         "--window",
         type=tuple[int, int] | None,
         default=None,
-        help='rows and columns of overlapping windows, such as "[512,512]"; default: none',
+        help="rows and columns of overlapping windows, such as 512,512; default: none",
     )
     parser.add_argument(
         "--size",
@@ -142,7 +145,7 @@ def _parser() -> ArgumentParser:
         default="none",
         help="average over flipped images: left and right, or up and down as well",
     )
-    parser.add_argument("--scales", type=tuple[float, ...], default=(1.0,), help='average over scaled images, such as "[0.75,1,1.25]"')
+    parser.add_argument("--scales", type=tuple[float, ...], default=(1.0,), help="average over scaled images, such as 0.75,1,1.25")
     parser.add_argument(
         "--overlays", action="store_true", help="also write each image under the colours of its classes, D/overlays/NAME.png"
     )

@@ -15,7 +15,19 @@ from jsonargparse import ArgumentParser, Namespace
 from seglab.script.augmentations import FLAG, augmentation_fault, augmentation_named
 from seglab.script.classes import class_named, described, reason
 from seglab.script.errors import one_line
-from seglab.script.flag_types import NUMBERS, arguments_given, class_of, is_optional, items_of, mapped_class, members, metavar, type_of
+from seglab.script.flag_types import (
+    NUMBERS,
+    arguments_given,
+    class_of,
+    is_optional,
+    items_of,
+    listed,
+    mapped_class,
+    members,
+    metavar,
+    type_of,
+    words_of,
+)
 from seglab.script.shifts import shifts_named, takes_shifts
 from seglab.suggestions import did_you_mean
 
@@ -92,7 +104,9 @@ class _Line(NamedTuple):
         """Return the words, in the parser's spelling of flags and values."""
         words: list[str] = []
         for item in self.items():
-            if isinstance(item, _Flag):
+            if isinstance(item, _Flag) and item.value is not None and _takes_several(item.action):
+                words += [item.name, *filter(None, item.value.split(","))]
+            elif isinstance(item, _Flag):
                 words += [item.name] if item.value is None else [f"{item.name}={_rewritten(item)}"]
             else:
                 words.append(item)
@@ -112,6 +126,8 @@ class _Line(NamedTuple):
             value: str | None = text if equals else None
             if not equals and words and _takes_value(action) and not re.match(r"--\w", words[0]):
                 value = words.pop(0)
+                while _takes_several(action) and words and not re.match(r"--\w", words[0]):
+                    value = f"{value},{words.pop(0)}"
             flag = _Flag(name, value, action)
             yield flag._replace(value="true") if value is None and flag.is_switch else flag
 
@@ -122,6 +138,8 @@ class _Line(NamedTuple):
         before: _Flag | None = None
         for item in self.items():
             if isinstance(item, str):
+                if _places(self.parser):
+                    continue
                 return _stray(item, before)
             if found := self._flag_fault(item, error):
                 return found
@@ -205,8 +223,9 @@ def _told(line: _Line, error: BaseException) -> str:
     """Return the parser's own error as one line; of a required flag, with its type."""
     if missing := re.search(r"the following arguments are required: ([\w., ]+)$", str(error)):
         names = [name.removeprefix(f"{line.verb}.") for name in missing[1].split(", ")]
-        needed = [f"--{name} {described_type(line.parser, name)}" for name in names]
-        return f"{line.verb or line.parser.prog} needs {' and '.join(needed)}"
+        unflagged = _places(line.parser)
+        needed = [str(unflagged[name].metavar) if name in unflagged else f"--{name} {described_type(line.parser, name)}" for name in names]
+        return f"{line.verb or line.parser.prog} needs {' and '.join(needed)}{'; --help explains them' if unflagged else ''}"
     if unknown := re.search(r"^Subcommand '\w+' does not accept option '([\w.]+)'$", str(error)):
         known = [name.removeprefix("--") for name in line.parser._option_string_actions if name.startswith("--")]
         return f"the configuration file has the key {unknown[1]}, and `{line.verb}` has no such flag{did_you_mean(unknown[1], known)}"
@@ -216,10 +235,14 @@ def _told(line: _Line, error: BaseException) -> str:
     typed = next((item for item in line.items() if isinstance(item, _Flag) and told.startswith(f"{item.name}: ")), None)
     if typed is None or typed.value is None:
         return told
-    places = items_of(type_of(typed.action)) if typed.whole and typed.action is not None else None
+    kind = type_of(typed.action) if typed.whole and typed.action is not None else None
+    places = items_of(listed(kind))
     if places is not None and len(places) > 1 and "expected tuple" in told:
         form = ",".join(map(metavar, places))
         return f"{typed.name}: expected {len(places)} values in one word, {form}, as in {typed.name} {_EXAMPLE.get(form, form)}; got {typed.value}"
+    if places is not None and (words := words_of(kind)):
+        form = ",".join(map(metavar, places))
+        return f"{typed.name}: expected {form}, as in {typed.name} {_EXAMPLE.get(form, form)}, or {', '.join(words)}; got {typed.value}"
     is_named = " got " in told or re.search(rf"(?<!\w){re.escape(typed.value)}(?![\w-])", told)
     return told if is_named else f"{told.replace('Expected a ', 'expected ')}, got {typed.value}"
 
@@ -227,7 +250,9 @@ def _told(line: _Line, error: BaseException) -> str:
 def described_type(parser: ArgumentParser, name: str) -> str:
     """Return the word that stands for the value of a flag in the help."""
     action = _action(parser, f"--{name}")
-    return "VALUE" if action is None else metavar(type_of(action))
+    if action is None:
+        return "VALUE"
+    return action.metavar if isinstance(action.metavar, str) else metavar(type_of(action))
 
 
 def _rewritten(flag: _Flag) -> str:
@@ -253,7 +278,7 @@ def _rewritten(flag: _Flag) -> str:
             raise ValueError(f"{flag.name}: {error}") from error
     if kinds and all(member in NUMBERS for member in kinds):
         return _number(flag.name, text)
-    items = items_of(kind)
+    items = None if text in words_of(kind) else items_of(listed(kind))
     plain = items is not None and all(member in NUMBERS for item in items for member in members(item))
     if items is None or (text.strip().startswith("[") and not plain) or text == "null":
         return text
@@ -321,6 +346,16 @@ def _holds_more(action: Action) -> bool:
 
 def _takes_value(action: Action | None) -> bool:
     return action is None or action.nargs != 0
+
+
+def _takes_several(action: Action | None) -> bool:
+    """Return whether several words may follow a flag, as in `--to onnx pt2`."""
+    return action is not None and action.nargs == "+"
+
+
+def _places(parser: ArgumentParser) -> dict[str, Action]:
+    """Return the arguments that have no flag, such as the checkpoint of `seglab predict`, by name."""
+    return {action.dest: action for action in parser._actions if not action.option_strings and not isinstance(action, _SubParsersAction)}
 
 
 def _is_required(argument: inspect.Parameter) -> bool:

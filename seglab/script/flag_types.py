@@ -90,6 +90,25 @@ def items_of(kind: Any) -> tuple[Any, ...] | None:
     return None
 
 
+def words_of(kind: Any) -> tuple[Any, ...]:
+    """Return the words that a type accepts beside its other values.
+
+    >>> words_of(tuple[int, int] | Literal["training"] | None), words_of(int)
+    (('training',), ())
+    """
+    return tuple(word for member in members(kind) if get_origin(member) is Literal for word in get_args(member))
+
+
+def listed(kind: Any) -> Any:
+    """Return the list or tuple of a union of it and words; any other type as it is.
+
+    >>> listed(tuple[int, int] | Literal["training"] | None)
+    tuple[int, int]
+    """
+    others = [member for member in members(kind) if get_origin(member) is not Literal]
+    return others[0] if words_of(kind) and len(others) == 1 and items_of(others[0]) is not None else kind
+
+
 def mapped_class(kind: Any) -> type | None:
     """Return the class of the values of a mapping from names to objects; None for any other type.
 

@@ -34,7 +34,12 @@ class Help(DefaultHelpFormatter):
     def _format_usage(self, usage: str | None, actions: Iterable[argparse.Action], *args: object, **kwargs: object) -> str:
         flags = [action for action in actions if action.option_strings]
         places = [action for action in actions if not action.option_strings]
-        words = [str(action.metavar or action.dest) for action in places]
+        words = [f"{action.metavar or action.dest}{' ...' if action.nargs == '+' else ''}" for action in places]
+        words += [
+            f"{action.option_strings[0]} {action.metavar or metavar(type_of(action))}"
+            for action in flags
+            if action.required and action.default is None
+        ]
         words += ["[--FLAG VALUE ...]"] if len(flags) > 1 or "VERB" in words else []
         prefix = args[-1] if args and isinstance(args[-1], str) else "usage: "
         return f"{prefix}{' '.join([self._prog.replace(' [options]', ''), *words])}\n\n"

@@ -51,9 +51,9 @@ def in_files(pattern: str) -> Namer:
     words = {"train": "training", "val": "validation", "test": "test"}
 
     def name(split: str, kind: str, number: int) -> str:
-        end = {"images": "", "masks": "_mask"}[kind]
+        end, annot = {"images": ("", ""), "masks": ("_mask", "annot")}[kind]
         number += {"train": 0, "val": 100, "test": 200}[split] if "{split}" not in pattern and "{long}" not in pattern else 0
-        return pattern.format(split=split, long=words[split], kind=kind, number=f"{number:03d}", end=end)
+        return pattern.format(split=split, long=words[split], kind=kind, number=f"{number:03d}", end=end, annot=annot)
 
     return name
 
@@ -64,6 +64,9 @@ LAYOUTS = [
     ("{kind}/{long}/{number}{end}.png", "images/{split}/*.png", "masks/{split}/*_mask.png", ["train", "val", "test"]),
     ("{kind}/{number}.png", "images/*.png", "masks/*.png", [""]),
     ("{number}{end}.png", "*.png", "*_mask.png", [""]),
+    ("{split}_{kind}/{number}.png", "{split}_images/*.png", "{split}_masks/*.png", ["train", "val", "test"]),
+    ("{kind}-{long}/{number}.png", "images-{split}/*.png", "masks-{split}/*.png", ["train", "val", "test"]),
+    ("{split}{annot}/{number}.png", "{split}/*.png", "{split}annot/*.png", ["train", "val", "test"]),
     ("deep/er/{split}/{number}{end}.png", "deep/er/{split}/*.png", "deep/er/{split}/*_mask.png", ["train", "val", "test"]),
 ]
 

@@ -181,7 +181,9 @@ def test_a_network_that_cannot_be_traced_is_refused_in_one_line() -> None:
     ("words", "message"),
     [
         (["--to", "tflite"], "--to: element 1: expected one of 'onnx', 'pt2', 'safetensors', got tflite"),
-        ([], "arguments are required: to"),
+        (["--to"], "--to: a value is missing"),
+        (["--too", "pt2"], "there is no flag --too (did you mean --to?)"),
+        ([], "error: seglab export needs --to FORMAT; --help explains them\n"),
         (["--to", "pt2", "--output", "busy"], "busy holds notes.txt, which this export does not write"),
         (["--to", "pt2", "--output", "busy/notes.txt"], "notes.txt is a file; expected a folder"),
     ],

@@ -415,7 +415,10 @@ def test_an_image_that_vanishes_while_it_is_predicted_is_named(
         (["images", "--device", "tpu9"], "--device tpu9: there is no such device here"),
         (["images", "--device", "cuda:99"], "--device cuda:99: there is no such device here"),
         (["images", "--windows", "[8,8]"], "--windows"),
-        ([], "arguments are required: images"),
+        (["images", "--window", "512,512,512"], "--window: expected 2 values in one word, INT,INT, as in --window 96,128; got 512,512,512"),
+        (["images", "--size", "5"], "--size: expected INT,INT, as in --size 96,128, or training; got 5"),
+        (["images", "--scale", "1"], "there is no flag --scale (did you mean --scales?)"),
+        ([], "error: seglab predict needs IMAGES; --help explains them\n"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -434,6 +437,33 @@ def test_bad_input_is_one_line(
     assert ended.err.count("\n") == 1, ended.err
     assert message in ended.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [([], "CKPT and IMAGES and --output D"), (["run"], "IMAGES and --output D"), (["run", "a.png"], "--output D")],
+)
+def test_what_is_missing_is_named_as_it_is_typed(command: Command, words: list[str], needed: str) -> None:
+    ended = command("predict", *words)
+    assert (ended.code, ended.err) == (2, f"error: seglab predict needs {needed}; --help explains them\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"),
+    [
+        (["--window", "32,32", "--scales", "0.75,1"], {"window": [32, 32], "scales": [0.75, 1.0], "size": None}),
+        (["--size", "48,32"], {"size": [48, 32]}),
+        (["--size", "[48,32]"], {"size": [48, 32]}),
+        (["--size", "None", "--window=[32,32]"], {"size": None, "window": [32, 32]}),
+    ],
+)
+def test_lists_are_one_word_as_in_every_command(
+    command: Command, run: Path, images: Path, tmp_path: Path, typed: list[str], recorded: dict[str, object]
+) -> None:
+    ended = command("predict", run, images / "b.jpg", "--device", "cpu", "--output", tmp_path / "out", *typed)
+    assert ended.code == 0, ended.err
+    settings = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert {name: settings[name] for name in recorded} == recorded
 
 
 def test_a_checkpoint_that_cannot_be_loaded_is_one_line(command: Command, images: Path, tmp_path: Path) -> None:

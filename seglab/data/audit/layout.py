@@ -25,6 +25,11 @@ NAMES: dict[str, Split] = {
 }
 """Names of folders, in lower case, that stand for a split."""
 
+KINDS = "masks?|labels?|annot|annotations?|gt|seg|segmentations?|targets?|truth|images?|imgs?"
+"""Words for the files of a folder, in lower case, that may stand beside the name of a split, as in `train_masks`."""
+
+BESIDE = re.compile(rf"(?:({'|'.join(sorted(NAMES, key=len, reverse=True))})[ _.-]?(?:{KINDS})|(?:{KINDS})[ _.-]?({'|'.join(NAMES)}))")
+
 MASK_WORDS = ("mask", "label", "annot", "gt", "seg", "target", "truth", "_l.")
 """Parts of the path of masks, in lower case."""
 
@@ -113,7 +118,7 @@ class Layout(NamedTuple):
 
 def _check_names(root: Path, patterns: Sequence[str]) -> None:
     """Refuse names of folders and files that have signs with another meaning in a pattern."""
-    folders = [part for pattern in patterns for part in pattern.split("/")[:-1] if part not in (SPLIT, "*")]
+    folders = [part for pattern in patterns for part in pattern.replace(SPLIT, "").split("/")[:-1] if part != "*"]
     parts = [*folders, *(pattern.rpartition("/")[2].removeprefix("*").removesuffix(".*") for pattern in patterns)]
     wrong = list(dict.fromkeys(part for part in parts if set(part) & set("*?[]{}") or part.startswith("~")))
     if wrong:
@@ -130,7 +135,7 @@ def _widened(images: FileKind, masks: FileKind, kinds: Sequence[FileKind]) -> La
     """
     narrow = Layout(images, masks, {images.pattern, masks.pattern}, kinds)
     parts, mask_parts = images.pattern.split("/"), masks.pattern.split("/")
-    for part in [part for part in parts[:-1] if part in mask_parts[:-1] and part not in (SPLIT, "*")]:
+    for part in [part for part in parts[:-1] if part in mask_parts[:-1] and SPLIT not in part and part != "*"]:
         wide = [_with_folders(kind.pattern, part, kinds) for kind in (images, masks)]
         joined = [FileKind(pattern, files) for pattern, files, _ in wide]
         layout = Layout(joined[0], joined[1], wide[0][2] | wide[1][2], kinds)
@@ -188,14 +193,22 @@ def _folders(root: Path) -> Iterator[tuple[PurePosixPath, list[str]]]:
 
 
 def _with_split(folder: PurePosixPath) -> tuple[str, str]:
-    """Return the split that a part of a path names, and the path with {split} in its place, with a slash at its end."""
+    """Return the split that a part of a path names, and the path with {split} in its place, with a slash at its end.
+
+    A part is the name of a split, or else holds it beside a word for its files, as `trainannot` does.
+    """
     parts = [part for part in folder.parts if part != "."]
     places = [place for place, part in enumerate(parts) if part.lower() in NAMES]
-    split: str = ""
     if places:
         split = NAMES[parts[places[0]].lower()]
         parts[places[0]] = SPLIT
-    return split, "".join(f"{part}/" for part in parts)
+        return split, "".join(f"{part}/" for part in parts)
+    for place, part in enumerate(parts):
+        if match := BESIDE.fullmatch(part.lower()):
+            number = match.lastindex or 0
+            parts[place] = f"{part[: match.start(number)]}{SPLIT}{part[match.end(number) :]}"
+            return NAMES[match[number]], "".join(f"{part}/" for part in parts)
+    return "", "".join(f"{part}/" for part in parts)
 
 
 def _suffixes(stems: Sequence[str]) -> list[str]:
@@ -231,7 +244,7 @@ def _by_folder(kinds: Sequence[FileKind]) -> list[FileKind]:
     parents: dict[str, dict[str, dict[tuple[str, str], Path]]] = {}
     for kind in kinds:
         *parts, _ = kind.pattern.split("/")
-        for (split, _), file in kind.files.items() if parts and parts[-1] != SPLIT else ():
+        for (split, _), file in kind.files.items() if parts and SPLIT not in parts[-1] else ():
             pattern = "/".join([*parts[:-1], "*", composed(file.name)])
             parents.setdefault("/".join(parts[:-1]), {}).setdefault(pattern, {})[split, parts[-1]] = file
     found: dict[str, dict[tuple[str, str], Path]] = {}
