@@ -131,6 +131,15 @@ def test_status_counts_the_runs_that_are_declared(seglab: Seglab, tmp_path: Path
     assert "l2 0 0 0 3" in said
 
 
+def test_status_has_the_arms_in_the_order_of_the_comparison(seglab: Seglab, tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "penalties", arms=("none", "zero", "l2"), seeds=3)
+    record = read_record(folder)
+    assert record is not None
+    assert list(record.arms) == ["none", "zero", "l2"]
+    said = words_of(seglab("status", folder).out)
+    assert said.index("none 3") < said.index("zero 3") < said.index("l2 3")
+
+
 def test_status_tells_what_is_not_done(seglab: Seglab, tmp_path: Path) -> None:
     folder = write_study(tmp_path / "penalties", seeds=3)
     (folder / "l2" / "seed-0" / "result.json").rename(folder / "l2" / "seed-0" / "failure.json")

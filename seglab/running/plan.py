@@ -1,5 +1,6 @@
 """Plans: runs that a command line selects, commands that repeat them, and the check against the study's record."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
@@ -296,3 +297,16 @@ def save_record(plan: Plan, agreed: StudyRecord) -> None:
     ledger.remove_leftovers(plan.folder)
     with locked(plan.folder):  # several `run --arm` may start at the same moment
         write_record(plan.folder, _merged(plan, agreed))
+
+
+def withdraw_record(plan: Plan) -> None:
+    """Delete the study's record, and the folders that are empty without it, after a cluster has refused its jobs.
+
+    Nothing is deleted if anything else is in the folder, such as a run. A record alone would bind the next request to
+    its settings.
+    """
+    if [path.name for path in plan.folder.iterdir()] == ["study.json"]:
+        (plan.folder / "study.json").unlink()
+        with contextlib.suppress(OSError):  # a folder that is not empty
+            for folder in (plan.folder, *(parent for parent in plan.folder.parents if parent.is_relative_to(plan.root))):
+                folder.rmdir()

@@ -39,14 +39,15 @@ def run_status(run: Run, folder: Path) -> RunStatus:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """Return the runs of a study: those that it declares, and those that have a folder.
+    """Return the runs of a study: those that it declares, and those that have a folder, in the order of its arms.
 
     The folders' names give arm and seed.
     """
     record = read_record(folder)
     study, analysis = (folder.name, None) if record is None else (record.study, record.analysis)
     declared = {Run(study, arm, seed) for arm in analysis.arms for seed in analysis.seeds} if analysis is not None else set()
-    return sorted({*declared, *started_runs(folder, study)}, key=lambda run: (run.arm, run.seed))
+    place = {arm: number for number, arm in enumerate(() if record is None else record.arms)}
+    return sorted({*declared, *started_runs(folder, study)}, key=lambda run: (place.get(run.arm, len(place)), run.arm, run.seed))
 
 
 def status_table(folder: Path, runs: Sequence[Run]) -> Table:

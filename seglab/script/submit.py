@@ -8,7 +8,7 @@ from rich.console import Console
 from seglab.cluster import jobs
 from seglab.cluster.cluster import Cluster, JobArray
 from seglab.cluster.command import class_path, shell
-from seglab.running.plan import Plan
+from seglab.running.plan import Plan, withdraw_record
 from seglab.running.status import count
 from seglab.script.supervise import prepare
 
@@ -19,6 +19,7 @@ def submit(plan: Plan, cluster: Cluster, workers: int, console: Console) -> None
     Jobs that are already in the queue for these runs are subtracted.
     """
     cluster.check()
+    is_new = not (plan.folder / "study.json").exists()
     todo = prepare(plan, console)
     if not todo:
         return
@@ -33,7 +34,12 @@ def submit(plan: Plan, cluster: Cluster, workers: int, console: Console) -> None
     if number <= 0:
         console.print("nothing submitted: the jobs in the queue do these runs", highlight=False)
         return
-    sent = cluster.submit(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / _stamp(), tuple(command), workers))
+    try:
+        sent = cluster.submit(JobArray(plan.study.name, number, plan.folder / jobs.FOLDER / _stamp(), tuple(command), workers))
+    except ValueError:
+        if is_new:
+            withdraw_record(plan)
+        raise
     first, last = sent.ids[0], sent.ids[-1]
     sharing = "" if workers == 1 else f", {workers} runs at a time in each"
     console.print(f"submitted {count(number, 'job')}: {first}{'' if number == 1 else f' to {last}'}{sharing}", highlight=False)

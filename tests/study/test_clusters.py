@@ -257,9 +257,18 @@ def test_jobs_of_several_runs_at_a_time(script: Script) -> None:
 def test_a_refusal_leaves_nothing(script: Script, tmp_path: Path) -> None:
     code, _, err = script("launch", "--launcher", "paper.Paper", "--launcher.colour", "black", "--accelerator", "cpu")
     assert (code, err) == (2, "error: the scheduler refuses: nobody could read it\n")
-    assert not (tmp_path / "runs" / "tiny" / "jobs").exists()
+    assert not (tmp_path / "runs").exists(), "a record without a run would bind the next request to its settings"
     code, _, err = script("launch", "--launcher", "paper.Paper")
     assert (code, err) == (2, "error: paper has no GPUs; use --accelerator cpu\n")
+
+
+def test_a_refusal_leaves_the_record_of_a_study_that_has_jobs(script: Script, tmp_path: Path) -> None:
+    words = ("launch", "--launcher", "paper.Paper", "--accelerator", "cpu")
+    assert script(*words, "--launcher.jobs", "1")[0] == 0
+    before = (tmp_path / "runs" / "tiny" / "study.json").read_bytes()
+    assert script(*words, "--launcher.colour", "black")[0] == 2
+    assert (tmp_path / "runs" / "tiny" / "study.json").read_bytes() == before
+    script("cancel")
 
 
 def test_status_without_the_users_file_says_so(script: Script, tmp_path: Path) -> None:
