@@ -92,6 +92,11 @@ def _fault(arguments: Sequence[str]) -> str | None:
         return "fit needs a network: --config fit.yaml, or --model.network CLASS and other flags; seglab fit --help lists them"
     if given in ("test", "validate") and len(arguments) == 1:
         return f"{given} needs a folder, such as seglab {given} runs/fit/version_0, or --config and --ckpt_path"
+    if given in ("test", "validate") and len(arguments) > 2 and not arguments[1].startswith("-"):
+        return (
+            f"{given}: one folder alone, as in seglab {given} {arguments[1]}, got {arguments[2]!r} after it; flags need those of a fit: "
+            f"seglab {given} --config {arguments[1]}/config.yaml --ckpt_path {arguments[1]}/checkpoints/last.ckpt"
+        )
     return None
 
 

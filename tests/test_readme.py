@@ -185,6 +185,23 @@ def test_a_network_is_trained_in_python_and_loaded(
     assert sum(float(part) for _, part in parts) == pytest.approx(100, abs=1)
 
 
+@pytest.mark.parametrize(("name", "module"), [("torch_dataset", "my"), ("table", "table")])
+def test_the_flags_in_a_recipe_read_its_data(name: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name == "table":
+        pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my", raising=False)
+    (tmp_path / f"{module}.py").write_text((RECIPES / f"{name}.py").read_text())
+    namespace = runpy.run_path(f"{module}.py")
+    words = namespace["__doc__"].partition("The flags that read it: ")[2].split()
+    found = parse(parser_of(recipe("experiment").study), ["run", *words])
+    data = parser_of(recipe("experiment").study).instantiate(found).run.data
+    sys.modules.pop(module, None)  # other tests have a file of this name
+    assert data.class_names == ("background", "square")
+    data.check()
+
+
 def test_the_optimizer_is_one() -> None:
     (code,) = [text for text in blocks() if "optimizer=AdamW(lr=1e-3))" in text and "Trainer" not in text]
     names: dict[str, Any] = {}

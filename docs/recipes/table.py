@@ -1,6 +1,7 @@
 """Save a Hugging Face table to a folder and check it.
 
 The flags that read it: --data.source HuggingFace --data.source.path squares_table --data.source.mask mask
+--data.source.class_names background,square
 """
 
 import numpy as np

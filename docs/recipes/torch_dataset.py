@@ -1,7 +1,7 @@
 """Define a PyTorch data set.
 
 The flags that read it: --data.source TorchDataset --data.source.make my.squares
---data.source.class_names [background,square]
+--data.source.class_names background,square
 """
 
 import numpy as np

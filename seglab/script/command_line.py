@@ -107,7 +107,7 @@ class _Line(NamedTuple):
             if isinstance(item, _Flag) and item.value is not None and _takes_several(item.action):
                 words += [item.name, *filter(None, item.value.split(","))]
             elif isinstance(item, _Flag):
-                words += [item.name] if item.value is None else [f"{item.name}={_rewritten(item)}"]
+                words += [item.name] if item.value is None else [f"{item.name}={self._list_of_class(item) or _rewritten(item)}"]
             else:
                 words.append(item)
         return [*self.before, *([] if self.verb is None else [self.verb]), *words]
@@ -130,6 +130,30 @@ class _Line(NamedTuple):
                     value = f"{value},{words.pop(0)}"
             flag = _Flag(name, value, action)
             yield flag._replace(value="true") if value is None and flag.is_switch else flag
+
+    def _list_of_class(self, flag: _Flag) -> str | None:
+        """Return the value `a,b` of a class's argument as `["a", "b"]`; None if the argument takes no list of words.
+
+        The class is typed, as in `--data.source HuggingFace --data.source.class_names a,b`.
+        """
+        owner, _, argument = flag.name.replace(".init_args.", ".").rpartition(".")
+        path = next((item.value for item in self.items() if isinstance(item, _Flag) and item.name == owner), None)
+        if (
+            flag.whole
+            or flag.action is None
+            or flag.value in (None, "null")
+            or not re.fullmatch(r"[^\[\]{}(),]+(,[^\[\]{}(),]+)*", flag.value)
+        ):
+            return None
+        base = class_of(type_of(flag.action)) if owner in flag.action.option_strings else None
+        if path is None or base is None:
+            return None
+        try:
+            arguments = inspect.signature(class_named(path, base), eval_str=True).parameters
+        except (ValueError, NameError, AttributeError, TypeError):  # the parser says what is wrong with the class
+            return None
+        items = items_of(arguments[argument].annotation) if argument in arguments else None
+        return None if items is None or not {*items} <= {str} else json.dumps([part.strip() for part in flag.value.split(",")])
 
     def fault(self, error: str) -> str | None:
         """Return what is wrong with the words, if seen without the parser, which gave this error; else None."""

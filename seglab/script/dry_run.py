@@ -11,6 +11,7 @@ from seglab.data.loading.divisions import division_lines
 from seglab.records import Run, arm_and_tuning
 from seglab.running import ledger
 from seglab.running.plan import Plan
+from seglab.running.status import count
 from seglab.script.planning import planning_lines
 from seglab.study.arms import Chosen, arm_and_setting
 from seglab.study.study import Study
@@ -24,7 +25,7 @@ def print_runs(stages: Sequence[Plan], *, full: bool = False) -> None:
     for stage in stages:
         print(dry_run_table(stage, stage.all_runs))
         if stage.tunes is None:
-            print(*planning_lines(stage), sep="\n")
+            print(*(f"{line}\n" for line in planning_lines(stage)), sep="", end="")
         for line in _following(stage):
             print(line)
     for stage in stages:
@@ -44,7 +45,7 @@ def dry_run_table(plan: Plan, runs: Sequence[Run]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     shifts = f", each tested under {', '.join(plan.study.shifts)} too" if plan.study.shifts else ""
     divisions = division_lines(plan.study.data, list(dict.fromkeys(run.seed for run in runs)))
-    return "\n".join([f"{plan.folder}: {len(runs)} runs{shifts}", *lines, *divisions])
+    return "\n".join([f"{plan.folder}: {count(len(runs), 'run')}{shifts}", *lines, *divisions])
 
 
 def _following(plan: Plan) -> list[str]:

@@ -44,6 +44,22 @@ def test_a_table_of_labels_that_is_none_is_explained(here: Path, typed: str) -> 
     assert "collections" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("back,cell", ["back", "cell"]),
+        ("[back,cell]", ["back", "cell"]),
+        ("back, cell", ["back", "cell"]),
+        ('["back", "cell"]', ["back", "cell"]),
+        ("back", ["back"]),
+    ],
+)
+def test_a_list_of_a_source_is_one_word_as_every_list(here: Path, typed: str, names: list[str]) -> None:
+    line = shlex.split(f"{FOLDER} {PATTERNS} --data.source.num_classes 2 --data.source.splits RandomSplit")
+    given = parse(study_parser(FUNCTION), [*line, "--data.source.class_names", typed])
+    assert list(given.data.source.init_args.class_names) == names
+
+
 PATTERN = {"images": "images/*.jpg", "masks": "labels/*_mask.png"}
 
 
