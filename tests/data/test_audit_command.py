@@ -21,6 +21,7 @@ from seglab.data import SPLITS, ImageMaskFolder, RandomSplit
 from seglab.data.audit.bare import Bare
 from seglab.data.audit.layout import guess
 from seglab.data.sources.dataset import default_palette
+from tests.data import audit_picture
 from tests.data.audited import Namer, Pixels, usual, write_shapes
 
 FIELDS = ImageMaskFolder.__dataclass_fields__
@@ -56,6 +57,18 @@ def in_files(pattern: str) -> Namer:
         return pattern.format(split=split, long=words[split], kind=kind, number=f"{number:03d}", end=end, annot=annot)
 
     return name
+
+
+def test_the_data_set_of_the_picture_has_the_two_faults_that_it_shows(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page shows the command too, which must be that of today."""
+    audit_picture.main(Path("shapes"))
+    code, out, _ = audit(capsys, "shapes")
+    assert code == 2
+    assert "51 samples: 2 errors, 0 warnings, 0 notes" in out
+    for shown in ("1 sample cannot be used", "equal images in several splits"):
+        assert shown in out
+    command = "seglab fit --model.network seglab.network --model.network.encoder resnet18 --model.network.num_classes 6"
+    assert f"{command} --data.source ImageMaskFolder --data.source.root shapes --data.source.num_classes 6\n" in out
 
 
 LAYOUTS = [
