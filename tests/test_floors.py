@@ -6,6 +6,7 @@ stub says they are defined.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def faults(module: str, source: str) -> list[str]:
 def test_every_room_has_a_floor() -> None:
     assert len(MODULES) > 50
     assert {room(module) for module in MODULES} - {""} == set(FLOOR)
+
+
+def test_the_page_on_the_architecture_shows_the_rooms_of_each_floor() -> None:
+    page = (ROOT / "docs" / "inside" / "architecture.md").read_text(encoding="utf-8")
+    shown = {
+        int(floor): set(re.findall(r"`(\w+)(?:\.py)?`", rooms)) for floor, rooms in re.findall(r"^\| (\d) \| (.*?) \|", page, re.MULTILINE)
+    }
+    assert shown == {floor: set(rooms) for floor, rooms in FLOORS.items() if "experiments" not in rooms}
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"seglab"}))

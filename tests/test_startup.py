@@ -181,6 +181,26 @@ def test_what_it_cannot_do_it_leaves_to_main(words: list[str], early: bool, tmp_
         )
 
 
+@pytest.mark.parametrize(
+    ("there", "hint"),
+    [
+        (["plain@0.1", "other"], " (did you mean --name plain@0.1?)"),
+        (["plan"], " (did you mean plan?)"),
+        (["other"], ""),
+    ],
+)
+def test_a_study_that_is_not_there_is_not_far(there: list[str], hint: str, tmp_path: Path) -> None:
+    """The name of a study may follow from its flags, as `freezing@0.1`; `status` is typed without them."""
+    for name in there:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "study.json").write_text("{}")
+    done = subprocess.run([sys.executable, str(written(tmp_path, PLAIN)), "status"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: runs/plain: no such folder; `run` makes it, --root and --name choose another{hint}\n",
+    )
+
+
 @pytest.mark.slow
 def test_what_trains_is_not_so_the_look_is_no_blind_one() -> None:
     assert {"torch", "lightning"} <= set(heavy_imports("import seglab.module"))

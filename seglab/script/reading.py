@@ -18,6 +18,7 @@ from seglab.exit_codes import DONE, FAILED
 from seglab.records import TUNING, read_record, read_results
 from seglab.running.status import count, runs_in, status_table
 from seglab.script.output import FORMS, PRINTED, Output, deliver, text_of
+from seglab.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from seglab.compare import Findings
@@ -243,9 +244,20 @@ def _print_tables(found: "Findings", classes: bool, console: Console) -> None:
 
 def _existing(folder: Path) -> None:
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; `run` makes it, --root and --name choose another")
+        raise ValueError(f"{folder}: no such folder; `run` makes it, --root and --name choose another{_meant(folder)}")
     if not _is_study(folder):
         raise ValueError(f"{folder}: holds no study (neither study.json nor runs); --root and --name choose another")
+
+
+def _meant(folder: Path) -> str:
+    """Return a hint at the studies beside a folder that were probably meant, such as `freezing@0.1` for `freezing`."""
+    beside = sorted(record.parent.name for record in folder.parent.glob("*/study.json"))
+    longer = [name for name in beside if name.startswith(folder.name)][:MOST_MEANT]
+    return f" (did you mean --name {' or --name '.join(longer)}?)" if longer else did_you_mean(folder.name, beside)
+
+
+MOST_MEANT = 3
+"""Number of studies that a hint names."""
 
 
 def _is_study(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from seglab.data import SPLITS
 
 
 def main(root: Path) -> None:
-    """Write the data set: a mask of half the size of its image, and a training sample that is also in the test split."""
+    """Write the data set: a mask is half as large as its image, and a training sample is in the test split too."""
     source = Shapes(num_train=30, num_val=10, num_test=10, image_size=128)
     for split in SPLITS:
         for kind in ("images", "masks"):
