@@ -10,6 +10,7 @@ to them.
 
 from seglab.records.names import (
     CROSSING,
+    FILES,
     IMAGE_SCORES,
     MEAN,
     SETTING,
@@ -39,6 +40,7 @@ from seglab.records.study import (
     Amendment,
     Analysis,
     StudyRecord,
+    alike,
     check_schema,
     fingerprint,
     identity,
@@ -50,6 +52,7 @@ from seglab.records.version import CHANGED_BY, NUMERICS, SCHEMA, Changed, change
 __all__ = [
     "CHANGED_BY",
     "CROSSING",
+    "FILES",
     "IMAGE_SCORES",
     "MEAN",
     "NUMERICS",
@@ -64,6 +67,7 @@ __all__ = [
     "Result",
     "Run",
     "StudyRecord",
+    "alike",
     "arm_and_tuning",
     "arm_of_tuning",
     "changed_since",

@@ -17,6 +17,9 @@ SHIFT = "shift"
 MEAN = "mean"
 """Name of the mean over the corruptions among the shifts. No shift has this name."""
 
+FILES = ("study.json", "report.html", "finished.json")
+"""Names of the files in the folder of a study, beside the folders of its arms."""
+
 CROSSING = "+"
 """Separator of the levels in the name of an arm of a factorial study."""
 
@@ -26,8 +29,10 @@ IMAGE_SCORES = ("image_miou", "image_dice", "image_miou_worst10")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@=,-]{0,127}")
 
 
-def check_name(kind: str, name: str) -> str:
+def check_name(kind: str, name: object) -> str:
     """Return `name`; raise a ValueError with the allowed characters if it cannot be a folder on every file system."""
+    if not isinstance(name, str):
+        raise ValueError(f"{kind} {name!r}: is a {type(name).__name__}; a name is text, as in 'l2'")
     if _NAME.fullmatch(name) is None:
         raise ValueError(
             f"{kind} {name!r}: a name starts with a letter or digit and goes on with up to 127 letters, digits or any of . _ + @ = , -"

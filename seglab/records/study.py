@@ -152,6 +152,20 @@ def settings_of(arm: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arm.items() if name != "display"}
 
 
+def alike(arms: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the groups of two or more arms whose records hold the same settings, whatever these were chosen among.
+
+    >>> alike({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.1, "display": {}}})
+    [('a', 'c')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name, described in arms.items():
+        settings = {key: value for key, value in settings_of(described).items() if key != "tuning"}
+        if settings:  # else nothing is recorded that could differ
+            groups.setdefault(fingerprint(settings), []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
 def check_schema(folder: Path, record: StudyRecord) -> None:
     """Raise a ValueError if another version of seglab has recorded the folder with another schema.
 

@@ -191,13 +191,33 @@ def study_parser(function: StudyFunction) -> ArgumentParser:
     """
     parser = ArgumentParser(exit_on_error=False)
     data = _data_modules(function)
-    parser.add_argument_group("study").add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
+    _check_defaults(function)
+    try:
+        parser.add_argument_group("study").add_function_arguments(function, as_group=False, fail_untyped=True, skip=set(data))
+    except ValueError as error:
+        if "import path for object" not in str(error):
+            raise
+        raise ValueError(
+            f"main got a {type(function).__name__}, whose parameters cannot be flags; expected a function: write def study(...) -> Study, which calls it"
+        ) from None
     for name, parameter in data.items():
         flags = parser.add_class_arguments(SegmentationDataModule, name)
         _group(parser, name).title = name
         if isinstance(parameter.default, SegmentationDataModule):
             parser.set_defaults({flag: getattr(parameter.default, flag.removeprefix(f"{name}.")) for flag in flags})
     return parser
+
+
+def _check_defaults(function: StudyFunction) -> None:
+    """Raise a ValueError if the default of a parameter is an array, which no parser can compare with other defaults."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        try:
+            bool(parameter.default == parameter.empty)
+        except ValueError:
+            raise ValueError(
+                f"the study function has a parameter {name!r} whose default is a {type(parameter.default).__name__}; expected a list or a tuple of "
+                "numbers, as no flag can hold an array"
+            ) from None
 
 
 def _data_modules(function: StudyFunction) -> dict[str, inspect.Parameter]:
@@ -284,7 +304,8 @@ def _words(
         elif name in groups:
             words += _words_within(name, value, default or {})
         else:
-            words += [f"--{name}", value if isinstance(value, str) else _text(value)]
+            text = value if isinstance(value, str) else _text(value)
+            words += [f"--{name}={text}"] if isinstance(value, str) and text.startswith("-") else [f"--{name}", text]
     return tuple(words)
 
 

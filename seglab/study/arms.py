@@ -1,6 +1,7 @@
 """Arms of a study: the factory of an arm, the candidate settings of a tuned arm, and the chosen setting."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,7 +12,7 @@ from torch import nn
 from seglab.module import SegmentationModule
 from seglab.records import SETTING, check_name
 from seglab.study.proposals import Search
-from seglab.study.space import Space, Values, check_space, halton_candidates, name_of
+from seglab.study.space import Space, Values, check_candidate, check_space, halton_candidates, name_of
 from seglab.suggestions import did_you_mean
 
 Arm = Callable[[], SegmentationModule]
@@ -58,6 +59,10 @@ class Tuned:
     """
 
     def __post_init__(self) -> None:
+        if not isinstance(self.settings, Mapping):
+            raise ValueError(
+                f"Tuned: is given a {type(self.settings).__name__}; expected functions by name, as in Tuned({{'lr=1e-3': ..., 'lr=1e-4': ...}})"
+            )
         if not self.settings:
             raise ValueError("Tuned: there are no settings; give one or more, as in Tuned({'lr=1e-3': ..., 'lr=1e-4': ...})")
         for setting, factory in self.settings.items():
@@ -65,6 +70,8 @@ class Tuned:
             check_factory(f"setting {setting}", factory)
             if SETTING in setting:
                 raise ValueError(f"setting {setting!r}: {SETTING} stands between arm and setting; write = or - instead")
+        if self.space:
+            check_space(self.space)
 
     @classmethod
     def over(cls, space: Space, candidates: Sequence[Values], build: Build) -> Self:
@@ -200,15 +207,36 @@ def check_factory(what: str, factory: object) -> None:
             f"{what}: is a {type(factory).__name__}; expected a function without arguments that builds a SegmentationModule, as in "
             "lambda: SegmentationModule(...), because nothing may be built before its seed is set"
         )
+    if needed := _needed(factory):
+        raise ValueError(
+            f"{what}: its function has arguments without a default, {', '.join(needed)}, and is called without arguments: bind them, as in "
+            f"functools.partial(build, {needed[0]}=...)"
+        )
+
+
+def _needed(factory: object) -> list[str]:
+    """Return the names of the arguments that a function cannot be called without; none if Python does not tell them."""
+    try:
+        parameters = inspect.signature(factory).parameters.values() if callable(factory) else ()
+    except (ValueError, TypeError):
+        return []
+    without = [parameter for parameter in parameters if parameter.default is parameter.empty]
+    return [parameter.name for parameter in without if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)]
 
 
 def _settings(space: Space, candidates: Sequence[Values], build: Build) -> dict[str, Arm]:
     """Return a factory for each candidate, by the candidate's name."""
     found: dict[str, Arm] = {}
+    seen: list[Values] = []
     for candidate in candidates:
-        if set(candidate) != set(space):
-            raise ValueError(f"candidate {dict(candidate)}: has not the dimensions of the search space, {', '.join(space)}")
+        check_candidate(candidate, space)
         name = name_of(candidate)
+        if candidate in seen:
+            raise ValueError(
+                f"candidate {dict(candidate)}: is there twice, and each setting is tried once: leave one out; a space of choices may have fewer "
+                "different candidates than were asked for"
+            )
+        seen.append(candidate)
         if name in found:
             raise ValueError(f"two candidates are {name}, as a name has three digits: give fewer candidates, or a wider range")
         found[name] = partial(build, dict(candidate))

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seglab.given import check_whole
 from seglab.study.space import Choice, LogRange, Space, Values, check_space, halton_candidates, name_of
 
 ATTEMPTS = 100
@@ -36,6 +37,8 @@ class Search:
 
     def __post_init__(self) -> None:
         check_space(self.space)
+        check_whole("sequential search: trials", self.trials)
+        check_whole("sequential search: rounds", self.rounds)
         if self.rounds < 2 or self.trials < self.rounds:
             raise ValueError(
                 f"sequential search: {self.trials} trials in {self.rounds} rounds; expected 2 rounds or more, and a trial or more in each "

@@ -85,6 +85,11 @@ class Choice:
     values: Sequence[Value]
 
     def __post_init__(self) -> None:
+        if isinstance(self.values, str):
+            raise ValueError(f"Choice({self.values!r}): is one text; expected a list of two or more values")
+        object.__setattr__(self, "values", tuple(value.item() if isinstance(value, np.generic) else value for value in self.values))
+        if strange := [value for value in self.values if not is_value(value)]:
+            raise ValueError(f"Choice({list(self.values)}): {strange[0]!r} is neither a finite number nor a text, such as 'none'")
         if len(self.values) < 2 or len(set(self.values)) < len(self.values):
             raise ValueError(f"Choice({list(self.values)}): expected two or more values, each once")
 
@@ -115,8 +120,8 @@ def grid_candidates(space: Space, count: int) -> list[Values]:
     Raises:
         ValueError: `count` is below 2.
     """
-    if count < 2:
-        raise ValueError(f"grid_candidates: {count} values of each range; expected 2 or more, as low and high are both among them")
+    if not _is_whole(count) or count < 2:
+        raise ValueError(f"grid_candidates: {count!r} values of each range; expected 2 or more, as low and high are both among them")
     check_space(space)
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*(space[name].grid(count) for name in space))]
 
@@ -127,6 +132,7 @@ def random_candidates(space: Space, count: int, seed: int = 0) -> list[Values]:
     See Bergstra & Bengio 2012, "Random search for hyper-parameter optimization".
     """
     _check_count("random_candidates", space, count)
+    _check_seed("random_candidates", seed)
     return [_at(space, row) for row in np.random.default_rng(seed).random((count, len(space)))]
 
 
@@ -143,6 +149,7 @@ def halton_candidates(space: Space, count: int, seed: int | None = None) -> list
     _check_count("halton_candidates", space, count)
     points = qmc.Halton(len(space), scramble=False).random(count + 1)[1:]  # the first point is the corner 0, 0, ...
     if seed is not None:
+        _check_seed("halton_candidates", seed)
         points = (points + np.random.default_rng(seed).random(len(space))) % 1.0
     return [_at(space, row) for row in points]
 
@@ -161,13 +168,17 @@ def describe_space(space: Space) -> dict[str, Any]:
     return {
         name: {"scale": "choice", "values": list(range_.values)}
         if isinstance(range_, Choice)
-        else {"scale": "log" if isinstance(range_, LogRange) else "linear", "low": range_.low, "high": range_.high}
+        else {"scale": "log" if isinstance(range_, LogRange) else "linear", "low": float(range_.low), "high": float(range_.high)}
         for name, range_ in space.items()
     }
 
 
 def check_space(space: Space) -> None:
     """Raise a ValueError if the space has no dimension, or if a dimension is none of the ranges."""
+    if not isinstance(space, Mapping):
+        raise ValueError(
+            f"the search space is a {type(space).__name__}: expected a range by the name of each value, as in {{'lr': LogRange(1e-4, 1e-2)}}"
+        )
     if not space:
         raise ValueError("the search space is empty: expected a range for each tuned value, such as {'lr': LogRange(1e-4, 1e-2)}")
     for name, range_ in space.items():
@@ -175,10 +186,43 @@ def check_space(space: Space) -> None:
             raise ValueError(f"search space, {name!r}: is a {type(range_).__name__}; expected a LogRange, a LinearRange or a Choice")
 
 
+def check_candidate(candidate: Values, space: Space) -> None:
+    """Raise a ValueError unless a candidate has a finite number or a text for each dimension of the space."""
+    if not isinstance(candidate, Mapping):
+        raise ValueError(f"candidate {candidate!r}: is a {type(candidate).__name__}; expected values by name, as in {{'lr': 1e-3}}")
+    if set(candidate) != set(space):
+        raise ValueError(f"candidate {dict(candidate)}: has not the dimensions of the search space, {', '.join(space)}")
+    for name, value in candidate.items():
+        if not is_value(value):
+            raise ValueError(
+                f"candidate {dict(candidate)}: {name} is {value!r}; expected a finite number, or a text that the function which builds the module "
+                "understands, such as 'none'"
+            )
+
+
+def is_value(value: object) -> bool:
+    """Return whether a candidate may have a value: a finite number, or a text.
+
+    >>> is_value(0.1), is_value("sgd"), is_value(float("inf")), is_value(None)
+    (True, True, False, False)
+    """
+    return isinstance(value, str) or (isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value))
+
+
 def _check_count(what: str, space: Space, count: int) -> None:
     check_space(space)
-    if count < 1:
-        raise ValueError(f"{what}: {count} candidates; expected 1 or more")
+    if not _is_whole(count) or count < 1:
+        raise ValueError(f"{what}: {count!r} candidates; expected a whole number, 1 or more")
+
+
+def _check_seed(what: str, seed: int) -> None:
+    """Raise a ValueError unless a seed gives the same candidates in every process."""
+    if not _is_whole(seed) or seed < 0:
+        raise ValueError(f"{what}: seed {seed!r}; expected a whole number, 0 or more, as each process draws the candidates again")
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _at(space: Space, row: Sequence[float]) -> Values:

@@ -13,7 +13,7 @@ from seglab.data.shifts import Shift
 from seglab.data.sources.cross_validation import check_seeds
 from seglab.data.sources.folds import Folds, check_folds
 from seglab.given import check_kind, check_whole, check_whole_seeds
-from seglab.records import MEAN, SETTING, TUNING, Analysis, Run, arm_of_tuning, check_name, shifted_seeds
+from seglab.records import FILES, MEAN, SETTING, TUNING, Analysis, Run, arm_of_tuning, check_name, shifted_seeds
 from seglab.study.arms import Arm, Chosen, Tuned, check_factory, check_fair, tuning_arm, tuning_arms
 from seglab.study.factors import check_factors
 from seglab.suggestions import did_you_mean
@@ -99,9 +99,15 @@ class Study:
         check_whole("accumulate", self.accumulate)
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision {self.precision!r}: expected one of {', '.join(get_args(Precision))}")
+        if not isinstance(self.arms, Mapping) or not self.arms:
+            raise ValueError(
+                f"arms: {self.arms if isinstance(self.arms, Mapping) else 'a ' + type(self.arms).__name__}; expected the function of each arm by its "
+                "name, as in {'none': ..., 'l2': ...}"
+            )
         self._check_tunings()
         for arm, own in self.arms.items():
-            check_name("arm", arm)
+            if check_name("arm", arm) in FILES:
+                raise ValueError(f"arm {arm!r}: is a file in the folder of the study; give the arm another name")
             for factory in self._each_tuning(own):
                 check_factory(f"arm {arm}", factory)
         self._check_arm(self.baseline, "baseline")

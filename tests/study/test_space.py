@@ -1,7 +1,10 @@
 """Search spaces, and the candidates drawn from them."""
 
+import json
 import math
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import qmc
 
 from experiments.regularization import drawn_settings
-from seglab import Choice, LinearRange, LogRange, grid_candidates, halton_candidates, random_candidates
+from seglab import Choice, LinearRange, LogRange, Tuned, grid_candidates, halton_candidates, random_candidates
 from seglab.study.proposals import Search, Trial, propose
 from seglab.study.space import Space, describe_space, name_of
 
@@ -128,3 +131,49 @@ class TestProposals:
         assert {"adam", second["optimizer"], third["optimizer"]} == {"adam", "sgd", "lion"}
         with pytest.raises(ValueError, match="the space has fewer than 4 different settings"):
             propose(Search(space, 4, 4), [Trial({"optimizer": name}, 0.1) for name in ("adam", "sgd", "lion")])
+
+
+@pytest.mark.parametrize(
+    ("candidates", "said"),
+    [
+        ([{"lr": None}], r"candidate \{'lr': None\}: lr is None; expected a finite number, or a text"),
+        ([{"lr": math.inf}], "lr is inf; expected a finite number"),
+        ([{"lr": (1, 2)}], r"lr is \(1, 2\); expected a finite number"),
+        ([0.1], "candidate 0.1: is a float; expected values by name"),
+        ([{"lr": 0.1}, {"lr": 0.1}], r"candidate \{'lr': 0.1\}: is there twice"),
+        ([{"lr": 0.1}, {"lr": 0.10001}], "two candidates are lr=1.00e-01, as a name has three digits"),
+    ],
+)
+def test_candidates_that_cannot_be_named_truly_are_refused(candidates: list[Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Tuned.over({"lr": LogRange(1e-4, 1.0)}, candidates, lambda values: None)  # type: ignore[arg-type,return-value]
+
+
+def test_the_order_of_the_values_makes_no_other_candidate() -> None:
+    with pytest.raises(ValueError, match="is there twice"):
+        Tuned.over({"a": LogRange(1e-4, 1.0), "b": LogRange(1e-4, 1.0)}, [{"a": 0.1, "b": 0.2}, {"b": 0.2, "a": 0.1}], lambda values: None)  # type: ignore[arg-type,return-value]
+
+
+def test_a_choice_of_numpy_values_is_recorded_as_plain_data() -> None:
+    narrow: Any = np.array([0.5, 1.0], np.float32)
+    space: Any = {"o": Choice(list(np.array([1, 2]))), "p": LogRange(*narrow)}
+    assert json.loads(json.dumps(describe_space(space))) == {
+        "o": {"scale": "choice", "values": [1, 2]},
+        "p": {"scale": "log", "low": 0.5, "high": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "said"),
+    [
+        (random_candidates, (SPACE, 2, None), "random_candidates: seed None; expected a whole number"),
+        (halton_candidates, (SPACE, 2.5), "halton_candidates: 2.5 candidates; expected a whole number"),
+        (Choice, ("sgd",), r"Choice\('sgd'\): is one text"),
+        (Choice, ((None, 1),), "None is neither a finite number nor a text"),
+        (Tuned, ({"a": list}, {"lr": 3}), "search space, 'lr': is a int"),
+        (Tuned, ([list],), "Tuned: is given a list; expected functions by name"),
+    ],
+)
+def test_what_is_no_space_is_refused_in_words(function: Callable[..., object], arguments: tuple[Any, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        function(*arguments)

@@ -1,6 +1,7 @@
 """Study functions of the forms that users write: which flags they have, and what `status` reads."""
 
 import dataclasses
+import functools
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from seglab import L2, CrossEntropy, Regularizer, SegmentationDataModule, Shapes
 from seglab.running.plan import Plan
 from seglab.script.command_line import parse
 from seglab.script.main import main
-from seglab.script.parser import StudyFunction, parser_of
+from seglab.script.parser import StudyFunction, parser_of, study_parser
 from seglab.script.request import default_names, plans_of
 from tests.study import tiny_experiment
 
@@ -130,3 +131,52 @@ def test_a_worker_has_the_defaults_that_no_flag_can_hold(words: Sequence[str], r
 def test_a_field_of_a_wrong_type_is_named(field: str, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         dataclasses.replace(tiny_experiment.study(), **{field: value})
+
+
+def dashed(note: str = "--x", least: str = "-1") -> Study:
+    assert (note, least) == ("--x", "-1")
+    return tiny_experiment.study()
+
+
+RATES = np.array([0.1, 0.2])
+
+
+def array(rates: Any = RATES) -> Study:
+    return tiny_experiment.study()
+
+
+def test_text_that_begins_as_a_flag_reaches_the_worker() -> None:
+    plan = planned(dashed, ["run", "--dry_run"])
+    for command in (plan.command(plan.runs[0]), plan.worker_command()):
+        words = ["run" if word == "work" else word for word in command[2:]]
+        assert planned(dashed, words).script.flags == plan.script.flags
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (functools.partial(dashed, note="--x"), "main got a partial, whose parameters cannot be flags; expected a function"),
+        (array, "the study function has a parameter 'rates' whose default is a ndarray; expected a list or a tuple"),
+    ],
+)
+def test_what_cannot_be_flags_is_refused_in_words(function: StudyFunction, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        study_parser(function)
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        ([list], "arms: a list; expected the function of each arm by its name"),
+        ({}, "arms: {}; expected the function of each arm by its name"),
+        ({1: list}, "arm 1: is a int; a name is text"),
+        ({"study.json": list}, "arm 'study.json': is a file in the folder of the study"),
+        (
+            {"none": lambda lr: None},
+            "arm none: its function has arguments without a default, lr, and is called without arguments: bind them",
+        ),
+    ],
+)
+def test_arms_that_cannot_be_are_named(arms: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^{said}"):
+        dataclasses.replace(tiny_experiment.study(), arms=arms)
