@@ -18,7 +18,7 @@ from seglab.compare.numbers.classes import PerClass, per_class
 from seglab.compare.numbers.factorial import Factorial
 from seglab.compare.numbers.paired import PairedTest
 from seglab.compare.tuning import Tuning, read_tuning
-from seglab.records import Result
+from seglab.records import Result, alike
 
 LOGGED = {**curves.LOGGED, **rates.LOGGED, **weights.LOGGED, **health.LOGGED}
 """Columns of `metrics.csv` that the report and the notes on health use."""
@@ -65,7 +65,12 @@ class Findings:
         """One line for each sign that the numbers do not mean what they seem to mean."""
         threads = cpu_threads(self.study.folder, [result.run for result in self.study.results])
         tuning = () if self.tuning is None else self.tuning.notes
-        return (*health.notes(health.Evidence(self.study.results, self.comparison, self.logs, threads)), *tuning)
+        return (*health.notes(health.Evidence(self.study.results, self.comparison, self.logs, threads, self._alike())), *tuning)
+
+    def _alike(self) -> list[tuple[str, ...]]:
+        """Return the groups of compared arms with the same settings; none if each arm has several tunings."""
+        record, shown = self.study.record, {summary.arm for summary in self.comparison.arms}
+        return [] if record is None or record.tunings > 1 else alike({arm: own for arm, own in record.arms.items() if arm in shown})
 
     @cached_property
     def tuning(self) -> Tuning | None:

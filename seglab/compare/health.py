@@ -49,6 +49,8 @@ class Evidence(NamedTuple):
     logs: Sequence[RunLog]
     threads: Mapping[Run, int] = MappingProxyType({})
     """CPU threads of each run that computed on a CPU."""
+    alike: Sequence[tuple[str, ...]] = ()
+    """Groups of arms that `study.json` describes with the same settings."""
 
     @property
     def metric(self) -> Metric:
@@ -126,7 +128,7 @@ def outliers(evidence: Evidence) -> Iterator[str]:
 
 
 def equal_runs(evidence: Evidence) -> Iterator[str]:
-    """Note arms, and seeds of an arm, whose runs have exactly equal scores.
+    """Note arms of the same settings, and arms, and seeds of an arm, whose runs have exactly equal scores.
 
     Collapsed runs, and runs without any score, share nothing.
     """
@@ -136,7 +138,14 @@ def equal_runs(evidence: Evidence) -> Iterator[str]:
         own_scores = _scores(result)
         if not _is_collapsed(result, split) and any(map(math.isfinite, own_scores.values())):
             scores.setdefault(result.run.arm, {})[result.run.seed] = msgspec.json.encode(own_scores)
-    for group in (group for group in _equal_arms(scores) if len(group) > 1):
+    equal = [group for group in _equal_arms(scores) if len(group) > 1]
+    for same in evidence.alike:
+        if not any({*same} <= {*group} for group in equal):
+            yield (
+                f"{' and '.join(same)}: study.json describes them with the same settings, so that a difference between them is chance. Check that "
+                "the factory of each arm uses its own value: a lambda in a loop sees the last value of the loop."
+            )
+    for group in equal:
         which = "all arms" if len(group) == len(evidence.comparison.arms) else " and ".join(group)
         yield (
             f"{which}: exactly equal scores under every seed. The arms train the same network: what should differ has no effect, or the arms "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from seglab.records import (
     TUNING,
     Run,
     StudyRecord,
+    alike,
     arm_and_tuning,
+    arm_of_tuning,
     has_diverged,
     identity,
     read_record,
@@ -245,12 +247,46 @@ def read_tuning(folder: Path, record: StudyRecord | None) -> Tuning | None:
             found.append(choice)
     if absent := [arm for arm in declared.settings if arm not in {choice.arm for choice in found}]:
         problems.append(f"no complete tuning runs of {', '.join(absent)} in {place}: nothing is said about the choice of their settings")
+    problems += _same_settings(runs_of)
+    problems += _without_setting(runs_of, record)
     others = {choice.arm: text for choice in found if (text := _other_choice(choice, record.arms[choice.arm]["tuning"].get("chosen")))}
     found = [choice for choice in found if choice.arm not in others]
     problems += others.values()
     spaces = {arm: described.get("display", {}).get("space", {}) for arm, described in record.arms.items()}
     runs = [run for choice in found for run in _runs(declared, choice, f"{record.study}-{TUNING}")]
     return Tuning(declared, tuple(found), spaces, _seconds(runs, place), devices(place, runs), tuple(problems))
+
+
+def _same_settings(folder: TuningFolder) -> list[str]:
+    """Say which candidates of an arm have the same settings under several names."""
+    recorded = {} if folder.record is None else folder.record.arms
+    found = []
+    for arm, settings in folder.declared.settings.items():
+        own = {setting: recorded[name] for setting in settings if (name := f"{arm}{SETTING}{setting}") in recorded}
+        found += [
+            f"tuning of {arm}: {', '.join(group)} have the same settings, so that fewer were tried than there are names, and the name of the "
+            "chosen one may be wrong. Check that each candidate uses its own value (a lambda in a loop sees the last one), and tune again under "
+            "another --name"
+            for group in alike(own)
+        ]
+    return found
+
+
+def _without_setting(folder: TuningFolder, record: StudyRecord) -> list[str]:
+    """Say which declared arms have no run because every candidate has diverged."""
+    if folder.record is None or record.analysis is None:
+        return []
+    wanted = [arm_of_tuning(arm, place) for arm in record.analysis.arms for place in range(record.tunings)]
+    found = []
+    for arm in (arm for arm in wanted if arm not in folder.declared.settings):
+        settings = tuple(setting for name in folder.record.arms for own, _, setting in [name.rpartition(SETTING)] if own == arm)
+        whole = len(settings) == record.shared["tuning"].get("settings")
+        candidates = replace(folder, declared=replace(folder.declared, settings={arm: settings})).first_round(arm) if whole else None
+        if candidates is not None and all(one.first == -math.inf for one in candidates):
+            found.append(
+                f"tuning of {arm}: all {len(settings)} settings have diverged, so that it has no run; give it others, under another --name"
+            )
+    return found
 
 
 def _other_choice(choice: Choice, trained: object) -> str:

@@ -258,7 +258,7 @@ def tuning(record: StudyRecord | None) -> str | None:
         times = f", {record.tunings} times, each time under seeds of its own (these are the first)"
         limit = "Every p holds over seeds and tunings: the chance of a tuning is in the p."
     return (
-        f"Tuned: {settings} settings each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}{times}. "
+        f"Tuned: {settings} setting{'s' * (settings != 1)} each, on {Metric.parse(str(budget.get('metric'))).title} over seeds {seeds}{rounds}{folds}{times}. "
         f"Chosen: {chosen}. {limit}"
     )
 

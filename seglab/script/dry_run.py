@@ -55,7 +55,8 @@ def _following(plan: Plan) -> list[str]:
     study = plan.tunes
     arms = {name: tuned for name, tuned in study.tuned.items() if plan.selection.has_arm(arm_and_tuning(name, study.tunings)[0])}
     proposed = sum(tuned.budget - len(tuned.settings) for tuned in arms.values())
-    undecided = [arm for arm, tuned in arms.items() if not tuned.finalists]
+    untried = {arm_and_setting(run.arm)[0] for run in study.tuning_runs() if not plan.settled(run)}
+    undecided = [arm for arm, tuned in arms.items() if not tuned.finalists and (arm in untried or len(tuned.settings) < tuned.budget)]
     seeds = ", ".join(map(str, study.final_round_seeds))
     searched = f"when they have ended, {proposed} more settings are proposed from their scores, in rounds"
     final = (

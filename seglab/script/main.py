@@ -294,6 +294,11 @@ def _execute(plan: Plan, interruption: Interruption) -> int:
 
 def _retest(plan: Plan, split: EvaluatedSplit, console: Console) -> int:
     """Evaluate the weights of one run again, and show the new scores beside the scores of its result."""
+    if plan.selection.setting is not None and split == "test":
+        raise ValueError(
+            f"arm {plan.selection.arm}, setting {plan.selection.setting}: is a tuning run, which is never scored on the test split; "
+            "`seglab validate` with its folder, or --split val, evaluates it on the validation split"
+        )
     (job,) = (final_plan(plan) if plan.selection.setting is None else tuning_plan(plan)).jobs()
     result = recorded(job)
     before = result.means[split]

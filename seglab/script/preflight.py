@@ -2,8 +2,9 @@
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -12,12 +13,13 @@ from seglab.data.contents import Format
 from seglab.data.loading.divisions import lacking_classes
 from seglab.data.shifts.check import check_shifts
 from seglab.interruption import listening
-from seglab.records import StudyRecord, read_record
+from seglab.records import StudyRecord, alike, arm_and_tuning, read_record
 from seglab.running.plan import Plan, agreed_record, check_place, check_split
 from seglab.running.remedies import needs_gpu
 from seglab.running.status import count, duration
 from seglab.running.trial import TrialSettings, trial_images, try_training
 from seglab.script.errors import one_line
+from seglab.study.arms import arm_and_setting
 from seglab.study.description import built
 from seglab.study.failures import raise_failures
 from seglab.study.identity import planned, refused_images
@@ -61,9 +63,31 @@ def check_training(plan: Plan, agreed: StudyRecord, console: Console) -> None:
     known = () if there is None or plan.accept_code is not None else there.arms
     wanted = {plan.study.entry(run) for run in plan.unsettled}
     new = [arm for arm in plan.study.each_arm if arm in wanted and arm not in (*known, *failures)]
+    for group in _alike(plan, agreed):
+        if {*group} & {*new}:
+            console.print(
+                f"note: {', '.join(group)} have the same settings, and train the same network. Check that each factory uses its own value: a "
+                "lambda in a loop sees the last value of the loop, unless it binds its own, as in `lambda lr=lr: ...`",
+                style="yellow",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
     if new and plan.try_arms:
         failures |= _try_arms(plan, new, console)
     raise_failures(failures)
+
+
+def _alike(plan: Plan, agreed: StudyRecord) -> list[tuple[str, ...]]:
+    """Return the groups of arms with the same settings; of tuning runs, of settings of one arm.
+
+    Arms of different tunings may have chosen the same setting.
+    """
+    families: dict[object, dict[str, Mapping[str, Any]]] = {}
+    for name, described in agreed.arms.items():
+        family = arm_and_tuning(name, plan.study.tunings)[1] if plan.tunes is None else arm_and_setting(name)[0]
+        families.setdefault(family, {})[name] = described
+    return [group for family in families.values() for group in alike(family)]
 
 
 def _checked_images(plan: Plan, console: Console) -> Format | None:

@@ -75,11 +75,13 @@ def final_plan(plan: Plan) -> Plan:
     """
     if plan.study.budget is None:
         return plan
-    plan.study.runs(plan.selection.arm, plan.selection.seed)  # raises an error if the arm or the seed does not exist
+    runs = plan.study.runs(plan.selection.arm, plan.selection.seed)  # raises an error if the arm or the seed does not exist
     found = choices(plan.study, plan.folder / TUNING)
-    lacking = _all_lacking(plan, found)
+    entries = list(dict.fromkeys(plan.study.entry(run) for run in runs))
+    lacking = [line for entry in entries for line in _lacking(entry, found)]
     if lacking and plan.selection.seed is not None:
-        raise ValueError(f"{plan.folder}, seed {plan.selection.seed}: {'; '.join(lacking)}. `run` without --seed tunes first")
+        tunes = "" if {*entries} <= {choice.arm for choice in found} else ". `run` without --seed tunes first"
+        raise ValueError(f"{plan.folder}, seed {plan.selection.seed}: {'; '.join(lacking)}{tunes}")
     return _with_choices(plan, found)
 
 
@@ -186,7 +188,7 @@ def _write_choices(study: Study, found: Sequence[Choice], folder: Path) -> None:
         **({"tunings": study.tunings} if study.tunings > 1 else {}),
         "arms": {choice.arm: _described(choice, _seeds_of(study, choice.arm)) for choice in found},
     }
-    if not path.exists() or path.read_text(encoding="utf-8").rstrip() != json.dumps(now, indent=1):
+    if not path.exists() or path.read_bytes().rstrip() != json.dumps(now, indent=1).encode():
         write_json(path, now)
 
 

@@ -197,6 +197,15 @@ def test_every_check_finds_a_fault() -> None:
         assert any(list(check(one)) for one in (*evidence, with_threads((1, 2)))), check
 
 
+def test_arms_of_the_same_settings_are_noted_also_if_their_scores_differ() -> None:
+    """As on a GPU whose sums have no fixed order."""
+    results = healthy()
+    arms = tuple(dict.fromkeys(result.run.arm for result in results))
+    evidence = health.Evidence(results, compare(results, CRITERIA), (), alike=[arms])
+    assert [note for note in health.notes(evidence) if "study.json describes them with the same settings" in note]
+    assert not [note for note in health.notes(evidence._replace(alike=())) if "same settings" in note]
+
+
 def test_runs_without_a_score_are_not_called_equal() -> None:
     """All their scores are NaN, and neither the seed nor the setting of the arm is why."""
     assert not any("exactly equal" in line for line in noted(without_scores(healthy(arms=3))))

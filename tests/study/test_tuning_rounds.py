@@ -4,12 +4,14 @@ Results are written by hand.
 """
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from seglab import (
     AdamW,
@@ -23,12 +25,15 @@ from seglab import (
     Tuned,
     grid_candidates,
 )
+from seglab.compare.tuning import read_tuning
 from seglab.data import SPLITS, Folds
 from seglab.records import Result, Run, identity, read_record, write_json, write_result
-from seglab.running.plan import Plan, Script, agreed_record, check_shared, save_record
+from seglab.running.plan import Plan, Script, Selection, agreed_record, check_shared, save_record
 from seglab.running.resources import Resources
 from seglab.script.dry_run import print_runs
-from seglab.script.tuning import choices, final_plan, stages_of, tuning_plan
+from seglab.script.main import _retest
+from seglab.script.preflight import check_training
+from seglab.script.tuning import _write_choices, choices, final_plan, stages_of, tuning_plan
 from seglab.study.arms import arm_and_setting
 from tests.study.tiny_experiment import Small
 
@@ -312,3 +317,67 @@ def test_one_network_for_all_settings_under_one_seed() -> None:
         torch.manual_seed(0)
         weights.append(torch.cat([parameter.flatten() for parameter in factory().parameters()]))
     assert torch.equal(*weights)
+
+
+def diverging(run: Run) -> float:
+    return math.nan if run.arm.startswith("l2") else score(run)
+
+
+def test_an_arm_whose_every_setting_diverged_has_no_final_round_to_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = plan(tmp_path, lambda: listed(2))
+    for _ in range(2):
+        do(tuning_plan(asked), score=diverging)
+    print_runs([tuning_plan(asked)])
+    assert "when all settings have been tried" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"arm l2 has no setting, as all 2 have diverged; give it others, under another --name$"):
+        final_plan(dataclasses.replace(asked, selection=Selection(arm="l2", seed=0)))
+    do(final_plan(dataclasses.replace(asked, selection=Selection(arm="none"))), score=lambda run: 0.5)
+    found = read_tuning(asked.folder, read_record(asked.folder))
+    assert found is not None
+    assert "tuning of l2: all 2 settings have diverged, so that it has no run; give it others, under another --name" in found.notes
+
+
+def test_a_seed_needs_the_setting_of_its_own_tuning_alone(tmp_path: Path) -> None:
+    asked = plan(tmp_path, lambda: listed(2), tunings=2, final_round=0)
+    own = [run for run in tuning_plan(asked).runs if not run.arm.startswith(("none@2@", "l2@2@"))]
+    do(tuning_plan(asked), own)
+    assert len(final_plan(dataclasses.replace(asked, selection=Selection(seed=0))).runs) == 2
+    with pytest.raises(ValueError, match=r"arm none@2 has no setting yet, .*`run` without --seed tunes first"):
+        final_plan(dataclasses.replace(asked, selection=Selection(seed=1)))
+
+
+def same_settings() -> Tuned:
+    return Tuned({"lr=1e-3": lambda: build({"lr": 1e-3}), "lr=1e-2": lambda: build({"lr": 1e-3}), "lr=1e-1": lambda: build({"lr": 1e-1})})
+
+
+def test_settings_that_are_the_same_are_noted_before_and_after_their_training(tmp_path: Path) -> None:
+    """As a lambda in a loop gives them, which sees the last value of the loop."""
+    asked = plan(tmp_path, same_settings, final_round=0)
+    runs, said = tuning_plan(asked), io.StringIO()
+    check_training(dataclasses.replace(runs, try_arms=False), agreed_record(runs), Console(file=said, width=1000))
+    assert "note: none@lr=1e-3, none@lr=1e-2 have the same settings, and train the same network" in said.getvalue()
+    assert said.getvalue().count("have the same settings") == 2
+    do(runs)
+    do(final_plan(asked), score=lambda run: 0.5)
+    found = read_tuning(asked.folder, read_record(asked.folder))
+    assert found is not None
+    assert [note.split(",")[0] for note in found.notes if "have the same settings" in note] == [
+        "tuning of none: lr=1e-3",
+        "tuning of l2: lr=1e-3",
+    ]
+
+
+def test_a_damaged_choice_is_written_again(tmp_path: Path) -> None:
+    asked = plan(tmp_path, lambda: listed(2))
+    runs = tuning_plan(asked)
+    do(runs)
+    (runs.folder / "choice.json").write_bytes(b"\xc4\xff")
+    _write_choices(asked.study, choices(asked.study, runs.folder), runs.folder)
+    assert (runs.folder / "choice.json").read_text().startswith("{")
+
+
+def test_a_tuning_run_is_not_scored_on_the_test_split(tmp_path: Path) -> None:
+    asked = plan(tmp_path, lambda: listed(2), final_round=0)
+    chosen = dataclasses.replace(asked, selection=Selection("none", next(iter(listed(2).settings)), 10))
+    with pytest.raises(ValueError, match="is a tuning run, which is never scored on the test split; `seglab validate`"):
+        _retest(chosen, "test", Console(file=io.StringIO()))
