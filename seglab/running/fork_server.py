@@ -191,6 +191,7 @@ def _is_fit_for_forks() -> bool:
     that share its import would give their artifacts the same random names. A GPU cannot be used in a fork of the
     process that has opened it.
     """
+    gc.unfreeze()  # else the list lacks what was there before `main`
     if any(isinstance(thing, tempfile.TemporaryDirectory) for thing in gc.get_objects()) or _holds_gpu():
         return False
     pid = os.fork()

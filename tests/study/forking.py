@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from seglab.garbage import collect_as_usual
 from seglab.interruption import SIGNALS
 from seglab.running.forks import ForkServer
 from seglab.running.threads import worker_environment
@@ -83,6 +84,7 @@ def main(mode: str) -> None:
         (torch.ones(1 << 20) * 2).sum()  # starts the threads of OpenMP, which a fork would wait for
     if mode == "thread":
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    collect_as_usual()  # as `main` of a script
     server = ForkServer.started((HERE,), worker, prepare)
     if server is None:
         print("no server")
