@@ -20,7 +20,7 @@ def confusion_picture(matrix: NDArray[np.int64], names: Sequence[str]) -> Image.
     """Return a picture of a confusion matrix: for each true class, the share of its pixels by prediction.
 
     Rows are the truth, columns the prediction. The darker a cell, the larger the share. Up to 53 classes have their
-    shares in percent, and up to 200 their names. matplotlib, which lays out each number, would take 20 s for 150 classes.
+    shares in percent, and up to 200 their names. matplotlib lays out each number, which takes 20 s for 150 classes.
 
     Args:
         matrix: (C,C) pixels, truth × prediction.
