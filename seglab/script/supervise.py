@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Collection, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -20,13 +21,16 @@ from seglab.running.ledger import forget_failures
 from seglab.running.local import Ended, Launcher
 from seglab.running.plan import Plan, save_record
 from seglab.running.sharing import Machine, needed_mib, runs_per_device, why
-from seglab.running.status import Clock, count, duration, fraction_done, run_status
+from seglab.running.status import Clock, RunStatus, count, duration, fraction_done, run_status
 from seglab.running.threads import workers_on
 from seglab.script.preflight import check_request, check_training
 from seglab.tracking import resolved_mode
 
 POLL_SECONDS = 2.0
 """Time between two looks at the runs of other processes."""
+
+MOST_NAMES = 8
+"""Largest number of runs that a line names."""
 
 
 def supervise(plan: Plan, launcher: Launcher, jobs: int | None, console: Console, *, wait: bool = False) -> int:
@@ -56,7 +60,7 @@ def supervise(plan: Plan, launcher: Launcher, jobs: int | None, console: Console
     while todo and jobs is not None:
         _do(plan, todo, launcher, [plan.worker_command()] * min(jobs, len(todo)), console)
         todo = _left_by_others(plan, console) if wait else []
-    return _report_runs(plan, console)
+    return report_runs(plan, console)
 
 
 def _measured(plan: Plan, todo: Sequence[Run], launcher: Launcher, console: Console) -> int:
@@ -235,25 +239,38 @@ def _report_workers(ended: Sequence[Ended], console: Console) -> None:
         console.print(f"worker {slot} {why}{': ' + lines[-1] if lines else ''} ({log})", style="red", highlight=False, markup=False)
 
 
-def _report_runs(plan: Plan, console: Console) -> int:
-    """Print a line for each run without a readable result; return the exit code that follows from them."""
+def report_runs(plan: Plan, console: Console) -> int:
+    """Print the runs without a readable result, in one line for each cause; return the exit code that follows."""
     statuses = [run_status(run, plan.folder) for run in plan.runs]
+    alike: dict[_Told, list[Run]] = {}
     for status in statuses:
-        place = status.run.directory(plan.folder)
-        if status.state == "failed" and plan.settled(status.run):
-            console.print(f"diverged, which counts as the worst: {status.run.name}", style="yellow", highlight=False, markup=False)
-        elif status.state == "failed":
-            console.print(f"failed: {status.run.name}: {status.detail} ({place / 'log.txt'})", style="red", highlight=False, markup=False)
-        elif status.state == "running":
-            console.print(f"still running elsewhere: {status.run.name}, {status.detail}", style="yellow", highlight=False, markup=False)
-        elif status.state == "done" and not plan.settled(status.run):
-            console.print(
-                f"not tested under all shifts: {status.run.name} ({place / 'log.txt'})", style="red", highlight=False, markup=False
-            )
-        elif status.state != "done":
-            console.print(f"not done: {status.run.name}; `run` again goes on with it", style="yellow", highlight=False, markup=False)
+        if (told := _told(status, settled=plan.settled(status.run))) is not None:
+            alike.setdefault(told, []).append(status.run)
+    for told, runs in alike.items():
+        more = f" and {count(len(runs) - MOST_NAMES, 'more run')}" if len(runs) > MOST_NAMES else ""
+        names = ", ".join(run.name for run in runs[:MOST_NAMES]) + more
+        log = f" ({runs[0].directory(plan.folder) / 'log.txt'})" if told.style == "red" else ""
+        console.print(f"{told.what}: {names}{told.why}{log}", style=told.style, highlight=False, markup=False)
     damaged = _damaged(plan)
     for line in damaged:
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     left = [status.state for status in statuses if not plan.settled(status.run)]
     return FAILED if damaged or any(state != "running" for state in left) else ELSEWHERE if left else DONE
+
+
+class _Told(NamedTuple):
+    """Words on a run without a readable result."""
+
+    what: str
+    why: str
+    style: str
+
+
+def _told(status: RunStatus, *, settled: bool) -> _Told | None:
+    if status.state == "failed":
+        return _Told("diverged, which counts as the worst", "", "yellow") if settled else _Told("failed", f": {status.detail}", "red")
+    if status.state == "done":
+        return None if settled else _Told("not tested under all shifts", "", "red")
+    if status.state == "running":
+        return _Told("still running elsewhere", f", {status.detail}", "yellow")
+    return _Told("not done", "; `run` again goes on", "yellow")
