@@ -4,8 +4,10 @@ No torch, so that reading and writing results does not wait for its import.
 """
 
 import contextlib
+import errno
 import os
 import socket
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import BinaryIO
 LONGEST = 255
 """Largest number of bytes in the name of a file on the usual file systems."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Numbers of the errors of a full disk, and of a user's full quota."""
 
 _PROCESSES = Path("/proc/self/ns/pid")
 _OF_THE_HOST = 0xEFFFFFFC
@@ -111,6 +115,16 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full(folder: Path) -> bool:
+    """Return whether the disk of a folder, or the user's quota there, has no room for another 64 KiB."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        return error.errno in FULL
+    return False
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """A worker: a process that does the runs of a study one after another, so that it imports torch only once."""
 
 import contextlib
-import errno
 import gc
 import os
 import re
@@ -17,6 +16,7 @@ from seglab.checkpoints import remove
 from seglab.cluster.command import words_here
 from seglab.cluster.nodes import job_with_nodes
 from seglab.exit_codes import INTERRUPTED
+from seglab.files import FULL
 from seglab.interruption import LIFELINE, Interrupted, Interruption, at_the_end_of, signals_blocked
 from seglab.records import Run, write_json
 from seglab.running.execute import execute
@@ -148,7 +148,7 @@ def end_with_worker() -> None:
 def _first_line(error: Exception, directory: Path, batch_size: int) -> str:
     """Return the first line of an error's message, with a remedy where one is known."""
     text = str(error).strip()
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         return f"{text} (the disk of {directory} is full: free some of it, and the same command goes on from the last checkpoint)"
     if re.search(r"out of memory|can't allocate memory|not enough memory", text, re.IGNORECASE):
         remedy = f"data.batch_size is {batch_size}: lower it, or data.size; `accumulate` keeps the batch of a step"

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from seglab.dashboard.notices import Answer, at_start
 from seglab.exit_codes import DONE, ELSEWHERE, FAILED, INTERRUPTED
+from seglab.files import is_full
 from seglab.interruption import Interrupted
 from seglab.records import Run, StudyRecord, read_record, read_result
 from seglab.running import ledger
@@ -255,6 +256,9 @@ def report_runs(plan: Plan, console: Console) -> int:
     for line in damaged:
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     left = [status.state for status in statuses if not plan.settled(status.run)]
+    if left and is_full(plan.folder):  # a run cannot write this cause into its folder
+        line = f"the disk of {plan.folder} is full: free some of it, and the same command goes on from the last checkpoints"
+        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     return FAILED if damaged or any(state != "running" for state in left) else ELSEWHERE if left else DONE
 
 

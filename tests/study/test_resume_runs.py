@@ -402,13 +402,17 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_a_training(whole: Path
 
 
 @pytest.mark.slow
-def test_on_a_full_disk_the_same_command_goes_on_when_there_is_space(whole: Path, small_disk: Path) -> None:
+@pytest.mark.parametrize(
+    ("leave", "said"), [(8192, "OSError: [Errno 28] No space left on device"), (0, "see runs/fragile/plain/seed-0/log.txt")]
+)
+def test_on_a_full_disk_the_same_command_goes_on_when_there_is_space(leave: int, said: str, whole: Path, small_disk: Path) -> None:
+    """Without any space, the run cannot write the cause either, and its log is empty."""
     place = planned(small_disk / "place", whole)
     words = ("run", "--wandb", "disabled", "--checkpoint_minutes", 0, "--arm", "plain", "--seed", 0)
-    assert attempt(place, *words, DIE_AT="end", DIE_BY="FULL", LEAVE=8192) == 1
+    assert attempt(place, *words, DIE_AT="end", DIE_BY="FULL", LEAVE=leave) == 1
     printed = " ".join((place / "printed.txt").read_text().split())
-    assert "failed: fragile/plain/s0: OSError: [Errno 28] No space left on device" in printed
-    assert "the disk of runs/fragile/plain/seed-0 is full" in printed
+    assert f"failed: fragile/plain/s0: {said}" in printed
+    assert "the disk of runs/fragile is full: free some of it, and the same command goes on" in printed
     (place / BALLAST).unlink()
     assert attempt(place, *words) == 0
     assert_same(place, whole, "plain")
