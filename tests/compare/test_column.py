@@ -6,17 +6,21 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from seglab.compare import Comparison, Criteria, Metric, analyse, compare, read_folder, to_markdown, to_table
 from seglab.compare.report import render
 from seglab.compare.tables import arm_table
 from seglab.compare.tables.arm_table import ArmRow
-from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
+from seglab.compare.tables.column import Block, Column, Table, escaped, to_group, to_pipes
 from seglab.records import StudyRecord
 from tests.compare.drawn import study, write_study
 
 SCORES = {"none": [0.60, 0.61, 0.62, 0.63, 0.64, 0.65], "l2": [0.62, 0.63, 0.65, 0.66, 0.66, 0.67]}
+
+NASTY = ("~~gone~~", "~x~", "*a* b*", "&amp; &#35;", "[a](b)", "![a](b)", "<i>", "a|b", "_x_", "\\*")
+"""Names that mean something else in Markdown."""
 
 
 class Tables(HTMLParser):
@@ -110,8 +114,9 @@ def test_markdown_prints_names_as_they_are() -> None:
     """A class of a data set may have any name. Markdown would leave out `<b>`, and print `*a*` and `_a_` in italics."""
     columns: list[Column[str]] = [Column("class", lambda row: row, align="left")]
     names = ["<b>bold</b>", "*a* _a_ `a`", "two_words", "x_", "a\\b", "two\nlines", "p <.001"]
-    table = Table(columns, [Block("", names)], "", remarks=["class <b>: no pixel; `run` again; p <.001"])
-    lines = to_pipes(table, "").splitlines()
+    remarks = [*(f"class {name}: no pixel" for name in NASTY), "class <b>: no pixel; `run` again; p <.001"]
+    table = Table(columns, [Block("", [*names, *NASTY])], "", remarks=remarks)
+    lines = to_pipes(table, escaped(NASTY[0])).splitlines()
     assert lines[4:11] == [
         r"| \<b>bold\</b> |",
         r"| \*a\* \_a\_ \`a\` |",
@@ -122,6 +127,13 @@ def test_markdown_prints_names_as_they_are() -> None:
         "| p <.001 |",
     ]
     assert lines[-1] == r"- class \<b>: no pixel; `run` again; p <.001"
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse("\n".join(lines))
+    printed = [inline.children or [] for inline in tokens if inline.type == "inline"]
+    kinds = {child.type for children in printed[:-1] for child in children}
+    texts = ["".join(child.content for child in children) for children in printed]
+    assert kinds == {"text"}
+    assert texts[0] == NASTY[0]
+    assert texts[-len(remarks) - len(NASTY) : -1] == [*NASTY, *(f"class {name}: no pixel" for name in NASTY)]
 
 
 def test_a_verdict_is_coloured_and_an_arm_of_that_name_is_not() -> None:

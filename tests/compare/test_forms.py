@@ -157,17 +157,40 @@ def test_long_names_are_broken_into_lines_in_latex(tmp_path: Path, folder: Path)
     assert r"\begin{tabular}{@{}lrrrrrlrr@{}}" in to_latex(analyse(read_folder(folder)).comparison), "short names stay in one line"
 
 
+def latex_of_many_classes(tmp_path: Path) -> str:
+    """A table of 4 × 30 classes, more than a page holds."""
+    classes = tuple(f"class {number:02}" for number in range(30))
+    arms = ("none", "a", "b", "c", "d")
+    results = [
+        result(arm, seed, 0.6 + 0.01 * seed + 0.003 * (seed * k % 3), classes=classes) for k, arm in enumerate(arms) for seed in range(4)
+    ]
+    write_study(tmp_path / "many", results, StudyRecord("many", "none", "test/miou", {}, {arm: {"arm": arm} for arm in arms}))
+    return findings_to_latex(analyse(read_folder(tmp_path / "many")), classes=True)
+
+
+def test_a_table_that_is_longer_than_a_page_goes_on_in_latex(tmp_path: Path) -> None:
+    """A page would cut a table off at its end. The parts have one number, and each has the headers."""
+    _, _, first, *others = latex_of_many_classes(tmp_path).split(r"\begin{table}")
+    rows = [re.findall(r"^    (class \d\d) & (\w) &", part, re.MULTILINE) for part in (first, *others)]
+    assert [row for part in rows for row in part] == [(f"class {number:02}", arm) for arm in "abcd" for number in range(30)]
+    assert max(map(len, rows)) <= 40
+    assert all(part.count("    class & arm & ") == 1 for part in (first, *others))
+    assert first.count(r"\label{tab:study-classes}") == 1
+    assert all(part.count(r"\addtocounter{table}{-1}") == part.count(r"\caption{(continued)}") == 1 for part in others)
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_and_fits_the_page(folder: Path, tmp_path: Path) -> None:
     text = findings_to_latex(analyse(read_folder(folder)), classes=True)
     assert text.count(r"\begin{table}") == 3
-    text += latex_of_long_names(tmp_path)
+    text += latex_of_long_names(tmp_path) + latex_of_many_classes(tmp_path)
     whole = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n" + text + "\\end{document}\n"
     (tmp_path / "paper.tex").write_text(whole, encoding="utf-8")
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert ended.returncode == 0, ended.stdout[-2000:]
     assert "Missing character" not in ended.stdout
+    assert "Float too large" not in ended.stdout
     assert "Overfull" not in ended.stdout, [line for line in ended.stdout.splitlines() if "Overfull" in line]
 
 

@@ -1,7 +1,8 @@
 r"""A comparison as LaTeX tables for a paper. They need `\usepackage{booktabs}`."""
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import seglab
@@ -21,6 +22,9 @@ _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu 
 _LARGE_GREEK = "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 TEXT_WIDTH = 345.0
 """Width in points of the text of LaTeX's class `article`, with its default options. A table is made to fit in it."""
+
+_ROWS = 38
+"""Largest number of lines in the body of a table. More do not fit on a page of `article` below a long caption."""
 
 _SIZES = ((r"\footnotesize", 1.0, 3), (r"\scriptsize", 0.96, 2), (r"\scriptsize", 0.96, 1.5))
 """Font sizes, width of their letters relative to the first, and half the space between columns in points."""
@@ -100,7 +104,10 @@ def findings_to_latex(found: Findings, classes: bool = False) -> str:
 
 
 def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
-    """Return a table with its caption: title, meaning of the columns, and what one observation is."""
+    """Return a table with its caption: title, meaning of the columns, and what one observation is.
+
+    A table that is longer than a page goes on in further tables of the same number.
+    """
     title = f"{table.title}. " if table.title else ""
     caption = f"{title}{table.legend} {wording.protocol(criteria)[1]}"
     size, space, widths = _layout(table)
@@ -111,21 +118,25 @@ def latex_table(table: Table[Row], criteria: Criteria, label: str) -> str:
     lines = [
         f"% seglab {seglab.__version__}; needs \\usepackage{{booktabs}}",
         *(f"% {' '.join(remark.split())}" for remark in table.remarks),
-        r"\begin{table}",
-        r"  \centering",
-        f"  {size}",
-        f"  \\setlength{{\\tabcolsep}}{{{space:g}pt}}",
-        f"  \\caption{{{escape(caption)}}}",
-        f"  \\label{{{re.sub('[^A-Za-z0-9:.-]', '-', label)}}}",
-        f"  \\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
-        r"    \toprule",
-        f"    {_row(table.headers)}",
-        r"    \midrule",
-        *(f"    {line}" for line in _body(table, [width is not None for width in widths])),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
     ]
+    named = [f"\\caption{{{escape(caption)}}}", f"\\label{{{re.sub('[^A-Za-z0-9:.-]', '-', label)}}}"]
+    for rows in _pages(table, widths):
+        lines += [
+            r"\begin{table}",
+            r"  \centering",
+            f"  {size}",
+            f"  \\setlength{{\\tabcolsep}}{{{space:g}pt}}",
+            *(f"  {line}" for line in named),
+            f"  \\begin{{tabular}}{{@{{}}{aligned}@{{}}}}",
+            r"    \toprule",
+            f"    {_row(table.headers)}",
+            r"    \midrule",
+            *(f"    {line}" for line in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+        named = [r"\addtocounter{table}{-1}", r"\caption{(continued)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -163,14 +174,23 @@ def _width(text: str) -> float:
     return sum(known.get(letter, 4.3 if letter.isdigit() else 6.4 if letter.isupper() else 4.8) for letter in text)
 
 
-def _body(table: Table[Row], broken: Sequence[bool]) -> Iterator[str]:
-    for place, block in enumerate(table.blocks):
-        if place:
-            yield r"\addlinespace"
-        if block.heading:
-            yield f"\\multicolumn{{{len(table.columns)}}}{{@{{}}l}}{{\\emph{{{escape(block.heading)}}}}} \\\\"
-        for row in block.rows:
-            yield _row(table.cells(row), broken)
+def _pages(table: Table[Row], widths: Sequence[float | None]) -> list[list[str]]:
+    """Return the rows of a table, with the headings of its blocks, in parts that fit on a page."""
+    pages: list[list[str]] = [[]]
+    used = 0
+    for block in table.blocks:
+        heading = [f"\\multicolumn{{{len(table.columns)}}}{{@{{}}l}}{{\\emph{{{escape(block.heading)}}}}} \\\\"] if block.heading else []
+        for place, cells in enumerate(map(table.cells, block.rows)):
+            height = max(1 if width is None else math.ceil(_width(cell) / width) for cell, width in zip(cells, widths, strict=True))
+            if used > 0 and used + height > _ROWS:
+                pages.append([])
+                used = 0
+            if place == 0 or used == 0:
+                pages[-1] += [*([r"\addlinespace"] if used > 0 else []), *heading]
+                used += len(heading)
+            pages[-1].append(_row(cells, [width is not None for width in widths]))
+            used += height
+    return pages
 
 
 def _row(cells: Sequence[str], broken: Sequence[bool] = ()) -> str:

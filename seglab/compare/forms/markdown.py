@@ -4,7 +4,7 @@ from seglab.compare import wording
 from seglab.compare.findings import Findings
 from seglab.compare.tables.arm_table import to_markdown
 from seglab.compare.tables.class_table import class_contrast_table
-from seglab.compare.tables.column import to_pipes, without_tags
+from seglab.compare.tables.column import escaped_line, to_pipes
 from seglab.compare.tables.effect_table import factors_to_markdown
 
 
@@ -25,4 +25,4 @@ def findings_to_markdown(found: Findings, classes: bool = False) -> str:
 
 
 def _list(title: str, lines: tuple[str, ...]) -> str:
-    return "\n".join([title, "", *(f"- {without_tags(line)}" for line in lines)]) + "\n"
+    return "\n".join([title, "", *(f"- {escaped_line(line)}" for line in lines)]) + "\n"

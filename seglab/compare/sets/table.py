@@ -9,7 +9,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers.sets import Estimate
 from seglab.compare.sets import wording
 from seglab.compare.sets.answer import ArmOnSet, ArmOverSets, OverSets
-from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
+from seglab.compare.tables.column import Block, Column, Table, escaped, escaped_line, to_group, to_pipes
 from seglab.compare.unit import UNDEFINED, number, p_value
 from seglab.compare.wording import verdict
 
@@ -56,8 +56,8 @@ def sets_to_table(found: OverSets) -> Group:
 def sets_to_markdown(found: OverSets) -> str:
     """Return the table, and a sentence for each arm, as Markdown."""
     table = sets_table(found)
-    sentences = "\n".join(f"- {wording.sentence(arm, found)}" for arm in found.arms)
-    return f"{to_pipes(table, f'**{table.title}**')}\n{sentences}\n"
+    sentences = "\n".join(f"- {escaped_line(wording.sentence(arm, found))}" for arm in found.arms)
+    return f"{to_pipes(table, f'**{escaped(table.title)}**')}\n{sentences}\n"
 
 
 def _on_set(own: ArmOnSet, metric: Metric) -> SetRow:

@@ -12,7 +12,7 @@ from seglab.compare.metric import Metric
 from seglab.compare.numbers.answer import ArmSummary, Comparison
 from seglab.compare.numbers.contrasts import Contrast
 from seglab.compare.numbers.improvement import wilson_interval
-from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
+from seglab.compare.tables.column import Block, Column, Table, escaped, to_group, to_pipes
 from seglab.compare.unit import UNDEFINED, number, p_value, signed
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def to_table(comparison: Comparison) -> Group:
 
 def to_markdown(comparison: Comparison) -> str:
     """Return the main table as Markdown, for a README or a pull request."""
-    return to_pipes(arm_table(comparison), f"**{comparison.study}**: {_title(comparison)}")
+    return to_pipes(arm_table(comparison), f"**{escaped(comparison.study)}**: {escaped(_title(comparison))}")
 
 
 def to_frame(comparison: Comparison) -> "pd.DataFrame":

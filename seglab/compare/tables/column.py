@@ -100,14 +100,14 @@ def to_pipes(table: Table[Row], title: str) -> str:
     lines = [
         title,
         "",
-        _pipes(map(_escaped, table.headers)),
+        _pipes(map(escaped, table.headers)),
         _pipes("---" if column.align == "left" else "---:" for column in table.columns),
     ]
     for block in table.blocks:
         if block.heading:
-            lines.append(_pipes([f"**{_escaped(block.heading)}**", *[""] * (len(table.columns) - 1)]))
-        lines += [_pipes(map(_escaped, table.cells(row))) for row in block.rows]
-    lines += ["", table.legend, *([""] if table.remarks else []), *(f"- {without_tags(remark)}" for remark in table.remarks)]
+            lines.append(_pipes([f"**{escaped(block.heading)}**", *[""] * (len(table.columns) - 1)]))
+        lines += [_pipes(map(escaped, table.cells(row))) for row in block.rows]
+    lines += ["", table.legend, *([""] if table.remarks else []), *(f"- {escaped_line(remark)}" for remark in table.remarks)]
     return "\n".join(lines) + "\n"
 
 
@@ -119,15 +119,20 @@ def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(cell: str) -> str:
-    r"""Return the text of a cell, so that Markdown prints it as it is: a class may be called `<b>`, `*` or `_x_`.
+_MARKDOWN = re.compile(r"[\\`*|~$]|&(?=#?\w+;)|\](?=\()|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that Markdown, or GitHub's form of it, does not print."""
 
-    >>> print(_escaped("a|b <b> *c* _d_ e_f"))
-    a\|b \<b> \*c\* \_d\_ e_f
+
+def escaped(text: str) -> str:
+    r"""Return a text that Markdown prints as it is: a class may be called `<b>`, `*`, `~~x~~` or `_x_`.
+
+    >>> print(escaped("a|b <b> *c* _d_ e_f ~g~ $h$ &lt; [i](j)"))
+    a\|b \<b> \*c\* \_d\_ e_f \~g\~ \$h\$ \&lt; [i\](j)
     """
-    return re.sub(r"[\\`*|]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(cell.split()))
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def without_tags(line: str) -> str:
-    """Return a line of Markdown in which no `<` begins a tag, which would not be printed."""
-    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", line)
+def escaped_line(line: str) -> str:
+    """Return a line that Markdown prints as it is, except code between backticks."""
+    parts = re.split("(`[^`]*`)", line)
+    return "".join(part if place % 2 else _MARKDOWN.sub(r"\\\g<0>", part) for place, part in enumerate(parts))

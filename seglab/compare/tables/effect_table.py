@@ -7,7 +7,7 @@ from rich.console import Group
 from seglab.compare import wording
 from seglab.compare.numbers.effects import Effect
 from seglab.compare.numbers.factorial import Factorial
-from seglab.compare.tables.column import Block, Column, Table, to_group, to_pipes
+from seglab.compare.tables.column import Block, Column, Table, escaped, to_group, to_pipes
 from seglab.compare.unit import p_value
 
 
@@ -45,7 +45,7 @@ def factors_to_table(factors: Factorial) -> Group:
 def factors_to_markdown(factors: Factorial) -> str:
     """Return the table as Markdown, for a README or a pull request."""
     table = effect_table(factors)
-    return to_pipes(table, f"**{table.title}**")
+    return to_pipes(table, f"**{escaped(table.title)}**")
 
 
 def _legend(factors: Factorial) -> str:
