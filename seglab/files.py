@@ -62,6 +62,8 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
     inside the block leaves the temporary file `.<name>.<host>.<pid>.part`, which `ledger.remove_leftovers` deletes. The
     end of a long name is replaced by a checksum there.
 
+    A device or a pipe, such as `/dev/stdout`, is opened itself: a rename would put a file in its place.
+
     Args:
         path: the file to write; its folder exists.
         keep: the name under which a file that is already at `path` is kept; None replaces it.
@@ -79,6 +81,10 @@ def atomic_write(path: Path, *, keep: Path | None = None, durable: bool = True) 
     >>> target.read_text()
     'all of it'
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with errors_with_name(path), path.open("wb") as file:
+            yield file
+        return
     part = _part(path)
     try:
         with errors_with_name(path):

@@ -52,6 +52,19 @@ def test_a_full_disk_costs_nothing_that_was_there(writer: Callable[[BinaryIO], N
     assert path.read_text() == "before"
 
 
+def test_a_pipe_is_written_and_not_replaced(tmp_path: Path) -> None:
+    """For root, a rename would put a file in the place of `/dev/null`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(pipe) as file:
+        file.write(b"all of it")
+    assert os.read(reader, 100) == b"all of it"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert [there.name for there in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_an_error_inside_leaves_nothing(tmp_path: Path) -> None:
     def half(file: BinaryIO) -> None:
         file.write(b"half")

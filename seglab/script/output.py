@@ -53,8 +53,8 @@ class Output:
             )
         if not self.path.parent.is_dir():
             raise ValueError(f"--output {self.path}: there is no folder {self.path.parent}; create it, or name a file in another folder")
-        if self.path.name in RECORDS:
-            raise ValueError(f"--output {self.path}: {self.path.name} is the name of a record of seglab; choose another name")
+        if (name := self.path.resolve().name) in RECORDS:
+            raise ValueError(f"--output {self.path}: {name} is the name of a record of seglab; choose another name")
         if self.path.suffix.lower() in (".html", ".htm"):
             raise ValueError(
                 f"--output {self.path}: no form is HTML; expected a name that ends in {_listed(FORMS.values())}. Without --output and --format, "
@@ -114,7 +114,9 @@ def text_of(form: str, found: "Findings", classes: bool) -> str:
 
 
 def deliver(text: str, output: Output) -> None:
-    """Print a text, or write it into its file, whole or not at all; a file of this name is replaced.
+    """Print a text, or write it into its file, whole or not at all.
+
+    A file of this name is replaced, or the file to which a link of this name leads.
 
     Raises:
         OSError: the file cannot be written.
@@ -123,5 +125,6 @@ def deliver(text: str, output: Output) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    write_text(output.path, text)
-    print(f"{output.form}: {output.path}")
+    write_text(output.path.resolve() if output.path.is_file() else output.path, text)
+    if output.path.is_file():  # not a pipe, such as /dev/stdout
+        print(f"{output.form}: {output.path}")
