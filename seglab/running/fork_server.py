@@ -1,10 +1,12 @@
 """The process that forks workers, on the side of the server: `run` sees it through `seglab.running.forks`."""
 
+import atexit
 import contextlib
 import gc
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import struct
@@ -130,6 +132,7 @@ class _Server:
         if pid > 0:
             self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, pid)
         if pid == 0:
+            atexit.unregister(shutil.rmtree)  # this process has made none of the folders, such as matplotlib's without a HOME
             self._requests.close()
             for other in [other.fd for other in self._selector.get_map().values() if other.data is not None]:
                 os.close(other)

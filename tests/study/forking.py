@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -52,6 +53,8 @@ def worker_ahead() -> int:
 
 def ahead(mode: str) -> None:
     """Start two workers, and print whether the process of the first still runs when its work is done."""
+    held = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, held)  # as matplotlib does where it may not write into HOME
     server = ForkServer.started((HERE,), worker_ahead, prepare)
     assert server is not None
     environment = worker_environment(1)
@@ -73,7 +76,7 @@ def ahead(mode: str) -> None:
             process = Path(f"/proc/{worker.pid}")
             print(code, process.exists())
         server.wait()
-        print(process.exists())
+        print(process.exists(), Path(held).exists())
         log.seek(0)
         print(log.read().decode(), end="")
 
