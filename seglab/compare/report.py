@@ -36,6 +36,10 @@ show.
 """
 
 
+_IN_NAMES = "A-Za-z0-9._+=@-"
+"""Characters of names of files, as in the brackets of a regular expression."""
+
+
 def write_report(found: Findings) -> Path:
     """Write the report into the folder of the study, whole or not at all, and return its path.
 
@@ -69,14 +73,14 @@ def report_name(criteria: Criteria) -> str:
 def in_file_name(text: str, longest: int) -> str:
     """Return text as a part of a file's name, with at most `longest` characters.
 
-    A text with letters that are not in ASCII, or a longer one, ends with a hash of all of it: two classes may differ in
-    such letters alone.
+    A text that holds more than letters of ASCII, digits, `._+=@-` and two slashes, or a longer one, ends with a hash of
+    all of it: two classes may differ in such characters alone.
 
-    >>> in_file_name("test/iou/traffic light", 80), in_file_name("test/iou/車", 80)
-    ('test-iou-traffic-light', 'test-iou---36f4d4d0')
+    >>> in_file_name("test/iou/car", 80), in_file_name("test/iou/traffic light", 80)
+    ('test-iou-car', 'test-iou-traffic-light-f0ac5632')
     """
-    plain = re.sub("[^A-Za-z0-9._+=@-]", "-", text)
-    if text.isascii() and len(plain) <= longest:
+    plain = re.sub(f"[^{_IN_NAMES}]", "-", text)
+    if re.fullmatch(f"[{_IN_NAMES}]+(/[{_IN_NAMES}]+){{0,2}}", text) and len(plain) <= longest:
         return plain
     return f"{plain[: longest - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -132,7 +132,7 @@ def claim(directory: Path) -> Lease | None:
         return None
     path = directory / f"lease.{generation + 1}"
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     except FileExistsError:
         return None
     try:

@@ -337,9 +337,10 @@ def test_csv_says_whether_a_comparison_is_exploratory_and_how_often_the_analysis
 def test_each_exploratory_comparison_has_its_own_file(folder: Path) -> None:
     of = read_folder(folder).criteria
     assert report_name(of("test/iou/car")) == "report-test-iou-car.html"
-    assert report_name(of("test/iou/a/b<c")) == "report-test-iou-a-b-c.html"
+    assert report_name(of("test/iou/a/b<c")) == "report-test-iou-a-b-c-b1599fd0.html"
     assert report_name(of(margin=0.02)) == "report-test-miou-margin-0.02.html"
-    assert len({report_name(of(f"test/iou/{name}")) for name in ("車", "樹", "Bäume", "Böume", "x" * 300, "x" * 301)}) == 6
+    names = ("車", "樹", "Bäume", "Böume", "x" * 300, "x" * 301, "a b", "a-b", "a/b", "a<b", "a\nb", "a", "a\n")
+    assert len({report_name(of(f"test/iou/{name}")) for name in names}) == len(names)
     assert len(report_name(of("test/iou/" + "x" * 300))) < 200
     assert report_name(of("val/loss", "l2", 0.01, 0.1)) == "report-val-loss-against-l2-margin-0.1-alpha-0.01.html"
 
