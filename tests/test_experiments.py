@@ -221,6 +221,15 @@ def test_too_few_settings_for_a_sequential_search_are_refused_by_their_flag() ->
         module.study(settings=2, search="sequential")
 
 
+@pytest.mark.parametrize("name", ["freezing", "regularization"])
+def test_every_number_of_settings_and_tunings_can_be_drawn(name: str) -> None:
+    """Learning rates that a name of three digits does not tell apart are among them."""
+    module = imported(next(script for script in SCRIPTS if script.stem == name))
+    for settings in (4, 8, 16):
+        for tuned in module.study(settings=settings, tunings=20, seeds=20).tuned.values():
+            assert len(tuned.settings) == settings
+
+
 def test_penalties_and_schedules_cross() -> None:
     module = imported(next(script for script in SCRIPTS if script.stem == "freezing"))
     data = SegmentationDataModule(Shapes(num_train=8, num_val=2, num_test=2, image_size=32), batch_size=4, num_workers=0)

@@ -225,19 +225,24 @@ def _needed(factory: object) -> list[str]:
 
 
 def _settings(space: Space, candidates: Sequence[Values], build: Build) -> dict[str, Arm]:
-    """Return a factory for each candidate, by the candidate's name."""
+    """Return a factory for each candidate, by the candidate's name.
+
+    Numbers in a name have three digits, or more if an earlier candidate has that name.
+    """
     found: dict[str, Arm] = {}
     seen: list[Values] = []
     for candidate in candidates:
         check_candidate(candidate, space)
-        name = name_of(candidate)
         if candidate in seen:
             raise ValueError(
                 f"candidate {dict(candidate)}: is there twice, and each setting is tried once: leave one out; a space of choices may have fewer "
                 "different candidates than were asked for"
             )
         seen.append(candidate)
-        if name in found:
-            raise ValueError(f"two candidates are {name}, as a name has three digits: give fewer candidates, or a wider range")
+        name = next((name for digits in range(3, 18) if (name := name_of(candidate, digits)) not in found), None)
+        if name is None:
+            raise ValueError(
+                f"two candidates are {name_of(candidate)}: one has a number and the other the same number as text; leave one out"
+            )
         found[name] = partial(build, dict(candidate))
     return found

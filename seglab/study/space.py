@@ -154,13 +154,15 @@ def halton_candidates(space: Space, count: int, seed: int | None = None) -> list
     return [_at(space, row) for row in points]
 
 
-def name_of(candidate: Values) -> str:
-    """Return the name of a setting, such as `lr=1.00e-03,ratio=0`: numbers to three digits.
+def name_of(candidate: Values, digits: int = 3) -> str:
+    """Return the name of a setting, such as `lr=1.00e-03,ratio=0`, with rounded numbers.
 
     >>> name_of({"lr": 0.001, "ratio": 0.0, "optimizer": "sgd"})
     'lr=1.00e-03,ratio=0,optimizer=sgd'
     """
-    return ",".join(f"{name}={value if isinstance(value, str) else f'{value:.2e}' if value else '0'}" for name, value in candidate.items())
+    return ",".join(
+        f"{name}={value if isinstance(value, str) else f'{value:.{digits - 1}e}' if value else '0'}" for name, value in candidate.items()
+    )
 
 
 def describe_space(space: Space) -> dict[str, Any]:

@@ -141,12 +141,20 @@ class TestProposals:
         ([{"lr": (1, 2)}], r"lr is \(1, 2\); expected a finite number"),
         ([0.1], "candidate 0.1: is a float; expected values by name"),
         ([{"lr": 0.1}, {"lr": 0.1}], r"candidate \{'lr': 0.1\}: is there twice"),
-        ([{"lr": 0.1}, {"lr": 0.10001}], "two candidates are lr=1.00e-01, as a name has three digits"),
+        ([{"lr": 0.0}, {"lr": "0"}], "two candidates are lr=0: one has a number and the other the same number as text"),
     ],
 )
 def test_candidates_that_cannot_be_named_truly_are_refused(candidates: list[Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Tuned.over({"lr": LogRange(1e-4, 1.0)}, candidates, lambda values: None)  # type: ignore[arg-type,return-value]
+
+
+def test_close_candidates_have_names_of_more_digits() -> None:
+    """The first of them keeps the name that it has without the others."""
+    candidates: list[Any] = [{"lr": lr} for lr in (0.1, 0.1004, 0.10044, float(np.nextafter(0.1, 1)))]
+    tuned = Tuned.over({"lr": LogRange(1e-4, 1.0)}, candidates, lambda values: values)  # type: ignore[arg-type,return-value]
+    assert list(tuned.settings) == ["lr=1.00e-01", "lr=1.004e-01", "lr=1.0044e-01", "lr=1.000e-01"]
+    assert [build() for build in tuned.settings.values()] == candidates
 
 
 def test_the_order_of_the_values_makes_no_other_candidate() -> None:
