@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
+from seglab.callbacks import NonFiniteLossError
 from seglab.checkpoints import CheckpointRehearsal
 from seglab.data import SegmentationDataModule
 from seglab.interruption import Interruption
@@ -61,8 +62,8 @@ class TrialSettings(NamedTuple):
     device: torch.device = torch.device("cpu")
 
 
-class _NotFiniteError(Exception):
-    """The loss, or a weight after a step, is NaN or infinite."""
+class NotFiniteError(ValueError):
+    """The loss, a logit, or a weight after a step, is NaN or infinite."""
 
 
 def trial_images(data: SegmentationDataModule, seed: int, batch_norm_parts: int = 1, *, evaluates: bool = True) -> TrialImages:
@@ -106,6 +107,7 @@ def try_training(build: Callable[[], SegmentationModule], images: TrialImages, s
         interruption: its signal handlers stay in place.
 
     Raises:
+        NotFiniteError: a number is NaN or infinite.
         ValueError: the training would fail; the message says when, why and what to do.
         Exception: the user's code fails; a note says when.
     """
@@ -115,10 +117,11 @@ def try_training(build: Callable[[], SegmentationModule], images: TrialImages, s
             module = build()
             module.check_classes(images.data.class_names)
             fault = _fault(module, watch, images._replace(train=_first(images.train, number)), _trainer(settings, watch, folder))
-            if not isinstance(fault, _NotFiniteError):
+            if not isinstance(fault, NotFiniteError):
                 break
     if fault is not None:
-        found = ValueError(str(fault)) if isinstance(fault, _NotFiniteError) else translated(fault, watch.shapes)
+        diverged = isinstance(fault, NotFiniteError | NonFiniteLossError)
+        found = NotFiniteError(str(fault)) if diverged else translated(fault, watch.shapes)
         if watch.where:
             found.add_note(watch.where)
         raise found
@@ -207,7 +210,7 @@ class _Watch(Callback):
     @override
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor) -> None:
         if not _finite([loss]):
-            raise _NotFiniteError(f"the loss is {float(loss)}; expected a finite number: correct the loss (`seglab check` tries it)")
+            raise NotFiniteError(f"the loss is {float(loss)}; expected a finite number: correct the loss (`seglab check` tries it)")
 
     @override
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -217,7 +220,7 @@ class _Watch(Callback):
                 "update to Lightning (automatic_optimization)"
             )
         if not _finite(parameter for parameter in pl_module.parameters() if parameter.requires_grad):
-            raise _NotFiniteError(
+            raise NotFiniteError(
                 "weights are NaN or infinite after one step, so the gradient or the update was: correct the loss (`seglab check` tries it), "
                 "the penalty or the optimizer"
             )

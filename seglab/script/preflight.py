@@ -17,7 +17,7 @@ from seglab.records import StudyRecord, alike, arm_and_tuning, read_record
 from seglab.running.plan import Plan, agreed_record, check_place, check_split
 from seglab.running.remedies import needs_gpu
 from seglab.running.status import count, duration
-from seglab.running.trial import TrialSettings, trial_images, try_training
+from seglab.running.trial import NotFiniteError, TrialSettings, trial_images, try_training
 from seglab.script.errors import one_line
 from seglab.study.arms import arm_and_setting
 from seglab.study.description import built
@@ -74,7 +74,7 @@ def check_training(plan: Plan, agreed: StudyRecord, console: Console) -> None:
                 soft_wrap=True,
             )
     if new and plan.try_arms:
-        failures |= _try_arms(plan, new, console)
+        failures |= _refusing(plan, _try_arms(plan, new, console), console)
     raise_failures(failures)
 
 
@@ -133,6 +133,26 @@ def _try_arms(plan: Plan, arms: Sequence[str], console: Console) -> dict[str, Ex
         why = one_line(failures.pop(arm))
         console.print(f"not tried, as it needs a GPU: arm {arm}: {why}", style="yellow", highlight=False, markup=False)
     return failures
+
+
+def _refusing(plan: Plan, failures: Mapping[str, Exception], console: Console) -> dict[str, Exception]:
+    """Return the failures of a trial that refuse the request.
+
+    A setting of a tuned arm may diverge while another setting of the arm trains, because it is then not chosen.
+    """
+    if plan.tunes is None:
+        return dict(failures)
+    training = {arm_and_setting(name)[0] for name in plan.study.each_arm if name not in failures}
+    diverged = [name for name, error in failures.items() if isinstance(error, NotFiniteError) and arm_and_setting(name)[0] in training]
+    if diverged:
+        console.print(
+            f"note: {', '.join(diverged)}: diverged in the first step. A setting that diverges is not chosen while another one does not",
+            style="yellow",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    return {name: error for name, error in failures.items() if name not in diverged}
 
 
 def _bar(text: str, console: Console) -> Progress:

@@ -217,8 +217,6 @@ def test_a_space_that_cannot_be_searched_is_refused() -> None:
         LogRange(0, 1)
     with pytest.raises(ValueError, match=r"LinearRange\(1, 1\): expected low < high"):
         LinearRange(1, 1)
-    with pytest.raises(ValueError, match=r"two candidates are lr=1.00e-03"):
-        Tuned.over(SPACE, [{"lr": 1e-3}, {"lr": 1.001e-3}], build)
     with pytest.raises(ValueError, match="has not the dimensions of the search space, lr"):
         Tuned.over(SPACE, [{"rate": 1e-3}], build)
     with pytest.raises(ValueError, match="the search space is empty"):
@@ -365,6 +363,31 @@ def test_settings_that_are_the_same_are_noted_before_and_after_their_training(tm
         "tuning of none: lr=1e-3",
         "tuning of l2: lr=1e-3",
     ]
+
+
+class NotANumber(torch.nn.Module):
+    def forward(self, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return logits.mean() * math.nan
+
+
+def with_nan_loss(values: Mapping[str, float | str]) -> SegmentationModule:
+    return SegmentationModule(Small(DATA.num_classes, 0.1), NotANumber(), num_classes=DATA.num_classes)
+
+
+@pytest.mark.parametrize(("diverging", "said"), [(build, "logits are NaN"), (with_nan_loss, "loss is nan")])
+def test_a_setting_may_diverge_in_the_trial_while_another_one_trains(
+    tmp_path: Path, diverging: Callable[[Mapping[str, float | str]], SegmentationModule], said: str
+) -> None:
+    """A setting that diverges is not chosen. If all diverge, nothing can be chosen."""
+    settings = {"slow": lambda: build({"lr": 1e-3}), "fast": lambda: diverging({"lr": 1e30}), "faster": lambda: diverging({"lr": 2e30})}
+    runs, output = tuning_plan(plan(tmp_path, lambda: Tuned(settings))), io.StringIO()
+    check_training(runs, agreed_record(runs), Console(file=output, width=1000))
+    assert "note: none@fast, none@faster, l2@fast, l2@faster: diverged in the first step" in output.getvalue()
+    del settings["slow"]
+    alone = tuning_plan(plan(tmp_path, lambda: Tuned(settings)))
+    with pytest.raises(ValueError, match=said) as refused:
+        check_training(alone, agreed_record(alone), Console(file=io.StringIO()))
+    assert "arms none@fast, none@faster, l2@fast, l2@faster" in refused.value.__notes__
 
 
 def test_a_damaged_choice_is_written_again(tmp_path: Path) -> None:
