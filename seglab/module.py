@@ -482,6 +482,12 @@ class SegmentationModule(L.LightningModule):
             "own_method": None if own is None else f"{type(self).__module__}.{type(self).__qualname__}.{own}",
         }
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Under a trainer of 64-true, convert the module before weights are loaded; Lightning does it after."""
+        with contextlib.suppress(RuntimeError):  # this module is attached to no trainer
+            if self.trainer.precision == "64-true":
+                self.double()
+
     def _term_names(self) -> list[str]:
         """Return the names of the loss's terms, found by a forward pass of a copy on logits of 0.
 

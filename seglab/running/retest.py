@@ -103,6 +103,8 @@ def _trained(job: Job, callbacks: list[Callback]) -> Trained:
     L.seed_everything(job.run.seed, workers=True, verbose=False)
     module = job.study.factory(job.study.entry(job.run))()
     lay_out(module.network, job.study)
+    if job.study.precision == "64-true":
+        module.double()  # loading rounds weights to those of the module
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True)["state_dict"])
     trainer = L.Trainer(
         accelerator=job.resources.accelerator,

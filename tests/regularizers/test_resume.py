@@ -54,11 +54,11 @@ def module_for(regularizer: Regularizer, optimizer: Any, seed: int) -> Any:
     return module
 
 
-def fitted(module: Any, folder: Path, **settings: Any) -> dict[str, Tensor]:
+def fitted(module: Any, folder: Path, precision: Any = "32-true", **settings: Any) -> dict[str, Tensor]:
     """The weights after two epochs of three steps, with a checkpoint after each; `ckpt_path` continues one."""
     torch.manual_seed(5)
     checkpoints = ModelCheckpoint(folder, "{epoch}", save_top_k=-1, every_n_epochs=1, save_on_train_epoch_end=True)
-    trainer = quiet_trainer(enable_checkpointing=True, callbacks=[checkpoints])
+    trainer = quiet_trainer(enable_checkpointing=True, callbacks=[checkpoints], precision=precision)
     trainer.fit(module, loader(), loader(), **settings)
     return {name: value.detach().clone() for name, value in module.network.state_dict().items()}
 
@@ -72,6 +72,17 @@ def test_resumed_is_uninterrupted(regularizer: Regularizer, optimizer: Any, tmp_
         resumed = fitted(module_for(regularizer, optimizer, seed), tmp_path / str(seed), ckpt_path=at, weights_only=True)
         for name, value in whole.items():
             assert torch.equal(resumed[name], value), (seed, name)
+
+
+@pytest.mark.parametrize("regularizer", [L1(0.1), Relative(Anchored(L2(1.0)), 0.3, after=0.0, steps=2)], ids=repr)
+def test_no_weight_of_64_bits_is_rounded(regularizer: Regularizer, tmp_path: Path) -> None:
+    whole = fitted(module_for(regularizer, adamw, 0), tmp_path, "64-true")
+    resumed = fitted(
+        module_for(regularizer, adamw, 0), tmp_path / "again", "64-true", ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True
+    )
+    assert whole["first.weight"].dtype == torch.float64
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
 
 
 def test_the_two_starts_differ() -> None:
