@@ -4,14 +4,24 @@ A finished run is tested again in `test_run.py`.
 """
 
 import csv
+import dataclasses
+import io
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from seglab import SegmentationDataModule, Shapes, load
+from seglab.interruption import Interruption
 from seglab.metrics import confusion_matrices, scores
+from seglab.running.execute import execute
+from seglab.running.plan import Plan, Script, Selection
+from seglab.running.resources import Resources
+from seglab.running.retest import _trained
+from seglab.script.supervise import prepare
 from tests.study.scripts import seglab
+from tests.study.tiny_experiment import study
 
 
 def test_what_is_no_folder_of_a_run(tmp_path: Path) -> None:
@@ -25,6 +35,19 @@ def test_what_is_no_folder_of_a_run(tmp_path: Path) -> None:
     assert "damaged" in seglab("test", tmp_path, cwd=tmp_path)[1]
     (tmp_path / "config.yaml").write_text("")
     assert "last.ckpt: no such file" in seglab("test", tmp_path, cwd=tmp_path)[1]
+
+
+def test_weights_of_64_bits_are_not_rounded(tmp_path: Path) -> None:
+    asked = dataclasses.replace(study(epochs=1, seeds=1), precision="64-true")
+    resources = Resources(accelerator="cpu", wandb="disabled")
+    plan = Plan(asked, tmp_path, Script(("script.py",)), resources, Selection(arm="l2"))
+    prepare(plan, Console(file=io.StringIO()))
+    (job,) = plan.jobs()
+    execute(job, Interruption())
+    saved = torch.load(job.checkpoints / "last.ckpt", weights_only=True)["state_dict"]
+    tested = _trained(job, []).module.state_dict()
+    for name, value in saved.items():
+        assert torch.equal(tested[name], value), name
 
 
 @pytest.mark.weekly
