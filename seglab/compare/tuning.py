@@ -273,19 +273,26 @@ def _same_settings(folder: TuningFolder) -> list[str]:
 
 
 def _without_setting(folder: TuningFolder, record: StudyRecord) -> list[str]:
-    """Say which declared arms have no run because every candidate has diverged."""
+    """Say which declared arms have no run because every candidate has diverged, or their tuning is not complete."""
     if folder.record is None or record.analysis is None:
         return []
     wanted = [arm_of_tuning(arm, place) for arm in record.analysis.arms for place in range(record.tunings)]
     found = []
     for arm in (arm for arm in wanted if arm not in folder.declared.settings):
         settings = tuple(setting for name in folder.record.arms for own, _, setting in [name.rpartition(SETTING)] if own == arm)
+        of_arm = replace(folder, declared=replace(folder.declared, settings={arm: settings}))
         whole = len(settings) == record.shared["tuning"].get("settings")
-        candidates = replace(folder, declared=replace(folder.declared, settings={arm: settings})).first_round(arm) if whole else None
+        try:
+            candidates, complete = (of_arm.first_round(arm), of_arm.choice(arm) is not None) if whole else (None, False)
+        except ValueError as error:
+            found.append(f"tuning of {arm}: {error}")
+            continue
         if candidates is not None and all(one.first == -math.inf for one in candidates):
             found.append(
                 f"tuning of {arm}: all {len(settings)} settings have diverged, so that it has no run; give it others, under another --name"
             )
+        elif settings and not complete:
+            found.append(f"tuning of {arm}: is not complete, so that it has no run; `run` again goes on with it")
     return found
 
 

@@ -335,6 +335,23 @@ def test_an_arm_whose_every_setting_diverged_has_no_final_round_to_come(tmp_path
     assert "tuning of l2: all 2 settings have diverged, so that it has no run; give it others, under another --name" in found.notes
 
 
+def test_an_arm_whose_tuning_is_not_complete_is_named(tmp_path: Path) -> None:
+    asked = plan(tmp_path, lambda: listed(2))
+    runs = tuning_plan(asked)
+    do(runs, [run for run in runs.runs if run.arm.startswith("none") or run.seed != runs.runs[0].seed])
+    do(tuning_plan(asked), [run for run in tuning_plan(asked).runs if run.arm.startswith("none")])
+    do(final_plan(dataclasses.replace(asked, selection=Selection(arm="none"))), score=lambda run: 0.5)
+    found = read_tuning(asked.folder, read_record(asked.folder))
+    assert found is not None
+    assert "tuning of l2: is not complete, so that it has no run; `run` again goes on with it" in found.notes
+    damaged = next(asked.folder.glob("tuning/l2@*/seed-*/result.json"))
+    damaged.write_text("{")
+    do(runs, [run for run in runs.runs if not run.directory(runs.folder).joinpath("result.json").exists()])
+    found = read_tuning(asked.folder, read_record(asked.folder))
+    assert found is not None
+    assert any(line.startswith(f"tuning of l2: {damaged}: ") for line in found.notes)
+
+
 def test_a_seed_needs_the_setting_of_its_own_tuning_alone(tmp_path: Path) -> None:
     asked = plan(tmp_path, lambda: listed(2), tunings=2, final_round=0)
     own = [run for run in tuning_plan(asked).runs if not run.arm.startswith(("none@2@", "l2@2@"))]
