@@ -153,6 +153,8 @@ def _first_line(error: Exception, directory: Path, batch_size: int) -> str:
     if re.search(r"out of memory|can't allocate memory|not enough memory", text, re.IGNORECASE):
         remedy = f"data.batch_size is {batch_size}: lower it, or data.size; `accumulate` keeps the batch of a step"
         return f"{text.splitlines()[0]} ({remedy})"
+    if found := re.search(r"(?:gloo|NCCL).*?(connection (?:reset|closed) by peer|remote process exited)", text, re.IGNORECASE | re.DOTALL):
+        return f"another process of the run has ended, perhaps killed for its memory: {found[1]} (the same command goes on)"
     if text.startswith("DataLoader worker"):
         remedy = "its error is in log.txt; if /dev/shm is full, enlarge it, as by docker run --shm-size=8g, or give --data.num_workers 0"
         return f"{text.splitlines()[0]} ({remedy})"

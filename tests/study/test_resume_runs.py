@@ -431,6 +431,17 @@ def test_full_shared_memory_is_named(tmp_path: Path) -> None:
     assert error.endswith("if /dev/shm is full, enlarge it, as by docker run --shm-size=8g, or give --data.num_workers 0)")
 
 
+def test_the_end_of_another_rank_is_named(tmp_path: Path) -> None:
+    text = "[gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:2: Connection reset by peer. This is typically caused by"
+    write_failure(tmp_path, RuntimeError(text), batch_size=64)
+    error = json.loads((tmp_path / "failure.json").read_text())["error"]
+    said = "another process of the run has ended, perhaps killed for its memory: Connection reset by peer (the same command goes on)"
+    assert error == f"RuntimeError: {said}"
+    (tmp_path / "failure.json").unlink()
+    write_failure(tmp_path, OSError("example.org: Connection reset by peer"), batch_size=64)
+    assert "another process" not in (tmp_path / "failure.json").read_text()
+
+
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     write_failure(tmp_path, OSError(errno.ENOSPC, "No space left on device"), batch_size=64)
     error = json.loads((tmp_path / "failure.json").read_text())["error"]
