@@ -203,7 +203,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> TrainedNetwork:
             must be given.
 
     Returns:
-        The network on the CPU, in evaluation mode.
+        The network on the CPU, in evaluation mode. It computes in float32, also after a training in 64 bits.
 
     Raises:
         ValueError: the file is no such checkpoint or is damaged, `network` is missing or is not the network of the
