@@ -1,4 +1,4 @@
-"""How often garbage is collected in a process that imports seglab."""
+"""Garbage collection in a process that imports seglab."""
 
 import subprocess
 import sys
