@@ -125,6 +125,8 @@ def deliver(text: str, output: Output) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    write_text(output.path.resolve() if output.path.is_file() else output.path, text)
-    if output.path.is_file():  # not a pipe, such as /dev/stdout
-        print(f"{output.form}: {output.path}")
+    if output.path.exists() and not output.path.is_file():  # a pipe, such as /dev/stdout
+        write_text(output.path, text)
+        return
+    write_text(output.path.resolve(), text)
+    print(f"{output.form}: {output.path}")

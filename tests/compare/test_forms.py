@@ -233,11 +233,13 @@ def test_the_suffix_of_the_output_gives_the_form(
 def test_an_output_that_is_a_link_or_a_pipe_stays_one(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """For root, a rename would put a file in the place of `/dev/stdout`, for all processes of the machine."""
     real, link, pipe, record = (tmp_path / name for name in ("real.csv", "link.csv", "pipe.csv", "record.json"))
-    real.write_text("old")
     link.symlink_to(real)
     code, expected, _ = printed(capfd, "compare", folder, "--format", "csv")
-    assert (code, printed(capfd, "compare", folder, "--output", link)[1]) == (0, f"csv: {link}\n")
-    assert (link.is_symlink(), real.read_text(encoding="utf-8")) == (True, expected)
+    for before in (None, "old"):
+        if before is not None:
+            real.write_text(before)
+        assert (code, printed(capfd, "compare", folder, "--output", link)[1]) == (0, f"csv: {link}\n")
+        assert (link.is_symlink(), real.read_text(encoding="utf-8")) == (True, expected)
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     assert printed(capfd, "compare", folder, "--output", pipe)[:2] == (0, "")
