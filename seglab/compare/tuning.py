@@ -283,15 +283,15 @@ def _without_setting(folder: TuningFolder, record: StudyRecord) -> list[str]:
         of_arm = replace(folder, declared=replace(folder.declared, settings={arm: settings}))
         whole = len(settings) == record.shared["tuning"].get("settings")
         try:
-            candidates, complete = (of_arm.first_round(arm), of_arm.choice(arm) is not None) if whole else (None, False)
+            choice = of_arm.choice(arm) if whole else None
         except ValueError as error:
             found.append(f"tuning of {arm}: {error}")
             continue
-        if candidates is not None and all(one.first == -math.inf for one in candidates):
+        if choice is not None and choice.best is None:
             found.append(
                 f"tuning of {arm}: all {len(settings)} settings have diverged, so that it has no run; give it others, under another --name"
             )
-        elif settings and not complete:
+        elif settings and choice is None:
             found.append(f"tuning of {arm}: is not complete, so that it has no run; `run` again goes on with it")
     return found
 

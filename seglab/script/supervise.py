@@ -243,9 +243,10 @@ def _report_workers(ended: Sequence[Ended], console: Console) -> None:
 def report_runs(plan: Plan, console: Console) -> int:
     """Print the runs without a readable result, in one line for each cause; return the exit code that follows."""
     statuses = [run_status(run, plan.folder) for run in plan.runs]
+    left = {status.run: status.state for status in statuses if not plan.settled(status.run)}
     alike: dict[_Told, list[Run]] = {}
     for status in statuses:
-        if (told := _told(status, settled=plan.settled(status.run))) is not None:
+        if (told := _told(status, settled=status.run not in left)) is not None:
             alike.setdefault(told, []).append(status.run)
     for told, runs in alike.items():
         more = f" and {count(len(runs) - MOST_NAMES, 'more run')}" if len(runs) > MOST_NAMES else ""
@@ -255,11 +256,10 @@ def report_runs(plan: Plan, console: Console) -> int:
     damaged = _damaged(plan)
     for line in damaged:
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
-    left = [status.state for status in statuses if not plan.settled(status.run)]
     if left and is_full(plan.folder):  # a run cannot write this cause into its folder
         line = f"the disk of {plan.folder} is full: free some of it, and the same command goes on from the last checkpoints"
         console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
-    return FAILED if damaged or any(state != "running" for state in left) else ELSEWHERE if left else DONE
+    return FAILED if damaged or any(state != "running" for state in left.values()) else ELSEWHERE if left else DONE
 
 
 class _Told(NamedTuple):
